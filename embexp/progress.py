@@ -1,0 +1,115 @@
+"""Progress of long work: a bar with rate and remaining time in a terminal, plain log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Bar(Protocol):
+    """Where long work reports what it has done."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Say that ``steps`` more are done."""
+
+    def note(self, text: str) -> None:
+        """Show a short remark (a loss, a cost) beside the bar."""
+
+
+class _TerminalBar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, steps: int = 1) -> None:
+        self._progress.advance(self._task, steps)
+
+    def note(self, text: str) -> None:
+        self._progress.update(self._task, note=text)
+
+
+class _LogBar:
+    def __init__(self, description: str, total: int | None) -> None:
+        self._description = description
+        self._total = total
+        self._done = 0
+        self._note = ""
+        self._start = self._last = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            log.info("%s", self._line(now))
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def _line(self, now: float) -> str:
+        rate = self._done / max(now - self._start, 1e-9)
+        parts = [f"{self._description}: {self._done:,}"]
+        if self._total:
+            left = max(self._total - self._done, 0) / max(rate, 1e-9)
+            parts.append(f"of {self._total:,}, {left:,.0f} s left")
+        return " ".join([*parts, f"({rate:,.1f}/s)", self._note]).rstrip()
+
+
+@contextmanager
+def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
+    """Open a bar for ``total`` steps; without a terminal it logs a line every ten seconds.
+
+    Args:
+        description: What is being done, as a short phrase ("Encoding passages").
+        total: The number of steps, or None where it is not known beforehand.
+    """
+    if not sys.stderr.isatty():
+        yield _LogBar(description, total)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+
+    class _Rated(Progress):
+        def get_renderables(self):  # type: ignore[no-untyped-def]
+            for task in self.tasks:
+                task.fields["rate"] = f"{task.speed:,.1f}/s" if task.speed else ""
+            yield from super().get_renderables()
+
+    with _Rated(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _TerminalBar(bars, bars.add_task(description, total=total, note="", rate=""))
+
+
+def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
+    """Yield from ``items`` while a bar counts them."""
+    with progress(description, total=total) as bar:
+        for item in items:
+            yield item
+            bar.advance()

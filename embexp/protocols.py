@@ -1,0 +1,178 @@
+"""What each kind of component promises; the pipeline knows components by these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from embexp.types import (
+    Chunk,
+    Document,
+    Hit,
+    Pair,
+    RetrievalTask,
+    Splits,
+    Training,
+    TrainingStep,
+    Unit,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+    Vectors = npt.NDArray[np.float32]
+
+
+class Dataset(Protocol):
+    """A source of documents, of labelled pairs, or of both."""
+
+    name: str
+    unit: Unit
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that shapes what this set yields, cheap beside reading it."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the corpus, one document at a time, in a fixed order."""
+
+    def labelled(self) -> Iterator[Pair]:
+        """Yield the pairs that people judged; nothing for a bare knowledge base."""
+
+
+class TokenCounter(Protocol):
+    """Counts tokens as the model in use does."""
+
+    limit: int
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return each text's length in tokens, special tokens left out."""
+
+
+class Chunker(Protocol):
+    """Cuts documents into passages that fit the model."""
+
+    def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
+        """Return the document's chunks in reading order; an empty document has none."""
+
+
+class Embedder(Protocol):
+    """A loaded model that turns texts into unit vectors."""
+
+    fingerprint: str
+    dimension: int
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+
+
+class ModelSource(Protocol):
+    """A model that can be loaded on demand; building one costs nothing."""
+
+    name: str
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when the weights or the prompts do."""
+
+    def load(self) -> SentenceTransformer:
+        """Load the weights, ready to train or to encode."""
+
+    def tokens(self) -> TokenCounter:
+        """Return a counter that uses this model's tokenizer, without loading the weights."""
+
+
+class Synthesis(Protocol):
+    """Writes training pairs from chunks."""
+
+    def pairs(self, chunks: Sequence[Chunk], documents: Mapping[str, Document]) -> Iterator[Pair]:
+        """Yield pairs in a fixed order; a split is set only where the kind of query asks for one."""
+
+
+class Index(Protocol):
+    """A searchable set of chunks."""
+
+    def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
+        """Return at most k hits for each query, best first; ties are broken by chunk id."""
+
+
+class Retriever(Protocol):
+    """Builds indexes; holds no state of its own."""
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> Index:
+        """Index the chunks under ``path`` and return something that can be searched."""
+
+
+class Loss(Protocol):
+    """A named loss: the columns it reads, and how to build it for a model."""
+
+    columns: str
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+
+
+class FineTuner(Protocol):
+    """Trains a model on pairs."""
+
+    def fit(
+        self,
+        model: SentenceTransformer,
+        loss: Loss,
+        splits: Splits,
+        *,
+        dev_scores: Callable[[SentenceTransformer], Mapping[str, float]],
+        work_dir: Path,
+        seed: int,
+        on_step: Callable[[TrainingStep], None],
+    ) -> Training:
+        """Train ``model`` in place; on return it holds the weights that scored best on dev.
+
+        ``work_dir`` keeps checkpoints: a call that finds some there goes on from the newest.
+        """
+
+
+class Benchmark(Protocol):
+    """Turns a corpus and held-out pairs into a retrieval task."""
+
+    def task(self, chunks: Sequence[Chunk], pairs: Sequence[Pair], *, unit: Unit) -> RetrievalTask:
+        """Return the task that scores a system on ``pairs``."""
+
+
+class TrackedRun(Protocol):
+    """An open run of the tracker."""
+
+    experiment: str
+    run_id: str
+
+    def child(
+        self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> AbstractContextManager[TrackedRun]:
+        """Open a nested run; it ends with the ``with`` block, FAILED if an exception leaves it."""
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        """Log metrics under our own names (``ndcg@10``)."""
+
+    def log_artifact(self, path: Path, *, folder: str | None = None) -> None:
+        """Store a file or a folder with the run."""
+
+    def log_dataset(self, *, name: str, source: str, digest: str) -> None:
+        """Record which data the run used."""
+
+    def log_model(self, model_dir: Path) -> None:
+        """Store a fine-tuned model so that it can be loaded and served from the tracker."""
+
+
+class Tracker(Protocol):
+    """Keeps what runs did, or nothing at all."""
+
+    def run(
+        self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> AbstractContextManager[TrackedRun]:
+        """Open a run; it ends with the ``with`` block, FAILED if an exception leaves it."""

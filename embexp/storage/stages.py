@@ -1,0 +1,66 @@
+"""The stage cache: a step's files, kept under the hash of what it read and of the settings that shape it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from embexp.storage.files import sha256_of, space_checked, write_json
+
+log = logging.getLogger(__name__)
+DONE = "done.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step's folder: ``done`` holds what it returned, or None while it still has work to do."""
+
+    name: str
+    key: str
+    folder: Path
+    done: dict[str, Any] | None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Mark the step as complete; from now on the same inputs are not worked on again."""
+        write_json(self.folder / DONE, result)
+
+
+class StageCache:
+    """Folders ``root/STAGE/KEY``, each locked while a process works in it.
+
+    A folder without ``done.json`` is the trace of a run that was cut off: the next run with the same
+    key gets it back, with the checkpoints or answers that it holds.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def stage(self, name: str, *inputs: object) -> Iterator[Stage]:
+        """Open the folder for these inputs; a second process with the same ones waits for the first.
+
+        Raises:
+            EmbexpError: The disk is full or the cache folder may not be written.
+        """
+        key = sha256_of(name, *inputs)[:24]
+        folder = self.root / name / key
+        with space_checked(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            marker = folder / DONE
+            done = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None
+            if done is not None:
+                log.info("%s: nothing changed, taken from the cache (%s)", name, key)
+            yield Stage(name, key, folder, done)
+
+    def clear(self) -> None:
+        """Delete everything that is cached."""
+        shutil.rmtree(self.root, ignore_errors=True)

@@ -1,0 +1,211 @@
+"""The records that flow between modules: plain, frozen, with no behaviour beyond their own fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Unit = Literal["document", "chunk"]
+SplitName = Literal["train", "dev", "test"]
+Verdict = Literal["WIN", "NO EVIDENCE", "REGRESSION"]
+Qrels = Mapping[str, Mapping[str, int]]
+"""Relevance judgments: query id -> unit id -> grade (1 or more is relevant)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of a knowledge base, as its author wrote it.
+
+    ``metadata["summary"]`` holds a sentence that a reader has cut out of ``text`` to serve as the
+    document's natural query.
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    source: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document that is short enough to embed; ``position`` counts from 0 within it."""
+
+    id: str
+    document_id: str
+    text: str
+    title: str = ""
+    position: int = 0
+
+    @property
+    def passage(self) -> str:
+        """The text that is embedded and indexed: the title, if any, then the body."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """What wrote a query: a person's data set, a rule, or a language model with its prompt and usage."""
+
+    kind: str
+    model: str | None = None
+    prompt_sha256: str | None = None
+    usage: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query with a passage that answers it.
+
+    ``label`` is a similarity or relevance grade, or None for a plain positive. Pairs that share a
+    ``query_id`` are the judgments of one query. ``split`` is set where a data set brings its own.
+    """
+
+    id: str
+    query: str
+    positive: str
+    document_id: str
+    query_id: str = ""
+    chunk_id: str = ""
+    negatives: tuple[str, ...] = ()
+    label: float | None = None
+    query_type: str = "human"
+    split: SplitName | None = None
+    context_ids: tuple[str, ...] = ()
+    generator: Generator = Generator(kind="human")
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Training, development and test pairs; no document stands in two of them, unless the set says so."""
+
+    train: Sequence[Pair]
+    dev: Sequence[Pair]
+    test: Sequence[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """What the audit found between splits: counts found, and what was taken out of train and dev.
+
+    ``shared_documents`` counts documents that stand in train and test because the set's own split
+    puts them there; documents of sets that we split ourselves are never shared.
+    """
+
+    documents: int = 0
+    near_duplicate_chunks: int = 0
+    near_duplicate_queries: int = 0
+    removed_from_train: int = 0
+    removed_from_dev: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A retrieved chunk and its score; a higher score is a better match in every retriever."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question of a benchmark; ``cluster`` is the source document that the bootstrap resamples by."""
+
+    id: str
+    text: str
+    cluster: str
+    query_type: str = "human"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalTask:
+    """A corpus, its questions and their judgments; a task knows no scores.
+
+    ``unit`` says what qrels judge: chunks, or the documents that the chunks belong to.
+    """
+
+    name: str
+    corpus: Sequence[Chunk]
+    queries: Sequence[Query]
+    qrels: Qrels
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One system's metrics on one task: the means, and query id -> metric -> value behind them.
+
+    Metric names are ``ndcg@10``, ``mrr@10``, ``accuracy@1`` and the like, all in [0, 1].
+    """
+
+    system: str
+    mean: Mapping[str, float]
+    per_query: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Tuned minus untuned on one metric, with a 95% interval and a two-sided p-value."""
+
+    metric: str
+    delta: float
+    interval: tuple[float, float]
+    p: float
+    queries: int
+    clusters: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One point of the training log: ``metrics`` holds loss, learning_rate or dev metrics."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a fine-tune did; ``seconds`` leaves out what an earlier, interrupted run had spent."""
+
+    pairs: int
+    steps: int
+    seconds: float
+    pairs_per_second: float
+    resumed_from: int | None = None
+    best_step: int | None = None
+    history: Sequence[TrainingStep] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """How an approximate index compares with exact search over the same vectors."""
+
+    retriever: str
+    recall: float
+    k: int
+    build_seconds: float
+    query_seconds: float
+    exact_query_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run leaves in outcome.json; see docs/concepts.md for the meaning of every key."""
+
+    dataset: str
+    model: str
+    loss: str
+    seed: int
+    counts: Mapping[str, object]
+    scores: Mapping[str, Mapping[str, float]]
+    comparison: Comparison | None
+    leaks: Leaks
+    training: Training | None
+    seconds: Mapping[str, float]
+    mlflow: Mapping[str, str]
+    model_dir: str
+    index: IndexReport | None = None
+    cached: Sequence[str] = ()
+    schema: int = 1
