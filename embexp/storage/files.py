@@ -26,8 +26,8 @@ def space_checked(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise EmbexpError(
-                f"No space left on the disk that holds {path}: free some, or set paths.cache and hydra.run.dir "
-                "to another disk, and run the same command again."
+                f"No space left on the disk that holds {path}: free some, or set paths.cache and "
+                "hydra.run.dir to another disk, and run the same command again."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise EmbexpError(
