@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test test-fast lint wheel clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,icd,dev]'
+	@touch $@
+
+run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether it helped
+	$(BIN)/python -m embexp.run $(ARGS)
+
+test: $(READY) lint  ## Run every test, the slow ones with real models too
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+test-fast: $(READY)  ## Run the default tests alone
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+lint: $(READY)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(READY)  ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel --installer pip
+
+clean:  ## Delete the environment and what runs left
+	rm -rf $(VENV) dist mlflow.db*
+	find outputs mlruns -mindepth 1 ! -name README.md -delete
