@@ -1,0 +1,1 @@
+"""Training pairs from chunks: what people wrote about them, or what a rule can cut out of them."""
