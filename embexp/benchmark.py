@@ -1,0 +1,21 @@
+"""``python -m embexp.benchmark``: score a model, or compare it with a tuned one, and nothing more."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.command import hydra_command
+
+
+@hydra_command
+def main(config: DictConfig) -> None:
+    """Score ``model=`` and, where it is given, ``model@tuned=`` on the test questions."""
+    experiment, tracker = build(config)
+    from embexp.pipeline.run import run_benchmark
+
+    run_benchmark(experiment, tracker, output_dir(), flat_parameters(config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The console script ``embexp``: the first word chooses the command, ``run`` where there is none."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search")
+
+
+def main() -> None:
+    """Run the command that the first argument names, with the rest as its arguments."""
+    name = "run"
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        name = sys.argv.pop(1)
+    importlib.import_module(f"embexp.{name}").main()

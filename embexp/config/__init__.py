@@ -1,0 +1,1 @@
+"""From YAML to components: the schema, its checks, and the sentences for what is wrong with it."""

@@ -1,0 +1,80 @@
+"""A checked configuration becomes an experiment with its tracker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from embexp.config.check import check
+from embexp.config.schema import COMPONENTS
+from embexp.errors import ConfigError, EmbexpError
+
+if TYPE_CHECKING:
+    from embexp.pipeline.experiment import Experiment
+    from embexp.protocols import Tracker
+
+METRICS = "accuracy precision recall f1 mrr ndcg map"
+
+
+def build(config: DictConfig) -> tuple[Experiment, Tracker]:
+    """Check ``config`` and build its components; none of them does any work yet.
+
+    Raises:
+        ConfigError: A key, a type or a combination is wrong.
+    """
+    check(config)
+    parts = {name: _component(config, name) for name in COMPONENTS}
+    tracker = parts.pop("tracker")
+    from embexp.pipeline.experiment import Experiment
+
+    choices = HydraConfig.get().runtime.choices
+    experiment = Experiment(
+        **parts,
+        seed=config.seed,
+        metric=config.metric,
+        cache=Path(config.paths.cache),
+        settings={name: OmegaConf.to_container(config, resolve=True)[name] for name in COMPONENTS},  # type: ignore[call-overload, index]
+        names={name: str(choices.get(name, "")) for name in COMPONENTS},
+    )
+    return experiment, tracker
+
+
+def _component(config: DictConfig, name: str) -> Any:
+    if config[name] is None:
+        return None
+    try:
+        return instantiate(config[name], _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, EmbexpError):
+            cause = cause.__cause__
+        if cause is not None:
+            raise cause from error
+        raise ConfigError(f"{name} cannot be built: {str(error).splitlines()[0]}") from error
+
+
+def output_dir() -> Path:
+    """Return the folder of this run."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def flat_parameters(config: DictConfig) -> dict[str, object]:
+    """Return every option of the configuration by its dotted key, without the plumbing."""
+    flat: dict[str, object] = {}
+
+    def walk(node: Any, prefix: str) -> None:
+        for key, value in node.items():
+            path = f"{prefix}{key}"
+            if isinstance(value, dict):
+                walk(value, f"{path}.")
+            elif key != "_target_":
+                flat[path] = value
+
+    walk(OmegaConf.to_container(config, resolve=True), "")
+    choices = HydraConfig.get().runtime.choices
+    return {**{name: choices[name] for name in COMPONENTS if choices.get(name)}, **flat}

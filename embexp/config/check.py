@@ -1,0 +1,104 @@
+"""Checks of a composed configuration that need no component: missing values, unknown keys, wrong types."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from embexp.config.schema import COMPONENTS
+from embexp.errors import ConfigError
+
+HYDRA_KEYS = frozenset({"_target_", "_convert_", "_partial_", "_recursive_", "_args_"})
+
+
+def check(config: DictConfig) -> None:
+    """Refuse a configuration that could not be instantiated, before anything heavy is imported.
+
+    Raises:
+        ConfigError: A value is missing, a key is unknown, or a value has the wrong type; the message
+            names the key and, for a misspelt one, the nearest that exists.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        key = missing[0]
+        raise ConfigError(f"{key} has no value: give it one, as in {key}=…")
+    values = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(values, dict):
+        raise ConfigError("The configuration is not a mapping of keys to values.")
+    for name in COMPONENTS:
+        if values.get(name) is not None:
+            _check_component(values[name], name)
+
+
+def _check_component(node: Any, place: str) -> None:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{place} names no component: choose an option, as in {place}=NAME.")
+    target = _import_target(str(node["_target_"]), place)
+    given = {key: value for key, value in node.items() if key not in HYDRA_KEYS}
+    _check_keys(target, given, place)
+    if not node.get("_partial_"):
+        _check_required(target, given, place)
+    _check_types(target, given, place)
+    for key, value in given.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_component(value, f"{place}.{key}")
+
+
+def _import_target(path: str, place: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{place}._target_ is {path!r}, which cannot be imported ({error}): "
+            "name a class as package.module.Class that is installed here."
+        ) from error
+
+
+def _check_keys(target: Any, given: Mapping[str, Any], place: str) -> None:
+    parameters = inspect.signature(target).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in given:
+        if key not in parameters:
+            raise ConfigError(f"{place}.{key} is not an option of {place}: {suggest(key, parameters)}")
+
+
+def _check_required(target: Any, given: Mapping[str, Any], place: str) -> None:
+    for name, parameter in inspect.signature(target).parameters.items():
+        fillable = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if fillable and parameter.default is parameter.empty and name not in given:
+            raise ConfigError(f"{place}.{name} has no value: give it one, as in {place}.{name}=…")
+
+
+def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    for key, value in given.items():
+        if key not in hints or (isinstance(value, Mapping) and "_target_" in value):
+            continue
+        try:
+            adapter = TypeAdapter(hints[key], config=ConfigDict(coerce_numbers_to_str=True))
+        except PydanticUserError:  # a type of a user's own that pydantic has no check for
+            continue
+        try:
+            adapter.validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise ConfigError(f"{place}.{key} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a remedy for an unknown name: the nearest known one, or else all of them."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"choose one of {', '.join(names)}." if names else "it takes no options."

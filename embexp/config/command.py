@@ -1,0 +1,94 @@
+"""What every command shares: start Hydra, run the task, and end with one sentence and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from embexp.config.explain import USER_MISTAKES, explain
+from embexp.config.schema import conf_dir, register
+from embexp.errors import EmbexpError
+
+log = logging.getLogger("embexp")
+USER_ERROR, OUR_ERROR = 2, 1
+Task = Callable[[DictConfig], float | None]
+
+
+def hydra_command(task: Task) -> Callable[[], None]:
+    """Return the ``main`` of a command that composes a configuration and hands it to ``task``.
+
+    A mistake of the user ends with one sentence and exit code 2, one of ours with exit code 1; the
+    traceback goes to run.log, and to the terminal where HYDRA_FULL_ERROR=1 asks for it.
+    """
+
+    def main() -> None:
+        verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors over instead of printing them
+        register()
+        _before_heavy_imports()
+
+        def job(config: DictConfig) -> float | None:
+            try:
+                return task(config)
+            except (Exception, KeyboardInterrupt) as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                sys.exit(_report(error, verbose))
+
+        folders = [conf_dir(), *_user_folders(sys.argv[1:])]
+        try:
+            hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
+        except USER_MISTAKES as error:
+            overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
+            sys.exit(_report(explain(error, overrides, folders), verbose))
+        except (Exception, KeyboardInterrupt) as error:
+            sys.exit(_report(error, verbose))
+
+    return main
+
+
+def _before_heavy_imports() -> None:
+    """Set what libraries read from the environment when they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+
+
+def _user_folders(arguments: list[str]) -> list[Path]:
+    folders = []
+    for position, argument in enumerate(arguments):
+        option, _, value = argument.partition("=")
+        if option in ("--config-dir", "-cd"):
+            value = value or (arguments[position + 1] if position + 1 < len(arguments) else "")
+            folders.append(Path(value).resolve())
+    return folders
+
+
+def _report(error: BaseException, verbose: bool) -> int:
+    """Say what went wrong, in the terminal and in run.log, and return the exit code."""
+    if verbose:
+        traceback.print_exception(error)
+    else:
+        log.debug("traceback", exc_info=error)
+    if isinstance(error, KeyboardInterrupt):
+        text = "Interrupted: what was finished is kept; the same command goes on from there."
+        code = USER_ERROR
+    elif isinstance(error, EmbexpError):
+        text, code = str(error), USER_ERROR
+    else:
+        text = (
+            f"A fault in embexp, not in your input: {type(error).__name__}: {error}. "
+            "HYDRA_FULL_ERROR=1 before the command shows where."
+        )
+        code = OUR_ERROR
+    log.error("%s", text) if log.hasHandlers() else print(f"error: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,87 @@
+"""What Hydra and OmegaConf say of a bad command line, as one sentence with the nearest valid name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from embexp.config.check import suggest
+from embexp.errors import ConfigError
+
+USER_MISTAKES = (HydraException, OmegaConfBaseException)
+
+
+def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> ConfigError:
+    """Return the sentence for an error of composition.
+
+    Args:
+        error: What Hydra or OmegaConf raised.
+        overrides: The command line's arguments.
+        folders: Where the configuration's files are, searched for valid names.
+    """
+    if isinstance(error, MissingConfigException):
+        return _missing_option(error, folders)
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"{error.override!r} is not an override: write key=value, and quote values that hold spaces, "
+            "commas or brackets, as in 'key=\"a, b\"'."
+        )
+    key = _unknown_key(str(error)) or _unknown_key(str(error.__cause__ or ""))
+    if key:
+        return ConfigError(f"{key} is not a key of the configuration: {_suggest_key(key, overrides, folders)}")
+    text = " ".join(line.strip() for line in str(error.__cause__ or error).splitlines()[:2])
+    at = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
+    place = f" (key {at.group(1)})" if at and at.group(1) not in text else ""
+    return ConfigError(f"{text.replace(f'full_key: {at.group(1)}', '').strip() if at else text}{place}")
+
+
+def _missing_option(error: MissingConfigException, folders: Sequence[Path]) -> ConfigError:
+    wanted = str(error.missing_cfg_file or "")
+    group, _, option = wanted.rpartition("/")
+    if not group or not error.options:
+        known = _groups(folders)
+        if group and group not in known:
+            return ConfigError(f"{group}={option}: there is no group {group!r}; {suggest(group, known)}")
+        return ConfigError(f"{wanted} is not among the configuration's files; --info searchpath lists the folders.")
+    return ConfigError(f"{group}={option} is not an option of {group}: {suggest(option, error.options)}")
+
+
+def _unknown_key(text: str) -> str | None:
+    found = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
+    return found.group(1) if found and ("not in" in text or "Could not override" in text) else None
+
+
+def _suggest_key(key: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
+    parent, _, name = key.rpartition(".")
+    return suggest(name, _keys_below(parent, overrides, folders))
+
+
+def _keys_below(parent: str, overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Compose once more with the group choices alone, and return the keys that ``parent`` has."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import DictConfig, OmegaConf
+
+    groups = _groups(folders)
+    choices = [item for item in overrides if item.partition("=")[0].partition("@")[0] in groups]
+    GlobalHydra.instance().clear()
+    searchpath = ",".join(f"file://{folder}" for folder in folders[1:])
+    try:
+        with initialize_config_dir(str(folders[0]), version_base="1.3"):
+            more = [f"hydra.searchpath=[{searchpath}]"] if searchpath else []
+            config = compose("config", overrides=[*choices, *more])
+    except USER_MISTAKES:
+        return sorted(groups)
+    node = OmegaConf.select(config, parent) if parent else config
+    keys = [str(each) for each in node] if isinstance(node, DictConfig) else []
+    return keys if parent else sorted({*keys, *groups})
+
+
+def _groups(folders: Sequence[Path]) -> set[str]:
+    return {
+        str(path.relative_to(folder)) for folder in folders for path in folder.rglob("*") if path.is_dir()
+    }

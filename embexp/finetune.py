@@ -1,0 +1,21 @@
+"""``python -m embexp.finetune``: pairs become a fine-tuned model, and nothing more."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.command import hydra_command
+
+
+@hydra_command
+def main(config: DictConfig) -> float | None:
+    """Train on the training split, leave ``model/`` and return the best score on dev, for sweeps."""
+    experiment, tracker = build(config)
+    from embexp.pipeline.run import run_finetune
+
+    return run_finetune(experiment, tracker, output_dir(), flat_parameters(config)).objective(config.metric)
+
+
+if __name__ == "__main__":
+    main()

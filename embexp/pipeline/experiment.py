@@ -1,0 +1,47 @@
+"""An experiment: the components of one run, built but not yet at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embexp.protocols import (
+    Benchmark,
+    Chunker,
+    Dataset,
+    FineTuner,
+    Loss,
+    ModelSource,
+    Retriever,
+    Synthesis,
+)
+from embexp.splitting.split import SplitSettings
+from embexp.storage.stages import StageCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything one run needs; ``settings`` holds each component's options for the cache keys."""
+
+    dataset: Dataset
+    chunker: Chunker
+    synthesis: Synthesis
+    split: SplitSettings
+    model: ModelSource
+    tuned: ModelSource | None
+    loss: Loss
+    trainer: FineTuner
+    retriever: Retriever
+    benchmark: Benchmark
+    seed: int
+    metric: str
+    cache: Path
+    settings: Mapping[str, Any]
+    names: Mapping[str, str]
+
+    @property
+    def stages(self) -> StageCache:
+        """The finished stages of this and earlier runs."""
+        return StageCache(self.cache)

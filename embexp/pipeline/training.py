@@ -1,0 +1,109 @@
+"""Training pairs become a fine-tuned model, unless an earlier run has trained the very same one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp import __version__
+from embexp.benchmarking.metrics import evaluate, run_system
+from embexp.benchmarking.tasks import HeldOut
+from embexp.models.embedder import ModelEmbedder
+from embexp.pipeline.data import Data
+from embexp.pipeline.experiment import Experiment
+from embexp.protocols import TrackedRun
+from embexp.retrieval.exact import ExactRetriever
+from embexp.storage.files import copy_folder
+from embexp.storage.stages import Stage
+from embexp.types import RetrievalTask, Training, TrainingStep
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+log = logging.getLogger(__name__)
+DEV_DISTRACTORS = 500
+"""Unjudged chunks in the dev corpus: enough to tell checkpoints apart, few enough to embed often."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned model on disk and how its training went."""
+
+    training: Training
+    model_dir: Path
+    cached: bool
+
+
+def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> Tuned:
+    """Train on the training split and leave the best model on dev in ``out_dir/model``.
+
+    A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
+    """
+    settings = {name: experiment.settings[name] for name in ("loss", "trainer")}
+    inputs = (__version__, data.key, experiment.model.fingerprint(), settings, experiment.seed, experiment.metric)
+    with experiment.stages.stage("finetune", *inputs) as stage:
+        params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
+        with run.child("finetune", params=params, tags={"stage": "finetune"}) as child:
+            if stage.done is None:
+                training = _train(experiment, data, stage, child)
+            else:
+                training = training_from(stage.done)
+                for step in training.history:
+                    child.log_metrics(step.metrics, step=step.step)
+        copy_folder(stage.folder / "model", out_dir / "model")
+    return Tuned(training, out_dir / "model", cached=stage.done is not None)
+
+
+def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
+    """Train, write the model whole, and only then mark the stage as finished."""
+    model = experiment.model.load()
+    training = experiment.trainer.fit(
+        model,
+        experiment.loss,
+        data.splits,
+        dev_scores=dev_scorer(data, seed=experiment.seed, unit=experiment.dataset.unit),
+        work_dir=stage.folder / "work",
+        seed=experiment.seed,
+        on_step=lambda step: run.log_metrics(step.metrics, step=step.step),
+    )
+    fresh = stage.folder / "fresh"
+    model.save_pretrained(str(fresh))
+    copy_folder(fresh, stage.folder / "model")
+    shutil.rmtree(fresh)
+    stage.finish(asdict(training))
+    shutil.rmtree(stage.folder / "work", ignore_errors=True)
+    return training
+
+
+def training_from(record: Mapping[str, object]) -> Training:
+    """Rebuild a training summary from its JSON form."""
+    fields = json.loads(json.dumps(record))
+    history = tuple(TrainingStep(**step) for step in fields.pop("history"))
+    return Training(**fields, history=history)
+
+
+def dev_scorer(data: Data, *, seed: int, unit: str) -> Callable[[SentenceTransformer], Mapping[str, float]]:
+    """Return a function that scores a model in training on the dev questions by exact search."""
+    task = dev_task(data, seed=seed, unit=unit)
+
+    def scores(model: SentenceTransformer) -> Mapping[str, float]:
+        embedder = ModelEmbedder(model, fingerprint="in training")
+        index = ExactRetriever().index(task.corpus, embedder, path=data.folder)
+        return evaluate(task, run_system(task, index), system="dev").mean
+
+    return scores
+
+
+def dev_task(data: Data, *, seed: int, unit: str) -> RetrievalTask:
+    """Return the dev questions over their own documents and a seeded sample of others."""
+    judged = {pair.document_id for pair in data.splits.dev}
+    near = [chunk for chunk in data.chunks if chunk.document_id in judged]
+    far = [chunk for chunk in data.chunks if chunk.document_id not in judged]
+    sample = random.Random(seed).sample(far, min(DEV_DISTRACTORS, len(far)))
+    return HeldOut(name="dev").task([*near, *sample], data.splits.dev, unit=unit)

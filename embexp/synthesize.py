@@ -1,0 +1,21 @@
+"""``python -m embexp.synthesize``: documents become training pairs, and nothing more."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.command import hydra_command
+
+
+@hydra_command
+def main(config: DictConfig) -> None:
+    """Write ``data/pairs.jsonl`` with its manifest, and synthesis.json."""
+    experiment, tracker = build(config)
+    from embexp.pipeline.run import run_synthesis
+
+    run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Every option in conf/ composes, passes the checks and can be built without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from embexp.config.check import check
+from embexp.config.schema import COMPONENTS, conf_dir, register
+
+register()
+CONF = conf_dir()
+GROUPS = [name for name in COMPONENTS if (CONF / name).is_dir()]
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+NEEDED = {
+    ("dataset", "folder"): ["dataset.path=docs"],
+    ("dataset", "pairs"): ["dataset.path=pairs.jsonl"],
+    ("dataset", "beir"): ["dataset.path=scifact"],
+    ("dataset", "hub"): ["dataset.id=mteb/scifact"],
+    ("model", "local"): ["model.path=outputs/model"],
+    ("benchmark", "beir"): ["benchmark.dataset.path=scifact"],
+}
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(
+            "config", overrides=["paths.root=.", "paths.cache=outputs/cache", *overrides], return_hydra_config=False
+        )
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
+def test_every_option_composes_binds_and_instantiates(group: str, option: str) -> None:
+    config = composed(f"{group}={option}", *NEEDED.get((group, option), []))
+    check(config)
+    assert instantiate(config[group], _convert_="all") is not None
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_composes(name: str) -> None:
+    needed = ["dataset.path=docs"] if name in {"own_documents", "beir"} else []
+    check(composed(f"experiment={name}", *needed))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
+def test_every_option_file_is_short_and_says_what_it_is_for(group: str, option: str) -> None:
+    lines = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    assert len(lines) <= 25
+
+
+def test_the_root_file_is_short() -> None:
+    assert len((CONF / "config.yaml").read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.parametrize("dataset", ["beir", "pairs", "icd10cm", "hub"])
+def test_labelled_data_is_neither_cut_nor_added_to(dataset: str) -> None:
+    config = composed(f"dataset={dataset}")
+    assert config.chunker._target_.endswith("Whole")
+    assert config.synthesis._target_.endswith("NoSynthesis")
+
+
+def test_the_command_line_wins_over_a_data_set_s_choice() -> None:
+    assert composed("dataset=beir", "chunker=windows").chunker._target_.endswith("Windows")
+
+
+def test_a_tuned_model_is_an_option_of_its_own() -> None:
+    config = composed("model@tuned=local", "tuned.path=outputs/model")
+    assert config.tuned.path == "outputs/model"
+    assert config.model._target_ != config.tuned._target_
+
+
+def test_conf_is_found_beside_the_package() -> None:
+    assert isinstance(CONF, Path)
+    assert (CONF / "config.yaml").is_file()

@@ -1,0 +1,50 @@
+"""A bad command line ends with one sentence that names the key and the nearest valid one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+CASES = {
+    "misspelt group": (["losss=mnrl"], "losss is not a key of the configuration: did you mean 'loss'?"),
+    "misspelt key": (["sead=1"], "sead is not a key of the configuration: did you mean 'seed'?"),
+    "misspelt option": (["model=minilmm"], "model=minilmm is not an option of model: did you mean 'minilm'?"),
+    "misspelt key of a component": (
+        ["trainer.epoch=2"],
+        "trainer.epoch is not a key of the configuration: did you mean 'epochs'?",
+    ),
+    "added key of a component": (["+trainer.epoch=2"], "trainer.epoch is not an option of trainer: did you mean 'epochs'?"),
+    "wrong type at the root": (["seed=abc"], "could not be converted to Integer"),
+    "wrong type in a component": (["trainer.batch_size=many"], "trainer.batch_size is 'many'"),
+    "a path that is missing": (["dataset=folder"], "dataset.path has no value: give it one, as in dataset.path=…"),
+    "no override at all": (["loss=[mnrl"], "'loss=[mnrl' is not an override: write key=value"),
+    "a class that does not exist": (["loss._target_=embexp.nowhere.Loss"], "loss._target_ is 'embexp.nowhere.Loss'"),
+    "an unknown metric": (["metric=ndgc@10"], "metric is 'ndgc@10'"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_is_one_sentence_and_exit_code_2(case: str, command) -> None:
+    arguments, sentence = CASES[case]
+    start = time.monotonic()
+    done = command("run", *arguments)
+    seconds = time.monotonic() - start
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert seconds < 20  # nothing was downloaded or loaded; the speed itself is measured in benchmarks/
+
+
+@pytest.mark.parametrize("name", ["run", "synthesize", "finetune", "benchmark", "search"])
+def test_every_command_explains_itself(name: str, command) -> None:
+    done = command(name, "--help")
+    assert done.returncode == 0
+    assert "embexp" in done.stdout
+
+
+def test_a_traceback_comes_when_asked_for(command, monkeypatch) -> None:
+    done = command("run", "dataset=folder", "dataset.path=nowhere", "tracker=none", "model=tiny")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
