@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from embexp.types import (
+    Answer,
     Chunk,
     Document,
     Hit,
     Pair,
+    Request,
     RetrievalTask,
     Splits,
     Training,
     TrainingStep,
     Unit,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +89,28 @@ class ModelSource(Protocol):
 
     def tokens(self) -> TokenCounter:
         """Return a counter that uses this model's tokenizer, without loading the weights."""
+
+
+class LLM(Protocol):
+    """A language model behind its pace, its retries, its journal and its budget."""
+
+    name: str
+    chat: bool
+    """False for a base model that only completes text: it needs few-shot examples."""
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield one answer for each request, in the order of the requests.
+
+        Requests are drawn lazily and asked concurrently within the limits; each response is on disk
+        before it is yielded, and one that is on disk already is not asked again.
+
+        Raises:
+            EmbexpError: The key is refused, the budget is spent, or the service does not come back;
+                everything received is kept, and the same command goes on from there.
+        """
+
+    def usage(self) -> Usage:
+        """Return what this run's answers cost, those from the journal left out."""
 
 
 class Synthesis(Protocol):
