@@ -1,0 +1,1 @@
+"""What runs did, kept where people can compare them: MLflow, or nothing at all."""

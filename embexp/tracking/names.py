@@ -1,0 +1,55 @@
+"""Our names and values as MLflow takes them: flat keys, a limited alphabet, limited lengths."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+KEY_LENGTH = 250
+
+_FORBIDDEN = re.compile(r"[^\w.\- /]")
+
+
+def mlflow_key(name: str) -> str:
+    """Return ``name`` in MLflow's alphabet: ``ndcg@10`` becomes ``ndcg_at_10``.
+
+    MLflow takes letters, digits, ``_ - . /`` and spaces (a colon too, but not on Windows).
+    """
+    return _FORBIDDEN.sub("_", name.replace("@", "_at_"))[-KEY_LENGTH:]
+
+
+def flat_params(params: Mapping[str, object]) -> dict[str, str]:
+    """Return nested parameters as dotted keys with values spelled as on the command line.
+
+    ``{"loss": {"scale": 20.0, "guide": None}}`` becomes ``{"loss.scale": "20.0", "loss.guide":
+    "null"}``; lists are written as JSON, and values over 6,000 characters are cut with a remark.
+    """
+    return {mlflow_key(key): shortened(spelled(value), PARAM_LENGTH) for key, value in _leaves(params, "")}
+
+
+def _leaves(params: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def spelled(value: object) -> str:
+    """Return a value as a person would type it after ``key=``."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, (bool, list, tuple, Mapping)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return ``text``, cut to ``limit`` characters with a remark on its full length where it is longer."""
+    if len(text) <= limit:
+        return text
+    remark = f"… ({len(text):,} characters)"
+    return text[: limit - len(remark)] + remark
