@@ -1,0 +1,188 @@
+"""What a killed training run leaves, and how the next one finds its way back: no torn checkpoint is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.errors import EmbexpError
+from embexp.storage.files import atomic_write, sha256_of, write_json
+from embexp.types import Training, TrainingStep
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+COMPLETE = "complete.json"
+DONE = "done.json"
+RUN = "run.json"
+WEIGHTS = "weights.safetensors"
+PREFIX = "checkpoint-"
+KEEP = 2
+MIB = 1 << 20
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What the trainer must remember besides the weights: the log, and the best dev score so far."""
+
+    history: list[TrainingStep] = field(default_factory=list)
+    best_step: int | None = None
+    best_score: float | None = None
+    without_gain: int = 0
+
+
+class Checkpoints:
+    """The checkpoints of one run in its ``work_dir``.
+
+    ``checkpoint-STEP/`` holds weights, optimizer, schedule and random states; it counts once its
+    ``complete.json`` lists all its files with their sizes. ``best/STEP.safetensors`` holds the best
+    weights; ``done.json`` says that training has ended.
+    """
+
+    def __init__(self, work_dir: Path) -> None:
+        self.folder = work_dir
+
+    def claim(self, fingerprint: str) -> None:
+        """Make the folder this run's own: what another model, loss, data set or setting left is removed.
+
+        Raises:
+            EmbexpError: The folder may not be written, or its disk is full.
+        """
+        note = self.folder / RUN
+        before = _read(note)
+        if before is not None and before.get("fingerprint") != fingerprint:
+            log.warning("%s holds checkpoints of other settings or data: they are removed.", self.folder)
+            for path in [self.folder / DONE, self.folder / "best", *self.folder.glob(f"{PREFIX}*")]:
+                _remove(path)
+        write_json(note, {"fingerprint": fingerprint})
+
+    def check_space(self, model: nn.Module) -> None:
+        """Check that the disk holds what training will write.
+
+        Raises:
+            EmbexpError: It does not; the message gives both sizes.
+        """
+        weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+        trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+        needed = (KEEP + 1) * (weights + 2 * trained) + 2 * weights
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise EmbexpError(
+                f"{self.folder}: training writes up to {needed // MIB:,} MiB of checkpoints, and the disk "
+                f"has {free // MIB:,} MiB free. Free some, or set paths.cache and hydra.run.dir to another "
+                "disk."
+            )
+
+    def latest(self) -> tuple[Path, Progress, int] | None:
+        """Return the newest complete checkpoint, its progress and its step; torn ones are removed."""
+        found = sorted(self.folder.glob(f"{PREFIX}*"), key=lambda path: _step(path.name), reverse=True)
+        for path in found:
+            marker = _read(path / COMPLETE)
+            if marker is not None and all(
+                (path / name).is_file() and (path / name).stat().st_size == size
+                for name, size in marker["files"].items()
+            ):
+                return path, _progress(marker["progress"]), _step(path.name)
+            log.warning("%s was cut off while it was written: it is skipped.", path)
+            _remove(path)
+        return None
+
+    def complete(self, step: int, progress: Progress) -> None:
+        """Mark a checkpoint as whole, and remove what is no longer needed."""
+        path = self.folder / f"{PREFIX}{step}"
+        sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
+        write_json(path / COMPLETE, {"files": sizes, "progress": asdict(progress)})
+        found = sorted(self.folder.glob(f"{PREFIX}*"), key=lambda path: _step(path.name))
+        for old in found[:-KEEP]:
+            _remove(old)
+        for weights in (self.folder / "best").glob("*.safetensors"):
+            if weights.stem != str(progress.best_step):
+                weights.unlink()
+
+    def save_best(self, step: int, model: nn.Module) -> None:
+        """Keep the weights that scored best."""
+        save_weights(self._best(step), model)
+
+    def load_best(self, step: int, model: nn.Module) -> None:
+        """Put the weights of ``step`` into the model."""
+        load_weights(self._best(step), model)
+
+    def finish(self, training: Training, *, weights_step: int) -> None:
+        """Note that training has ended with these weights, and remove the checkpoints."""
+        write_json(self.folder / DONE, {"weights_step": weights_step, "training": asdict(training)})
+        for path in self.folder.glob(f"{PREFIX}*"):
+            _remove(path)
+
+    def finished(self) -> tuple[Training, int] | None:
+        """Return what a run that ended here did, and the step of its weights, if they are still there."""
+        done = _read(self.folder / DONE)
+        if done is None or not self._best(done["weights_step"]).is_file():
+            return None
+        fields = done["training"]
+        history = tuple(TrainingStep(**step) for step in fields.pop("history"))
+        return Training(**fields, history=history), done["weights_step"]
+
+    def _best(self, step: int) -> Path:
+        return self.folder / "best" / f"{step}.safetensors"
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write a model's weights as safetensors, atomically."""
+    from safetensors.torch import save
+
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    with atomic_write(path, "wb") as stream:
+        stream.write(save(state))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load a safetensors file into a model in place."""
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(path))
+
+
+def fingerprint_of(model: nn.Module, *settings: object) -> str:
+    """Return a digest of a model's weights and of all settings that shape its training."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    return sha256_of(digest.hexdigest(), *settings)
+
+
+def _progress(stored: Mapping[str, Any]) -> Progress:
+    return Progress(**{**stored, "history": [TrainingStep(**step) for step in stored["history"]]})
+
+
+def _step(name: str) -> int:
+    number = name.removeprefix(PREFIX)
+    return int(number) if number.isdigit() else -1
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, its marker first: a folder that is cut off half-way counts no more."""
+    if path.is_dir():
+        (path / COMPLETE).unlink(missing_ok=True)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,185 @@
+"""Losses over (query, passage) pairs, with the other passages of the batch as negatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from embexp.errors import ModelError
+from embexp.finetuning.losses.options import above_zero
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+SELF = "self"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mnrl:
+    """In-batch negatives: each query must find its own passage among all passages of the batch.
+
+    InfoNCE over cosine similarities (van den Oord et al. 2018, arXiv 1807.03748; Henderson et al.
+    2017, arXiv 1705.00652).
+
+    Args:
+        scale: The inverse of the softmax temperature; 20 is a temperature of 0.05.
+    """
+
+    scale: float = 20.0
+    columns = "pairs"
+
+    def __post_init__(self) -> None:
+        above_zero(scale=self.scale)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+        module: nn.Module = MultipleNegativesRankingLoss(model, scale=self.scale)
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnrlSymmetric:
+    """In-batch negatives in both directions: passages must find their query, too.
+
+    Args:
+        scale: The inverse of the softmax temperature.
+    """
+
+    scale: float = 20.0
+    columns = "pairs"
+
+    def __post_init__(self) -> None:
+        above_zero(scale=self.scale)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import MultipleNegativesSymmetricRankingLoss
+
+        module: nn.Module = MultipleNegativesSymmetricRankingLoss(model, scale=self.scale)
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedMnrl:
+    """In-batch negatives for batches that do not fit into memory (GradCache, arXiv 2101.06983).
+
+    Args:
+        scale: The inverse of the softmax temperature.
+        mini_batch_size: How many texts are embedded at once; memory grows with it, results do not change.
+    """
+
+    scale: float = 20.0
+    mini_batch_size: int = 32
+    columns = "pairs"
+
+    def __post_init__(self) -> None:
+        above_zero(scale=self.scale, mini_batch_size=self.mini_batch_size)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+
+        module: nn.Module = CachedMultipleNegativesRankingLoss(
+            model, scale=self.scale, mini_batch_size=self.mini_batch_size
+        )
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gist:
+    """In-batch negatives, without those that a guide model holds for positives (arXiv 2402.16829).
+
+    Args:
+        guide: ``self`` for a frozen copy of the model as it is before training, or a model's folder or name.
+        temperature: The softmax temperature.
+        margin: How far below the positive's score a negative must lie; see ``margin_strategy``.
+        margin_strategy: ``absolute`` takes the margin off the positive's score, ``relative`` a share of it.
+    """
+
+    guide: str = SELF
+    temperature: float = 0.05
+    margin: float = 0.0
+    margin_strategy: Literal["absolute", "relative"] = "absolute"
+    columns = "pairs"
+    max_negatives = 1  # what GISTEmbedLoss reads
+
+    def __post_init__(self) -> None:
+        above_zero(temperature=self.temperature)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
+
+        module: nn.Module = GISTEmbedLoss(
+            model,
+            guide_for(model, self.guide),
+            temperature=self.temperature,
+            margin=self.margin,
+            margin_strategy=self.margin_strategy,
+        )
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedGist:
+    """GIST for batches that do not fit into memory.
+
+    Args:
+        guide: ``self`` for a frozen copy of the model as it is before training, or a model's folder or name.
+        temperature: The softmax temperature.
+        margin: How far below the positive's score a negative must lie.
+        margin_strategy: ``absolute`` takes the margin off the positive's score, ``relative`` a share of it.
+        mini_batch_size: How many texts are embedded at once.
+    """
+
+    guide: str = SELF
+    temperature: float = 0.05
+    margin: float = 0.0
+    margin_strategy: Literal["absolute", "relative"] = "absolute"
+    mini_batch_size: int = 32
+    columns = "pairs"
+
+    def __post_init__(self) -> None:
+        above_zero(temperature=self.temperature, mini_batch_size=self.mini_batch_size)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
+
+        module: nn.Module = CachedGISTEmbedLoss(
+            model,
+            guide_for(model, self.guide),
+            temperature=self.temperature,
+            margin=self.margin,
+            margin_strategy=self.margin_strategy,
+            mini_batch_size=self.mini_batch_size,
+        )
+        return module
+
+
+def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
+    """Return a frozen guide: a copy of ``model`` as it is now for ``self``, else the model of that name.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    import copy
+
+    if guide == SELF:
+        frozen = copy.deepcopy(model)
+    else:
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            frozen = SentenceTransformer(guide, device=str(model.device))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"loss.guide={guide}: no such model ({error}); give the folder of a saved model, "
+                "or loss.guide=self for the untuned model itself."
+            ) from error
+    for parameter in frozen.parameters():
+        parameter.requires_grad_(False)
+    return frozen.eval()

@@ -1,0 +1,70 @@
+"""Losses over pairs with a score: graded similarity, as people or a teacher gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embexp.finetuning.losses.options import above_zero
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """The cosine of the two texts must equal their score: mean squared error (arXiv 1908.10084)."""
+
+    columns = "scored"
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
+
+        module: nn.Module = CosineSimilarityLoss(model)
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosent:
+    """Pairs must be ordered as their scores order them (CoSENT, Su 2022, kexue.fm/archives/8847).
+
+    Args:
+        scale: The inverse of the temperature.
+    """
+
+    scale: float = 20.0
+    columns = "scored"
+
+    def __post_init__(self) -> None:
+        above_zero(scale=self.scale)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import CoSENTLoss
+
+        module: nn.Module = CoSENTLoss(model, scale=self.scale)
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Angle:
+    """CoSENT on the angle between complex vectors, which does not saturate (AnglE, arXiv 2309.12871).
+
+    Args:
+        scale: The inverse of the temperature.
+    """
+
+    scale: float = 20.0
+    columns = "scored"
+
+    def __post_init__(self) -> None:
+        above_zero(scale=self.scale)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import AnglELoss
+
+        module: nn.Module = AnglELoss(model, scale=self.scale)
+        return module

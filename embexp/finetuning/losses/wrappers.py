@@ -1,0 +1,68 @@
+"""Losses that apply another loss in more than one way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matryoshka:
+    """Another loss, applied to the first dimensions of the vectors as well (arXiv 2205.13147).
+
+    Args:
+        loss: The loss within, as a component of its own (``_target_`` and its options).
+        dims: The vector lengths to train; the model's own length is added where it is missing.
+        weights: A weight for each of ``dims``; all 1 where left out.
+    """
+
+    loss: Any
+    dims: list[int]
+    weights: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.dims or min(self.dims) < 1:
+            raise ConfigError(
+                f"loss.dims={list(self.dims)}: give vector lengths above 0, such as [256, 128, 64]."
+            )
+        if self.weights is not None and len(self.weights) != len(self.dims):
+            raise ConfigError(
+                f"loss.weights has {len(self.weights)} values for {len(self.dims)} loss.dims: "
+                "give one for each."
+            )
+
+    @property
+    def columns(self) -> str:
+        """The columns of the loss within."""
+        return str(self.loss.columns)
+
+    @property
+    def max_negatives(self) -> int | None:
+        """The most negatives that the loss within reads."""
+        limit: int | None = getattr(self.loss, "max_negatives", None)
+        return limit
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``.
+
+        Raises:
+            ConfigError: A dimension is longer than the model's vectors.
+        """
+        from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+
+        full = model.get_embedding_dimension()
+        if too_long := [dim for dim in self.dims if dim > full]:
+            raise ConfigError(
+                f"loss.dims={too_long}: this model's vectors have {full} dimensions; leave these out."
+            )
+        dims, weights = list(self.dims), list(self.weights or [1.0] * len(self.dims))
+        if full not in dims:
+            dims, weights = [full, *dims], [1.0, *weights]
+        module: nn.Module = MatryoshkaLoss(model, self.loss.build(model), dims, matryoshka_weights=weights)
+        return module

@@ -1,0 +1,79 @@
+"""How a model is set while it trains, put back afterwards: text length, dropout, prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+ATTENTION_RATES = ("attention_dropout", "attn_dropout", "attention_probs_dropout_prob")
+PASSAGE_PROMPTS = ("document", "passage", "corpus")
+
+
+@contextmanager
+def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None]:
+    """Cut texts at ``tokens`` within the block; None leaves the model as it is."""
+    own = model.max_seq_length
+    differs = tokens is not None and tokens != own
+    if differs:
+        model.max_seq_length = tokens
+    try:
+        yield
+    finally:
+        if differs:
+            model.max_seq_length = own
+
+
+def training_length(model: SentenceTransformer, tokens: int | None) -> int | None:
+    """Return the text length to train at: ``tokens``, if the model reads more; None for its own limit."""
+    own = model.max_seq_length
+    return tokens if tokens is not None and isinstance(own, int) and own > tokens else None
+
+
+@contextmanager
+def dropout_rates(
+    model: SentenceTransformer, *, dropout: float | None, attention_dropout: float | None
+) -> Iterator[None]:
+    """Set the dropout of hidden states and of attention weights within the block; None keeps the model's own.
+
+    Attention weights are dropped by modules whose class is called ``…SelfAttention`` (BERT and its kin)
+    or which hold the rate as a number (``attention_dropout``, as in ModernBERT).
+    """
+    changed: list[tuple[object, str, object]] = []
+    for owner, name, rate in _rates(model, dropout=dropout, attention_dropout=attention_dropout):
+        changed.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, rate)
+    try:
+        yield
+    finally:
+        for owner, name, value in changed:
+            setattr(owner, name, value)
+
+
+def _rates(
+    model: SentenceTransformer, *, dropout: float | None, attention_dropout: float | None
+) -> Iterator[tuple[object, str, float]]:
+    from torch import nn
+
+    for module in list(model.modules()):
+        for name in ATTENTION_RATES:
+            if attention_dropout is not None and isinstance(getattr(module, name, None), float):
+                yield module, name, attention_dropout
+        of_attention = "SelfAttention" in type(module).__name__
+        rate = attention_dropout if of_attention else dropout
+        for child in module.children():
+            if isinstance(child, nn.Dropout) and rate is not None:
+                yield child, "p", rate
+
+
+def prompts_for(
+    model: SentenceTransformer, columns: Sequence[str], *, query_columns: Sequence[str]
+) -> dict[str, str]:
+    """Return the model's own prompt for each text column that has one: queries and passages differ."""
+    prompts = model.prompts or {}
+    passage = next((prompts[name] for name in PASSAGE_PROMPTS if prompts.get(name)), "")
+    found = {name: prompts.get("query") or "" if name in query_columns else passage for name in columns}
+    return {name: prompt for name, prompt in found.items() if prompt}

@@ -1,0 +1,286 @@
+"""The trainer: pairs and a loss in, the weights that score best on dev out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from embexp.errors import ConfigError, DataError
+from embexp.finetuning.batches import plan_batches
+from embexp.finetuning.checkpoints import Checkpoints, fingerprint_of
+from embexp.finetuning.columns import QUERY_COLUMNS, Request, Rows, build_rows
+from embexp.finetuning.encoding import encode_passages, encode_queries
+from embexp.finetuning.labels import label_scale
+from embexp.finetuning.model_modes import dropout_rates, prompts_for, text_length, training_length
+from embexp.finetuning.negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
+from embexp.progress import progress
+from embexp.storage.files import sha256_of, space_checked
+from embexp.types import Pair, Splits, Training, TrainingStep
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+    from torch import nn
+
+    from embexp.protocols import Loss
+
+log = logging.getLogger(__name__)
+POINTS_IN_LOG = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceTransformerFineTuner:
+    """Trains with sentence-transformers' trainer: checkpoints, dev-based choice of weights, early stopping.
+
+    Args:
+        epochs: Passes over the training rows.
+        batch_size: The most rows in a batch; each row meets the other passages of its batch as negatives.
+        learning_rate: The peak of the schedule.
+        scheduler: How the learning rate falls after the warm-up.
+        warmup_ratio: The share of steps over which the learning rate rises from 0.
+        weight_decay: AdamW's decay, on weights only.
+        max_grad_norm: The norm that gradients are clipped to.
+        max_tokens: Texts are cut here while training (and mining); the model's own limit returns afterwards.
+            None keeps it throughout.
+        max_pairs: How many positives (or judgments) to train on, sampled by seed; None for all.
+        evaluations: Scorings on dev, evenly spread from before the first step to after the last; 0 for none.
+        metric: The dev metric that chooses the weights.
+        patience: After how many evaluations without gain to stop; None trains to the end.
+        hard_negatives: Negatives for each positive. None takes those that the pairs bring, and one for losses
+            that cannot do without; 0 gives in-batch losses none.
+        negatives: How missing ones are found: mined with the untuned model, or drawn at random.
+        negative_margin: A mined negative scores below this share of the positive's score.
+        negative_ranks: From which to before which rank of the candidates to draw.
+        positive_from: The lowest label of a positive; None reads it off the labels.
+        label_range: The lowest and highest label there can be; None reads them off the labels.
+        distinct: What two rows of a batch must not share, besides query and passage texts.
+        length_pool: Batches within whose rows lengths are sorted, which saves padding; 0 leaves them mixed.
+        dropout: Dropout of hidden states; None keeps the model's own.
+        attention_dropout: Dropout of attention weights; None keeps the model's own.
+        bf16: Mixed precision; None uses it on GPUs that have it.
+        checkpoint_seconds: The longest time between two checkpoints.
+    """
+
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 5e-5
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    max_tokens: int | None = 128
+    max_pairs: int | None = 2000
+    evaluations: int = 4
+    metric: str = "ndcg@10"
+    patience: int | None = None
+    hard_negatives: int | None = None
+    negatives: Literal["mined", "random"] = "mined"
+    negative_margin: float = 0.95
+    negative_ranks: list[int] | tuple[int, int] = (0, 20)
+    positive_from: float | None = None
+    label_range: list[float] | None = None
+    distinct: Literal["text", "chunk", "document"] = "chunk"
+    length_pool: int = 8
+    dropout: float | None = None
+    attention_dropout: float | None = None
+    bf16: bool | None = None
+    checkpoint_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        least = {
+            "epochs": 1, "batch_size": 2, "max_tokens": 8, "max_pairs": 2, "evaluations": 0, "patience": 1,
+            "hard_negatives": 0, "length_pool": 0,
+        }  # fmt: skip
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ConfigError(f"trainer.{name}={value}: must be {lowest} or more.")
+        for name in ("learning_rate", "max_grad_norm", "checkpoint_seconds"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"trainer.{name}={value}: must be above 0.")
+        for name in ("warmup_ratio", "weight_decay", "dropout", "attention_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ConfigError(f"trainer.{name}={value}: must be in [0, 1).")
+        if not 0 < self.negative_margin <= 1:
+            raise ConfigError(f"trainer.negative_margin={self.negative_margin}: must be in (0, 1].")
+        ranks = list(self.negative_ranks)
+        if len(ranks) != 2 or not 0 <= ranks[0] < ranks[1]:
+            raise ConfigError(f"trainer.negative_ranks={ranks}: give two rising ranks, such as [0, 20].")
+
+    def fit(
+        self,
+        model: SentenceTransformer,
+        loss: Loss,
+        splits: Splits,
+        *,
+        dev_scores: Callable[[SentenceTransformer], Mapping[str, float]],
+        work_dir: Path,
+        seed: int,
+        on_step: Callable[[TrainingStep], None],
+    ) -> Training:
+        """Train ``model`` in place; on return it holds the weights that scored best on dev.
+
+        Step 0, the untuned model, is a candidate: where training did not help, ``best_step`` is 0 and
+        the model is as it was. Without dev pairs or evaluations the last weights stay.
+
+        Args:
+            model: The untuned model.
+            loss: What to minimise.
+            splits: Training pairs; dev pairs only decide whether there is anything to score.
+            dev_scores: Scores the model on dev: metric name to value, higher is better.
+            work_dir: Keeps checkpoints; a call with the same model, loss, pairs and settings goes on.
+            seed: Of sampling, negatives, batches and dropout; on a CPU it fixes the result to the last bit.
+            on_step: Told of each point of the log; a resumed run hears the earlier points again.
+
+        Raises:
+            DataError: There are too few training pairs.
+            ConfigError: The pairs cannot fill the loss's columns, or no batch can be made.
+            ModelError: The loss stopped being a number.
+            EmbexpError: ``work_dir`` may not be written, or its disk is too full for the checkpoints.
+        """
+        if not splits.train:
+            raise DataError(
+                "There is no training pair: give more documents or pairs, or lower split.dev and split.test."
+            )
+        checkpoints = Checkpoints(work_dir)
+        checkpoints.claim(self._fingerprint(model, loss, splits, seed))
+        if (ended := checkpoints.finished()) is not None:
+            training, weights_step = ended
+            log.info(
+                "Training had ended in %s at step %d: nothing is trained again.", work_dir, training.steps
+            )
+            checkpoints.load_best(weights_step, model)
+            for point in training.history:
+                on_step(point)
+            return replace(training, resumed_from=training.steps)
+        checkpoints.check_space(model)
+        with (
+            space_checked(work_dir),
+            dropout_rates(model, dropout=self.dropout, attention_dropout=self.attention_dropout),
+        ):
+            return self._train(model, loss, splits, dev_scores, checkpoints, seed, on_step)
+
+    def _train(
+        self,
+        model: SentenceTransformer,
+        loss: Loss,
+        splits: Splits,
+        dev_scores: Callable[[SentenceTransformer], Mapping[str, float]],
+        checkpoints: Checkpoints,
+        seed: int,
+        on_step: Callable[[TrainingStep], None],
+    ) -> Training:
+        from embexp.finetuning.loop import Recorder, run
+
+        start, own_length = time.monotonic(), model.max_seq_length
+
+        def evaluate(trained: SentenceTransformer) -> Mapping[str, float]:
+            with text_length(trained, own_length):
+                return dev_scores(trained)
+
+        with text_length(model, training_length(model, self.max_tokens)):
+            rows = self._rows(model, loss, splits.train, seed)
+            plan = plan_batches(
+                rows.keys, rows.lengths, batch_size=self.batch_size, epochs=self.epochs, seed=seed,
+                length_pool=self.length_pool,
+            )  # fmt: skip
+            total = plan.steps * self.epochs
+            with progress("Training", total=total) as bar:
+                recorder = Recorder(
+                    checkpoints=checkpoints, metric=self.metric, patience=self.patience, evaluate=evaluate,
+                    schedule=evaluation_steps(total, self.evaluations if splits.dev else 0),
+                    checkpoint_seconds=self.checkpoint_seconds, on_step=on_step, bar=bar,
+                )  # fmt: skip
+                arguments = self._arguments(model, rows, checkpoints.folder, steps=total, seed=seed)
+                return run(model, _build(loss, model), rows, plan, arguments, recorder, started=start)
+
+    def _rows(self, model: SentenceTransformer, loss: Loss, pairs: Sequence[Pair], seed: int) -> Rows:
+        scale = label_scale(pairs, positive_from=self.positive_from, label_range=self.label_range)
+        pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
+        request = Request(
+            pairs=pairs, scale=scale, pool=pool, negatives=self._negative_source(model, pool, seed),
+            count=self.hard_negatives, max_pairs=self.max_pairs, seed=seed, distinct=self.distinct,
+            max_negatives=getattr(loss, "max_negatives", None),
+        )  # fmt: skip
+        rows = build_rows(loss.columns, request)
+        if len(rows) < 2:
+            raise DataError(
+                "There is one training pair, and a batch needs two: give more pairs, or lower split.dev and "
+                "split.test."
+            )
+        log.info("Training rows: %d with the columns %s", len(rows), ", ".join(rows.columns))
+        return rows
+
+    def _negative_source(self, model: SentenceTransformer, pool: PassagePool, seed: int) -> NegativeSource:
+        if self.negatives == "random":
+            return RandomNegatives(pool=pool, seed=seed)
+        return MinedNegatives(
+            pool=pool,
+            encode_queries=lambda texts: encode_queries(model, texts, batch_size=self.batch_size),
+            encode_passages=lambda texts: encode_passages(model, texts, batch_size=self.batch_size),
+            seed=seed,
+            margin=self.negative_margin,
+            ranks=(self.negative_ranks[0], self.negative_ranks[1]),
+        )
+
+    def _arguments(
+        self, model: SentenceTransformer, rows: Rows, folder: Path, *, steps: int, seed: int
+    ) -> SentenceTransformerTrainingArguments:
+        import torch
+        from sentence_transformers import SentenceTransformerTrainingArguments
+
+        cuda = torch.cuda.is_available()
+        return SentenceTransformerTrainingArguments(
+            output_dir=str(folder),
+            num_train_epochs=self.epochs,
+            per_device_train_batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            lr_scheduler_type=self.scheduler,
+            warmup_steps=self.warmup_ratio,
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+            bf16=(cuda and torch.cuda.is_bf16_supported()) if self.bf16 is None else self.bf16,
+            prompts=prompts_for(model, list(rows.columns), query_columns=QUERY_COLUMNS) or None,
+            seed=seed,
+            logging_steps=max(1, steps // POINTS_IN_LOG),
+            logging_first_step=True,
+            logging_nan_inf_filter=False,
+            eval_strategy="no",
+            save_strategy="no",
+            disable_tqdm=True,
+            report_to="none",
+            dataloader_pin_memory=cuda,
+        )
+
+    def _fingerprint(self, model: SentenceTransformer, loss: Loss, splits: Splits, seed: int) -> str:
+        told = [
+            sha256_of(pair.id, pair.query_id, pair.query, pair.positive, pair.negatives, pair.label,
+                      pair.document_id, pair.chunk_id)
+            for pairs in (splits.train, splits.dev) for pair in pairs
+        ]  # fmt: skip
+        return fingerprint_of(model, asdict(self), repr(loss), sha256_of(*told), len(splits.dev), seed)
+
+
+def evaluation_steps(total: int, evaluations: int) -> frozenset[int]:
+    """Return the steps after which to score on dev: evenly spread, the first at 0, the last at the end.
+
+    ``evaluation_steps(90, 4)`` is {0, 30, 60, 90}; one evaluation alone comes at the end.
+    """
+    if evaluations < 2:
+        return frozenset([total] * evaluations)
+    return frozenset(round(total * number / (evaluations - 1)) for number in range(evaluations))
+
+
+def _build(loss: Loss, model: SentenceTransformer) -> nn.Module:
+    try:
+        return loss.build(model)
+    except ValueError as error:
+        raise ConfigError(
+            f"{type(loss).__name__} cannot be used with this model: {error} Choose another loss (loss=mnrl)."
+        ) from error
