@@ -1,0 +1,195 @@
+"""One row of a table as a judged pair: from a file of pairs or from the Hub alike."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from embexp.knowledge.problems import Problems
+from embexp.knowledge.rows import Row, check_columns
+from embexp.storage.files import sha256_of
+from embexp.types import Document, Generator, Pair, SplitName
+
+SPLIT_NAMES: dict[str, SplitName] = {
+    "train": "train",
+    "dev": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "test": "test",
+}
+
+
+class _RowProblemError(Exception):
+    """What is wrong with one row, under the reason it is counted by."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairColumns:
+    """Which columns hold a pair; None where there is none.
+
+    A column other than ``query`` and ``positive`` may be missing as long as it has its usual name.
+    """
+
+    query: str = "query"
+    positive: str = "positive"
+    negatives: str | None = "negatives"
+    label: str | None = "label"
+    document_id: str | None = "document_id"
+    query_id: str | None = "query_id"
+    split: str | None = "split"
+
+    def required(self) -> list[str]:
+        """Return the columns that must be there: the two texts, and every one that the user renamed."""
+        usual = PairColumns()
+        names = ("negatives", "label", "document_id", "query_id", "split")
+        renamed = [getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)]
+        return [self.query, self.positive, *(name for name in renamed if name is not None)]
+
+
+def pairs_of(rows: Iterable[Row], columns: PairColumns, problems: Problems) -> Iterator[Pair]:
+    """Yield a pair for each usable row; a row that says the same as an earlier one is counted and dropped.
+
+    Raises:
+        DataError: A column is missing, or a row is bad and ``on_error`` is ``fail``.
+    """
+    seen: set[str] = set()
+    for number, row in enumerate(rows):
+        if number == 0:
+            check_columns(
+                row, columns.required(), "dataset.query_column, dataset.positive_column and the like"
+            )
+        try:
+            pair = _pair(row, columns)
+        except _RowProblemError as problem:
+            problems.report(problem.reason, f"{row.where}: {problem}")
+            continue
+        if pair.id not in seen:
+            seen.add(pair.id)
+            yield pair
+        elif row.text("id"):
+            problems.report(
+                "duplicate id", f"{row.where}: the id {pair.id!r} is taken; give each pair its own."
+            )
+        else:
+            problems.count("repeated row")
+
+
+def _pair(row: Row, columns: PairColumns) -> Pair:
+    query, positive = row.text(columns.query), row.text(columns.positive)
+    for text, column in ((query, columns.query), (positive, columns.positive)):
+        if not text:
+            raise _RowProblemError(
+                "pair without text", f"column {column!r} is empty; fill it or delete this row."
+            )
+    label = _label(row, columns.label)
+    split = _split(row, columns.split)
+    return Pair(
+        id=row.text("id") or sha256_of(query, positive, label, split)[:16],
+        query=query,
+        positive=positive,
+        document_id=row.text(columns.document_id) or text_id(positive),
+        query_id=row.text(columns.query_id) or sha256_of(query)[:16],
+        chunk_id=row.text("chunk_id"),
+        negatives=_texts(row, columns.negatives),
+        label=label,
+        query_type=row.text("query_type") or "human",
+        split=split,
+        context_ids=_texts(row, "context_ids"),
+        generator=_generator(row),
+    )
+
+
+def text_id(text: str) -> str:
+    """Return the id of a passage that brings none: a digest of its text."""
+    return sha256_of(text)[:16]
+
+
+def _label(row: Row, column: str | None) -> float | None:
+    value = row.text(column)
+    if not value:
+        return None
+    try:
+        label = float(value)
+    except ValueError:
+        label = math.nan
+    if not math.isfinite(label):
+        raise _RowProblemError(
+            "label not a number", f"label {value!r} is not a number; write one such as 1 or 0.5."
+        )
+    return label
+
+
+def _split(row: Row, column: str | None) -> SplitName | None:
+    value = row.text(column)
+    if value and value.lower() not in SPLIT_NAMES:
+        raise _RowProblemError(
+            "unknown split", f"split {value!r} is none of train, dev and test; use one of them."
+        )
+    return SPLIT_NAMES[value.lower()] if value else None
+
+
+def _texts(row: Row, column: str | None) -> tuple[str, ...]:
+    """Return a column of texts that is a list, a list as JSON text, or one bare text."""
+    value = _unpacked(row, column)
+    if value is None:
+        return ()
+    texts = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(str(text).strip() for text in texts if text is not None and str(text).strip())
+
+
+def _unpacked(row: Row, column: str | None) -> Any:
+    value = row.values.get(column) if column else None
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value  # a text that merely begins with a bracket
+    return value
+
+
+def _generator(row: Row) -> Generator:
+    value = _unpacked(row, "generator")
+    if not isinstance(value, Mapping) or "kind" not in value:
+        return Generator(kind="human")
+    known = {key: value.get(key) for key in ("model", "prompt_sha256", "usage")}
+    return Generator(kind=str(value["kind"]), **cast("dict[str, Any]", known))
+
+
+def documents_of(first_pass: Iterable[Pair], second_pass: Iterable[Pair]) -> Iterator[Document]:
+    """Yield the passages of pairs as documents: a positive under its document id, a negative under its own.
+
+    Passages of one document id are joined to one document. Reads the pairs twice and keeps digests of
+    the texts, and the texts of those documents alone whose passages are not complete yet.
+    """
+    positives: set[str] = set()
+    missing: Counter[str] = Counter()
+    counted: set[tuple[str, str]] = set()
+    for pair in first_pass:
+        key = (pair.document_id, text_id(pair.positive))
+        if key not in counted:
+            counted.add(key)
+            positives.add(key[1])
+            missing[pair.document_id] += 1
+    parts: dict[str, list[str]] = {}
+    done: set[tuple[str, str]] = set()
+    for pair in second_pass:
+        negatives = [(text_id(text), text) for text in pair.negatives]
+        passages = [(digest, text) for digest, text in negatives if digest not in positives]
+        for name, text in [(pair.document_id, pair.positive), *passages]:
+            key = (name, text_id(text))
+            if key in done:
+                continue
+            done.add(key)
+            parts.setdefault(name, []).append(text)
+            missing[name] -= 1
+            if missing[name] <= 0:
+                yield Document(name, "\n\n".join(parts.pop(name)))
