@@ -29,7 +29,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """A document with its chunks in the order in which they are asked about (the first one, ``chunks[0]``)."""
+    """A document with its chunks, in reading order and in the order in which they are asked about."""
 
     document: Document
     chunks: Sequence[Chunk]

@@ -25,7 +25,9 @@ _CODE = re.compile(r"[{}=;|\\]|\(\)|</|->|::|\$\w")
 def _word_pattern() -> re.Pattern[str]:
     # \w leaves out combining marks, without which Hindi or Arabic words fall to pieces.
     marks = "".join(
-        re.escape(chr(code)) for code in range(0x300, 0x3000) if unicodedata.category(chr(code)) in ("Mn", "Mc")
+        re.escape(chr(code))
+        for code in range(0x300, 0x3000)
+        if unicodedata.category(chr(code)) in ("Mn", "Mc")
     )
     return re.compile(f"[{ONE_CHARACTER_WORDS}]|(?:(?![{ONE_CHARACTER_WORDS}])[\\w{marks}])+")
 

@@ -11,7 +11,9 @@ from embexp.synthesis.queries import clean
 _FENCE = re.compile(r"\s*(```|~~~)")
 _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
 # Not prose: headings, tables, rules, doctests, directives, field lists, a line that is all code.
-_NOT_PROSE = re.compile(r"(?: {4,}|\t|\s*(?:#|\||\+[-=]|>>>|\.\.\.|\.\. |:\w+|[-=~^_*]{3,}\s*$|`[^`]*`\s*$|<))")
+_NOT_PROSE = re.compile(
+    r"(?: {4,}|\t|\s*(?:#|\||\+[-=]|>>>|\.\.\.|\.\. |:\w+|[-=~^_*]{3,}\s*$|`[^`]*`\s*$|<))"
+)
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?![a-z])|(?<=[。！？])|\Z")
 _LONE_MARKER = re.compile(r"^[ \t]*(?:[-*+>•]|\d{1,3}[.)])?[ \t]*$", re.MULTILINE)
 _GAP = re.compile(r"\n{3,}")

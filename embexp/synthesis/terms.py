@@ -36,7 +36,8 @@ class Terms:
         Source: Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 6.4.
         """
         return {
-            word: (1 + math.log(count)) * (math.log((1 + self.chunks) / (1 + self.frequency.get(word, 0))) + 1)
+            word: (1 + math.log(count))
+            * (math.log((1 + self.chunks) / (1 + self.frequency.get(word, 0))) + 1)
             for word, count in Counter(words(text.casefold())).items()
         }
 

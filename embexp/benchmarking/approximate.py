@@ -1,0 +1,75 @@
+"""What an approximate index gives up: its recall against exact search, and the time that it saves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from embexp.errors import DataError
+from embexp.protocols import Index
+from embexp.types import Hit, IndexReport
+
+TIE = 1e-5
+"""Scores this close are equal: indexes compute cosines in 32 bits, in orders of their own."""
+BATCH = 256
+
+
+def compare_with_exact(
+    approximate: Index,
+    exact: Index,
+    queries: Sequence[str],
+    *,
+    k: int = 10,
+    retriever: str = "",
+    build_seconds: float = 0.0,
+) -> IndexReport:
+    """Ask both indexes the same questions and report how much of the exact result the other one finds.
+
+    A hit counts if exact search returns it, or if it scores as high as exact search's k-th hit: then
+    exact search might as well have returned it. Seconds are wall time for all questions together and
+    take in whatever an index does to embed them.
+
+    Args:
+        approximate: The index in question.
+        exact: Exact search over the same chunks and vectors.
+        queries: The questions.
+        k: How many hits to compare.
+        retriever: The approximate index's name; its class name if empty.
+        build_seconds: How long it took to build, as its builder measured.
+
+    Returns:
+        The report, with the mean recall@k over questions.
+
+    Raises:
+        DataError: There is no question.
+    """
+    if not queries:
+        raise DataError("No question to compare the approximate index with exact search on: give it some.")
+    wanted, exact_seconds = _timed(exact, queries, k)
+    found, seconds = _timed(approximate, queries, k)
+    recalls = [_recall(hits, best) for hits, best in zip(found, wanted, strict=True)]
+    return IndexReport(
+        retriever=retriever or type(approximate).__name__,
+        recall=sum(recalls) / len(recalls),
+        k=k,
+        build_seconds=build_seconds,
+        query_seconds=seconds,
+        exact_query_seconds=exact_seconds,
+    )
+
+
+def _timed(index: Index, queries: Sequence[str], k: int) -> tuple[list[list[Hit]], float]:
+    start = time.perf_counter()
+    hits: list[list[Hit]] = []
+    for at in range(0, len(queries), BATCH):
+        hits += index.search(queries[at : at + BATCH], k=k)
+    return hits, time.perf_counter() - start
+
+
+def _recall(found: Sequence[Hit], wanted: Sequence[Hit]) -> float:
+    if not wanted:
+        return 1.0
+    ids = {hit.id for hit in wanted}
+    lowest = min(hit.score for hit in wanted)
+    good = {hit.id for hit in found if hit.id in ids or hit.score >= lowest - TIE}
+    return min(len(good), len(wanted)) / len(wanted)

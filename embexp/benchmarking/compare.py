@@ -1,0 +1,161 @@
+"""Whether one system beats another: a paired bootstrap over source documents, and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from embexp.errors import ConfigError, DataError
+from embexp.types import Comparison, Scores, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+LEVEL = 0.05
+FEWEST_CLUSTERS = 10
+"""With fewer source documents than this no interval can be trusted, and the verdict is NO EVIDENCE."""
+CELLS_PER_BLOCK = 2_000_000
+"""Bounds memory: this many resampled clusters are held at once (about 50 MB)."""
+NO_SPREAD = 1e-9
+"""Rounding leaves errors of this size where there is no spread at all."""
+
+
+def compare(
+    base: Scores,
+    tuned: Scores,
+    *,
+    metric: str = "ndcg@10",
+    clusters: Mapping[str, str],
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two systems on the same questions.
+
+    The interval is a symmetric studentised (bootstrap-t) one (Hall, The Bootstrap and Edgeworth
+    Expansion, 1992, section 3.5). Whole clusters are drawn with replacement, since questions about one
+    document rise and fall together; each resample's mean difference is divided by its own
+    cluster-robust standard error, and the error of what was observed is the jackknife's (Cameron &
+    Miller, J. Human Resources 50, 2015). That keeps its level with few and unequal clusters, where
+    plain percentile intervals come out too narrow; docs/benchmarking.md has the measurements.
+
+    Args:
+        base: The untuned system's scores.
+        tuned: The tuned system's scores, on the same questions.
+        metric: The metric to compare.
+        clusters: Query id -> source document.
+        resamples: How many bootstrap resamples to draw.
+        seed: Seeds them.
+
+    Returns:
+        Tuned minus base, with a 95% interval and a two-sided p that agree: p < 0.05 just where the
+        interval leaves out 0. With fewer than 10 clusters the verdict is NO EVIDENCE whatever they say.
+
+    Raises:
+        DataError: The systems were not asked the same questions, or none at all.
+        ConfigError: A system has no such metric, or the number of resamples is too small.
+    """
+    import numpy as np
+
+    if resamples < 100:
+        raise ConfigError(f"resamples={resamples}: a 95% interval needs 100 or more; 10000 is usual.")
+    queries = _common_queries(base, tuned, metric)
+    differences = np.array([tuned.per_query[q][metric] - base.per_query[q][metric] for q in queries])
+    sums, sizes = _cluster_sums(differences, [clusters.get(query, query) for query in queries])
+    delta = float(differences.mean())
+    interval, p = _interval(sums, sizes, resamples=resamples, seed=seed)
+    verdict: Verdict = "NO EVIDENCE"
+    if len(sums) >= FEWEST_CLUSTERS and interval[0] > 0:
+        verdict = "WIN"
+    elif len(sums) >= FEWEST_CLUSTERS and interval[1] < 0:
+        verdict = "REGRESSION"
+    return Comparison(
+        metric=metric,
+        delta=delta,
+        interval=interval,
+        p=p,
+        queries=len(queries),
+        clusters=len(sums),
+        verdict=verdict,
+    )
+
+
+def _common_queries(base: Scores, tuned: Scores, metric: str) -> list[str]:
+    if base.per_query.keys() != tuned.per_query.keys():
+        odd = sorted(base.per_query.keys() ^ tuned.per_query.keys())
+        raise DataError(
+            f"{base.system} and {tuned.system} were not asked the same questions ({len(odd)} differ, such as "
+            f"{odd[0]!r}): score both on one task."
+        )
+    if not base.per_query:
+        raise DataError(
+            f"{base.system} and {tuned.system} were asked no question: there is nothing to compare."
+        )
+    for scores in (base, tuned):
+        if metric not in scores.mean:
+            raise ConfigError(f"{scores.system} has no {metric}: choose from {', '.join(scores.mean)}.")
+    return sorted(base.per_query)
+
+
+def _cluster_sums(differences: Floats, names: list[str]) -> tuple[Floats, Floats]:
+    """Return each cluster's sum of differences and its number of questions."""
+    import numpy as np
+
+    _, labels = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)
+    return np.bincount(labels, weights=differences), np.bincount(labels).astype(float)
+
+
+def _interval(sums: Floats, sizes: Floats, *, resamples: int, seed: int) -> tuple[tuple[float, float], float]:
+    """Return the 95% interval of the mean difference, within [-1, 1], and the p-value that goes with it."""
+    import numpy as np
+
+    if len(sums) < 2:
+        return (-1.0, 1.0), 1.0
+    delta = float(sums.sum() / sizes.sum())
+    error = _jackknife_error(sums, sizes, delta)
+    if error < NO_SPREAD:  # every question differs by the same amount: there is nothing to resample
+        return (delta, delta), 1.0 if abs(delta) < NO_SPREAD else 1 / (resamples + 1)
+    t = np.sort(np.abs(_resampled_t(sums, sizes, delta, resamples=resamples, seed=seed)))
+    # The k-th largest |t| bounds the interval just where p, counted below, falls under LEVEL.
+    reach = float(t[-int(LEVEL * (resamples + 1))]) * error
+    p = (1 + int((t >= abs(delta) / error).sum())) / (resamples + 1)
+    return (max(delta - reach, -1.0), min(delta + reach, 1.0)), p
+
+
+def _jackknife_error(sums: Floats, sizes: Floats, mean: float) -> float:
+    """Return the standard error √((C-1)/C · Σ((s - m·n) / (1 - n/N))²) / N: each cluster left out once."""
+    import numpy as np
+
+    count, total = len(sums), sizes.sum()
+    left_out = (sums - mean * sizes) / (1 - sizes / total)
+    return float(np.sqrt((count - 1) / count * (left_out**2).sum()) / total)
+
+
+def _resampled_t(sums: Floats, sizes: Floats, delta: float, *, resamples: int, seed: int) -> Floats:
+    """Return (mean* - delta) / error* of each resample, a block of resamples at a time.
+
+    The error of a resample is the cluster-robust √(C/(C-1) · Σ(s - m·n)²) / N; expanding the square
+    leaves sums over clusters, so that one matrix product gives a whole block of them.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    clusters = len(sums)
+    moments = np.stack([sizes, sums, sizes**2, sums * sizes, sums**2], axis=1)
+    block = max(1, CELLS_PER_BLOCK // clusters)
+    found = []
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
+        drawn = rng.integers(0, clusters, size=(count, clusters)) + clusters * np.arange(count)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
+        size, total, size2, cross, total2 = (times @ moments).T
+        mean = total / size
+        spread = np.maximum(total2 - 2 * mean * cross + mean**2 * size2, 0.0)
+        error = np.sqrt(spread * clusters / (clusters - 1)) / size
+        # A resample without any spread lies infinitely far out, unless it is where the data are.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.where(error > NO_SPREAD, (mean - delta) / error, np.sign(mean - delta) * np.inf)
+        found.append(np.nan_to_num(t, nan=0.0, posinf=np.inf, neginf=-np.inf))
+    return np.concatenate(found)

@@ -1,0 +1,202 @@
+"""Searching a task with a system, and scoring what it found with trec_eval's own code."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from embexp.errors import ConfigError, DataError, RetrievalError
+from embexp.progress import progress
+from embexp.protocols import Index
+from embexp.types import Hit, Query, RetrievalTask, Scores
+
+log = logging.getLogger(__name__)
+Rankings = Mapping[str, Sequence[Hit]]
+
+DEFAULT_METRICS = (
+    "accuracy@1", "accuracy@5", "accuracy@10", "precision@10", "recall@10", "recall@100", "f1@10",
+    "mrr@10", "ndcg@10", "map@100",
+)  # fmt: skip
+_TREC_NAMES = {
+    "accuracy": ("success_{k}",),
+    "precision": ("P_{k}",),
+    "recall": ("recall_{k}",),
+    "f1": ("P_{k}", "recall_{k}"),
+    "mrr": ("recip_rank",),
+    "ndcg": ("ndcg_cut_{k}",),
+    "map": ("map_cut_{k}",),
+}
+_METRIC = re.compile(r"([a-z0-9]+)@([1-9]\d*)")
+
+
+def run_system(
+    task: RetrievalTask, index: Index, *, k: int = 100, batch_size: int = 256
+) -> dict[str, list[Hit]]:
+    """Ask every question of a task and return what a system found, best first.
+
+    Where the task judges documents, a document stands at the rank of its best chunk; questions for
+    which fewer than ``k`` documents came back are asked again at twice the depth, up to the corpus.
+
+    Args:
+        task: The task.
+        index: The system's index over ``task.corpus``.
+        k: How many units (chunks or documents) to rank for each question.
+        batch_size: How many questions to search at once.
+
+    Returns:
+        Query id -> at most ``k`` hits on units.
+
+    Raises:
+        RetrievalError: A score is not a number, or a chunk is found that the corpus does not hold.
+    """
+    owners = {chunk.id: chunk.document_id if task.unit == "document" else chunk.id for chunk in task.corpus}
+    depth = _first_depth(task, k)
+    found: dict[str, list[Hit]] = {}
+    with progress("Searching", total=len(task.queries)) as bar:
+        for start in range(0, len(task.queries), batch_size):
+            batch = task.queries[start : start + batch_size]
+            found.update(_search(index, batch, owners, k=k, depth=depth))
+            bar.advance(len(batch))
+    return found
+
+
+def _first_depth(task: RetrievalTask, k: int) -> int:
+    if task.unit == "chunk":
+        return min(k, len(task.corpus))
+    most = max(Counter(chunk.document_id for chunk in task.corpus).values(), default=1)
+    return min(k if most == 1 else 2 * k, len(task.corpus))
+
+
+def _search(
+    index: Index, queries: Sequence[Query], owners: Mapping[str, str], *, k: int, depth: int
+) -> dict[str, list[Hit]]:
+    found: dict[str, list[Hit]] = {}
+    waiting = list(queries)
+    while waiting:
+        again = []
+        for query, hits in zip(waiting, index.search([q.text for q in waiting], k=depth), strict=True):
+            found[query.id] = _units(query, hits, owners)[:k]
+            # A search that returns less than it was asked for has no more to give.
+            if len(found[query.id]) < k and len(hits) >= depth and depth < len(owners):
+                again.append(query)
+        waiting, depth = again, min(2 * depth, len(owners))
+    return found
+
+
+def _units(query: Query, hits: Iterable[Hit], owners: Mapping[str, str]) -> list[Hit]:
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        if math.isnan(hit.score):
+            raise RetrievalError(
+                f"A score for the question {query.text[:80]!r} is not a number: the model's embeddings hold "
+                "NaN. Train again with a lower learning rate, or choose another model."
+            )
+        if hit.id not in owners:
+            raise RetrievalError(
+                f"The index returns the chunk {hit.id!r}, which the corpus does not hold: build it anew."
+            )
+        best.setdefault(owners[hit.id], Hit(owners[hit.id], hit.score))
+    return list(best.values())
+
+
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Refuse a metric that cannot be computed.
+
+    Raises:
+        ConfigError: A name is not ``NAME@K`` with one of the known names.
+    """
+    for metric in metrics:
+        match = _METRIC.fullmatch(metric)
+        if match is None or match[1] not in _TREC_NAMES:
+            near = difflib.get_close_matches(metric.partition("@")[0], _TREC_NAMES, n=1)
+            hint = (
+                f"did you mean {near[0]}@10?"
+                if near
+                else f"choose from {', '.join(_TREC_NAMES)}, as in ndcg@10."
+            )
+            raise ConfigError(f"There is no metric {metric!r}: {hint}")
+
+
+def evaluate(
+    task: RetrievalTask,
+    rankings: Rankings,
+    *,
+    system: str,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+) -> Scores:
+    """Score rankings with trec_eval: the means over all questions, and each question's own values.
+
+    trec_eval itself orders hits by score and, where scores are equal, by id from Z to A. It is given
+    ranks instead of scores here, so the order that the system gave is the order that counts.
+    A question for which nothing was found scores 0 and counts. Per question, ``f1@k`` is the harmonic
+    mean of ``precision@k`` and ``recall@k``, and ``mrr@k`` is 1 / rank of the first relevant unit, or
+    0 beyond rank k. ``ndcg@k`` takes grades as gains (Järvelin & Kekäläinen, TOIS 20, 2002).
+
+    Args:
+        task: The questions and their judgments.
+        rankings: Query id -> hits on units, best first, each unit once.
+        system: The system's name.
+        metrics: Names like ``ndcg@10``.
+
+    Returns:
+        The scores, all in [0, 1].
+
+    Raises:
+        ConfigError: A metric does not exist.
+        DataError: The task has no questions, or one without judgments.
+    """
+    check_metrics(metrics)
+    _check_task(task)
+    from pytrec_eval import RelevanceEvaluator
+
+    qrels = {query.id: dict(task.qrels[query.id]) for query in task.queries}
+    runs = {query.id: _as_run(rankings.get(query.id, ())) for query in task.queries}
+    values = RelevanceEvaluator(qrels, _trec_measures(metrics)).evaluate(runs)
+    per_query = {
+        query.id: {metric: _value(metric, values[query.id]) for metric in metrics} for query in task.queries
+    }
+    mean = {metric: fmean(scores[metric] for scores in per_query.values()) for metric in metrics}
+    return Scores(system=system, mean=mean, per_query=per_query)
+
+
+def _check_task(task: RetrievalTask) -> None:
+    if not task.queries:
+        raise DataError(f"The task {task.name} has no questions: give the benchmark some test pairs.")
+    for query in task.queries:
+        if not any(grade > 0 for grade in task.qrels.get(query.id, {}).values()):
+            raise DataError(
+                f"The question {query.id!r} of the task {task.name} has no relevant {task.unit}: "
+                "give it a judgment, or leave it out."
+            )
+
+
+def _as_run(hits: Sequence[Hit]) -> dict[str, float]:
+    run: dict[str, float] = {}
+    for hit in hits:
+        # trec_eval holds scores as 32-bit floats, which tell whole numbers up to 16 million apart.
+        run.setdefault(hit.id, float(len(hits) - len(run)))
+    return run
+
+
+def _trec_measures(metrics: Sequence[str]) -> set[str]:
+    measures = set()
+    for metric in metrics:
+        name, k = metric.split("@")
+        measures.update(part.format(k=k).replace("_" + k, "." + k) for part in _TREC_NAMES[name])
+    return measures
+
+
+def _value(metric: str, values: Mapping[str, float]) -> float:
+    name, k = metric.split("@")
+    parts = [values[part.format(k=k)] for part in _TREC_NAMES[name]]
+    if name == "f1":
+        total = sum(parts)
+        return 2 * parts[0] * parts[1] / total if total else 0.0
+    if name == "mrr":
+        return parts[0] if parts[0] * int(k) >= 1 - 1e-6 else 0.0
+    return parts[0]
