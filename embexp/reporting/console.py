@@ -1,0 +1,164 @@
+"""What a command prints last: the table, the verdict in words, the paths, and what to type next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp.reporting.table import best_value, shown_metrics
+from embexp.reporting.verdict import FINDING, advice, evidence, facts, headline
+from embexp.types import Chunk, Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+PLAIN_WIDTH = 110
+NARROW = 100
+FEW_METRICS = 4
+COLOURS = {"WIN": "bold green", "NO EVIDENCE": "bold yellow", "REGRESSION": "bold red"}
+
+
+def standard_output() -> Console:
+    """Return a console on stdout: plain text of 110 columns where that is no terminal."""
+    from rich.console import Console
+
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal that cannot show an arrow gets a question mark, not a crash at the end of a run.
+        sys.stdout.reconfigure(errors="replace")
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
+
+
+def print_outcome(
+    outcome: Outcome, *, folder: Path, mlflow: str = "mlflow ui", console: Console | None = None
+) -> None:
+    """Print the closing table, the verdict in words, the paths and what to type next.
+
+    Args:
+        outcome: What the run found.
+        folder: The run's output folder.
+        mlflow: How to see the tracked runs: a command, or a server's address.
+        console: Where to print; None is stdout.
+    """
+    out = console or standard_output()
+    out.print()
+    if outcome.scores:
+        out.print(scores_table(outcome, few=out.width < NARROW))
+    out.print(_headline(outcome), soft_wrap=True)
+    for point in advice(outcome):
+        out.print(f"  {point}", soft_wrap=True)
+    out.print()
+    for line in facts(outcome):
+        out.print(line, soft_wrap=True)
+    out.print()
+    for label, value in _places(outcome, folder, mlflow).items():
+        out.print(f"{label:<9} {value}", soft_wrap=True)
+
+
+def scores_table(outcome: Outcome, *, few: bool = False) -> Table:
+    """Return systems by metrics, each metric's best value in bold.
+
+    Args:
+        outcome: What the run found.
+        few: Whether to show only the first metrics, for a narrow terminal.
+    """
+    from rich import box
+    from rich.table import Table
+
+    metrics = shown_metrics(outcome)[: FEW_METRICS if few else None]
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("system")
+    for metric in metrics:
+        table.add_column(metric, justify="right", no_wrap=True)
+    best = {metric: best_value(outcome.scores, metric) for metric in metrics}
+    for system, values in outcome.scores.items():
+        table.add_row(system, *(_value(values.get(metric), best[metric]) for metric in metrics))
+    return table
+
+
+def _value(value: float | None, best: float) -> Text:
+    from rich.text import Text
+
+    if value is None:
+        return Text("–", style="dim")
+    return Text(f"{value:.3f}", style="bold" if round(value, 3) == best else "")
+
+
+def _headline(outcome: Outcome) -> Text:
+    from rich.text import Text
+
+    if outcome.comparison is None:
+        return Text(headline(outcome))
+    verdict = outcome.comparison.verdict
+    rest = FINDING[verdict].removeprefix(verdict)
+    return Text.assemble((verdict, COLOURS[verdict]), f"{rest}: {evidence(outcome)}.")
+
+
+def _places(outcome: Outcome, folder: Path, mlflow: str) -> dict[str, str]:
+    shown = _short(folder)
+    places = {"Report": str(shown / "report.html"), "Numbers": str(shown / "outcome.json")}
+    if outcome.model_dir:
+        places["Model"] = str(_short(Path(outcome.model_dir)))
+    if run_id := outcome.mlflow.get("run_id"):
+        places["MLflow"] = f"run {run_id} of experiment {outcome.mlflow.get('experiment', '')}: {mlflow}"
+    if outcome.model_dir:
+        name = "latest" if "outputs" in folder.parts else str(shown)
+        places["Try it"] = f'python -m embexp.search "a question of yours" --run {name}'
+    return places
+
+
+def _short(path: Path) -> Path:
+    """Return ``path`` relative to where the user stands, if it lies below."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def print_side_by_side(
+    query: str, untuned: Sequence[Chunk], tuned: Sequence[Chunk], *, console: Console | None = None
+) -> None:
+    """Print what two models find for one question, with each chunk's move: ``↑3``, ``↓1``, ``=`` or ``new``.
+
+    Args:
+        query: The question.
+        untuned: What the untuned model finds, best first.
+        tuned: What the tuned model finds, best first.
+        console: Where to print; None is stdout.
+    """
+    from rich import box
+    from rich.table import Table
+
+    out = console or standard_output()
+    before = {chunk.id: rank for rank, chunk in enumerate(untuned, start=1)}
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    for name, width in (("#", 3), ("untuned", None), ("move", 5), ("tuned", None)):
+        table.add_column(name, width=width, ratio=None if width else 1, no_wrap=True, overflow="ellipsis")
+    for rank in range(1, max(len(untuned), len(tuned)) + 1):
+        left, right = (chunks[rank - 1] if rank <= len(chunks) else None for chunks in (untuned, tuned))
+        move = "" if right is None else moved(before.get(right.id), rank)
+        table.add_row(str(rank), _shown(left), move, _shown(right))
+    out.print()
+    out.print(f"“{query}”", soft_wrap=True)
+    out.print(table)
+
+
+def moved(before: int | None, now: int) -> str:
+    """Return how a result moved: ``↑3``, ``↓1``, ``=``, or ``new`` where it was not there before."""
+    if before is None:
+        return "new"
+    if before == now:
+        return "="
+    return f"↑{before - now}" if now < before else f"↓{now - before}"
+
+
+def _shown(chunk: Chunk | None) -> Text:
+    from rich.text import Text
+
+    if chunk is None:
+        return Text("")
+    line = " ".join(chunk.text.split())
+    return Text.assemble((chunk.title or chunk.document_id, "bold"), "\n", (line[:300], "dim"))

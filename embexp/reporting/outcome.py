@@ -1,0 +1,125 @@
+"""outcome.json: what a run found, under keys that other programs may rely on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from embexp.errors import DataError
+from embexp.storage.files import write_json
+from embexp.types import Comparison, IndexReport, Leaks, Outcome, Training
+
+SCHEMA = 1
+COMPARISON_KEYS = ("metric", "delta", "interval", "p", "queries", "clusters", "verdict")
+LEAKS_KEYS = (
+    "documents",
+    "near_duplicate_chunks",
+    "near_duplicate_queries",
+    "removed_from_train",
+    "removed_from_dev",
+)
+TRAINING_KEYS = ("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step")
+INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
+OUTCOME_KEYS = (
+    "dataset",
+    "model",
+    "loss",
+    "seed",
+    "counts",
+    "scores",
+    "comparison",
+    "leaks",
+    "training",
+    "seconds",
+    "mlflow",
+    "model_dir",
+    "cached",
+)
+
+
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Write ``outcome`` as outcome.json, atomically; the training history stays out of it.
+
+    Numbers that JSON cannot hold (NaN, infinity) become null.
+    """
+    record: dict[str, object] = {"schema": outcome.schema}
+    record |= {key: getattr(outcome, key) for key in OUTCOME_KEYS}
+    record["comparison"] = _fields(outcome.comparison, COMPARISON_KEYS)
+    record["leaks"] = _fields(outcome.leaks, LEAKS_KEYS)
+    record["training"] = _fields(outcome.training, TRAINING_KEYS)
+    record["index"] = _fields(outcome.index, INDEX_KEYS)
+    write_json(path, _plain(record))
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Return the outcome that ``write_outcome`` wrote.
+
+    Raises:
+        DataError: The file is missing, broken, or written by a newer version.
+    """
+    record = _read(path)
+    try:
+        fields: dict[str, Any] = {key: record[key] for key in OUTCOME_KEYS}
+        fields["comparison"] = _comparison(record["comparison"])
+        fields["leaks"] = Leaks(**_known(record["leaks"], LEAKS_KEYS))
+        fields["training"] = record["training"] and Training(**_known(record["training"], TRAINING_KEYS))
+        index = record.get("index")
+        fields["index"] = index and IndexReport(**_known(index, INDEX_KEYS))
+        fields["cached"] = tuple(record["cached"])
+        return Outcome(**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not a whole outcome ({type(error).__name__}: {error}); run the experiment again."
+        ) from error
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} does not exist: the run has not finished, or its folder is another."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); run the experiment again.") from error
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA:
+        raise DataError(
+            f"{path} has schema {schema!r}, and this version reads {SCHEMA}: "
+            "use the version of embexp that wrote it, or run the experiment again."
+        )
+    return dict(record)
+
+
+def _comparison(record: Mapping[str, Any] | None) -> Comparison | None:
+    if record is None:
+        return None
+    known = _known(record, COMPARISON_KEYS)
+    return Comparison(**{**known, "interval": tuple(known["interval"])})
+
+
+def _known(record: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: record[key] for key in keys if key in record}
+
+
+def _fields(record: object | None, keys: Sequence[str]) -> dict[str, object] | None:
+    return None if record is None else {key: getattr(record, key) for key in keys}
+
+
+def _plain(value: object) -> object:
+    """Return ``value`` as JSON can hold it: numpy's numbers too, and no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,158 @@
+"""A run's verdict in plain words: what was found, how sure it is, and what to do next."""
+
+from __future__ import annotations
+
+import math
+
+from embexp.types import Comparison, Leaks, Outcome
+
+FINDING = {
+    "WIN": "WIN: the tuned model finds more",
+    "NO EVIDENCE": "NO EVIDENCE that the tuned model finds more or less",
+    "REGRESSION": "REGRESSION: the tuned model finds less",
+}
+EFFECT = 0.02
+"""A difference in nDCG that people notice in use; smaller ones are rarely worth a new model."""
+VISIBLE_SHARE = 1.96 / (1.96 + 0.84)
+"""Half the 95% interval over the difference that is found with 80% power (normal approximation)."""
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign and three digits: ``+0.075``, ``−0.012``."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def counted(number: int, word: str) -> str:
+    """Return ``1 question`` or ``1,200 questions``."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def evidence(outcome: Outcome) -> str:
+    """Return the numbers behind the verdict: before, after, difference, interval, sample."""
+    comparison = outcome.comparison
+    if comparison is None:
+        return ""
+    before = outcome.scores["untuned"][comparison.metric]
+    after = outcome.scores["tuned"][comparison.metric]
+    low, high = comparison.interval
+    return (
+        f"{comparison.metric} {before:.3f} → {after:.3f}, {signed(comparison.delta)} "
+        f"(95% interval {signed(low)} … {signed(high)}, {counted(comparison.queries, 'question')} "
+        f"from {counted(comparison.clusters, 'document')})"
+    )
+
+
+def headline(outcome: Outcome) -> str:
+    """Return the verdict as one sentence; a run without a tuned model has none."""
+    if outcome.comparison is None:
+        return "No verdict: there is no tuned model to compare."
+    return f"{FINDING[outcome.comparison.verdict]}: {evidence(outcome)}."
+
+
+def advice(outcome: Outcome) -> list[str]:
+    """Return what to do next, one sentence or two per point."""
+    comparison = outcome.comparison
+    if comparison is None:
+        return [
+            "Train one with python -m embexp.finetune, or run the whole pipeline with python -m embexp.run."
+        ]
+    points = {"WIN": _after_win, "NO EVIDENCE": _after_nothing, "REGRESSION": _after_regression}
+    return [*points[comparison.verdict](comparison), *_other_systems(outcome, comparison.metric)]
+
+
+def _after_win(_: Comparison) -> list[str]:
+    return ["Use the tuned model, after a look at the biggest losses in the report."]
+
+
+def _after_nothing(comparison: Comparison) -> list[str]:
+    low, high = comparison.interval
+    bound, half = max(abs(low), abs(high)), (high - low) / 2
+    if bound <= EFFECT:
+        return [
+            f"Keep the untuned model: whatever the difference is, it is below {bound:.3f}. "
+            "More pairs, better pairs or another loss may change that; more test questions will not."
+        ]
+    needed = math.ceil(comparison.queries * (half / (EFFECT * VISIBLE_SHARE)) ** 2)
+    if needed <= comparison.queries:
+        return [
+            "Keep the untuned model for now: the interval only just holds zero, and some more test questions "
+            "may settle it."
+        ]
+    return [
+        "Keep the untuned model for now.",
+        f"{counted(comparison.queries, 'test question')} cannot tell differences below about {half:.3f} from "
+        f"chance; to find one of {EFFECT} four times in five takes about {_rounded(needed):,}. Add documents "
+        "or questions, or train on more pairs.",
+    ]
+
+
+def _after_regression(_: Comparison) -> list[str]:
+    return [
+        "Keep the untuned model: training has made retrieval worse on questions that it has not seen.",
+        "The usual causes are pairs whose passage does not answer the query, too high a learning rate or too "
+        "many epochs: read the biggest losses in the report and some lines of data/train.jsonl.",
+    ]
+
+
+def _other_systems(outcome: Outcome, metric: str) -> list[str]:
+    scores = {system: values[metric] for system, values in outcome.scores.items() if metric in values}
+    tuned, bm25, hybrid = (scores.get(system) for system in ("tuned", "bm25", "hybrid"))
+    points = []
+    if tuned is not None and bm25 is not None and bm25 > tuned:
+        points.append(f"BM25, which needs no model, scores higher than the tuned one here ({bm25:.3f}).")
+    if tuned is not None and hybrid is not None and hybrid > max(tuned, bm25 or 0.0):
+        points.append(
+            f"The tuned model and BM25 together score higher still: {hybrid:.3f} with retriever=hybrid."
+        )
+    return points
+
+
+def _rounded(number: int) -> int:
+    """Round up to two digits: nobody needs 1,237 questions rather than 1,300."""
+    unit = int(10 ** max(len(str(number)) - 2, 0))
+    return math.ceil(number / unit) * unit
+
+
+def leaks_line(leaks: Leaks) -> str:
+    """Return the leak audit in one line."""
+    found = [
+        (leaks.documents, "shared document"),
+        (leaks.near_duplicate_chunks, "near-duplicate passage"),
+        (leaks.near_duplicate_queries, "near-duplicate question"),
+    ]
+    if not any(number for number, _ in found):
+        return "Leaks between splits: none found."
+    removed = leaks.removed_from_train + leaks.removed_from_dev
+    named = ", ".join(counted(number, name) for number, name in found if number)
+    return f"Leaks between splits: {named}; {counted(removed, 'pair')} removed from train and dev."
+
+
+def facts(outcome: Outcome) -> list[str]:
+    """Return leaks, training, index and cache in one line each, where there is something to say."""
+    found = [leaks_line(outcome.leaks), training_line(outcome), index_line(outcome), cache_line(outcome)]
+    return [line for line in found if line]
+
+
+def training_line(outcome: Outcome) -> str:
+    """Return what training did; empty where there was none."""
+    training = outcome.training
+    if training is None:
+        return ""
+    best = "" if training.best_step is None else f", best at step {training.best_step:,}"
+    return (
+        f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
+        f"{training.seconds:,.0f} s ({training.pairs_per_second:,.1f} pairs/s){best}."
+    )
+
+
+def index_line(outcome: Outcome) -> str:
+    """Return how the approximate index compares with exact search; empty where there is none."""
+    index = outcome.index
+    if index is None:
+        return ""
+    return f"Index: {index.retriever} finds {index.recall:.1%} of what exact search finds in its first {index.k}."
+
+
+def cache_line(outcome: Outcome) -> str:
+    """Return which stages were not worked on again; empty where all were."""
+    return f"Taken from the cache: {', '.join(outcome.cached)}." if outcome.cached else ""
