@@ -1,18 +1,44 @@
-"""Loading a model's folder: without the network, without bars on stderr, with the prompts asked for."""
+"""A model's folder on disk: its digest, and loading it without the network."""
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from embexp.errors import ConfigError, ModelError
+from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+WEIGHTS = "*.safetensors"
+SHAPING = (WEIGHTS, "*.json", "*.txt", "*.model")
+"""The files that decide what a model answers: weights, settings, vocabularies."""
+OTHER_RUNTIMES = ("onnx", "openvino")
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 """The names that models save a passage prompt under, in the order in which sentence-transformers looks."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the configuration changes in a model; None keeps the model's own."""
+
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 3:
+            raise ConfigError(
+                f"model.max_tokens is {self.max_tokens}: give 3 or more (two of them are the model's own "
+                "special tokens), or null for the model's own length."
+            )
 
 
 @contextmanager
@@ -47,29 +73,87 @@ def without_bars() -> Iterator[None]:
             bars.enable_progress_bar()
 
 
-def load_folder(
-    folder: Path, *, query_prompt: str | None, passage_prompt: str | None, max_tokens: int | None
-) -> SentenceTransformer:
-    """Load a sentence-transformers or transformers folder from disk, on the GPU where there is one.
+def load_folder(folder: Path, overrides: Overrides) -> SentenceTransformer:
+    """Load a sentence-transformers or transformers folder, on the GPU where there is one.
 
-    Args:
-        folder: Where the model's files lie.
-        query_prompt: What goes before every query; None keeps the model's own prompt, "" means none.
-        passage_prompt: What goes before every passage, likewise.
-        max_tokens: The sequence length, special tokens included; None keeps the model's own.
+    Raises:
+        ModelError: A file is missing or broken, or the model has no length that could be set.
     """
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
-    with offline(), without_bars():
-        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-    if query_prompt is not None:
-        model.prompts["query"] = query_prompt
-    if passage_prompt is None:
-        # The default "document": "" would hide a prompt that the model saved under another name.
-        passage_prompt = next(
-            (model.prompts[name] for name in PASSAGE_PROMPTS if model.prompts.get(name)), ""
-        )
-    model.prompts["document"] = passage_prompt
-    if max_tokens is not None:
-        model.max_seq_length = max_tokens
+    broken = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+    try:
+        with offline(), without_bars():
+            model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
+    except (*broken, SafetensorError) as error:
+        raise ModelError(
+            f"The model in {folder} does not load ({_first_line(error)}): "
+            "download it or save it again with SentenceTransformer.save, or choose another."
+        ) from error
+    _apply(overrides, model, folder)
     return model
+
+
+def _apply(overrides: Overrides, model: SentenceTransformer, folder: Path) -> None:
+    if overrides.query_prompt is not None:
+        model.prompts["query"] = overrides.query_prompt
+    # The library's default, "document": "", hides a prompt that the model saved under another name.
+    model.prompts["document"] = passage_prompt(model.prompts, overrides)
+    if overrides.max_tokens is None:
+        return
+    try:
+        model.max_seq_length = overrides.max_tokens
+    except AttributeError as error:
+        raise ModelError(
+            f"model.max_tokens is {overrides.max_tokens}, but the model in {folder} has no length limit "
+            "to set: leave it out (model.max_tokens=null)."
+        ) from error
+
+
+def passage_prompt(own: dict[str, str], overrides: Overrides) -> str:
+    """Return what goes before every passage: the configured prompt, or the model's own."""
+    if overrides.passage_prompt is not None:
+        return overrides.passage_prompt
+    return next((own[name] for name in PASSAGE_PROMPTS if own.get(name)), "")
+
+
+def fingerprint_of(folder: Path, overrides: Overrides) -> str:
+    """Return a digest of a model's weights, settings and vocabularies, and of the overrides."""
+    parts = [(str(file.relative_to(folder)), file_digest(file)) for file in shaping_files(folder)]
+    return sha256_of("folder", parts, astuple(overrides))
+
+
+def shaping_files(folder: Path) -> list[Path]:
+    """Return the files that decide what the model in ``folder`` answers, in a fixed order."""
+    found = {file for pattern in SHAPING for file in folder.rglob(pattern) if file.is_file()}
+    return sorted(file for file in found if file.relative_to(folder).parts[0] not in OTHER_RUNTIMES)
+
+
+def file_digest(file: Path) -> str:
+    """Return a file's SHA-256, read once per process while the file stays as it is."""
+    stat = file.stat()
+    return _digest_of(file, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_of(file: Path, size: int, modified: int) -> str:  # noqa: ARG001 - part of the cache's key
+    return sha256_of_file(file)
+
+
+def read_json(file: Path) -> Any:
+    """Return a model's settings file, or an empty mapping where there is none.
+
+    Raises:
+        ModelError: The file is not JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON ({error}): download or save the model again.") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

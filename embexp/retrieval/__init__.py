@@ -1,0 +1,1 @@
+"""Indexes that find passages for queries: exact, approximate, by words, and both together."""

@@ -1,0 +1,121 @@
+"""Exact nearest neighbours: the reference that models are scored with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp.errors import ConfigError
+from embexp.protocols import Embedder
+from embexp.retrieval.passages import (
+    best_columns,
+    blocks,
+    check_k,
+    empty_corpus,
+    passage_vectors,
+    query_vectors,
+)
+from embexp.types import Chunk, Hit
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from embexp.protocols import Vectors
+
+QUERIES_AT_ONCE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactRetriever:
+    """Compares every query with every passage; nothing is approximated and nothing is written to disk.
+
+    Args:
+        block: Passages that are compared at once. Memory beside the vectors is 256 queries x block floats.
+    """
+
+    block: int = 16_384
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise ConfigError(f"retriever.block is {self.block}: give 1 or more, such as 16384.")
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> ExactIndex:
+        """Encode the chunks and keep their vectors in memory.
+
+        Raises:
+            RetrievalError: There are no chunks, or a vector is not finite.
+        """
+        import numpy as np
+
+        ids: list[str] = []
+        parts: list[Vectors] = []
+        for some in blocks(chunks):
+            parts.append(passage_vectors(some, embedder))
+            ids.extend(chunk.id for chunk in some)
+        if not ids:
+            raise empty_corpus(path)
+        return ExactIndex(ids, np.concatenate(parts) if len(parts) > 1 else parts[0], embedder, self.block)
+
+
+class ExactIndex:
+    """Unit vectors in memory; the score of a hit is its cosine similarity to the query.
+
+    Args:
+        ids: The chunks' ids.
+        vectors: Their unit vectors, float32, shape (len(ids), dimension).
+        embedder: What encodes the queries; None if only ``nearest`` is called.
+        block: Passages that are compared at once.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], vectors: Vectors, embedder: Embedder | None, block: int = 16_384
+    ) -> None:
+        import numpy as np
+
+        # In the order of their ids, rows of equal score are in order already: a stable sort settles ties.
+        order = sorted(range(len(ids)), key=lambda row: ids[row])
+        self._ids = [ids[row] for row in order]
+        in_order = all(place == row for place, row in enumerate(order))
+        self._vectors = vectors if in_order else np.ascontiguousarray(vectors[order])
+        self._embedder = embedder
+        self._block = block
+
+    def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
+        """Return each query's ``k`` nearest chunks, the best first; equal scores are ordered by chunk id.
+
+        Raises:
+            RetrievalError: ``k`` is less than 1, or a query's vector is not finite.
+        """
+        check_k(k)
+        if not queries:
+            return []
+        if self._embedder is None:
+            raise TypeError("this index was built without an embedder: call nearest with vectors instead")
+        return self.nearest(query_vectors(list(queries), self._embedder), k=k)
+
+    def nearest(self, vectors: Vectors, *, k: int) -> list[list[Hit]]:
+        """Return the nearest chunks of query vectors, unit length, shape (queries, dimension)."""
+        check_k(k)
+        return [
+            [Hit(self._ids[row], float(score)) for row, score in zip(rows, scores, strict=True)]
+            for start in range(0, len(vectors), QUERIES_AT_ONCE)
+            for rows, scores in self._top(vectors[start : start + QUERIES_AT_ONCE], k)
+        ]
+
+    def _top(self, queries: Vectors, k: int) -> Iterator[tuple[npt.NDArray[np.int64], Vectors]]:
+        """Yield each query's best rows and scores, carried from block to block."""
+        import numpy as np
+
+        rows = np.empty((len(queries), 0), dtype=np.int64)
+        scores = np.empty((len(queries), 0), dtype=np.float32)
+        for start in range(0, len(self._ids), self._block):
+            found = queries @ self._vectors[start : start + self._block].T
+            numbers = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
+            rows = np.concatenate([rows, numbers], axis=1)
+            scores = np.concatenate([scores, found], axis=1)
+            best = best_columns(scores, k)
+            rows, scores = np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)
+        yield from zip(rows, scores, strict=True)
