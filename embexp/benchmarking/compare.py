@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-LEVEL = 0.05
 FEWEST_CLUSTERS = 10
 """With fewer source documents than this no interval can be trusted, and the verdict is NO EVIDENCE."""
 CELLS_PER_BLOCK = 2_000_000
@@ -103,8 +102,10 @@ def _cluster_sums(differences: Floats, names: list[str]) -> tuple[Floats, Floats
     """Return each cluster's sum of differences and its number of questions."""
     import numpy as np
 
-    _, labels = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)
-    return np.bincount(labels, weights=differences), np.bincount(labels).astype(float)
+    order = {name: at for at, name in enumerate(sorted(set(names)))}
+    labels = np.array([order[name] for name in names], dtype=np.int64)
+    sums = np.bincount(labels, weights=differences).astype(np.float64)
+    return sums, np.bincount(labels).astype(np.float64)
 
 
 def _interval(sums: Floats, sizes: Floats, *, resamples: int, seed: int) -> tuple[tuple[float, float], float]:
@@ -118,8 +119,8 @@ def _interval(sums: Floats, sizes: Floats, *, resamples: int, seed: int) -> tupl
     if error < NO_SPREAD:  # every question differs by the same amount: there is nothing to resample
         return (delta, delta), 1.0 if abs(delta) < NO_SPREAD else 1 / (resamples + 1)
     t = np.sort(np.abs(_resampled_t(sums, sizes, delta, resamples=resamples, seed=seed)))
-    # The k-th largest |t| bounds the interval just where p, counted below, falls under LEVEL.
-    reach = float(t[-int(LEVEL * (resamples + 1))]) * error
+    # With k = resamples // 20, the k-th largest |t| bounds the interval just where p falls under 0.05.
+    reach = float(t[-(resamples // 20)]) * error
     p = (1 + int((t >= abs(delta) / error).sum())) / (resamples + 1)
     return (max(delta - reach, -1.0), min(delta + reach, 1.0)), p
 

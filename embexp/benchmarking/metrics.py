@@ -184,7 +184,7 @@ def _as_run(hits: Sequence[Hit]) -> dict[str, float]:
 
 
 def _trec_measures(metrics: Sequence[str]) -> set[str]:
-    measures = set()
+    measures: set[str] = set()
     for metric in metrics:
         name, k = metric.split("@")
         measures.update(part.format(k=k).replace("_" + k, "." + k) for part in _TREC_NAMES[name])

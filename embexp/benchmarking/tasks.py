@@ -110,8 +110,8 @@ def _check(name: str, chunks: Sequence[Chunk], pairs: Sequence[Pair], unit: Unit
     units = {chunk.document_id if unit == "document" else chunk.id for chunk in chunks}
     if len(units) < 2:
         raise DataError(
-            f"The corpus of the {name} benchmark holds {len(units)} {unit}: retrieval needs two or more to choose "
-            "from, so add documents."
+            f"The corpus of the {name} benchmark holds {len(units)} {unit}: retrieval needs two or more to "
+            "choose from, so add documents."
         )
     names = [(pair, pair.document_id if unit == "document" else pair.chunk_id) for pair in pairs]
     missing = [(pair, judged_unit) for pair, judged_unit in names if judged_unit not in units]

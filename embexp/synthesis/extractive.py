@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import TypeVar, get_args
 
 from embexp.errors import ConfigError
@@ -33,7 +33,7 @@ def _most_human_types() -> list[QueryType]:
 
 @dataclass(frozen=True, kw_only=True)
 class Extractive:
-    """Writes ``target`` pairs: half of them queries that people wrote, half of the other kinds.
+    """Writes ``target`` pairs: mostly queries that people would ask, and some of the other kinds.
 
     Every document in turn gives a query of its most human kind (the first of ``held_out_types`` that
     it has); from the far end of the same order, every document in turn gives one of the other kinds.
@@ -43,6 +43,7 @@ class Extractive:
     Args:
         target: How many pairs to write in all.
         per_document: The most pairs that one document may give.
+        held_out_share: The share of pairs of a document's most human kind, while there are any.
         query_types: The kinds of query to write.
         held_out_types: The kinds that may stand in dev and test, the most human first.
         max_query_words: A longer query is not used.
@@ -52,6 +53,7 @@ class Extractive:
 
     target: int = 2000
     per_document: int = 50
+    held_out_share: float = 0.7
     query_types: list[QueryType] = field(default_factory=_all_types)
     held_out_types: list[QueryType] = field(default_factory=_most_human_types)
     max_query_words: int = 40
@@ -62,6 +64,8 @@ class Extractive:
         for name in ("target", "per_document", "max_query_words", "min_passage_words"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"synthesis.{name}={getattr(self, name)}: give a whole number from 1 up.")
+        if not 0 <= self.held_out_share <= 1:
+            raise ConfigError(f"synthesis.held_out_share={self.held_out_share}: give a share from 0 to 1.")
         if not self.query_types:
             raise ConfigError(f"synthesis.query_types is empty: name at least one of {', '.join(KINDS)}.")
         for kind in [*self.query_types, *self.held_out_types]:
@@ -83,7 +87,7 @@ class Extractive:
         others = _round_robin(
             [partial(self._others, source, turn) for turn, source in enumerate(reversed(sources))]
         )
-        kept = islice(self._kept(_in_turn(human, others)), self.target)
+        kept = islice(self._kept(_mixed(human, others, self.held_out_share)), self.target)
         types: Counter[str] = Counter()
         for pair in track(kept, "Writing pairs", total=self.target):
             types[pair.query_type] += 1
@@ -175,7 +179,15 @@ def _round_robin(openers: Sequence[partial[Iterator[T]]]) -> Iterator[T]:
         waiting = left
 
 
-def _in_turn(one: Iterable[T], other: Iterable[T]) -> Iterator[T]:
-    missing = object()
-    for pair in zip_longest(one, other, fillvalue=missing):
-        yield from (item for item in pair if item is not missing)  # type: ignore[misc]
+def _mixed(one: Iterator[T], other: Iterator[T], share: float) -> Iterator[T]:
+    """Take ``share`` of the items from one stream and the rest from the other; then what either has left."""
+    taken = total = 0
+    while True:
+        from_one = taken + 1 <= share * (total + 1)
+        item = list(islice(one if from_one else other, 1))
+        if not item:
+            yield from (other if from_one else one)
+            return
+        yield from item
+        taken += from_one
+        total += 1

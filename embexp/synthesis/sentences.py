@@ -44,8 +44,9 @@ def sentences(text: str) -> Iterator[Sentence]:
 
 def cut(text: str, sentence: Sentence) -> str:
     """Return the text without a sentence, and without the bare list sign that it may leave behind."""
-    rest = text[: sentence.start].rstrip(" ") + " " + text[sentence.end :].lstrip(" ")
-    return _GAP.sub("\n\n", _LONE_MARKER.sub("", rest)).strip()
+    before, after = text[: sentence.start].rstrip(" "), text[sentence.end :].lstrip(" ")
+    apart = "" if not before or before.endswith("\n") or after.startswith("\n") else " "
+    return _GAP.sub("\n\n", _LONE_MARKER.sub("", before + apart + after)).strip()
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
