@@ -13,8 +13,10 @@ def main(config: DictConfig) -> None:
     """Score ``model=`` and, where it is given, ``model@tuned=`` on the test questions."""
     experiment, tracker = build(config)
     from embexp.pipeline.run import run_benchmark
+    from embexp.reporting.console import print_outcome
 
-    run_benchmark(experiment, tracker, output_dir(), flat_parameters(config))
+    outcome = run_benchmark(experiment, tracker, output_dir(), flat_parameters(config))
+    print_outcome(outcome, folder=output_dir())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.build import build, flat_parameters, given_options, output_dir
 from embexp.config.command import hydra_command
 
 
@@ -13,8 +13,12 @@ def main(config: DictConfig) -> float | None:
     """Train on the training split, leave ``model/`` and return the best score on dev, for sweeps."""
     experiment, tracker = build(config)
     from embexp.pipeline.run import run_finetune
+    from embexp.reporting.closing import print_training
 
-    return run_finetune(experiment, tracker, output_dir(), flat_parameters(config)).objective(config.metric)
+    _, tuned = run_finetune(experiment, tracker, output_dir(), flat_parameters(config))
+    again = given_options("dataset", "model", "split", "chunker", "synthesis", "seed")
+    print_training(tuned.training, metric=config.metric, folder=output_dir(), again=again)
+    return tuned.training.best(config.metric)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 class Dataset(Protocol):
     """A source of documents, of labelled pairs, or of both."""
 
-    name: str
-    unit: Unit
+    @property
+    def name(self) -> str:
+        """The name in tables and file names."""
+
+    @property
+    def unit(self) -> Unit:
+        """What relevance is judged by: whole documents, or chunks."""
 
     def fingerprint(self) -> str:
         """Return a digest of everything that shapes what this set yields, cheap beside reading it."""
@@ -50,7 +55,9 @@ class Dataset(Protocol):
 class TokenCounter(Protocol):
     """Counts tokens as the model in use does."""
 
-    limit: int
+    @property
+    def limit(self) -> int:
+        """How many tokens of a text the model reads, special tokens left out."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return each text's length in tokens, special tokens left out."""
@@ -66,8 +73,13 @@ class Chunker(Protocol):
 class Embedder(Protocol):
     """A loaded model that turns texts into unit vectors."""
 
-    fingerprint: str
-    dimension: int
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights and the prompts."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
@@ -79,7 +91,9 @@ class Embedder(Protocol):
 class ModelSource(Protocol):
     """A model that can be loaded on demand; building one costs nothing."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name in tables."""
 
     def fingerprint(self) -> str:
         """Return a digest that changes when the weights or the prompts do."""
@@ -94,9 +108,13 @@ class ModelSource(Protocol):
 class LLM(Protocol):
     """A language model behind its pace, its retries, its journal and its budget."""
 
-    name: str
-    chat: bool
-    """False for a base model that only completes text: it needs few-shot examples."""
+    @property
+    def name(self) -> str:
+        """The model's name in tables and manifests."""
+
+    @property
+    def chat(self) -> bool:
+        """False for a base model that only completes text: it needs few-shot examples."""
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield one answer for each request, in the order of the requests.
@@ -137,7 +155,9 @@ class Retriever(Protocol):
 class Loss(Protocol):
     """A named loss: the columns it reads, and how to build it for a model."""
 
-    columns: str
+    @property
+    def columns(self) -> str:
+        """The kind of columns that it reads: pairs, triplets, scored, binary, …"""
 
     def build(self, model: SentenceTransformer) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -173,8 +193,13 @@ class Benchmark(Protocol):
 class TrackedRun(Protocol):
     """An open run of the tracker."""
 
-    experiment: str
-    run_id: str
+    @property
+    def experiment(self) -> str:
+        """The experiment's name."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, empty where nothing is kept."""
 
     def child(
         self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]

@@ -6,15 +6,21 @@ from omegaconf import DictConfig
 
 from embexp.config.build import build, flat_parameters, output_dir
 from embexp.config.command import hydra_command
+from embexp.errors import ConfigError
 
 
 @hydra_command
 def main(config: DictConfig) -> float | None:
     """Run one experiment and return the tuned model's best score on dev, for sweeps."""
     experiment, tracker = build(config)
+    if experiment.tuned:
+        raise ConfigError("model@tuned is for python -m embexp.benchmark: a whole run tunes its own model.")
     from embexp.pipeline.run import run_experiment
+    from embexp.reporting.console import print_outcome
 
-    return run_experiment(experiment, tracker, output_dir(), flat_parameters(config))
+    outcome = run_experiment(experiment, tracker, output_dir(), flat_parameters(config))
+    print_outcome(outcome, folder=output_dir())
+    return outcome.training.best(config.metric) if outcome.training else None
 
 
 if __name__ == "__main__":

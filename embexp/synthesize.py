@@ -10,11 +10,13 @@ from embexp.config.command import hydra_command
 
 @hydra_command
 def main(config: DictConfig) -> None:
-    """Write ``data/pairs.jsonl`` with its manifest, and synthesis.json."""
+    """Write ``data/pairs.jsonl`` with its manifest, its exports, and synthesis.json."""
     experiment, tracker = build(config)
     from embexp.pipeline.run import run_synthesis
+    from embexp.reporting.closing import print_synthesis
 
-    run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
+    summary = run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
+    print_synthesis(summary, folder=output_dir())
 
 
 if __name__ == "__main__":

@@ -46,12 +46,17 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What wrote a query: a person's data set, a rule, or a language model with its prompt and usage."""
+    """What wrote a query: a person's data set, a rule, or a language model with its prompt and usage.
+
+    ``persona`` and ``difficulty`` say what a language model was asked for.
+    """
 
     kind: str
     model: str | None = None
     prompt_sha256: str | None = None
     usage: Mapping[str, float] | None = None
+    persona: str | None = None
+    difficulty: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +241,10 @@ class Training:
     resumed_from: int | None = None
     best_step: int | None = None
     history: Sequence[TrainingStep] = ()
+
+    def best(self, metric: str) -> float | None:
+        """Return the highest value of a dev metric, None where it was never scored."""
+        return max((step.metrics[metric] for step in self.history if metric in step.metrics), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Run ``python -m embexp.NAME ARGUMENTS`` in an empty folder and return what it printed."""
 

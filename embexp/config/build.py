@@ -10,6 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from embexp.benchmarking.metrics import check_metrics
 from embexp.config.check import check
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError, EmbexpError
@@ -17,8 +18,6 @@ from embexp.errors import ConfigError, EmbexpError
 if TYPE_CHECKING:
     from embexp.pipeline.experiment import Experiment
     from embexp.protocols import Tracker
-
-METRICS = "accuracy precision recall f1 mrr ndcg map"
 
 
 def build(config: DictConfig) -> tuple[Experiment, Tracker]:
@@ -28,6 +27,8 @@ def build(config: DictConfig) -> tuple[Experiment, Tracker]:
         ConfigError: A key, a type or a combination is wrong.
     """
     check(config)
+    check_metrics([config.metric])
+    save_resolved(config)
     parts = {name: _component(config, name) for name in COMPONENTS}
     tracker = parts.pop("tracker")
     from embexp.pipeline.experiment import Experiment
@@ -56,6 +57,22 @@ def _component(config: DictConfig, name: str) -> Any:
         if cause is not None:
             raise cause from error
         raise ConfigError(f"{name} cannot be built: {str(error).splitlines()[0]}") from error
+
+
+def save_resolved(config: DictConfig) -> None:
+    """Write the configuration as it runs over Hydra's copy: values resolved, secrets masked."""
+    from embexp.storage.files import atomic_write
+    from embexp.tracking.masking import masked
+
+    values = masked(OmegaConf.to_container(config, resolve=True))
+    with atomic_write(output_dir() / ".hydra" / "config.yaml") as stream:
+        stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))  # type: ignore[call-overload]
+
+
+def given_options(*groups: str) -> str:
+    """Return the command line's overrides that concern ``groups``, to repeat them in another command."""
+    given = HydraConfig.get().overrides.task
+    return " ".join(item for item in given if item.lstrip("+").partition("=")[0].split(".")[0] in groups)
 
 
 def output_dir() -> Path:

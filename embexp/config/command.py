@@ -50,7 +50,7 @@ def hydra_command(task: Task) -> Callable[[], None]:
         except USER_MISTAKES as error:
             overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
             sys.exit(_report(explain(error, overrides, folders), verbose))
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the last resort of a command
             sys.exit(_report(error, verbose))
 
     return main

@@ -32,7 +32,9 @@ def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path])
         )
     key = _unknown_key(str(error)) or _unknown_key(str(error.__cause__ or ""))
     if key:
-        return ConfigError(f"{key} is not a key of the configuration: {_suggest_key(key, overrides, folders)}")
+        return ConfigError(
+            f"{key} is not a key of the configuration: {_suggest_key(key, overrides, folders)}"
+        )
     text = " ".join(line.strip() for line in str(error.__cause__ or error).splitlines()[:2])
     at = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
     place = f" (key {at.group(1)})" if at and at.group(1) not in text else ""
@@ -46,7 +48,9 @@ def _missing_option(error: MissingConfigException, folders: Sequence[Path]) -> C
         known = _groups(folders)
         if group and group not in known:
             return ConfigError(f"{group}={option}: there is no group {group!r}; {suggest(group, known)}")
-        return ConfigError(f"{wanted} is not among the configuration's files; --info searchpath lists the folders.")
+        return ConfigError(
+            f"{wanted} is not among the configuration's files; --info searchpath lists the folders."
+        )
     return ConfigError(f"{group}={option} is not an option of {group}: {suggest(option, error.options)}")
 
 

@@ -58,7 +58,7 @@ def register() -> None:
 
 
 def conf_dir() -> Path:
-    """Return the folder of the configuration: inside an installed package, else beside it in the repository."""
+    """Return the configuration's folder: inside an installed package, else beside it in the repository."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"

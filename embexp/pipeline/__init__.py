@@ -1,1 +1,1 @@
-"""The pipeline: data, fine-tuning, benchmark and conclusion, in that order, each from the cache where it can be."""
+"""Data, fine-tuning, benchmark and conclusion, in that order, each from the cache where it can be."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from embexp import __version__
-from embexp.errors import ConfigError, DataError
+from embexp.errors import DataError
 from embexp.pipeline.experiment import Experiment
 from embexp.progress import track
 from embexp.protocols import TokenCounter
 from embexp.splitting.leaks import audit
 from embexp.splitting.split import split_by_document
-from embexp.storage.manifest import write_manifest
 from embexp.storage.records import read_jsonl, write_jsonl
 from embexp.storage.stages import Stage
 from embexp.types import Chunk, Document, Leaks, Pair, Splits
@@ -25,9 +25,14 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Data:
-    """A corpus and its pairs; ``key`` identifies the content for the stages that follow."""
+    """A corpus and its pairs.
+
+    ``key`` identifies the content for the stages that follow; ``source`` holds chunks.jsonl and
+    pairs.jsonl, ``folder`` the three splits.
+    """
 
     key: str
+    source: Path
     folder: Path
     chunks: list[Chunk]
     splits: Splits
@@ -110,7 +115,7 @@ def split_pairs(experiment: Experiment) -> Data:
     """Split the pairs by document and take leaks out of training, or fetch the splits from the cache."""
     source = write_pairs(experiment)
     chunks = list(read_jsonl(source.folder / "chunks.jsonl", Chunk))
-    inputs = (source.key, experiment.settings["split"], experiment.seed)
+    inputs = (__version__, source.key, experiment.settings["split"], experiment.seed)
     with experiment.stages.stage("splits", *inputs) as stage:
         done = stage.done
         if done is None:
@@ -124,6 +129,7 @@ def split_pairs(experiment: Experiment) -> Data:
     }
     return Data(
         key=stage.key,
+        source=source.folder,
         folder=stage.folder,
         chunks=chunks,
         splits=Splits(train, dev, test),
@@ -133,9 +139,11 @@ def split_pairs(experiment: Experiment) -> Data:
     )
 
 
-def _split(experiment: Experiment, source: Stage, folder: Path) -> dict[str, object]:
+def _split(experiment: Experiment, source: Stage, folder: Path) -> dict[str, Any]:
     pairs = list(read_jsonl(source.folder / "pairs.jsonl", Pair))
-    splits, leaks = audit(split_by_document(pairs, experiment.split, seed=experiment.seed))
+    trains = any(pair.split != "test" for pair in pairs)
+    divided = split_by_document(pairs, experiment.split, seed=experiment.seed, need_train=trains)
+    splits, leaks = audit(divided, experiment.split)
     for name in SPLITS:
-        write_jsonl(folder / f"{name}.jsonl", getattr(splits, name))
+        write_jsonl(folder / f"{name}.jsonl", (replace(pair, split=name) for pair in getattr(splits, name)))
     return {"leaks": asdict(leaks)}

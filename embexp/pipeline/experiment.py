@@ -42,6 +42,11 @@ class Experiment:
     names: Mapping[str, str]
 
     @property
+    def title(self) -> str:
+        """The run's name in tables: data set, model and loss."""
+        return f"{self.dataset.name} {self.model.name} {self.names['loss']}"
+
+    @property
     def stages(self) -> StageCache:
         """The finished stages of this and earlier runs."""
         return StageCache(self.cache)

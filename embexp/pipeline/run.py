@@ -1,4 +1,4 @@
-"""A whole experiment, told in the order in which it happens."""
+"""A whole experiment, and each of its stages alone, told in the order in which it happens."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embexp.models.sources import LocalModel
-from embexp.pipeline.conclusion import conclude, hand_over_data
-from embexp.pipeline.data import split_pairs
+from embexp.pipeline.conclusion import conclude, hand_over_data, hand_over_pairs
+from embexp.pipeline.data import Data, split_pairs, write_pairs
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.scoring import benchmark
-from embexp.pipeline.training import finetune
+from embexp.pipeline.training import Tuned, finetune
 from embexp.protocols import Tracker
 from embexp.tracking.provenance import provenance
 from embexp.types import Outcome
@@ -22,6 +22,8 @@ def run_experiment(
     experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
 ) -> Outcome:
     """Synthesise, fine-tune, benchmark and report; leave in ``out_dir`` what docs/concepts.md lists.
+
+    A data set without training pairs (``dataset.train=none``) is benchmarked only.
 
     Args:
         experiment: The components.
@@ -40,11 +42,51 @@ def run_experiment(
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
             hand_over_data(experiment, data, run, out_dir)
-        with clock.measure("finetune"):
-            tuned = finetune(experiment, data, run, out_dir)
+        tuned = None
+        if data.splits.train:
+            with clock.measure("finetune"):
+                tuned = finetune(experiment, data, run, out_dir)
         with clock.measure("benchmark"):
-            results = benchmark(experiment, data, LocalModel(path=str(tuned.model_dir)), run, out_dir)
+            source = LocalModel(path=str(tuned.model_dir)) if tuned else None
+            results = benchmark(experiment, data, source, run, out_dir)
         return conclude(experiment, data, tuned, results, run, out_dir, seconds=clock.seconds)
+
+
+def run_synthesis(
+    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
+) -> dict[str, object]:
+    """Write the pairs alone, all of them unsplit, into ``out_dir/data``; return what synthesis.json says."""
+    clock = Clock()
+    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+        with clock.measure("synthesize"):
+            stage = write_pairs(experiment)
+        return hand_over_pairs(experiment, stage, run, out_dir, seconds=clock.seconds["synthesize"])
+
+
+def run_finetune(
+    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
+) -> tuple[Data, Tuned]:
+    """Train alone: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
+    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+        data = split_pairs(experiment)
+        hand_over_data(experiment, data, run, out_dir)
+        tuned = finetune(experiment, data, run, out_dir)
+        run.log_model(tuned.model_dir)
+        return data, tuned
+
+
+def run_benchmark(
+    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
+) -> Outcome:
+    """Score ``experiment.model`` and, where there is one, ``experiment.tuned``, without any training."""
+    clock = Clock()
+    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+        with clock.measure("synthesize"):
+            data = split_pairs(experiment)
+            hand_over_data(experiment, data, run, out_dir)
+        with clock.measure("benchmark"):
+            results = benchmark(experiment, data, experiment.tuned, run, out_dir)
+        return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds)
 
 
 class Clock:

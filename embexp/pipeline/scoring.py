@@ -110,9 +110,7 @@ def _timed_search(
     return found, time.monotonic() - start
 
 
-def _compare(
-    experiment: Experiment, task: RetrievalTask, scores: Mapping[str, Scores]
-) -> Comparison | None:
+def _compare(experiment: Experiment, task: RetrievalTask, scores: Mapping[str, Scores]) -> Comparison | None:
     if "tuned" not in scores:
         return None
     clusters = {query.id: query.cluster for query in task.queries}

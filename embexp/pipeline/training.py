@@ -21,7 +21,7 @@ from embexp.protocols import TrackedRun
 from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
-from embexp.types import RetrievalTask, Training, TrainingStep
+from embexp.types import RetrievalTask, Training, TrainingStep, Unit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -46,7 +46,14 @@ def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path)
     A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
     """
     settings = {name: experiment.settings[name] for name in ("loss", "trainer")}
-    inputs = (__version__, data.key, experiment.model.fingerprint(), settings, experiment.seed, experiment.metric)
+    inputs = (
+        __version__,
+        data.key,
+        experiment.model.fingerprint(),
+        settings,
+        experiment.seed,
+        experiment.metric,
+    )
     with experiment.stages.stage("finetune", *inputs) as stage:
         params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
         with run.child("finetune", params=params, tags={"stage": "finetune"}) as child:
@@ -88,7 +95,7 @@ def training_from(record: Mapping[str, object]) -> Training:
     return Training(**fields, history=history)
 
 
-def dev_scorer(data: Data, *, seed: int, unit: str) -> Callable[[SentenceTransformer], Mapping[str, float]]:
+def dev_scorer(data: Data, *, seed: int, unit: Unit) -> Callable[[SentenceTransformer], Mapping[str, float]]:
     """Return a function that scores a model in training on the dev questions by exact search."""
     task = dev_task(data, seed=seed, unit=unit)
 
@@ -100,7 +107,7 @@ def dev_scorer(data: Data, *, seed: int, unit: str) -> Callable[[SentenceTransfo
     return scores
 
 
-def dev_task(data: Data, *, seed: int, unit: str) -> RetrievalTask:
+def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
     """Return the dev questions over their own documents and a seeded sample of others."""
     judged = {pair.document_id for pair in data.splits.dev}
     near = [chunk for chunk in data.chunks if chunk.document_id in judged]

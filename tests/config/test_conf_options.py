@@ -28,7 +28,9 @@ NEEDED = {
 def composed(*overrides: str):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(
-            "config", overrides=["paths.root=.", "paths.cache=outputs/cache", *overrides], return_hydra_config=False
+            "config",
+            overrides=["paths.root=.", "paths.cache=outputs/cache", *overrides],
+            return_hydra_config=False,
         )
 
 

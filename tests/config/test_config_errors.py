@@ -14,12 +14,21 @@ CASES = {
         ["trainer.epoch=2"],
         "trainer.epoch is not a key of the configuration: did you mean 'epochs'?",
     ),
-    "added key of a component": (["+trainer.epoch=2"], "trainer.epoch is not an option of trainer: did you mean 'epochs'?"),
+    "added key of a component": (
+        ["+trainer.epoch=2"],
+        "trainer.epoch is not an option of trainer: did you mean 'epochs'?",
+    ),
     "wrong type at the root": (["seed=abc"], "could not be converted to Integer"),
     "wrong type in a component": (["trainer.batch_size=many"], "trainer.batch_size is 'many'"),
-    "a path that is missing": (["dataset=folder"], "dataset.path has no value: give it one, as in dataset.path=…"),
+    "a path that is missing": (
+        ["dataset=folder"],
+        "dataset.path has no value: give it one, as in dataset.path=…",
+    ),
     "no override at all": (["loss=[mnrl"], "'loss=[mnrl' is not an override: write key=value"),
-    "a class that does not exist": (["loss._target_=embexp.nowhere.Loss"], "loss._target_ is 'embexp.nowhere.Loss'"),
+    "a class that does not exist": (
+        ["loss._target_=embexp.nowhere.Loss"],
+        "loss._target_ is 'embexp.nowhere.Loss'",
+    ),
     "an unknown metric": (["metric=ndgc@10"], "metric is 'ndgc@10'"),
 }
 

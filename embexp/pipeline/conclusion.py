@@ -1,0 +1,150 @@
+"""What a run leaves in its folder and in the tracker: data, outcome, scores and report."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from embexp.pipeline.data import SPLITS, Data
+from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.scoring import Results
+from embexp.pipeline.training import Tuned
+from embexp.protocols import TrackedRun
+from embexp.reporting.examples import Example, biggest_changes
+from embexp.reporting.outcome import write_outcome
+from embexp.reporting.report import Report, write_report
+from embexp.reporting.scores import write_scores
+from embexp.storage.files import write_json
+from embexp.storage.manifest import write_manifest
+from embexp.storage.records import export_csv, export_parquet, read_jsonl
+from embexp.storage.stages import Stage
+from embexp.tracking.provenance import provenance
+from embexp.types import Outcome, Pair, Usage
+
+
+def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
+    """Copy corpus and splits to ``out_dir/data``, each with its manifest, and name them to the tracker."""
+    settings = {name: experiment.settings[name] for name in ("dataset", "chunker", "synthesis", "split")}
+    commit = provenance().get("git_commit")
+    folder = out_dir / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = {"chunks": len(data.chunks), **{name: len(getattr(data.splits, name)) for name in SPLITS}}
+    for name, records in counts.items():
+        source = data.source if name == "chunks" else data.folder
+        shutil.copyfile(source / f"{name}.jsonl", folder / f"{name}.jsonl")
+        write_manifest(folder / f"{name}.jsonl", records=records, settings=settings, commit=commit)
+    origin = str(getattr(experiment.dataset, "path", experiment.dataset.name))
+    run.log_dataset(name=experiment.dataset.name, source=origin, digest=data.key)
+
+
+def hand_over_pairs(
+    experiment: Experiment, stage: Stage, run: TrackedRun, out_dir: Path, *, seconds: float
+) -> dict[str, object]:
+    """Copy all pairs to ``out_dir/data`` as JSON Lines, CSV and Parquet, and write synthesis.json."""
+    folder = out_dir / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = stage.done or {}
+    settings = {name: experiment.settings[name] for name in ("dataset", "chunker", "synthesis")}
+    source = folder / "pairs.jsonl"
+    shutil.copyfile(stage.folder / "pairs.jsonl", source)
+    write_manifest(source, records=counts["pairs"], settings=settings, commit=provenance().get("git_commit"))
+    export_csv(folder / "pairs.csv", read_jsonl(source, Pair))
+    export_parquet(folder / "pairs.parquet", read_jsonl(source, Pair))
+    types = Counter(pair.query_type for pair in read_jsonl(source, Pair))
+    summary: dict[str, object] = {
+        "target": experiment.settings["synthesis"].get("target"),
+        "accepted": counts["pairs"],
+        "rejected": {},
+        "requests": 0,
+        "usage": asdict(Usage()),
+        "seconds": seconds,
+        "query_types": dict(types.most_common()),
+        **counts,
+    }
+    write_json(out_dir / "synthesis.json", summary)
+    run.log_metrics({"pairs": float(counts["pairs"]), "chunks": float(counts["chunks"])})
+    run.log_artifact(out_dir / "synthesis.json")
+    return summary
+
+
+def conclude(
+    experiment: Experiment,
+    data: Data,
+    tuned: Tuned | None,
+    results: Results,
+    run: TrackedRun,
+    out_dir: Path,
+    *,
+    seconds: Mapping[str, float],
+) -> Outcome:
+    """Write outcome.json, scores.parquet and the reports, and log them with the final metrics."""
+    outcome = Outcome(
+        dataset=experiment.dataset.name,
+        model=experiment.model.name,
+        loss=experiment.names["loss"],
+        seed=experiment.seed,
+        counts=data.counts,
+        scores={name: scores.mean for name, scores in results.scores.items()},
+        comparison=results.comparison,
+        leaks=data.leaks,
+        training=tuned.training if tuned else None,
+        seconds=seconds,
+        mlflow={"experiment": run.experiment, "run_id": run.run_id},
+        model_dir=str(tuned.model_dir.resolve()) if tuned else "",
+        index=results.index,
+        cached=_cached(data, tuned, results),
+    )
+    write_outcome(out_dir / "outcome.json", outcome)
+    write_scores(out_dir / "scores.parquet", results.scores.values())
+    reports = write_report(out_dir, _report(experiment, outcome, results, out_dir))
+    run.log_metrics(final_metrics(outcome))
+    for path in (out_dir / "outcome.json", out_dir / "scores.parquet", *reports):
+        run.log_artifact(path)
+    if tuned:
+        run.log_model(tuned.model_dir)
+    return outcome
+
+
+def _cached(data: Data, tuned: Tuned | None, results: Results) -> list[str]:
+    taken = {
+        "synthesize": data.cached,
+        "finetune": tuned is not None and tuned.cached,
+        "benchmark": results.cached,
+    }
+    return [stage for stage, cached in taken.items() if cached]
+
+
+def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir: Path) -> Report:
+    config = out_dir / ".hydra" / "config.yaml"
+    found: list[Example] = []
+    if results.comparison:
+        found = biggest_changes(results.task, results.scores, results.rankings, metric=experiment.metric)
+    return Report(
+        outcome=outcome,
+        scores=results.scores,
+        queries=results.task.queries,
+        examples=found,
+        config=config.read_text(encoding="utf-8") if config.exists() else "",
+        provenance=provenance(),
+    )
+
+
+def final_metrics(outcome: Outcome) -> dict[str, float]:
+    """Return what the tracker's table shows of a run: each system's means, the delta and its interval."""
+    metrics = {
+        f"{system}/{metric}": value
+        for system, means in outcome.scores.items()
+        for metric, value in means.items()
+    }
+    if outcome.comparison:
+        low, high = outcome.comparison.interval
+        metrics |= {"delta": outcome.comparison.delta, "delta_low": low, "delta_high": high}
+        metrics["p"] = outcome.comparison.p
+    if outcome.index:
+        metrics["index/recall"] = outcome.index.recall
+    if outcome.training:
+        metrics["training/pairs_per_second"] = outcome.training.pairs_per_second
+    return {**metrics, **{f"seconds/{stage}": value for stage, value in outcome.seconds.items()}}
