@@ -229,8 +229,7 @@ class HubModel:
             return None
 
     def _downloaded(self) -> Path:
-        from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub import errors
+        from huggingface_hub import HfApi, errors, snapshot_download
 
         try:
             # The download itself waits for an answer without end; this first question does not.

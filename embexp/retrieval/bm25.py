@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,13 @@ class Bm25Retriever:
         if not 0 <= self.b <= 1:
             raise ConfigError(f"retriever.b is {self.b}: give a number from 0 to 1, usually 0.75.")
 
-    def index(self, chunks: Iterable[Chunk], embedder: Embedder | None = None, *, path: Path) -> Bm25Index:
+    def index(
+        self,
+        chunks: Iterable[Chunk],
+        embedder: Embedder | None = None,  # noqa: ARG002 - the protocol hands it to every retriever
+        *,
+        path: Path,
+    ) -> Bm25Index:
         """Index the chunks' words in memory; the embedder is not used and nothing is written.
 
         Raises:
@@ -65,6 +72,8 @@ class Bm25Retriever:
             raise empty_corpus(path)
         passages = (chunk.passage for chunk in ordered)
         tokens = list(words.streaming_tokenize(passages, update_vocab=True, allow_empty=False))
+        # bm25s sets its own logger to DEBUG, past the level that the program asked for.
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
         model = bm25s.BM25(k1=self.k1, b=self.b, method="lucene", backend="numpy")
         vocabulary = words.get_vocab_dict()
         if vocabulary:
