@@ -99,6 +99,7 @@ def split_by_document(
         groups.sort(key=lambda group: draw(seed, group.id))
         quotas = _quotas(groups, settings)
         kind = _kind_to_ask(groups, [quotas[name] for name in wanted], settings)
+        _shrink(quotas, wanted, _room(groups, kind, need_train=need_train))
         if "test" in wanted:
             chosen, groups = _take(groups, kind, quotas["test"])
             test = _spread(_asked(chosen, kind), settings.max_test)
@@ -152,6 +153,21 @@ def _kind_to_ask(groups: Sequence[Group], quotas: Sequence[int], settings: Split
     usable = [kind for kind in settings.test_types if having[kind] >= len(quotas)]
     first = next((kind for kind in usable if having[kind] >= enough), None)
     return first or max(usable, key=lambda kind: having[kind], default=None)
+
+
+def _room(groups: Sequence[Group], kind: str | None, *, need_train: bool) -> int:
+    """Return how much of what can be asked may leave training: all of it, if other groups stay there."""
+    sizes = [group.size for group in groups if group.asks(kind)]
+    return sum(sizes) - (min(sizes) if need_train and len(sizes) == len(groups) else 0)
+
+
+def _shrink(quotas: dict[str, int], wanted: Sequence[str], room: int) -> None:
+    """Bring quotas down to the room there is, in proportion, each at least 1."""
+    if sum(quotas[name] for name in wanted) > room and len(wanted) == 2:
+        quotas["test"] = max(1, room * quotas["test"] // (quotas["test"] + quotas["dev"]))
+        quotas["dev"] = max(1, room - quotas["test"])
+    elif sum(quotas[name] for name in wanted) > room:
+        quotas[wanted[0]] = max(1, room)
 
 
 def _take(

@@ -1,0 +1,114 @@
+import logging
+
+import pytest
+
+from embexp.splitting.leaks import audit
+from embexp.splitting.shingles import jaccard, near_duplicates, normalised, shingles
+from embexp.splitting.split import SplitSettings
+from embexp.types import Leaks, Pair, Splits
+
+LONG = (
+    "The deque is a double ended queue with fast appends and pops from either side, and it can be bounded to "
+    "a maximum length, after which items fall off the other end."
+)
+
+
+def pair(name, query="", positive="", document="", split=None):
+    return Pair(
+        id=name,
+        query=query or f"unlike any other question {name * 3}",
+        positive=positive or f"{name * 9} is what this passage of its own is about",
+        document_id=document or f"document {name}",
+        split=split,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("  How-To,  CAP? ", "how to cap"), ("Ｆｕｌｌ", "full"), ("?!", "?!")]
+)
+def test_normalised(text, expected):
+    assert normalised(text) == expected
+
+
+def test_shingles_are_the_distinct_runs_of_characters():
+    # abab holds ab, ba, ab: two distinct runs of two characters
+    assert len(shingles("abab", width=2)) == 2
+    assert len(shingles("a", width=4)) == 1
+    assert jaccard(shingles("abcd", width=2), shingles("abcx", width=2)) == pytest.approx(2 / 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (LONG.upper(), True),
+        (LONG.replace("fast", "quick"), True),
+        (LONG[:60], False),
+        ("Something else entirely, of about the same length as the other passage, about birds.", False),
+    ],
+)
+def test_near_duplicates(text, found):
+    near = near_duplicates([text], [LONG, "another passage"], threshold=0.8, width=5, what="passages")
+    assert near == ({text} if found else set())
+
+
+def test_many_templated_texts_are_told_apart():
+    texts = [f"What is the amount of item {at * 7919 % 99991} in the ledger of {at}?" for at in range(300)]
+    assert near_duplicates(texts[:150], texts[150:], threshold=0.9, width=4, what="questions") == set()
+
+
+def test_nothing_held_out_nothing_found():
+    assert near_duplicates(["a"], [], threshold=0.8, width=5, what="passages") == set()
+    assert near_duplicates([], ["a"], threshold=0.8, width=5, what="passages") == set()
+
+
+def test_our_own_split_loses_passages_and_questions():
+    splits = Splits(
+        train=[
+            pair("a", query="How to cap a deque"),
+            pair("b", positive=LONG.replace("fast", "quick")),
+            pair("c", positive="text of the dev set, word for word"),
+            pair("d"),
+        ],
+        dev=[
+            pair("e", positive="text of the dev set, word for word"),
+            pair("f", query="how to cap a deque?"),
+        ],
+        test=[pair("g", query="How to cap a deque?", positive=LONG)],
+    )
+    clean, leaks = audit(splits)
+    assert [item.id for item in clean.train] == ["d"]
+    assert [item.id for item in clean.dev] == ["e"]
+    assert clean.test == splits.test
+    assert leaks == Leaks(
+        0, near_duplicate_chunks=2, near_duplicate_queries=2, removed_from_train=3, removed_from_dev=1
+    )
+
+
+def test_a_sets_own_split_keeps_shared_documents_and_loses_questions(caplog):
+    splits = Splits(
+        train=[
+            pair("a", document="shared", positive=LONG, split="train"),
+            pair("b", document="shared", positive=LONG, query="How to cap a deque", split="train"),
+            pair("c", positive=LONG + " Indeed.", split="train"),
+        ],
+        dev=[],
+        test=[pair("d", document="shared", positive=LONG, query="how to cap a deque?", split="test"),
+              pair("e", positive=LONG, split="test")],
+    )  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        clean, leaks = audit(splits)
+    assert [item.id for item in clean.train] == ["a", "c"]
+    assert leaks == Leaks(1, near_duplicate_chunks=1, near_duplicate_queries=1, removed_from_train=1)
+    assert "1 documents in both train and test (the set's own split, so they stay)" in caplog.text
+
+
+def test_documents_shared_by_mistake_are_taken_out_of_train():
+    clean, leaks = audit(Splits([pair("a", document="d"), pair("b")], [], [pair("c", document="d")]))
+    assert [item.id for item in clean.train] == ["b"]
+    assert leaks.documents == 1
+
+
+def test_thresholds_come_from_the_settings():
+    splits = Splits([pair("a", positive=LONG.replace("fast", "quick"))], [], [pair("b", positive=LONG)])
+    kept, _ = audit(splits, SplitSettings(near_duplicate_passages=1.0))
+    assert len(kept.train) == 1
