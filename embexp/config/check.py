@@ -33,6 +33,17 @@ def check(config: DictConfig) -> None:
     for name in COMPONENTS:
         if values.get(name) is not None:
             _check_component(values[name], name)
+    _check_combination(values)
+
+
+def _check_combination(values: Mapping[str, Any]) -> None:
+    """Refuse options that are right each by itself and cannot work together."""
+    writes = not str(values["synthesis"]["_target_"]).endswith("NoSynthesis")
+    if values["dataset"].get("train") == "synthetic" and not writes:
+        raise ConfigError(
+            "dataset.train=synthetic trains on written pairs and synthesis=none writes none: "
+            "add synthesis=extractive."
+        )
 
 
 def _check_component(node: Any, place: str) -> None:

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from embexp.config.explain import USER_MISTAKES, explain
-from embexp.config.schema import conf_dir, register
+from embexp.config.schema import COMPONENTS, conf_dir, register
 from embexp.errors import EmbexpError
 
 log = logging.getLogger("embexp")
@@ -44,6 +44,7 @@ def hydra_command(task: Task) -> Callable[[], None]:
                     raise
                 sys.exit(_report(error, verbose))
 
+        sys.argv[1:] = [_settable(argument) for argument in sys.argv[1:]]
         folders = [conf_dir(), *_user_folders(sys.argv[1:])]
         try:
             hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
@@ -57,10 +58,24 @@ def hydra_command(task: Task) -> Callable[[], None]:
 
 
 def _before_heavy_imports() -> None:
-    """Set what libraries read from the environment when they are imported."""
+    """Set what libraries read when they are imported: their environment, and the allocator under torch."""
+    from embexp.finetuning.allocator import tune_allocator
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    tune_allocator()
+
+
+def _settable(argument: str) -> str:
+    """Let a command line set every argument of a component, also one that its option file leaves out.
+
+    Hydra wants ``++`` before a key that no file names; whether the component knows it is checked later.
+    """
+    key, equals, _ = argument.partition("=")
+    below = key.partition(".")[0] in COMPONENTS and "." in key
+    return f"++{argument}" if equals and below else argument
 
 
 def _user_folders(arguments: list[str]) -> list[Path]:
@@ -90,5 +105,5 @@ def _report(error: BaseException, verbose: bool) -> int:
             "HYDRA_FULL_ERROR=1 before the command shows where."
         )
         code = OUR_ERROR
-    log.error("%s", text) if log.hasHandlers() else print(f"error: {text}", file=sys.stderr)
+    log.error("error: %s", text) if log.hasHandlers() else print(f"error: {text}", file=sys.stderr)
     return code

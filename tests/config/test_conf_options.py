@@ -21,6 +21,7 @@ NEEDED = {
     ("dataset", "beir"): ["dataset.path=scifact"],
     ("dataset", "hub"): ["dataset.id=mteb/scifact"],
     ("model", "local"): ["model.path=outputs/model"],
+    ("model", "hub"): ["model.id=BAAI/bge-m3"],
     ("benchmark", "beir"): ["benchmark.dataset.path=scifact"],
 }
 

@@ -12,7 +12,7 @@ CASES = {
     "misspelt option": (["model=minilmm"], "model=minilmm is not an option of model: did you mean 'minilm'?"),
     "misspelt key of a component": (
         ["trainer.epoch=2"],
-        "trainer.epoch is not a key of the configuration: did you mean 'epochs'?",
+        "trainer.epoch is not an option of trainer: did you mean 'epochs'?",
     ),
     "added key of a component": (
         ["+trainer.epoch=2"],
@@ -29,7 +29,11 @@ CASES = {
         ["loss._target_=embexp.nowhere.Loss"],
         "loss._target_ is 'embexp.nowhere.Loss'",
     ),
-    "an unknown metric": (["metric=ndgc@10"], "metric is 'ndgc@10'"),
+    "synthetic training without synthesis": (
+        ["dataset=beir", "dataset.path=x", "dataset.train=synthetic"],
+        "add synthesis=extractive",
+    ),
+    "an unknown metric": (["metric=ndgc@10"], "There is no metric 'ndgc@10': did you mean ndcg@10?"),
 }
 
 
