@@ -86,7 +86,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 def tick_label(value: float, ticks: Sequence[float]) -> str:
     """Return ``value`` with as many digits as the distance between the ticks needs."""
     step = ticks[1] - ticks[0]
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    digits = next((count for count in range(6) if math.isclose(step, round(step, count), rel_tol=1e-6)), 6)
     return f"{value:,.{digits}f}".replace("-", "−")
 
 

@@ -150,7 +150,8 @@ def index_line(outcome: Outcome) -> str:
     index = outcome.index
     if index is None:
         return ""
-    return f"Index: {index.retriever} finds {index.recall:.1%} of what exact search finds in its first {index.k}."
+    share = f"{index.recall:.1%}"
+    return f"Index: {index.retriever} finds {share} of what exact search finds in its first {index.k}."
 
 
 def cache_line(outcome: Outcome) -> str:
