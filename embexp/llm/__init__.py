@@ -1,0 +1,1 @@
+"""Language models behind their pace, retries, journal and budget."""

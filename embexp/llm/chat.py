@@ -1,0 +1,147 @@
+"""The chat protocol that Groq and most other services speak: bodies, replies, formats and fallbacks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from embexp.errors import EmbexpError
+from embexp.llm.client import Reply, approximate_tokens, prompt_tokens
+from embexp.llm.faults import FormatUnsupported, ModelGone, Retry
+from embexp.types import Request
+
+log = logging.getLogger(__name__)
+Format = Literal["json_schema", "json_object", "text"]
+FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
+Post = Callable[[dict[str, Any]], Awaitable[tuple[object, Mapping[str, str]]]]
+
+
+class Chat:
+    """Turns requests into chat bodies and payloads into replies; knows what each model can do.
+
+    Args:
+        models: The model to use, then those to fall back to when it is gone.
+        options: Further body fields for a model, such as its reasoning effort.
+        length_key: How the service calls the longest answer ("max_tokens", "max_completion_tokens").
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        *,
+        options: Callable[[str], Mapping[str, Any]],
+        length_key: str,
+    ) -> None:
+        self._models = list(models)
+        self._options = options
+        self._length_key = length_key
+        self._formats: dict[str, Format] = {}
+
+    @property
+    def model(self) -> str:
+        """The model that is in use."""
+        return self._models[0]
+
+    async def send(self, request: Request, post: Post) -> Reply:
+        """Send a request through ``post`` and read the reply.
+
+        Raises:
+            Retry: Something broke, or a format or model was given up and the request can be sent again.
+            EmbexpError: None of the models is served any more.
+        """
+        model = self.model
+        form = self._formats.get(model, FORMATS[0])
+        try:
+            payload, headers = await post(self.body(request, model, form))
+        except FormatUnsupported as error:
+            self._lower(model, form, str(error))
+            raise Retry(f"{model} does not know {form}", kind="settled", wait=0.0) from error
+        except ModelGone as error:
+            self._drop(model, str(error))
+            raise Retry(f"{model} is gone", kind="settled", wait=0.0) from error
+        return read(payload, headers, request, model)
+
+    def body(self, request: Request, model: str | None = None, form: Format | None = None) -> dict[str, Any]:
+        """Return the JSON body that asks ``request`` of a model in a response format."""
+        model = model or self.model
+        form = form or self._formats.get(model, FORMATS[0])
+        messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": messages,
+            "temperature": request.temperature,
+            self._length_key: request.max_tokens,
+            **self._options(model),
+        }
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.schema is not None:
+            self._ask_for_json(body, request, form)
+        return body
+
+    def _ask_for_json(self, body: dict[str, Any], request: Request, form: Format) -> None:
+        if form == "json_schema":
+            schema = {"name": request.schema_name, "schema": request.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            return
+        if form == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        told = json.dumps(request.schema, ensure_ascii=False)
+        rule = f"Answer with one JSON object and nothing else. It must follow this JSON schema:\n{told}"
+        body["messages"] = [{"role": "system", "content": rule}, *body["messages"]]
+
+    def _lower(self, model: str, form: Format, reason: str) -> None:
+        if self._formats.get(model, FORMATS[0]) != form:
+            return  # another request found out at the same time
+        if form == FORMATS[-1]:
+            raise EmbexpError(f"{model} refuses plain text answers too: {reason}")
+        self._formats[model] = FORMATS[FORMATS.index(form) + 1]
+        log.info("%s does not know %s answers; asking for %s instead.", model, form, self._formats[model])
+
+    def _drop(self, model: str, reason: str) -> None:
+        if self.model != model:
+            return
+        if len(self._models) == 1:
+            raise EmbexpError(
+                f"The service does not serve {model} ({reason}) and no fallback is left: set llm.model or "
+                "llm.fallback_models to models that your account may use."
+            )
+        del self._models[0]
+        log.warning("THE MODEL %s IS GONE (%s): from here on %s answers.", model, reason, self.model)
+
+
+def read(payload: object, headers: Mapping[str, str], request: Request, model: str) -> Reply:
+    """Return the reply that a chat payload holds.
+
+    Raises:
+        Retry: The payload is no chat completion, or it is an empty one.
+    """
+    choices = payload.get("choices") if isinstance(payload, Mapping) else None
+    if not isinstance(payload, Mapping) or not isinstance(choices, list) or not choices:
+        raise Retry(f"the answer holds no choices: {str(payload)[:80]!r}", headers=headers)
+    choice = choices[0] if isinstance(choices[0], Mapping) else {}
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, Mapping) else None
+    finish = str(choice.get("finish_reason") or "stop")
+    if not isinstance(text, str) or (not text.strip() and finish != "length"):
+        if finish != "length":
+            raise Retry("the answer is empty", headers=headers)
+        text = ""
+    usage = payload.get("usage")
+    counts = usage if isinstance(usage, Mapping) else {}
+    return Reply(
+        text=text,
+        model=str(payload.get("model") or model),
+        finish_reason=finish,
+        prompt_tokens=_count(counts.get("prompt_tokens"), prompt_tokens(request)),
+        completion_tokens=_count(counts.get("completion_tokens"), approximate_tokens(text)),
+        headers=headers,
+    )
+
+
+def _count(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else otherwise

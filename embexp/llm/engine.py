@@ -1,0 +1,262 @@
+"""The language model that the pipeline sees: many requests at once, answers in order, all of them on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from embexp.errors import EmbexpError
+from embexp.llm.client import Client, Reply, prompt_tokens
+from embexp.llm.faults import BrokenJson, Fault, Retry, TooLong
+from embexp.llm.journal import Journal, request_key
+from embexp.llm.pace import GO_ON, Budget, Pace, PaceSettings
+from embexp.llm.prices import Prices
+from embexp.progress import Bar, progress
+from embexp.types import Answer, Completion, Request, Usage
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+WINDOW = 4
+"""Requests drawn ahead, as a multiple of those that may be under way at once."""
+ALL_REFUSED = 10
+LAST_WORDS = 10.0
+"""Seconds that requests under way get to finish when nobody asks any more: they are paid for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What the engine needs to know beside the pace.
+
+    Args:
+        pace: The limits.
+        timeout_seconds: How long one request may take in all.
+        max_attempts: How often one request is sent before it is given up; rate limits do not count.
+        budget_usd: The most that the journal may cost in all, earlier runs included.
+    """
+
+    pace: PaceSettings
+    timeout_seconds: float = 120.0
+    max_attempts: int = 8
+    budget_usd: float | None = None
+
+
+class Engine:
+    """An open language model; see ``embexp.protocols.LLM``.
+
+    Args:
+        client: The service.
+        journal: Where answers go before they are yielded.
+        settings: Limits, time-out, attempts and budget.
+        prices: What tokens cost.
+        chat: False for a base model that only completes text.
+    """
+
+    def __init__(
+        self, client: Client, journal: Journal, settings: EngineSettings, prices: Prices, *, chat: bool = True
+    ) -> None:
+        self.name = client.model
+        self.chat = chat
+        self._client = client
+        self._journal = journal
+        self._settings = settings
+        self._prices = prices
+        self._pace = Pace(settings.pace, Budget(settings.budget_usd, journal.spent))
+        self._usage = Usage()
+        self._order = 0
+        self._refused = 0
+        self._tasks: dict[str, asyncio.Task[Completion | str]] = {}
+        self._flying = 0
+        self._started = time.monotonic()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
+
+    def __enter__(self) -> Engine:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._run(self._wind_down(LAST_WORDS if kind is None else 0.0)).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self._journal.close()
+
+    def usage(self) -> Usage:
+        """Return what this run's answers cost, those from the journal left out."""
+        return self._usage
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield one answer for each request, in their order; see ``embexp.protocols.LLM``."""
+        pending: deque[Future[Answer]] = deque()
+        source = iter(requests)
+        drawn_all = False
+        with progress(f"Asking {self.name}") as bar:
+            try:
+                while True:
+                    while not drawn_all and len(pending) < max(8, WINDOW * int(self._pace.concurrency)):
+                        request = next(source, None)
+                        drawn_all = request is None
+                        if request is not None:
+                            pending.append(self._submit(request))
+                    if not pending:
+                        return
+                    answer = pending.popleft().result()
+                    self._show(bar)
+                    yield answer
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _show(self, bar: Bar) -> None:
+        usage, minutes = self._usage, max(time.monotonic() - self._started, 1e-9) / 60
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        cost = f"{usage.usd:.4f} US$" if self._prices.of(self._client.model) else "price unknown"
+        bar.advance()
+        bar.note(f"{cost}, {tokens:,} tokens, {usage.requests / minutes:,.0f} requests/min")
+
+    def _run(self, work: Coroutine[object, object, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _submit(self, request: Request) -> Future[Answer]:
+        key = request_key(request, self._journal.asked)
+        held = self._journal.find(key)
+        if held is not None:
+            done: Future[Answer] = Future()
+            done.set_result(Answer(request, held))
+            return done
+        self._order += 1
+        return self._run(self._answer(self._order, key, request))
+
+    async def _answer(self, order: int, key: str, request: Request) -> Answer:
+        held = self._journal.find(key)
+        if held is not None:
+            return Answer(request, held)
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(self._ask_until_answered(order, key, request))
+            task.add_done_callback(lambda done: self._forget(key, done))
+        result = await asyncio.shield(task)
+        return Answer(request, None, result) if isinstance(result, str) else Answer(request, result)
+
+    def _forget(self, key: str, task: asyncio.Task[Completion | str]) -> None:
+        self._tasks.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # whoever asked has it already; this keeps asyncio from printing it
+
+    async def _ask_until_answered(self, order: int, key: str, request: Request) -> Completion | str:
+        """Return the completion, once it is on disk, or the reason why there is none."""
+        attempts = _Attempts(self._settings.max_attempts, self._settings.pace.backoff_seconds)
+        try:
+            async for attempt in attempts.retrying:
+                with attempt:
+                    completion = await self._ask_once(order, request)
+        except TooLong:
+            return "too long"
+        except Retry as error:
+            return f"no answer after {self._settings.max_attempts} attempts: {error}"
+        except Fault as error:
+            self._refused += 1
+            if self._refused >= ALL_REFUSED:
+                self._pace.stop(EmbexpError(f"The service refuses every request: {error}. {GO_ON}"))
+            return f"refused: {error}"
+        except EmbexpError as error:
+            self._pace.stop(error)
+            raise
+        self._refused = 0
+        try:
+            await self._journal.append(key, completion, tag=request.tag)
+        except EmbexpError as error:
+            self._pace.stop(error)
+            raise
+        self._count(completion.usage)
+        return completion
+
+    async def _ask_once(self, order: int, request: Request) -> Completion:
+        model, prompt = self._client.model, prompt_tokens(request)
+        worst = self._prices.cost(model, prompt, request.max_tokens)
+        ticket = await self._pace.ticket(order, prompt + request.max_tokens, worst)
+        try:
+            reply = await asyncio.wait_for(self._client.send(request), self._settings.timeout_seconds)
+        except asyncio.TimeoutError as error:
+            late = Retry(f"no answer within {self._settings.timeout_seconds:g} s", kind="overload")
+            self._pace.failed(ticket, late)
+            raise late from error
+        except Retry as error:
+            self._pace.failed(ticket, error)
+            raise
+        except BrokenJson as error:
+            reply = Reply(error.text, model, "json_validate_failed", prompt, 0)
+        except BaseException:
+            self._pace.dropped(ticket)
+            raise
+        completion = self._completion(reply, model)
+        used = reply.prompt_tokens + reply.completion_tokens
+        self._pace.succeeded(ticket, tokens=used, cost=completion.usage.usd, headers=reply.headers)
+        return completion
+
+    def _completion(self, reply: Reply, asked: str) -> Completion:
+        priced = reply.model if self._prices.of(reply.model) else asked
+        cost = self._prices.cost(priced, reply.prompt_tokens, reply.completion_tokens)
+        usage = Usage(1, reply.prompt_tokens, reply.completion_tokens, cost)
+        # The same text as the journal will hold: a lone surrogate cannot be written as UTF-8.
+        text = reply.text.encode("utf-8", errors="replace").decode("utf-8")
+        return Completion(text, reply.model, reply.finish_reason, usage)
+
+    def _count(self, usage: Usage) -> None:
+        total = self._usage
+        self._usage = Usage(
+            total.requests + usage.requests,
+            total.prompt_tokens + usage.prompt_tokens,
+            total.completion_tokens + usage.completion_tokens,
+            total.usd + usage.usd,
+        )
+
+    async def _wind_down(self, patience: float) -> None:
+        """Let what is under way finish, if there is time; then end everything else."""
+        self._pace.stop(EmbexpError("The language model has been closed."))
+        tasks = list(self._tasks.values())
+        if tasks and patience:
+            await asyncio.wait(tasks, timeout=patience)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(EmbexpError, OSError):
+            await self._journal.finish()
+        await self._client.close()
+
+
+class _Attempts:
+    """When to ask again: at once where the pace already waits, else after a jittered, growing pause."""
+
+    def __init__(self, most: int, first_pause: float) -> None:
+        self._most = most
+        self._broken = 0
+        self._pause = wait_random_exponential(multiplier=first_pause, max=60)
+        self.retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Retry), wait=self._wait, stop=self._stop, reraise=True
+        )
+
+    def _wait(self, state: RetryCallState) -> float:
+        problem = state.outcome.exception() if state.outcome else None
+        return 0.0 if isinstance(problem, Retry) and problem.wait is not None else float(self._pause(state))
+
+    def _stop(self, state: RetryCallState) -> bool:
+        problem = state.outcome.exception() if state.outcome else None
+        if isinstance(problem, Retry) and problem.kind in ("error", "overload"):
+            self._broken += 1
+        return self._broken >= self._most

@@ -1,0 +1,167 @@
+"""Groq, through its official SDK; pace, retries and the journal are ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from embexp.errors import ConfigError
+from embexp.llm.chat import Chat
+from embexp.llm.client import Reply
+from embexp.llm.engine import Engine
+from embexp.llm.faults import Retry, fault
+from embexp.llm.journal import Journal
+from embexp.llm.remote import Remote
+from embexp.types import Request
+
+if TYPE_CHECKING:
+    from groq import AsyncGroq
+
+Effort = Literal["low", "medium", "high"]
+REASONING = "openai/gpt-oss"
+SDK_PATH = "/openai/v1"
+KEYS = "https://console.groq.com/keys"
+
+
+def groq_key(variable: str) -> str:
+    """Return the key from an environment variable.
+
+    Raises:
+        ConfigError: The variable is not set.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(
+            f"llm.api_key_env={variable}: this environment variable is not set. Get a key at {KEYS} and run "
+            f"`export {variable}=…`, or choose llm=llamacpp, which needs none."
+        )
+    return key
+
+
+def connect(base_url: str | None, key: str) -> AsyncGroq:
+    """Return an SDK client that neither retries nor waits by itself.
+
+    Args:
+        base_url: The host, None for ``GROQ_BASE_URL`` or Groq itself; the SDK appends its own path.
+        key: The key.
+    """
+    from groq import AsyncGroq
+
+    for name in ("groq", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # else a line for each request, 5,000 times
+    host = base_url or os.environ.get("GROQ_BASE_URL") or None
+    if host is not None:
+        host = host.rstrip("/").removesuffix(SDK_PATH)
+    # Time-outs are the engine's: it counts the whole request, the SDK only each read.
+    return AsyncGroq(api_key=key, base_url=host, max_retries=0, timeout=None)
+
+
+def groq_fault(error: Exception, *, key_name: str, key: str) -> Exception:
+    """Return what an exception of the SDK means for us."""
+    import groq
+
+    if isinstance(error, groq.APIStatusError):
+        body = error.body if error.body is not None else error.response.text
+        return fault(error.status_code, body, error.response.headers, key_name=key_name, secret=key)
+    if isinstance(error, groq.APITimeoutError):
+        return Retry("the connection timed out", kind="overload")
+    if isinstance(error, groq.APIConnectionError):
+        return Retry(f"no connection ({type(error.__cause__ or error).__name__})")
+    # A body that is no JSON, or no UTF-8, surfaces as a ValueError of some kind.
+    return Retry(f"the answer cannot be read ({type(error).__name__})")
+
+
+class GroqClient:
+    """Sends requests through the SDK.
+
+    Args:
+        chat: Bodies, replies and fallbacks.
+        base_url: The host, or None.
+        key_name: The environment variable of the key.
+    """
+
+    def __init__(self, chat: Chat, *, base_url: str | None, key_name: str) -> None:
+        self._chat = chat
+        self._key_name = key_name
+        self._key = groq_key(key_name)
+        self._sdk = connect(base_url, self._key)
+
+    @property
+    def model(self) -> str:
+        """The model in use."""
+        return self._chat.model
+
+    async def send(self, request: Request) -> Reply:
+        """Send one request once; see ``embexp.llm.client.Client``."""
+        return await self._chat.send(request, self._post)
+
+    async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
+        import groq
+
+        try:
+            raw = await self._sdk.chat.completions.with_raw_response.create(**body)
+            payload = await raw.parse()
+        except (groq.APIError, ValueError) as error:
+            raise groq_fault(error, key_name=self._key_name, key=self._key) from error
+        return (payload if isinstance(payload, str) else payload.to_dict()), raw.headers
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._sdk.close()
+
+
+def _fallbacks() -> list[str]:
+    return ["openai/gpt-oss-120b"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroqLLM(Remote):
+    """A model at Groq.
+
+    Args:
+        model: The model's name at Groq.
+        fallback_models: What to use instead, in this order, when Groq answers that a model is gone.
+        reasoning_effort: How long gpt-oss models think; other models are not told.
+        base_url: The host, without a path; None for ``GROQ_BASE_URL`` or Groq itself.
+        api_key_env: The environment variable that holds the key.
+    """
+
+    model: str = "llama-3.3-70b-versatile"
+    fallback_models: list[str] = field(default_factory=_fallbacks)
+    reasoning_effort: Effort | None = "low"
+    base_url: str | None = None
+    api_key_env: str = "GROQ_API_KEY"
+
+    def check(self) -> None:
+        """Refuse to begin without a key.
+
+        Raises:
+            ConfigError: The environment variable is not set.
+        """
+        groq_key(self.api_key_env)
+
+    def chat(self) -> Chat:
+        """Return how this model is talked to."""
+        return Chat(self.models(), options=self._options, length_key="max_completion_tokens")
+
+    def _options(self, model: str) -> dict[str, Any]:
+        effort = self.reasoning_effort
+        return {"reasoning_effort": effort} if effort and model.startswith(REASONING) else {}
+
+    @contextmanager
+    def open(self, journal: Path) -> Iterator[Engine]:
+        """Connect, with the answers in ``journal``.
+
+        Raises:
+            ConfigError: There is no key.
+            EmbexpError: Another process uses the journal.
+        """
+        client = GroqClient(self.chat(), base_url=self.base_url, key_name=self.api_key_env)
+        asked = {"model": self.model, "reasoning_effort": self.reasoning_effort}
+        with Engine(client, Journal(journal, asked), self.engine_settings(), self.price_list()) as engine:
+            yield engine

@@ -1,0 +1,221 @@
+"""Every answer that was paid for, on disk before anyone reads it: one JSON object a line, only appended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from embexp.errors import DataError, EmbexpError
+from embexp.storage.files import sha256_of, space_checked, sync_folder
+from embexp.types import Completion, Request, Usage
+
+log = logging.getLogger(__name__)
+BLOCK = 1 << 16
+
+
+def request_key(request: Request, asked: Mapping[str, object]) -> str:
+    """Return the SHA-256 that identifies a request: what is asked, how, and of whom.
+
+    Args:
+        request: The request; its tag does not count.
+        asked: The model and the settings that shape every answer.
+    """
+    parts = asdict(request)
+    parts.pop("tag")
+    return sha256_of(dict(asked), parts)
+
+
+class Journal:
+    """The answers in one file, with an index of keys and offsets in memory.
+
+    A last line that a kill cut short is removed when the file is opened. One process writes at a time.
+
+    Args:
+        path: The file, made if it is not there.
+        asked: The model and the settings that shape every answer; they stand in every line.
+    """
+
+    def __init__(self, path: Path, asked: Mapping[str, object]) -> None:
+        self.path = path
+        self.asked = dict(asked)
+        self.spent = 0.0
+        self._index: dict[bytes, int] = {}
+        self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+        with space_checked(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+            self._claim()
+            try:
+                self._file = path.open("a+b")
+                sync_folder(path.parent)
+                self._end = self._recover()
+            except BaseException:
+                self._lock.release()
+                raise
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
+
+    def _claim(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise EmbexpError(
+                f"{self.path} is in use by another run that asks the same questions: wait until it has "
+                "finished, or end it, and run the same command again."
+            ) from error
+
+    def _recover(self) -> int:
+        """Index the whole lines, cut off a torn last one, and return where the next line begins."""
+        end = 0
+        self._file.seek(0)
+        for number, line in enumerate(self._file, start=1):
+            if not line.endswith(b"\n"):
+                log.info("%s: the last line was cut off by a kill; it is asked again.", self.path)
+                self._file.truncate(end)
+                break
+            self._remember(line, end, number)
+            end += len(line)
+        return end
+
+    def _remember(self, line: bytes, offset: int, number: int) -> None:
+        try:
+            record = json.loads(line)
+            self._index[bytes.fromhex(record["key"])] = offset
+            self.spent += float(record["usd"])
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning(
+                "%s:%d: not a line of the journal (%s); what it held is asked again.",
+                self.path,
+                number,
+                error,
+            )
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def find(self, key: str) -> Completion | None:
+        """Return the answer with this key, or None; may be called from any thread."""
+        offset = self._index.get(bytes.fromhex(key))
+        if offset is None:
+            return None
+        return completion_of(json.loads(_line_at(self._file.fileno(), offset)))
+
+    async def append(self, key: str, completion: Completion, *, tag: str = "") -> None:
+        """Write an answer and return when it is safely on disk.
+
+        Answers that arrive while the disk is busy are flushed together.
+
+        Raises:
+            EmbexpError: The disk is full.
+        """
+        line = json.dumps(_record(key, self.asked, completion, tag), ensure_ascii=False)
+        data = line.encode("utf-8", errors="replace") + b"\n"
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((bytes.fromhex(key), data, done))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        while self._pending:
+            group, self._pending = self._pending, []
+            await self._flush_group(group)
+
+    async def _flush_group(self, group: list[tuple[bytes, bytes, asyncio.Future[None]]]) -> None:
+        block = b"".join(data for _, data, _ in group)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._disk, self._write, block)
+        except (OSError, EmbexpError) as error:
+            for _, _, done in group:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        for key, data, done in group:
+            self._index[key] = self._end
+            self._end += len(data)
+            if not done.done():
+                done.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        with space_checked(self.path):
+            try:
+                self._file.write(data)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError:
+                os.ftruncate(self._file.fileno(), self._end)
+                raise
+
+    async def finish(self) -> None:
+        """Return when everything that was appended is on disk."""
+        if self._flusher is not None:
+            await self._flusher
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self._disk.shutdown(wait=True)
+        self._file.close()
+        self._lock.release()
+
+
+def _record(key: str, asked: Mapping[str, object], completion: Completion, tag: str) -> dict[str, Any]:
+    return {
+        "key": key,
+        "asked": dict(asked),
+        "tag": tag,
+        "model": completion.model,
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.usage.prompt_tokens,
+        "completion_tokens": completion.usage.completion_tokens,
+        "usd": completion.usage.usd,
+        "text": completion.text,
+    }
+
+
+def completion_of(record: Mapping[str, Any]) -> Completion:
+    """Return the answer that a line of the journal holds."""
+    usage = Usage(1, int(record["prompt_tokens"]), int(record["completion_tokens"]), float(record["usd"]))
+    return Completion(str(record["text"]), str(record["model"]), str(record["finish_reason"]), usage)
+
+
+def _line_at(descriptor: int, offset: int) -> bytes:
+    parts: list[bytes] = []
+    while block := os.pread(descriptor, BLOCK, offset):
+        end = block.find(b"\n")
+        if end >= 0:
+            return b"".join([*parts, block[:end]])
+        parts.append(block)
+        offset += len(block)
+    return b"".join(parts)
+
+
+def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the offset and the content of each whole line of a journal that nobody writes to.
+
+    Raises:
+        DataError: The file is not there, or a line is not one of a journal.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no journal of answers: give the journal.jsonl of an earlier run.")
+    offset = 0
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+                bytes.fromhex(record["key"])
+                completion_of(record)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: not a line of a journal ({error}).") from error
+            yield offset, record
+            offset += len(line)
