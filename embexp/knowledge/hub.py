@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,8 +154,12 @@ class HubDataset:
     def _load(self, config: str | None) -> dict[str, Any]:
         from datasets import load_dataset
 
+        folder = Path(self.id).expanduser()
+        source, commit = (
+            (str(folder), None) if folder.is_dir() else (self.id, _commit(self.id, self.revision))
+        )
         with _hub_errors(self.id, config):
-            return dict(load_dataset(str(Path(self.id).expanduser()), config, revision=self.revision))
+            return dict(load_dataset(source, config, revision=commit))
 
 
 def _rows(rows: Any, where: str, problems: Problems) -> Iterator[Row]:  # noqa: ARG001 - one signature for all
@@ -164,31 +167,43 @@ def _rows(rows: Any, where: str, problems: Problems) -> Iterator[Row]:  # noqa: 
         yield Row(f"{where}: row {number}", values)
 
 
-def _commit(name: str, revision: str | None) -> str:
-    """Return the commit that a revision stands for; the revision itself where the Hub cannot be asked."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+@cache
+def _commit(name: str, revision: str | None) -> str | None:
+    """Ask the Hub which commit a revision stands for; with HF_HUB_OFFLINE set, take it as it is.
 
+    It is asked first because it answers at once, where loading would retry for half a minute.
+
+    Raises:
+        DataError: The Hub cannot be reached or has no such set.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return revision
     try:
-        return HfApi().dataset_info(name, revision=revision, timeout=10).sha or ""
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError):
-        return revision or ""
+        return HfApi().dataset_info(name, revision=revision, timeout=10).sha
+    except Exception as error:  # its class depends on the HTTP library that the Hub's client uses
+        raise _unreachable(name, error) from error
+
+
+def _unreachable(name: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())
+    local = "dataset=beir dataset.path=… or dataset=pairs dataset.path=…"
+    return DataError(
+        f"dataset.id={name} cannot be had from the Hugging Face Hub ({reason}). Check the name and the "
+        f"network. Without one, use a local copy ({local}), or set "
+        "HF_HUB_OFFLINE=1 if it was downloaded before."
+    )
 
 
 @contextmanager
 def _hub_errors(name: str, config: str | None) -> Iterator[None]:
     """Turn what the ``datasets`` library raises into a sentence with the remedy."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
     try:
         yield
-    except (OSError, HfHubHTTPError, OfflineModeIsEnabled) as error:
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        raise DataError(
-            f"dataset.id={name} cannot be had from the Hugging Face Hub{offline}: {error}. Check the name "
-            "and the network; without one, use a local copy: dataset=beir dataset.path=… or dataset=pairs "
-            "dataset.path=…"
-        ) from error
+    except OSError as error:
+        raise _unreachable(name, error) from error
     except ValueError as error:
         raise DataError(
             f"dataset.id={name}, config {config!r}, cannot be loaded: {error} Set dataset.kind and "

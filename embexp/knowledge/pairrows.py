@@ -6,8 +6,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, fields
+from typing import Any
 
 from embexp.knowledge.problems import Problems
 from embexp.knowledge.rows import Row, check_columns
@@ -160,8 +160,8 @@ def _generator(row: Row) -> Generator:
     value = _unpacked(row, "generator")
     if not isinstance(value, Mapping) or "kind" not in value:
         return Generator(kind="human")
-    known = {key: value.get(key) for key in ("model", "prompt_sha256", "usage")}
-    return Generator(kind=str(value["kind"]), **cast("dict[str, Any]", known))
+    known = {field.name: value[field.name] for field in fields(Generator) if field.name in value}
+    return Generator(**known)
 
 
 def documents_of(first_pass: Iterable[Pair], second_pass: Iterable[Pair]) -> Iterator[Document]:

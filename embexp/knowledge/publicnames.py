@@ -36,14 +36,14 @@ class Namespace:
                 public = f"{module}.{name}"
                 if place not in found or _length(public) < _length(found[place]):
                     found[place] = public
-        for (module, name), public in sorted(found.items(), key=lambda item: item[1]):
-            loaded = self.load(module)
-            if loaded is None:
-                continue
+        entries: list[tuple[str, Entry]] = []
+        for (module, name), public in found.items():
+            loaded = self.load(module) or Module()
             if not name:
-                yield public, Entry("", loaded.doc)
+                entries.append((public, Entry("", loaded.doc)))
             for entry in loaded.defined.get(name, []):
-                yield public + entry.name.removeprefix(name), entry
+                entries.append((public + entry.name.removeprefix(name), entry))
+        yield from sorted(entries, key=lambda item: item[0])
 
     def _names(self, module: str) -> dict[str, tuple[str, str]]:
         """Return a module's public names and where each object is defined."""

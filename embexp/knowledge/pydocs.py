@@ -137,9 +137,9 @@ def _document(public: str, entry: Entry, min_words: int) -> Document | None:
     paragraph, _, others = doc.partition("\n\n")
     summary, remainder = first_sentence(paragraph)
     body = UNDERLINED.sub(r"\1:", "\n\n".join(part for part in (remainder, others.strip("\n")) if part))
-    if len(body.split()) < min_words or not usable(summary) or stands_in(summary, body):
-        return None
     text = f"{call}\n\n{body}" if call else body
+    if len(body.split()) < min_words or not usable(summary) or stands_in(summary, text):
+        return None
     return Document(public, text, public, public.partition(".")[0], {"summary": summary})
 
 
@@ -190,7 +190,10 @@ def _package_files(package: str) -> dict[str, Path]:
         )
     files: dict[str, Path] = {}
     for location in spec.submodule_search_locations or []:
-        files.update(_modules_below(Path(location).joinpath(*below), package))
+        part = Path(location).joinpath(*below)
+        files.update(_modules_below(part, package))
+        if part.with_suffix(".py").is_file():
+            files[package] = part.with_suffix(".py")
     if not files and not below and spec.origin and spec.origin.endswith(".py"):
         files[package] = Path(spec.origin)
     if not files:
