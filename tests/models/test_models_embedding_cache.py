@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from embexp.errors import ConfigError, EmbexpError, ModelError
+from embexp.models import embedding_cache
+from embexp.models.embedding_cache import EmbeddingCache
+
+DIMENSION = 4
+
+
+class Encoder:
+    """Encodes a text as four numbers of its digest, and remembers what it was asked for."""
+
+    def __init__(self, dimension: int = DIMENSION) -> None:
+        self.calls: list[list[str]] = []
+        self.dimension = dimension
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.calls.append(list(texts))
+        rows = [list(hashlib.sha256(text.encode()).digest()[: self.dimension]) for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension)
+
+
+def expected(texts: Sequence[str]) -> np.ndarray:
+    return Encoder()(texts)
+
+
+def folder_of(root: Path) -> Path:
+    (folder,) = (path for path in root.iterdir() if path.is_dir())
+    return folder
+
+
+def test_what_is_known_is_not_encoded_again(tmp_path: Path) -> None:
+    encode, cache = Encoder(), EmbeddingCache(tmp_path)
+    cache.get_or_encode("model", "passage", ["a", "b"], encode)
+    found = EmbeddingCache(tmp_path).get_or_encode("model", "passage", ["c", "b", "a", "c"], encode)
+
+    assert encode.calls == [["a", "b"], ["c"]]
+    np.testing.assert_array_equal(found, expected(["c", "b", "a", "c"]))
+
+
+def test_roles_and_models_are_kept_apart(tmp_path: Path) -> None:
+    encode, cache = Encoder(), EmbeddingCache(tmp_path)
+    for fingerprint, role in (("one", "query"), ("one", "passage"), ("two", "query"), ("one", "query")):
+        cache.get_or_encode(fingerprint, role, ["a"], encode)  # type: ignore[arg-type]
+
+    assert len(encode.calls) == 3
+
+
+def test_no_texts_ask_the_model_for_its_dimension(tmp_path: Path) -> None:
+    assert EmbeddingCache(tmp_path).get_or_encode("model", "query", [], Encoder()).shape == (0, DIMENSION)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_block_is_on_disk_before_the_next_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_cache, "BLOCK", 2)
+    encode = Encoder()
+
+    def fails_at_the_third(texts: Sequence[str]) -> np.ndarray:
+        if len(encode.calls) == 2:
+            raise KeyboardInterrupt
+        return encode(texts)
+
+    cache, texts = EmbeddingCache(tmp_path), list("abcdef")
+    with pytest.raises(KeyboardInterrupt):
+        cache.get_or_encode("model", "query", texts, fails_at_the_third)
+    again = Encoder()
+
+    np.testing.assert_array_equal(cache.get_or_encode("model", "query", texts, again), expected(texts))
+    assert again.calls == [["e", "f"]]
+
+
+@pytest.mark.parametrize(
+    ("file", "lost"),
+    [("vectors.f32", 1), ("vectors.f32", 16), ("keys.bin", 1), ("keys.bin", 16)],
+)
+def test_the_torn_end_of_a_killed_write_is_cut_off(tmp_path: Path, file: str, lost: int) -> None:
+    cache = EmbeddingCache(tmp_path)
+    cache.get_or_encode("model", "query", ["a", "b", "c"], Encoder())
+    path = folder_of(tmp_path) / file
+    os.truncate(path, path.stat().st_size - lost)
+    encode = Encoder()
+
+    for texts in (["a", "b"], ["c", "d"], ["d", "c", "b", "a"]):
+        np.testing.assert_array_equal(cache.get_or_encode("model", "query", texts, encode), expected(texts))
+    assert encode.calls == [["c", "d"]]
+    assert (folder_of(tmp_path) / "keys.bin").stat().st_size == 4 * 16
+    assert (folder_of(tmp_path) / "vectors.f32").stat().st_size == 4 * DIMENSION * 4
+
+
+def _fill(root: Path, start: int) -> None:
+    for number in range(start, start + 40, 4):
+        texts = [f"text {other}" for other in range(number, number + 8)]
+        np.testing.assert_array_equal(
+            EmbeddingCache(root).get_or_encode("model", "query", texts, Encoder()), expected(texts)
+        )
+
+
+def test_processes_that_write_at_once_leave_whole_rows(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_fill, args=(tmp_path, start)) for start in (0, 10, 20)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    encode, texts = Encoder(), [f"text {number}" for number in range(60)]
+
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    np.testing.assert_array_equal(
+        EmbeddingCache(tmp_path).get_or_encode("model", "query", texts, encode), expected(texts)
+    )
+    assert encode.calls == []
+
+
+def used(root: Path, fingerprint: str, when: int) -> None:
+    name = hashlib.sha256(fingerprint.encode()).hexdigest()[:32]
+    os.utime(root / name / "keys.bin", (when, when))
+
+
+def known(cache: EmbeddingCache, fingerprint: str) -> bool:
+    encode = Encoder()
+    cache.get_or_encode(fingerprint, "query", ["a"], encode)
+    return not encode.calls
+
+
+def test_the_model_not_used_for_longest_is_dropped(tmp_path: Path) -> None:
+    # A row takes 4 floats and a 16-byte key: 32 bytes. Three rows do not fit in 70.
+    cache = EmbeddingCache(tmp_path, max_bytes=70)
+    cache.get_or_encode("old", "query", ["a"], Encoder())
+    cache.get_or_encode("older", "query", ["a"], Encoder())
+    used(tmp_path, "old", 2000)
+    used(tmp_path, "older", 1000)
+    cache.get_or_encode("new", "query", ["a"], Encoder())
+
+    assert known(cache, "new")
+    assert known(cache, "old")
+    assert not known(EmbeddingCache(tmp_path), "older")
+
+
+def test_a_model_that_is_being_written_is_not_dropped(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, max_bytes=40)
+    cache.get_or_encode("busy", "query", ["a"], Encoder())
+    with FileLock(folder_of(tmp_path).with_suffix(".lock")):
+        cache.get_or_encode("new", "query", ["a"], Encoder())
+
+    assert known(cache, "busy")
+
+
+def test_what_does_not_fit_is_encoded_but_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = EmbeddingCache(tmp_path, max_bytes=10)
+
+    np.testing.assert_array_equal(cache.get_or_encode("m", "query", ["a"], Encoder()), expected(["a"]))
+    assert "is full (10 bytes): not kept" in caplog.text
+    assert not known(cache, "m")
+
+
+def test_a_model_dropped_while_it_is_read_is_encoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = EmbeddingCache(tmp_path)
+    cache.get_or_encode("m", "query", ["a"], Encoder())
+
+    def gone(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(np, "memmap", gone)
+    assert not known(cache, "m")
+
+
+def test_another_dimension_under_the_same_fingerprint_is_refused(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path)
+    cache.get_or_encode("m", "query", ["a"], Encoder())
+
+    with pytest.raises(ModelError, match=r"holds vectors of dimension 4, but the model gives 8: delete"):
+        cache.get_or_encode("m", "query", ["b"], Encoder(8))
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(embedding_cache, "_write_at", full)
+    with pytest.raises(EmbexpError, match=r"No space left on the disk"):
+        EmbeddingCache(tmp_path).get_or_encode("m", "query", ["a"], Encoder())
+
+
+def test_a_negative_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"may hold -1 bytes"):
+        EmbeddingCache(tmp_path, max_bytes=-1)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from embexp.errors import ModelError
+from embexp.models.loading import Overrides
+from embexp.models.tiny import build_tokenizer
+from embexp.models.tokens import TokenizerCounter, counter_for
+
+NOTHING = Overrides()
+
+
+def test_a_tokenizer_that_truncates_and_pads_does_not_hide_lengths() -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=8)
+
+    assert TokenizerCounter(tokenizer, max_tokens=64).count(["a", "a " * 20]) == [1, 20]
+
+
+def test_many_texts_are_counted_in_their_order() -> None:
+    texts = ["a " * (number % 3) for number in range(2500)]
+
+    assert TokenizerCounter(build_tokenizer(), max_tokens=64).count(texts) == [n % 3 for n in range(2500)]
+
+
+def test_the_passage_prompt_takes_its_tokens_from_the_limit(saved: Path) -> None:
+    # "passage: " is pas ##sa ##ge : — four tokens, and [CLS] and [SEP] make two more.
+    assert counter_for(saved, Overrides(passage_prompt="passage: ")).limit == 256 - 2 - 4
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"sentence_bert_config.json": {"max_seq_length": 128}}, 128),
+        ({"tokenizer_config.json": {"model_max_length": 100}}, 100),
+        (
+            {
+                "tokenizer_config.json": {"model_max_length": 512},
+                "config.json": {"max_position_embeddings": 90},
+            },
+            90,
+        ),
+        ({"tokenizer_config.json": {"model_max_length": 10**30}, "config.json": {}}, 8192),
+    ],
+)
+def test_the_length_is_found_as_sentence_transformers_finds_it(
+    saved: Path, tmp_path: Path, files: dict[str, object], limit: int
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "model")
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+    assert counter_for(folder, NOTHING).limit == limit - 2
+    assert counter_for(folder, Overrides(max_tokens=32)).limit == 30
+
+
+def test_the_limit_agrees_with_the_loaded_model(saved: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(saved), local_files_only=True)
+
+    assert counter_for(saved, NOTHING).limit == model.max_seq_length - 2
+
+
+def test_a_model_without_a_tokenizer_says_so(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+
+    with pytest.raises(ModelError, match=r"has no tokenizer.json: save the model again"):
+        counter_for(folder, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("tokenizer.json", "is no tokenizer"), ("modules.json", "is not JSON")]
+)
+def test_a_broken_file_is_named(saved: Path, tmp_path: Path, name: str, message: str) -> None:
+    folder = shutil.copytree(saved, tmp_path / "model")
+    (folder / name).write_text("{ not this")
+
+    with pytest.raises(ModelError, match=rf"{name} {message}"):
+        counter_for(folder, NOTHING)
