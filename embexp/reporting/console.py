@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 110
 NARROW = 100
 FEW_METRICS = 4
+TERMINAL_METRICS = ("accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100")
+"""What fits on a line; the report and outcome.json have every metric."""
 COLOURS = {"WIN": "bold green", "NO EVIDENCE": "bold yellow", "REGRESSION": "bold red"}
 
 
@@ -59,7 +61,7 @@ def print_outcome(
 
 
 def scores_table(outcome: Outcome, *, few: bool = False) -> Table:
-    """Return systems by metrics, each metric's best value in bold.
+    """Return systems by the usual metrics, each metric's best value in bold.
 
     Args:
         outcome: What the run found.
@@ -68,9 +70,11 @@ def scores_table(outcome: Outcome, *, few: bool = False) -> Table:
     from rich import box
     from rich.table import Table
 
-    metrics = shown_metrics(outcome)[: FEW_METRICS if few else None]
+    decisive = outcome.comparison.metric if outcome.comparison else ""
+    known = [each for each in shown_metrics(outcome) if each == decisive or each in TERMINAL_METRICS]
+    metrics = known[: FEW_METRICS if few else None]
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    table.add_column("system")
+    table.add_column("system", no_wrap=True)
     for metric in metrics:
         table.add_column(metric, justify="right", no_wrap=True)
     best = {metric: best_value(outcome.scores, metric) for metric in metrics}
