@@ -60,12 +60,12 @@ def test_the_best_value_is_bold_and_the_verdict_coloured(outcome: Outcome) -> No
 
 
 def test_a_narrow_terminal_sees_the_first_metrics_only(outcome: Outcome) -> None:
-    metrics = {f"m@{number}": 0.5 for number in range(7)}
+    metrics = {name: 0.5 for name in ("accuracy@1", "accuracy@3", "precision@10", "recall@10", "f1@10")}
     stream = io.StringIO()
     wide = replace(outcome, scores={"untuned": {**metrics, "ndcg@10": 0.1}, "tuned": {"ndcg@10": 0.2}})
     print_outcome(wide, folder=Path("/x"), console=Console(file=stream, width=80))
     head = next(line for line in stream.getvalue().splitlines() if "system" in line)
-    assert head.split() == ["system", "ndcg@10", "m@0", "m@1", "m@2"]
+    assert head.split() == ["system", "ndcg@10", "accuracy@1", "precision@10", "recall@10"]
 
 
 def test_text_from_the_data_is_no_markup(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
