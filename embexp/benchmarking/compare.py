@@ -20,6 +20,9 @@ CELLS_PER_BLOCK = 2_000_000
 """Bounds memory: this many resampled clusters are held at once (about 50 MB)."""
 NO_SPREAD = 1e-9
 """Rounding leaves errors of this size where there is no spread at all."""
+LEAST_SPREAD = 4
+"""A resample's error counts as at least the observed one divided by this. Where most questions differ by
+the same amount, many small resamples hold nothing else; their error of 0 would make any interval infinite."""
 
 
 def compare(
@@ -118,7 +121,7 @@ def _interval(sums: Floats, sizes: Floats, *, resamples: int, seed: int) -> tupl
     error = _jackknife_error(sums, sizes, delta)
     if error < NO_SPREAD:  # every question differs by the same amount: there is nothing to resample
         return (delta, delta), 1.0 if abs(delta) < NO_SPREAD else 1 / (resamples + 1)
-    t = np.sort(np.abs(_resampled_t(sums, sizes, delta, resamples=resamples, seed=seed)))
+    t = np.sort(_resampled_t(sums, sizes, delta, error / LEAST_SPREAD, resamples=resamples, seed=seed))
     # With k = resamples // 20, the k-th largest |t| bounds the interval just where p falls under 0.05.
     reach = float(t[-(resamples // 20)]) * error
     p = (1 + int((t >= abs(delta) / error).sum())) / (resamples + 1)
@@ -134,8 +137,10 @@ def _jackknife_error(sums: Floats, sizes: Floats, mean: float) -> float:
     return float(np.sqrt((count - 1) / count * (left_out**2).sum()) / total)
 
 
-def _resampled_t(sums: Floats, sizes: Floats, delta: float, *, resamples: int, seed: int) -> Floats:
-    """Return (mean* - delta) / error* of each resample, a block of resamples at a time.
+def _resampled_t(
+    sums: Floats, sizes: Floats, delta: float, least: float, *, resamples: int, seed: int
+) -> Floats:
+    """Return |mean* - delta| / max(error*, least) of each resample, a block of resamples at a time.
 
     The error of a resample is the cluster-robust √(C/(C-1) · Σ(s - m·n)²) / N; expanding the square
     leaves sums over clusters, so that one matrix product gives a whole block of them.
@@ -155,8 +160,5 @@ def _resampled_t(sums: Floats, sizes: Floats, delta: float, *, resamples: int, s
         mean = total / size
         spread = np.maximum(total2 - 2 * mean * cross + mean**2 * size2, 0.0)
         error = np.sqrt(spread * clusters / (clusters - 1)) / size
-        # A resample without any spread lies infinitely far out, unless it is where the data are.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(error > NO_SPREAD, (mean - delta) / error, np.sign(mean - delta) * np.inf)
-        found.append(np.nan_to_num(t, nan=0.0, posinf=np.inf, neginf=-np.inf))
+        found.append(np.abs(mean - delta) / np.maximum(error, least))
     return np.concatenate(found)
