@@ -1,0 +1,125 @@
+"""Drops queries and written passages that stand in the set already, exactly or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from embexp.synthesis.drafts import Draft
+from embexp.synthesis.filters.funnel import Kept, sift
+from embexp.synthesis.queries import key
+
+if TYPE_CHECKING:
+    from datasketch import MinHash, MinHashLSH
+
+PERMUTATIONS = 64
+SLACK = 0.2
+"""MinHash with 64 permutations errs by 0.05 at a similarity of 0.8; the exact similarity decides."""
+
+
+@dataclass
+class NearTexts:
+    """Texts seen so far, findable by likeness.
+
+    Memory grows with what is kept: a text, and 64 numbers in the index, about 3 kB for each.
+    MinHash: Broder, On the resemblance and containment of documents (1997).
+
+    Args:
+        threshold: The Jaccard similarity of character runs from which two texts count as the same; 1 for equal
+            texts alone.
+        width: The length of a run.
+    """
+
+    threshold: float
+    width: int
+    _known: dict[str, int] = field(default_factory=dict, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
+
+    @cached_property
+    def _lsh(self) -> MinHashLSH:
+        from datasketch import MinHashLSH
+
+        return MinHashLSH(threshold=max(self.threshold - SLACK, 0.3), num_perm=PERMUTATIONS)
+
+    @cached_property
+    def _empty(self) -> MinHash:
+        from datasketch import MinHash
+
+        return MinHash(num_perm=PERMUTATIONS, seed=1)
+
+    def find(self, text: str) -> str | None:
+        """Return a text seen before that this one repeats, as ``key`` writes it, None if it is new."""
+        normal = key(text)
+        if normal in self._known:
+            return normal
+        if self.threshold >= 1:
+            return None
+        runs = _runs(normal, self.width)
+        for at in sorted(self._lsh.query(self._signature(runs))):
+            other = _runs(self._texts[at], self.width)
+            if len(runs & other) / len(runs | other) >= self.threshold:
+                return self._texts[at]
+        return None
+
+    def add(self, text: str) -> None:
+        """Remember a text."""
+        normal = key(text)
+        if normal in self._known:
+            return
+        at = self._known[normal] = len(self._texts)
+        self._texts.append(normal)
+        if self.threshold < 1:
+            self._lsh.insert(at, self._signature(_runs(normal, self.width)))
+
+    def _signature(self, runs: frozenset[str]) -> MinHash:
+        signature = self._empty.copy()
+        signature.update_batch([run.encode("utf-8", "surrogatepass") for run in sorted(runs)])
+        return signature
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Compares queries over the whole set, and positives too where a language model wrote them.
+
+    Args:
+        threshold: The similarity, in (0, 1], from which two texts count as the same; 1 for exact repeats alone.
+        passages: Whether positives must be new as well, and negatives must differ from their positive.
+    """
+
+    threshold: float
+    passages: bool = False
+    name: str = "duplicates"
+
+    @cached_property
+    def _queries(self) -> NearTexts:
+        return NearTexts(self.threshold, width=4)
+
+    @cached_property
+    def _positives(self) -> NearTexts:
+        return NearTexts(self.threshold, width=8)
+
+    def keep(self, drafts: Sequence[Draft]) -> Kept:
+        """Keep drafts that are new, and remember them."""
+        return sift(drafts, self._why)
+
+    def _why(self, draft: Draft) -> str | None:
+        pair = draft.pair
+        if found := self._queries.find(pair.query):
+            return f"there is {found!r}"
+        if self.passages:
+            if found := self._positives.find(pair.positive):
+                return f"there is a passage {found[:80]!r}"
+            own = NearTexts(self.threshold, width=8)
+            own.add(pair.positive)
+            if any(own.find(text) for text in pair.negatives):
+                return "the negative repeats the positive"
+            self._positives.add(pair.positive)
+        self._queries.add(pair.query)
+        return None
+
+
+def _runs(text: str, width: int) -> frozenset[str]:
+    padded = text.ljust(width)
+    return frozenset(padded[at : at + width] for at in range(len(padded) - width + 1))

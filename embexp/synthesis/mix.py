@@ -1,0 +1,78 @@
+"""Which queries to ask for: kinds in the configured shares, with personas and difficulties, drawn by key alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from embexp.errors import ConfigError
+from embexp.storage.files import sha256_of
+from embexp.synthesis.drafts import Slot
+
+UNITS = 16**12
+
+
+def share_of(*key: object) -> float:
+    """Return a number in [0, 1) that depends on the key alone, evenly spread over keys."""
+    return int(sha256_of(*key)[:12], 16) / UNITS
+
+
+def seed_of(*key: object) -> int:
+    """Return a seed for a request: below 2**31, and the same wherever the key is."""
+    return int(sha256_of(*key)[:8], 16) % 2**31
+
+
+def check_mix(mix: Mapping[str, float], place: str = "synthesis.mix") -> None:
+    """Refuse shares that cannot be drawn from.
+
+    Raises:
+        ConfigError: A share is negative, or all of them are zero.
+    """
+    for kind, weight in mix.items():
+        if weight < 0:
+            raise ConfigError(f"{place}.{kind}={weight}: give 0 or a positive share.")
+    if not any(mix.values()):
+        raise ConfigError(f"{place} is empty: give at least one kind of query a positive share.")
+
+
+def slots(
+    *key: object, count: int, mix: Mapping[str, float], personas: Sequence[str], difficulties: Sequence[str]
+) -> list[Slot]:
+    """Return ``count`` slots for a place; other places have no say in them.
+
+    Kinds are drawn by systematic sampling (Madow & Madow, Ann. Math. Stat. 15, 1944): one random start,
+    then equal steps along the cumulated shares. So each place has an even mix, and the mix over all
+    places tends to the shares. A place keeps its slots when others come or go, so that its prompt,
+    and with it a recorded answer, stays valid.
+
+    Args:
+        key: What names the place (seed, chunk id, turn).
+        count: How many queries to ask for.
+        mix: Kind -> share; shares need not add up to 1.
+        personas: Who asks; drawn in turn from a random start.
+        difficulties: How hard; drawn in turn from a random start.
+    """
+    kinds = _systematic(share_of("kind", *key), count, mix)
+    persona = int(share_of("persona", *key) * len(personas))
+    difficulty = int(share_of("difficulty", *key) * len(difficulties))
+    return [
+        Slot(
+            number=at + 1,
+            kind=kind,
+            persona=personas[(persona + at) % len(personas)],
+            difficulty=difficulties[(difficulty + at) % len(difficulties)],
+        )
+        for at, kind in enumerate(kinds)
+    ]
+
+
+def _systematic(start: float, count: int, mix: Mapping[str, float]) -> list[str]:
+    names = [name for name, weight in mix.items() if weight > 0]
+    ends = list(accumulate(mix[name] for name in names))
+    chosen, at = [], 0
+    for step in range(count):
+        point = (start + step) / count * ends[-1]
+        while point >= ends[at] and at < len(ends) - 1:
+            at += 1
+        chosen.append(names[at])
+    return chosen
