@@ -75,9 +75,10 @@ class Collection:
         batch = min(batch, self._client.get_max_batch_size())
         seen: set[str] = set()
         for block in blocks(chunks):
-            fresh = [chunk for chunk in block if chunk.id not in seen]
-            seen.update(chunk.id for chunk in block)
-            self._add(self._without_known(fresh, batch), embedder, batch)
+            # Chroma refuses an id that comes twice in one call; a chunk's id stands for its content.
+            fresh = {chunk.id: chunk for chunk in block if chunk.id not in seen}
+            seen.update(fresh)
+            self._add(self._without_known(list(fresh.values()), batch), embedder, batch)
         if self._collection is not None and self._collection.count() > len(seen):
             self._remove_all_but(seen, batch)
         return len(seen)

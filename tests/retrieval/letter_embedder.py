@@ -1,0 +1,57 @@
+"""Embedders whose vectors a test can reckon by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+LETTERS = "abcdefgh"
+
+
+class LetterEmbedder:
+    """Embeds a text as the counts of the letters a to h, so that every score can be reckoned by hand."""
+
+    dimension = len(LETTERS)
+
+    def __init__(self, fingerprint: str = "letters") -> None:
+        self.fingerprint = fingerprint
+        self.passages: list[str] = []
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        counts = np.array([[text.count(letter) for letter in LETTERS] for text in texts], dtype=np.float32)
+        counts = counts.reshape(len(texts), self.dimension)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        self.passages.extend(texts)
+        return self.encode_queries(texts)
+
+
+class RandomEmbedder:
+    """Embeds each text as a random unit vector that the text decides."""
+
+    fingerprint = "random"
+    dimension = 24
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [np.random.default_rng(list(text.encode())).standard_normal(self.dimension) for text in texts]
+        vectors = np.array(rows, dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    encode_passages = encode_queries
+
+
+class QuarterEmbedder(RandomEmbedder):
+    """Embeds each text as four of 24 numbers, a half each: cosines are quarters, exact, and often equal."""
+
+    fingerprint = "quarters"
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            chosen = np.random.default_rng(list(text.encode()))
+            vectors[row, chosen.choice(self.dimension, 4, replace=False)] = chosen.choice([-0.5, 0.5], 4)
+        return vectors
+
+    encode_passages = encode_queries
