@@ -121,7 +121,7 @@ _NAMES: Mapping[type, str] = {str: "text", int: "whole number", list: "list"}
 
 
 def by_number(items: Sequence[Any], numbers: Sequence[int]) -> dict[int, Any]:
-    """Return the item for each asked number: by its own number, or in order where the numbers make no sense."""
+    """Return the item for each asked number: by its own, or in order where the numbers make no sense."""
     own = [item.get("number") if isinstance(item, dict) else None for item in items]
     if len(set(own)) == len(own) and all(number in numbers for number in own):
         return dict(zip(own, items, strict=True))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Queries from a base model that only completes text: worked examples, the passage, and one question to fill in."""
+"""Queries from a base model that only completes text: examples, the passage, one question to fill in."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CompletingTask:
         )
 
     def passage(self) -> str:
-        """Return the part of the chunk that is shown, on one line; later turns begin elsewhere in a long chunk."""
+        """Return what is shown of the chunk, on one line; later turns begin elsewhere in a long one."""
         limit = self.asking.passage_characters >> self.size
         text = self.chunk.text
         spare = len(text) - limit

@@ -1,4 +1,4 @@
-"""How varied a set of pairs is: coverage, the mix of kinds, and how far the queries differ from one another."""
+"""How varied a set of pairs is: coverage, the mix of kinds, and how far the queries differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from embexp.protocols import Embedder
 
-    Vectors = npt.NDArray[np.float64]
+    Matrix = npt.NDArray[np.float64]
 
 SAMPLE = 1000
 
@@ -38,8 +38,8 @@ def evenness(counts: Iterable[int]) -> float:
 def distinct(texts: Iterable[str], n: int) -> float:
     """Return distinct-n: different runs of n words over all runs of n words.
 
-    Source: Li et al., A diversity-promoting objective function, NAACL 2016. It falls as a set grows, so compare
-    sets, or samples, of one size.
+    Source: Li et al., A diversity-promoting objective function, NAACL 2016. It falls as a set grows, so
+    compare sets, or samples, of one size.
     """
     runs: Counter[tuple[str, ...]] = Counter()
     for text in texts:
@@ -48,50 +48,54 @@ def distinct(texts: Iterable[str], n: int) -> float:
     return len(runs) / runs.total() if runs else 0.0
 
 
-def self_similarity(vectors: Vectors) -> float:
-    """Return the mean cosine over all pairs of different rows: (‖Σ v‖² − n) / (n (n − 1)) for unit vectors.
+def self_similarity(cosines: Matrix) -> float:
+    """Return the mean cosine over all pairs of different texts: (Σ K − trace K) / (n (n − 1)).
 
     Args:
-        vectors: Unit vectors, shape (n, d).
-    """
-    n = len(vectors)
-    if n < 2:
-        return 0.0
-    total = vectors.sum(axis=0)
-    return float((total @ total - n) / (n * (n - 1)))
-
-
-def vendi_score(vectors: Vectors) -> float:
-    """Return the Vendi score: exp of the entropy of the eigenvalues of K / n, where K holds the cosines.
-
-    It is the number of rows that would be as varied if they had nothing in common: 1 for n equal rows, n for n
-    orthogonal ones. Source: Friedman & Dieng, The Vendi Score, TMLR 2023. Cost: O(min(n, d)³).
-
-    Args:
-        vectors: Unit vectors, shape (n, d).
+        cosines: The matrix K, shape (n, n), with ones on its diagonal.
     """
     import numpy as np
 
-    n, width = vectors.shape
-    if n == 0:
+    n = len(cosines)
+    return float((cosines.sum() - np.trace(cosines)) / (n * (n - 1))) if n > 1 else 0.0
+
+
+def vendi_score(cosines: Matrix) -> float:
+    """Return the Vendi score: exp of the entropy of the eigenvalues of K / n.
+
+    It is the number of texts that would be as varied if they had nothing in common: 1 for n equal texts,
+    n for n orthogonal ones. Source: Friedman & Dieng, The Vendi Score, TMLR 2023. Cost: O(n³).
+
+    Args:
+        cosines: The matrix K, shape (n, n), with ones on its diagonal.
+    """
+    import numpy as np
+
+    if not len(cosines):
         return 0.0
-    # X Xᵀ and Xᵀ X have the same non-zero eigenvalues; the smaller one is cheaper.
-    kernel = vectors @ vectors.T if n <= width else vectors.T @ vectors
-    values = np.linalg.eigvalsh(kernel / n)
+    values = np.linalg.eigvalsh(cosines / len(cosines))
     values = values[values > 1e-12]
     return float(np.exp(-np.sum(values * np.log(values))))
 
 
-def tfidf(texts: Sequence[str]) -> Vectors:
-    """Return unit TF-IDF vectors over words and pairs of words that ``texts`` share, shape (len(texts), d)."""
+def cosines_of(texts: Sequence[str], embedder: Embedder | None = None) -> Matrix:
+    """Return the cosines between texts, shape (n, n).
+
+    Args:
+        texts: Queries; the matrix grows with their square.
+        embedder: Gives the vectors; None takes TF-IDF over words and pairs of words.
+    """
     import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
     if not texts:
-        return np.zeros((0, 1))
-    vectorizer = TfidfVectorizer(analyzer=_word_runs, max_features=20_000, sublinear_tf=True)
-    found = vectorizer.fit_transform(texts)
-    return np.asarray(found.toarray(), dtype=np.float64)
+        return np.zeros((0, 0))
+    if embedder is not None:
+        vectors = np.asarray(embedder.encode_queries(texts), dtype=np.float64)
+        return vectors @ vectors.T
+    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+
+    sparse = TfidfVectorizer(analyzer=_word_runs, sublinear_tf=True).fit_transform(texts)
+    return np.asarray((sparse @ sparse.T).toarray(), dtype=np.float64)
 
 
 def _word_runs(text: str) -> list[str]:
@@ -146,15 +150,10 @@ class Diversity:
         return [query for _, query in sorted(self._queries)[: self.sample]]
 
     def report(self, embedder: Embedder | None = None) -> dict[str, Any]:
-        """Return all measures as JSON-able values; those on vectors use TF-IDF where there is no embedder."""
-        import numpy as np
-
+        """Return all measures as JSON-able values; without an embedder, cosines are of TF-IDF vectors."""
         queries = self.queries()
-        vectors = (
-            np.asarray(embedder.encode_queries(queries), np.float64)
-            if embedder and queries
-            else tfidf(queries)
-        )
+        cosines = cosines_of(queries, embedder)
+        vendi = vendi_score(cosines)
         found: dict[str, Any] = {
             "query_types": dict(sorted(self.kinds.items())),
             "type_evenness": round(evenness(self.kinds.values()), 4),
@@ -162,9 +161,9 @@ class Diversity:
             "difficulties": dict(sorted(self.difficulties.items())),
             "distinct_1": round(distinct(queries, 1), 4),
             "distinct_2": round(distinct(queries, 2), 4),
-            "self_similarity": round(self_similarity(vectors), 4),
-            "vendi_score": round(vendi_score(vectors), 2),
-            "vendi_share": round(vendi_score(vectors) / len(queries), 4) if queries else 0.0,
+            "self_similarity": round(self_similarity(cosines), 4),
+            "vendi_score": round(vendi, 2),
+            "vendi_share": round(vendi / len(queries), 4) if queries else 0.0,
             "sample": len(queries),
             "vectors": "embedder" if embedder else "tf-idf",
         }

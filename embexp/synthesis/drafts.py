@@ -27,7 +27,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a slot has no draft: a short ``reason`` to count by, the sentence to show, and the answer's text."""
+    """Why a slot has no draft: a ``reason`` to count by, the sentence to show, and the answer's text."""
 
     slot: Slot
     reason: str

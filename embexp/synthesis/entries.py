@@ -12,23 +12,21 @@ from embexp.errors import ConfigError
 from embexp.protocols import LLM, Index
 from embexp.storage.files import sha256_of, sha256_of_file
 from embexp.synthesis.diversity import Diversity
+from embexp.synthesis.domains import domain_text
 from embexp.synthesis.examples import Example, read_examples
 from embexp.synthesis.filters.funnel import Funnel, Tally
 from embexp.synthesis.filters.judge import Judge
 from embexp.synthesis.filters.options import Filters
 from embexp.synthesis.invented import Inventing, InventingTask
 from embexp.synthesis.mix import check_mix, slots
-from embexp.synthesis.passages import printable, shorten
 from embexp.synthesis.planning import Plan, requests_for
-from embexp.synthesis.prompts import Prompts, default_folder
+from embexp.synthesis.prompts import Prompts
 from embexp.synthesis.rounds import Known, Rounds, Task
 from embexp.synthesis.settings import check_counts, default_difficulties, default_personas, tell
 from embexp.synthesis.taxonomy import Taxonomy, Topic
 from embexp.types import Chunk, Document, Pair
 
-DOMAIN_CHARACTERS = 8000
 TOKENS_PER_WORD = 1.4
-FILES = (".md", ".txt")
 
 
 def _mix() -> dict[str, float]:
@@ -50,8 +48,8 @@ def entry_documents(pairs: Iterable[Pair]) -> Iterator[Document]:
         pairs: What ``EntriesSynthesis`` wrote.
 
     Yields:
-        The positive under the pair's own document id, then its negatives as ``ID-n1``, ``ID-n2`` …; no titles, so
-        that one chunk's passage is the text itself.
+        The positive under the pair's own document id, then its negatives as ``ID-n1``, ``ID-n2`` …; no
+        titles, so that a chunk's passage is the text itself.
     """
     for pair in pairs:
         about = {"topic": pair.context_ids[0] if pair.context_ids else ""}
@@ -212,38 +210,17 @@ class EntriesSynthesis:
         return {**report, "diversity": self._diversity.report()}
 
     def fingerprint(self) -> str:
-        """Return a digest of the files that shape the entries beside the options: templates, domain, examples."""
+        """Return a digest of the files that shape the entries: templates, domain and examples."""
         files = (
             [sha256_of_file(Path(self.examples))] if self.examples and Path(self.examples).is_file() else []
         )
-        return sha256_of(Prompts(self.prompts).fingerprint(), files, self.domain_text())
-
-    def domain_text(self) -> str:
-        """Return the description: the text itself, or what the file of that name holds.
-
-        Raises:
-            ConfigError: A file that does not exist was named, or there is no text.
-        """
-        text = self.domain
-        if len(text) < 300 and "\n" not in text:
-            places = [Path(text), default_folder() / text]
-            path = next((place for place in places if text and place.is_file()), None)
-            if path is not None:
-                text = path.read_text(encoding="utf-8", errors="replace")
-            elif text.endswith(FILES) and " " not in text:
-                raise ConfigError(
-                    f"synthesis.domain={text}: no such file; name one, or describe the domain here."
-                )
-        text = shorten(printable(text).strip(), DOMAIN_CHARACTERS)
-        if not text:
-            raise ConfigError("synthesis.domain is empty: describe the domain in a few sentences.")
-        return text.replace("</domain>", "")
+        return sha256_of(Prompts(self.prompts).fingerprint(), files, domain_text(self.domain))
 
     def _new_taxonomy(self, llm: LLM) -> Taxonomy:
         return Taxonomy(
             llm=llm,
             prompts=Prompts(self.prompts),
-            domain=self.domain_text(),
+            domain=domain_text(self.domain),
             language=self.language,
             areas=self.areas,
             topics=self.topics_per_area,
@@ -268,7 +245,7 @@ class EntriesSynthesis:
     def _source(self, topics: Sequence[Topic]) -> TopicSource:
         inventing = Inventing(
             prompts=Prompts(self.prompts),
-            domain=self.domain_text(),
+            domain=domain_text(self.domain),
             language=self.language,
             seed=self.seed,
             max_tokens=self.max_tokens,

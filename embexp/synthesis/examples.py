@@ -24,7 +24,7 @@ class Example:
 
 
 def read_examples(path: Path, *, passages: bool) -> list[Example]:
-    """Read examples from JSON Lines: ``{"query": "…", "passage": "…"}``; ``positive`` will do for ``passage``.
+    """Read examples from JSON Lines: ``{"query": "…", "passage": "…"}``, or ``positive`` for ``passage``.
 
     Args:
         path: The file; its first 1,000 examples are used.

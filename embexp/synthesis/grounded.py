@@ -54,7 +54,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class GroundedTask:
-    """Asks for the slots' queries about one chunk; ``bad`` is the answer to repair and what was wrong with it."""
+    """Asks for queries about one chunk; ``bad`` is the answer to repair and what was wrong with it."""
 
     asking: Asking
     chunk: Chunk
@@ -186,7 +186,7 @@ class GroundedTask:
 
 
 def _proven(evidence: Any, passages: Sequence[Quoted]) -> set[int]:
-    """Return the numbers of the passages in which a quote occurs; a wrong number given with it does not matter."""
+    """Return the numbers of the passages in which a quote occurs, whatever number came with it."""
     if isinstance(evidence, str):
         evidence = [evidence]
     if not isinstance(evidence, list):

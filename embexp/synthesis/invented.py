@@ -55,7 +55,7 @@ class Inventing:
 
 @dataclass(frozen=True)
 class InventingTask:
-    """Asks for the slots' entries on one topic; ``bad`` is the answer to repair and what was wrong with it."""
+    """Asks for entries on one topic; ``bad`` is the answer to repair and what was wrong with it."""
 
     inventing: Inventing
     topic: Topic

@@ -1,4 +1,4 @@
-"""Which queries to ask for: kinds in the configured shares, with personas and difficulties, drawn by key alone."""
+"""Which queries to ask for: kinds in the configured shares, personas, difficulties, drawn by key alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passages as data in a prompt: without control characters, cut to size, and between marks that they cannot forge."""
+"""Passages as data in a prompt: no control characters, cut to size, between marks they cannot forge."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MAX_TEMPLATE_BYTES = 1 << 20
 
 
 def default_folder() -> Path:
-    """Return the folder of our own templates: inside an installed package, else beside it in the repository."""
+    """Return the folder of our own templates: inside an installed package, else beside it."""
     package = Path(embexp.__file__).parent
     installed = package / "conf" / "prompts"
     return installed if installed.is_dir() else package.parent / "conf" / "prompts"
@@ -78,7 +78,8 @@ class Prompts:
                 f"The prompt {error.name} is neither in {self.folder!r} nor among ours."
             ) from error
         except TemplateError as error:
-            where = f"{getattr(error, 'filename', None) or name + '.jinja'}:{getattr(error, 'lineno', None) or '?'}"
+            line = getattr(error, "lineno", None)
+            where = f"{name}.jinja:{line}" if line else f"{name}.jinja"
             raise ConfigError(f"The prompt {where} cannot be rendered: {error.message}.") from error
         system, found, user = f"\n{text}".partition(f"\n{SPLIT}\n")
         if not found:

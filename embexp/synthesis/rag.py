@@ -55,15 +55,15 @@ class RagSynthesis:
     Args:
         target: Accepted pairs to write.
         queries_per_call: Queries that one request asks for; a model that only completes text gets one a call.
-        calls_per_chunk: The most requests about one chunk, repairs left out; their product with the chunks bounds
+        calls_per_chunk: The most requests about one chunk, repairs left out; chunks times calls bound
             what can be written.
         mix: Kind of query -> its share; kinds are described in the prompt file kinds.jinja.
         personas: Who asks; in turn.
         difficulties: How hard; in turn, out of those that kinds.jinja describes.
         language: The language of the queries, as words in the prompt.
         neighbours: How many other passages to show as context.
-        examples: A JSON Lines file with queries of the user's own as examples of style; with passages for a model
-            that only completes text.
+        examples: A JSON Lines file with queries of the user's own as examples of style; a model that only
+            completes text needs their passages too.
         examples_per_call: How many of them a prompt shows.
         prompts: A folder with templates that replace ours.
         filters: The funnel.
@@ -179,7 +179,7 @@ class RagSynthesis:
         return {**self._rounds.report(), "diversity": self._diversity.report()}
 
     def fingerprint(self) -> str:
-        """Return a digest of the files that shape the pairs beside the options: templates and examples."""
+        """Return a digest of the files that shape the pairs: templates and examples."""
         files = (
             [sha256_of_file(Path(self.examples))] if self.examples and Path(self.examples).is_file() else []
         )
@@ -188,8 +188,8 @@ class RagSynthesis:
     def _new_rounds(self, chunks: Sequence[Chunk], llm: LLM, index: Index | None) -> Rounds:
         if self.filters.judge and not llm.chat:
             raise ConfigError(
-                f"synthesis.filters.judge={self.filters.judge} needs a chat model, and {llm.name} only completes "
-                "text: set it to null."
+                f"synthesis.filters.judge={self.filters.judge} needs a chat model, and {llm.name} only "
+                "completes text: set it to null."
             )
         tally = Tally(examples_kept=self.filters.examples)
         judge = Judge(llm, Prompts(self.prompts), self.filters.judge) if self.filters.judge else None
@@ -285,6 +285,6 @@ class ChunkSource:
             )
         return (
             f"All {len(self.order):,} chunks were asked about {self.settings.calls_per_chunk} times: raise "
-            "synthesis.calls_per_chunk or synthesis.queries_per_call, loosen synthesis.filters, or add documents, "
-            "and run the same command again; what was answered is not asked twice."
+            "synthesis.calls_per_chunk or synthesis.queries_per_call, loosen synthesis.filters, or add "
+            "documents, and run the same command again; what was answered is not asked twice."
         )

@@ -1,7 +1,7 @@
-"""Asks, reads, filters, and asks again until enough pairs are accepted: the loop behind every synthesis with a model.
+"""Asks, reads, filters, and asks again until enough pairs are accepted: the loop behind rag and entries.
 
-What one round asks is settled before it begins, from what the rounds before it left. So the requests, and with them
-the pairs, depend on the answers alone and not on how fast or in what order they arrived.
+What one round asks is settled before it begins, from what the rounds before it left. So the requests,
+and with them the pairs, depend on the answers alone and not on how fast or in what order they arrived.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ MARGIN = 1.1
 TOO_LONG = ("too long", "context", "413", "too large")
 SHRINKS = 4
 STOPPED = (
-    "The last {:,} queries asked for gave no new pair; what is accepted is kept. To go on, raise synthesis.patience or "
-    "synthesis.temperature, widen what is asked about (areas, topics_per_area, mix, personas, documents) or loosen "
-    "synthesis.filters, and run the same command again: what was answered is not asked twice."
+    "The last {:,} queries asked for gave no new pair; what is accepted is kept. To go on, raise "
+    "synthesis.patience or synthesis.temperature, widen what is asked about (areas, topics_per_area, mix, "
+    "personas, documents) or loosen synthesis.filters, and run the same command again: what was answered is "
+    "not asked twice."
 )
 LARGEST_ROUND = 3.0
 """A round asks for at most this many times the queries that are missing."""
@@ -49,7 +50,7 @@ class Task(Protocol):
         """Return the drafts in an answer, and a problem for each slot without one."""
 
     def again(self, problems: Sequence[Problem], text: str) -> Task | None:
-        """Return the task that asks for these slots again and names the problems; None where that makes no sense."""
+        """Return the task that asks for these slots again; None where that makes no sense."""
 
     def smaller(self) -> Task | None:
         """Return the task with a shorter prompt, None if it cannot be any shorter."""
@@ -59,7 +60,7 @@ class Source(Protocol):
     """Where fresh tasks come from."""
 
     def tasks(self, queries: int, known: Known) -> list[Task]:
-        """Return tasks that ask for about this many queries in all; none when there is nothing left to ask."""
+        """Return tasks for about this many queries in all; none when there is nothing left to ask."""
 
     def exhausted(self) -> str:
         """Say why there are no more tasks, and how to get more."""

@@ -21,8 +21,8 @@ REMEMBERED = 2048
 def even_order(chunks: Sequence[Chunk], *, seed: int, least_words: int) -> list[Chunk]:
     """Return chunks by turns over documents: one of each, then a second of each, and so on.
 
-    Both the documents and the chunks of each are ordered by a digest of their ids, so that a document that comes
-    or goes leaves the order of the others as it was.
+    Both the documents and the chunks of each are ordered by a digest of their ids, so that a document that
+    comes or goes leaves the order of the others as it was.
 
     Args:
         chunks: The corpus.
@@ -47,7 +47,7 @@ def even_order(chunks: Sequence[Chunk], *, seed: int, least_words: int) -> list[
 
 @dataclass(frozen=True)
 class SerialIndex:
-    """An index for two threads: a language model may draw its requests, and so search, in a thread of its own."""
+    """An index for two threads: a language model may draw its requests, which search, in its own."""
 
     index: Index
 

@@ -44,9 +44,9 @@ def tell(rounds: Rounds) -> None:
     if rounds.accepted == 0:
         shown = "; ".join(texts[0] for texts in report["examples_dropped"].values() if texts)
         raise EmbexpError(
-            f"The language model {rounds.llm.name} wrote nothing that passes the filters (rejected: {dropped}; "
-            f"for example: {shown[:300] or 'nothing to show'}). {rounds.stopped or ''} Try another model, or "
-            "loosen synthesis.filters."
+            f"The language model {rounds.llm.name} wrote nothing that passes the filters (rejected: "
+            f"{dropped}; for example: {shown[:300] or 'nothing to show'}). "
+            f"{rounds.stopped or ''} Try another model, or loosen synthesis.filters."
         )
     if rounds.stopped:
         log.warning(

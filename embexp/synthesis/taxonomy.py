@@ -123,7 +123,7 @@ class Taxonomy:
         )
 
     def _ask(self, requests: Sequence[Request]) -> list[list[Topic]]:
-        """Return the topics in each answer; what cannot be read is asked for again, up to three times in all."""
+        """Return the topics in each answer; an unreadable one is asked for three times in all."""
         found: list[list[Topic]] = [[] for _ in requests]
         missing = list(range(len(requests)))
         for attempt in range(ATTEMPTS):

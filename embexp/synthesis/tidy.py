@@ -19,16 +19,18 @@ _REFUSAL = re.compile(
     r"|\bi(?:'m| am) (?:just |only )?an? (?:ai|(?:large )?language model)\b"
     r"|\bi(?:'m| am) (?:sorry|afraid),? (?:but )?(?:i|that|this|as)\b"
     r"|^i(?:'m| am) sorry\W*$"
-    r"|\bi (?:cannot|can ?not|can't|can’t|won't|will not|am unable to|am not able to|'m unable to|'m not able to) "
-    r"(?:assist|help|comply|fulfil+|provide|generate|create|write|answer|continue|produce|engage|do that|process)\b"
+    r"|\bi(?: (?:cannot|can ?not|can['’]t|won['’]t|will not)|(?: a|['’])m (?:unable|not able) to) "
+    r"(?:assist|help|comply|fulfil+|provide|generate|create|write|answer|continue|produce|engage|do that)\b"
     r"|\b(?:against|violates?) (?:my|our|the) (?:guidelines|polic(?:y|ies)|programming)\b"
     r"|\bmy (?:training data|knowledge cut-?off)\b",
     re.IGNORECASE,
 )
 _CHATTER = re.compile(
-    r"^(?:sure|certainly|of course|absolutely|gladly|no problem|great question|great|okay|ok|got it)\b\s*[!,.:;—–]"
-    r"|^(?:here (?:are|is|you go|come)|here(?:'|’)s|below (?:are|is)|the following (?:are|is|questions|queries|passage))\b"
-    r"|^(?:i hope (?:this|that|these)|let me know|feel free to|please (?:provide|note that|let me know)|note:|as requested)\b"
+    r"^(?:sure|certainly|of course|absolutely|gladly|no problem|great|okay|ok|got it)\b[\w ]{0,12}[!,.:;—–]"
+    r"|^(?:here (?:are|is|you go|come)|here['’]s|below (?:are|is))\b"
+    r"|^the following (?:are|is|questions|queries|passage)\b"
+    r"|^(?:i hope (?:this|that|these)|let me know|feel free to|as requested)\b|^note:"
+    r"|^please (?:provide|note that|let me know)\b"
     r"|\b(?:based on|according to|mentioned in|described in|stated in|given in) (?:the|this|that)"
     r" (?:given |provided |above |following )?(?:passage|text|excerpt|document|context|snippet|article)\b"
     r"|\b(?:the|this) (?:given |provided |above |following )?(?:passage|excerpt|snippet)\b(?! of\b)"
@@ -65,7 +67,7 @@ def is_refusal(text: str) -> bool:
 
 
 def chatter(text: str) -> str | None:
-    """Return why a tidied query or passage is talk about the task and not the thing itself, None if it is not."""
+    """Return why a tidied text is talk about the task and not the thing itself, None if it is not."""
     if is_refusal(text):
         return "refusal"
     if found := _CHATTER.search(text):

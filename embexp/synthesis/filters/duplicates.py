@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embexp.synthesis.drafts import Draft
 from embexp.synthesis.filters.funnel import Kept, sift
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
 
 PERMUTATIONS = 64
+QUERY_RUN = 4
+PASSAGE_RUN = 8
 SLACK = 0.2
 """MinHash with 64 permutations errs by 0.05 at a similarity of 0.8; the exact similarity decides."""
 
@@ -27,8 +30,8 @@ class NearTexts:
     MinHash: Broder, On the resemblance and containment of documents (1997).
 
     Args:
-        threshold: The Jaccard similarity of character runs from which two texts count as the same; 1 for equal
-            texts alone.
+        threshold: The Jaccard similarity of character runs from which two texts count as the same; 1 for
+            equal texts alone.
         width: The length of a run.
     """
 
@@ -36,6 +39,7 @@ class NearTexts:
     width: int
     _known: dict[str, int] = field(default_factory=dict, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
+    _last: tuple[str | None, Any] = field(default=(None, None), init=False)
 
     @cached_property
     def _lsh(self) -> MinHashLSH:
@@ -47,7 +51,7 @@ class NearTexts:
     def _empty(self) -> MinHash:
         from datasketch import MinHash
 
-        return MinHash(num_perm=PERMUTATIONS, seed=1)
+        return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
 
     def find(self, text: str) -> str | None:
         """Return a text seen before that this one repeats, as ``key`` writes it, None if it is new."""
@@ -57,10 +61,10 @@ class NearTexts:
         if self.threshold >= 1:
             return None
         runs = _runs(normal, self.width)
-        for at in sorted(self._lsh.query(self._signature(runs))):
+        for at in sorted(self._lsh.query(self._signature(normal))):
             other = _runs(self._texts[at], self.width)
-            if len(runs & other) / len(runs | other) >= self.threshold:
-                return self._texts[at]
+            if jaccard(runs, other) >= self.threshold:
+                return str(self._texts[at])
         return None
 
     def add(self, text: str) -> None:
@@ -71,11 +75,15 @@ class NearTexts:
         at = self._known[normal] = len(self._texts)
         self._texts.append(normal)
         if self.threshold < 1:
-            self._lsh.insert(at, self._signature(_runs(normal, self.width)))
+            self._lsh.insert(at, self._signature(normal))
 
-    def _signature(self, runs: frozenset[str]) -> MinHash:
+    def _signature(self, normal: str) -> MinHash:
+        if self._last[0] == normal:  # a text that was just looked for is often added next
+            return self._last[1]
+        runs = _runs(normal, self.width)
         signature = self._empty.copy()
-        signature.update_batch([run.encode("utf-8", "surrogatepass") for run in sorted(runs)])
+        signature.update_batch([run.encode("utf-8", "surrogatepass") for run in runs])
+        self._last = (normal, signature)
         return signature
 
 
@@ -84,7 +92,7 @@ class Duplicates:
     """Compares queries over the whole set, and positives too where a language model wrote them.
 
     Args:
-        threshold: The similarity, in (0, 1], from which two texts count as the same; 1 for exact repeats alone.
+        threshold: The similarity, in (0, 1], from which two texts count as the same; 1: exact repeats alone.
         passages: Whether positives must be new as well, and negatives must differ from their positive.
     """
 
@@ -94,11 +102,11 @@ class Duplicates:
 
     @cached_property
     def _queries(self) -> NearTexts:
-        return NearTexts(self.threshold, width=4)
+        return NearTexts(self.threshold, width=QUERY_RUN)
 
     @cached_property
     def _positives(self) -> NearTexts:
-        return NearTexts(self.threshold, width=8)
+        return NearTexts(self.threshold, width=PASSAGE_RUN)
 
     def keep(self, drafts: Sequence[Draft]) -> Kept:
         """Keep drafts that are new, and remember them."""
@@ -111,13 +119,19 @@ class Duplicates:
         if self.passages:
             if found := self._positives.find(pair.positive):
                 return f"there is a passage {found[:80]!r}"
-            own = NearTexts(self.threshold, width=8)
-            own.add(pair.positive)
-            if any(own.find(text) for text in pair.negatives):
+            if any(self._alike(pair.positive, text) for text in pair.negatives):
                 return "the negative repeats the positive"
             self._positives.add(pair.positive)
         self._queries.add(pair.query)
         return None
+
+    def _alike(self, one: str, other: str) -> bool:
+        return jaccard(_runs(key(one), PASSAGE_RUN), _runs(key(other), PASSAGE_RUN)) >= self.threshold
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return |A ∩ B| / |A ∪ B|; at least one of the sets must not be empty."""
+    return len(one & other) / len(one | other)
 
 
 def _runs(text: str, width: int) -> frozenset[str]:

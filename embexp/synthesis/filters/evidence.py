@@ -17,7 +17,7 @@ def occurs(quote: str, passage: str) -> bool:
     with an ellipsis counts where its parts follow one another.
 
     Args:
-        quote: What is claimed to be copied; fewer than three words prove nothing, unless the passage has no more.
+        quote: What is claimed to be copied; under three words prove nothing, unless the passage has no more.
         passage: The text as the prompt showed it.
     """
     text = f" {key(passage)} "

@@ -35,7 +35,10 @@ class Language:
     @cached_property
     def _identifier(self) -> Any:
         try:
-            from py3langid.langid import MODEL_FILE, LanguageIdentifier
+            from py3langid.langid import (  # type: ignore[import-untyped]
+                MODEL_FILE,
+                LanguageIdentifier,
+            )
         except ImportError as error:
             raise ConfigError(
                 f"synthesis.filters.languages={list(self.languages)} needs the package py3langid: "

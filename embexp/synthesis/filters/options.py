@@ -65,7 +65,7 @@ class Filters:
             raise ConfigError(f"synthesis.filters.judge={self.judge}: give a grade from 1 to 5, or null.")
 
     def build(self, *, index: Index | None, passages: bool = False, completes: bool = False) -> list[Filter]:
-        """Return the filters in order, the cheap ones first and the set-wide one after those that look at one pair.
+        """Return the filters in order: the cheap ones first, the one over the whole set last.
 
         Args:
             index: What the round trip searches; None leaves it out.

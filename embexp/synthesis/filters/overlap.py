@@ -45,5 +45,19 @@ def _stems(text: str) -> set[str]:
 
 
 _QUESTION_WORDS = frozenset(
-    ["what", "when", "where", "which", "whose", "whom", "does", "have", "there", "this", "that", "with", "from", "your", "will", "would"]
+    (
+        "what",
+        "when",
+        "where",
+        "which",
+        "whose",
+        "whom",
+        "does",
+        "have",
+        "there",
+        "this",
+        "that",
+        "with",
+        "from",
+    )
 )

@@ -12,7 +12,7 @@ from embexp.synthesis.filters.funnel import Kept, sift
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """Round-trip consistency: Alberti et al., ACL 2019; as used for retrieval, Dai et al., Promptagator, ICLR 2023.
+    """Round-trip consistency: Alberti et al., ACL 2019; for retrieval, Dai et al., Promptagator, ICLR 2023.
 
     Args:
         index: A search over all chunks.

@@ -1,0 +1,128 @@
+"""A data card in Markdown: what a written set of pairs holds, how it came about, and how to load it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embexp.synthesis.examples import one_line
+from embexp.synthesis.queries import words
+from embexp.types import Pair
+
+TEMPLATE = Path(__file__).with_name("data_card.md.jinja")
+LICENCE = (
+    "No licence is set. The queries are the output of the models named above, whose terms apply; the "
+    "passages belong to the authors of the documents. Settle both before you hand the set on."
+)
+CELL = 160
+
+
+@dataclass
+class _Counted:
+    pairs: int = 0
+    query_words: int = 0
+    passage_words: int = 0
+    negatives: int = 0
+    documents: set[str] = field(default_factory=set)
+    models: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    generators: Counter[str] = field(default_factory=Counter)
+
+
+def data_card(
+    pairs: Iterable[Pair],
+    report: Mapping[str, Any],
+    *,
+    file: str = "pairs.jsonl",
+    title: str = "Synthetic retrieval pairs",
+    settings: Mapping[str, Any] | None = None,
+    licence: str = LICENCE,
+) -> str:
+    """Return the card; the same pairs, report and settings give the same text.
+
+    Args:
+        pairs: The accepted pairs; they are read once, and memory grows with the number of documents alone.
+        report: What the synthesis's ``report()`` returned.
+        file: The name of the data file beside the card.
+        title: The card's heading.
+        settings: The options of the synthesis.
+        licence: What may be done with the set.
+    """
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    counted = _count(pairs)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    rejected: Mapping[str, int] = report.get("rejected", {})
+    dropped: Mapping[str, list[str]] = report.get("examples_dropped", {})
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=one_line(title, CELL),
+        file=file,
+        kind=counted.generators.most_common(1)[0][0] if counted.generators else "",
+        accepted=f"{counted.pairs:,}",
+        asked=f"{counted.pairs + sum(rejected.values()):,}",
+        target=f"{report.get('target', 0):,}",
+        stopped=report.get("stopped"),
+        negatives=counted.negatives,
+        kinds=", ".join(f"{kind} ({count:,})" for kind, count in sorted(counted.kinds.items())),
+        facts=_facts(counted, report),
+        rejected=[
+            (reason, f"{count:,}", _cell((dropped.get(reason) or [""])[0]))
+            for reason, count in sorted(rejected.items(), key=lambda row: (-row[1], row[0]))
+        ],
+        diversity=[(name, _cell(_shown(value))) for name, value in report.get("diversity", {}).items()],
+        settings=json.dumps(settings or {}, indent=2, ensure_ascii=False, default=str),
+        licence=licence,
+    )
+
+
+def _count(pairs: Iterable[Pair]) -> _Counted:
+    counted = _Counted()
+    for pair in pairs:
+        counted.pairs += 1
+        counted.query_words += len(words(pair.query))
+        counted.passage_words += len(words(pair.positive))
+        counted.negatives += len(pair.negatives)
+        counted.documents.add(pair.document_id)
+        counted.kinds[pair.query_type] += 1
+        counted.generators[pair.generator.kind] += 1
+        if pair.generator.model:
+            counted.models[pair.generator.model] += 1
+    return counted
+
+
+def _facts(counted: _Counted, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    usage = report.get("usage", {})
+    mean = max(counted.pairs, 1)
+    return [
+        ("Pairs", f"{counted.pairs:,}"),
+        ("Documents", f"{len(counted.documents):,}"),
+        ("Hard negatives", f"{counted.negatives:,}"),
+        ("Words in a query, mean", f"{counted.query_words / mean:.1f}"),
+        ("Words in a passage, mean", f"{counted.passage_words / mean:.1f}"),
+        (
+            "Models",
+            _cell(", ".join(f"{name} ({n:,})" for name, n in sorted(counted.models.items())) or "none"),
+        ),
+        ("Requests", f"{report.get('requests', 0):,}"),
+        ("Tokens read by the model", f"{usage.get('prompt_tokens', 0):,}"),
+        ("Tokens written by the model", f"{usage.get('completion_tokens', 0):,}"),
+        ("Price", f"${usage.get('usd', 0):,.2f}"),
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count:,}" for name, count in value.items())
+    return str(value)
+
+
+def _cell(text: str) -> str:
+    """Return a text that cannot break out of its cell: one line, no pipes, no HTML."""
+    return one_line(text, CELL).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
