@@ -92,10 +92,10 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """What the audit found between splits: counts found, and what was taken out of train and dev.
+    """What the audit found between splits, and how many pairs it took out of train and dev.
 
-    ``shared_documents`` counts documents that stand in train and test because the set's own split
-    puts them there; documents of sets that we split ourselves are never shared.
+    ``documents`` counts those that stand in train and in test because the set's own split puts them
+    there; of sets that we split ourselves no document ever does.
     """
 
     documents: int = 0

@@ -15,6 +15,7 @@ from embexp import __version__
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.tasks import HeldOut
 from embexp.models.embedder import ModelEmbedder
+from embexp.models.loading import without_bars
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
 from embexp.protocols import TrackedRun
@@ -80,7 +81,8 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         on_step=lambda step: run.log_metrics(step.metrics, step=step.step),
     )
     fresh = stage.folder / "fresh"
-    model.save_pretrained(str(fresh))
+    with without_bars():
+        model.save_pretrained(str(fresh))
     copy_folder(fresh, stage.folder / "model")
     shutil.rmtree(fresh)
     stage.finish(asdict(training))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -35,7 +35,7 @@ class Source:
     chunks: Sequence[Chunk]
     shuffled: Sequence[Chunk]
     terms: Terms
-    shared_headings: frozenset[str]
+    shared_queries: frozenset[str]
     most_words: int
 
     def fits(self, kind: QueryType, query: str) -> bool:
@@ -44,9 +44,12 @@ class Source:
 
 
 def summaries(source: Source) -> Iterator[Candidate]:
-    """The sentence that the reader has cut out of the document, for its first chunk."""
+    """The sentence that the reader has cut out of the document, for its first chunk.
+
+    A sentence that sums up several documents ("Emit a record.") asks for none of them and is left out.
+    """
     query = clean(source.document.metadata.get("summary", ""))
-    if source.fits("summary", query):
+    if key(query) not in source.shared_queries and source.fits("summary", query):
         yield Candidate(query, source.chunks[0], source.chunks[0].passage)
 
 
@@ -66,7 +69,7 @@ def headings(source: Source) -> Iterator[Candidate]:
     for chunk in source.shuffled:
         above, _, last = chunk.title.rpartition(PATH)
         query = clean(last)
-        if above and key(query) not in source.shared_headings and source.fits("heading", query):
+        if above and key(query) not in source.shared_queries and source.fits("heading", query):
             yield Candidate(query, chunk, f"{above}\n{_without_heading(chunk.text, query)}")
 
 
@@ -112,6 +115,12 @@ def headings_of_several(chunks: Iterable[Chunk]) -> frozenset[str]:
         if PATH in chunk.title:
             owners[key(clean(chunk.title.rpartition(PATH)[2]))].add(chunk.document_id)
     return frozenset(heading for heading, documents in owners.items() if len(documents) > 1)
+
+
+def summaries_of_several(documents: Iterable[Document]) -> frozenset[str]:
+    """Return the summaries, as ``key`` writes them, that more than one document has."""
+    counts = Counter(key(clean(document.metadata.get("summary", ""))) for document in documents)
+    return frozenset(summary for summary, count in counts.items() if count > 1)
 
 
 def _most_salient(text: str, source: Source, others: Sequence[str]) -> Sentence | None:

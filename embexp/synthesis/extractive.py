@@ -13,7 +13,14 @@ from typing import TypeVar, get_args
 from embexp.errors import ConfigError
 from embexp.progress import track
 from embexp.storage.files import sha256_of
-from embexp.synthesis.candidates import KINDS, Candidate, QueryType, Source, headings_of_several
+from embexp.synthesis.candidates import (
+    KINDS,
+    Candidate,
+    QueryType,
+    Source,
+    headings_of_several,
+    summaries_of_several,
+)
 from embexp.synthesis.queries import key, words
 from embexp.synthesis.terms import Terms
 from embexp.types import Chunk, Document, Generator, Pair
@@ -100,14 +107,14 @@ class Extractive:
         for chunk in chunks:
             by_document[chunk.document_id].append(chunk)
         terms = Terms.read(track((chunk.passage for chunk in chunks), "Weighing words", total=len(chunks)))
-        shared = headings_of_several(chunks)
+        shared = headings_of_several(chunks) | summaries_of_several(documents.values())
         return [
             Source(
                 document=documents.get(document_id, Document(id=document_id, text="")),
                 chunks=sorted(by_document[document_id], key=lambda chunk: chunk.position),
                 shuffled=sorted(by_document[document_id], key=lambda chunk: self._draw(chunk.id)),
                 terms=terms,
-                shared_headings=shared,
+                shared_queries=shared,
                 most_words=self.max_query_words,
             )
             for document_id in sorted(by_document, key=self._draw)
