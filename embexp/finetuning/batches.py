@@ -11,6 +11,8 @@ from embexp.errors import ConfigError
 
 log = logging.getLogger(__name__)
 SMALLEST_SHARE = 4
+OPEN_BATCHES_TRIED = 64
+WORTH_A_WARNING = 0.02
 
 
 class Keys(NamedTuple):
@@ -88,7 +90,8 @@ def plan_batches(
 def _report(plan: BatchPlan, *, rows: int, batch_size: int) -> None:
     mean = (rows - plan.left_out) / plan.steps
     if plan.left_out:
-        log.warning(
+        log.log(
+            logging.WARNING if plan.left_out > WORTH_A_WARNING * rows else logging.INFO,
             "%d of %d training pairs are left out of an epoch: they share a query, passage, chunk or "
             "document with too many others (trainer.distinct=text shares less).",
             plan.left_out,
@@ -135,31 +138,35 @@ def _epoch(
 
 
 def _fill(order: Sequence[int], keys: Sequence[Keys], size: int) -> list[list[int]]:
-    """Put each row into the first open batch after the last one that it must not meet.
+    """Put each row into the first of the oldest open batches in which it meets nothing that it must not.
 
-    ``onward`` leads from a full batch to the next that may be open (a union-find with path
-    halving), so that the whole takes close to linear time, however many rows share a key.
+    Only so many open batches are tried, so that the time stays linear however many rows share a key.
     """
-    batches: list[list[int]] = []
-    onward: list[int] = []
-    after_bringing: dict[str, int] = {}
-    after_shunning: dict[str, int] = {}
+    full: list[list[int]] = []
+    open_batches: list[_OpenBatch] = []
     for row in order:
-        brings, shuns = keys[row]
-        at = max(
-            max((after_bringing.get(key, 0) for key in shuns), default=0),
-            max((after_shunning.get(key, 0) for key in brings), default=0),
+        at = next(
+            (at for at, batch in enumerate(open_batches[:OPEN_BATCHES_TRIED]) if batch.takes(keys[row])),
+            len(open_batches),
         )
-        while at < len(batches) and onward[at] != at:
-            if onward[at] < len(batches):
-                onward[at] = onward[onward[at]]
-            at = onward[at]
-        if at == len(batches):
-            batches.append([])
-            onward.append(at)
-        batches[at].append(row)
-        if len(batches[at]) == size:
-            onward[at] = at + 1
-        after_bringing.update(dict.fromkeys(brings, at + 1))
-        after_shunning.update(dict.fromkeys(shuns, at + 1))
-    return batches
+        if at == len(open_batches):
+            open_batches.append(_OpenBatch())
+        open_batches[at].add(row, keys[row])
+        if len(open_batches[at].rows) == size:
+            full.append(open_batches.pop(at).rows)
+    return [*full, *(batch.rows for batch in open_batches)]
+
+
+class _OpenBatch:
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self._brings: set[str] = set()
+        self._shuns: set[str] = set()
+
+    def takes(self, row: Keys) -> bool:
+        return self._brings.isdisjoint(row.shuns) and self._shuns.isdisjoint(row.brings)
+
+    def add(self, row: int, keys: Keys) -> None:
+        self.rows.append(row)
+        self._brings.update(keys.brings)
+        self._shuns.update(keys.shuns)

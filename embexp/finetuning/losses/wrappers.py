@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from embexp.errors import ConfigError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +52,15 @@ class Matryoshka:
         return limit
 
     def build(self, model: SentenceTransformer) -> nn.Module:
-        """Return the loss module over ``model``.
-
-        Raises:
-            ConfigError: A dimension is longer than the model's vectors.
-        """
+        """Return the loss module over ``model``; lengths that its vectors do not have are left out."""
         from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
         full = model.get_embedding_dimension()
-        if too_long := [dim for dim in self.dims if dim > full]:
-            raise ConfigError(
-                f"loss.dims={too_long}: this model's vectors have {full} dimensions; leave these out."
-            )
-        dims, weights = list(self.dims), list(self.weights or [1.0] * len(self.dims))
-        if full not in dims:
-            dims, weights = [full, *dims], [1.0, *weights]
-        module: nn.Module = MatryoshkaLoss(model, self.loss.build(model), dims, matryoshka_weights=weights)
+        weighted = dict(zip(self.dims, self.weights or [1.0] * len(self.dims), strict=True))
+        if too_long := [dim for dim in weighted if dim > full]:
+            log.warning("loss.dims=%s are left out: this model's vectors have %d dimensions.", too_long, full)
+        kept = {full: 1.0} | {dim: weight for dim, weight in weighted.items() if dim <= full}
+        module: nn.Module = MatryoshkaLoss(
+            model, self.loss.build(model), list(kept), matryoshka_weights=list(kept.values())
+        )
         return module

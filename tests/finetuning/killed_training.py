@@ -1,0 +1,85 @@
+"""Trains a tiny model in child processes that are killed at random moments, again and again, until one ends.
+
+Prints one JSON line: the digests of an uninterrupted run's weights and of the killed one's, how often
+the latter was killed, and from which step its last attempt went on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from conftest import make_pair, mean_reciprocal_rank
+
+from embexp.finetuning.losses.in_batch import Mnrl
+from embexp.finetuning.trainer import SentenceTransformerFineTuner
+from embexp.models.tiny import TinyModel
+from embexp.types import Splits
+
+
+def train(folder: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    model = TinyModel(seed=1, layers=1).load()
+    splits = Splits(
+        train=[make_pair(n) for n in range(96)], dev=[make_pair(n) for n in range(100, 130)], test=[]
+    )
+    tuner = SentenceTransformerFineTuner(
+        epochs=4, batch_size=8, learning_rate=2e-3, evaluations=4, hard_negatives=1, checkpoint_seconds=0.15
+    )
+    training = tuner.fit(
+        model, Mnrl(), splits, dev_scores=mean_reciprocal_rank(list(splits.dev)), work_dir=folder / "work",
+        seed=0, on_step=lambda step: None,
+    )  # fmt: skip
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    points = [(point.step, point.metrics) for point in training.history if "loss" not in point.metrics]
+    found = {"digest": digest.hexdigest(), "resumed_from": training.resumed_from, "best": training.best_step,
+             "dev": points}  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(found))
+
+
+def attempt(folder: Path, seconds: float) -> bool:
+    """Train in a child process, kill it after ``seconds``, and say whether it had ended by itself."""
+    folder.mkdir(exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        os.close(1)
+        train(folder)
+        os._exit(0)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return True
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return (folder / "result.json").exists()
+
+
+def main() -> None:
+    import sentence_transformers  # noqa: F401  (imported once, for all children)
+
+    import embexp.finetuning.loop  # noqa: F401
+
+    folder, moments = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+    attempt(folder / "whole", 300)
+    kills, longest = 0, 1.0
+    while not attempt(folder / "killed", moments.uniform(0.3, longest)):
+        kills, longest = kills + 1, longest * 1.3
+    whole, killed = (json.loads((folder / name / "result.json").read_text()) for name in ("whole", "killed"))
+    print(json.dumps({"whole": whole, "killed": killed, "kills": kills}))
+
+
+if __name__ == "__main__":
+    main()

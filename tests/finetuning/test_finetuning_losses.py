@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from embexp.errors import ConfigError, ModelError
+from embexp.finetuning.losses.distances import Contrastive, OnlineContrastive, Triplet
+from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric, guide_for
+from embexp.finetuning.losses.scored import Angle, Cosent
+from embexp.finetuning.losses.wrappers import Matryoshka
+
+OPTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
+
+
+def option(name: str):
+    path = Path(__file__).parents[2] / "conf" / "loss" / f"{name}.yaml"
+    return instantiate(OmegaConf.load(path), _convert_="all")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_starts_with_a_comment_and_is_short(name):
+    lines = (Path(__file__).parents[2] / "conf" / "loss" / f"{name}.yaml").read_text().splitlines()
+    assert lines[0].startswith("# ")
+    assert len(lines) < 25
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_raises_the_dev_score_of_a_tiny_model(name, model, train):
+    training = train(model, option(name))
+    scores = [point.metrics["dev_ndcg@10"] for point in training.history if "dev_ndcg@10" in point.metrics]
+    assert len(scores) == 3
+    assert max(scores[1:]) > scores[0]
+    assert training.best_step > 0
+
+
+@pytest.mark.parametrize("name", ["gist", "cached_gist", "mnrl_symmetric"])
+def test_in_batch_losses_read_hard_negatives(name, model, train):
+    training = train(model, option(name), hard_negatives=2, evaluations=0, epochs=1)
+    losses = [point.metrics["loss"] for point in training.history]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", ["cosent", "contrastive"])
+def test_scored_losses_learn_from_labels(name, model, train, splits):
+    wrong = [replace(pair, id=f"x{pair.id}", positive=splits.train[at - 5].positive) for at, pair in
+             enumerate(splits.train)]  # fmt: skip
+    labelled = [replace(pair, label=5.0) for pair in splits.train] + [
+        replace(pair, label=0.5) for pair in wrong
+    ]
+    training = train(model, option(name), splits=replace(splits, train=labelled))
+    assert training.pairs == 192
+    assert training.best_step > 0
+
+
+@pytest.mark.parametrize(
+    ("build", "key"),
+    [
+        (lambda: Mnrl(scale=0), "loss.scale=0"),
+        (lambda: MnrlSymmetric(scale=-1), "loss.scale=-1"),
+        (lambda: CachedMnrl(mini_batch_size=0), "loss.mini_batch_size=0"),
+        (lambda: Gist(temperature=0), "loss.temperature=0"),
+        (lambda: CachedGist(temperature=float("nan")), "loss.temperature=nan"),
+        (lambda: Triplet(margin=0), "loss.margin=0"),
+        (lambda: Contrastive(margin=-0.1), "loss.margin=-0.1"),
+        (lambda: OnlineContrastive(margin=0), "loss.margin=0"),
+        (lambda: Cosent(scale=0), "loss.scale=0"),
+        (lambda: Angle(scale=0), "loss.scale=0"),
+        (lambda: Matryoshka(loss=Mnrl(), dims=[]), r"loss.dims=\[\]"),
+        (lambda: Matryoshka(loss=Mnrl(), dims=[32, 16], weights=[1.0]), "loss.weights has 1 values for 2"),
+    ],
+)
+def test_impossible_options_are_named(build, key):
+    with pytest.raises(ConfigError, match=key):
+        build()
+
+
+def test_the_guide_is_a_frozen_copy_of_the_untuned_model(model):
+    import torch
+
+    guide = guide_for(model, "self")
+    before = guide.encode("apple", convert_to_tensor=True, show_progress_bar=False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(before, guide.encode("apple", convert_to_tensor=True, show_progress_bar=False))
+    assert not any(parameter.requires_grad for parameter in guide.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_guide_can_be_a_saved_model(model, tmp_path):
+    model.save_pretrained(str(tmp_path / "guide"))
+    assert guide_for(model, str(tmp_path / "guide")).get_embedding_dimension() == 64
+
+
+def test_a_missing_guide_is_named(model, tmp_path):
+    with pytest.raises(ModelError, match=r"loss.guide=.*nowhere.*loss.guide=self"):
+        Gist(guide=str(tmp_path / "nowhere")).build(model)
+
+
+def test_matryoshka_adds_the_full_length_and_leaves_out_longer_ones(model, caplog):
+    loss = Matryoshka(loss=Mnrl(), dims=[256, 32, 16], weights=[3.0, 2.0, 0.5])
+    module = loss.build(model)
+    assert module.matryoshka_dims == (64, 32, 16)
+    assert module.matryoshka_weights == (1.0, 2.0, 0.5)
+    assert "loss.dims=[256] are left out" in caplog.text
+    assert loss.columns == "pairs"
+    assert loss.max_negatives is None
+    assert Matryoshka(loss=Gist(), dims=[32]).max_negatives == 1
