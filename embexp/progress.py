@@ -113,3 +113,17 @@ def track(items: Iterable[T], description: str, *, total: int | None = None) -> 
         for item in items:
             yield item
             bar.advance()
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Silence the progress bars that transformers draws for every file of weights."""
+    from transformers.utils import logging as bars
+
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

@@ -36,7 +36,7 @@ def check(config: DictConfig) -> None:
     _check_combination(values)
 
 
-def _check_combination(values: Mapping[str, Any]) -> None:
+def _check_combination(values: Mapping[Any, Any]) -> None:
     """Refuse options that are right each by itself and cannot work together."""
     writes = not str(values["synthesis"]["_target_"]).endswith("NoSynthesis")
     if values["dataset"].get("train") == "synthetic" and not writes:

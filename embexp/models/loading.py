@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ConfigError, ModelError
+from embexp.progress import without_bars
 from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
@@ -57,20 +58,6 @@ def offline() -> Iterator[None]:
             del os.environ["HF_HUB_OFFLINE"]
         else:
             os.environ["HF_HUB_OFFLINE"] = environment
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Silence the progress bars that transformers draws for every file of weights."""
-    from transformers.utils import logging as bars
-
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
 
 
 def load_folder(folder: Path, overrides: Overrides) -> SentenceTransformer:

@@ -9,8 +9,9 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError
-from embexp.models.loading import offline, without_bars
+from embexp.models.loading import offline
 from embexp.models.tokens import TokenizerCounter
+from embexp.progress import without_bars
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:

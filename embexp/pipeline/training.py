@@ -15,9 +15,9 @@ from embexp import __version__
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.tasks import HeldOut
 from embexp.models.embedder import ModelEmbedder
-from embexp.models.loading import without_bars
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
+from embexp.progress import without_bars
 from embexp.protocols import TrackedRun
 from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import copy_folder

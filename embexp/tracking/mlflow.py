@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError, ModelError, TrackingError
+from embexp.progress import without_bars
 from embexp.tracking.masking import masked, masked_text
 from embexp.tracking.names import TAG_LENGTH, flat_params, mlflow_key, shortened
 from embexp.tracking.store import open_experiment, quieten, reported, tracking_address
@@ -210,8 +211,8 @@ class MlflowRun:
         import mlflow.sentence_transformers
         from sentence_transformers import SentenceTransformer
 
-        model = SentenceTransformer(str(model_dir), device="cpu")
-        with reported(self.tracker.address), tracking_address(self.tracker.address):
+        with without_bars(), reported(self.tracker.address), tracking_address(self.tracker.address):
+            model = SentenceTransformer(str(model_dir), device="cpu")
             # Created by hand: log_model alone would file it under the process's current experiment.
             entry = self.client.create_logged_model(self.experiment_id, "model", self.run_id)
             mlflow.sentence_transformers.log_model(
