@@ -56,10 +56,10 @@ class Chat:
         try:
             payload, headers = await post(self.body(request, model, form))
         except FormatUnsupported as error:
-            self._lower(model, form, str(error))
+            self.lower(model, str(error), form)
             raise Retry(f"{model} does not know {form}", kind="settled", wait=0.0) from error
         except ModelGone as error:
-            self._drop(model, str(error))
+            self.drop(model, str(error))
             raise Retry(f"{model} is gone", kind="settled", wait=0.0) from error
         return read(payload, headers, request, model)
 
@@ -94,7 +94,18 @@ class Chat:
         rule = f"Answer with one JSON object and nothing else. It must follow this JSON schema:\n{told}"
         body["messages"] = [{"role": "system", "content": rule}, *body["messages"]]
 
-    def _lower(self, model: str, form: Format, reason: str) -> None:
+    def lower(self, model: str, reason: str, form: Format | None = None) -> None:
+        """Ask a model for a simpler format from here on.
+
+        Args:
+            model: The model.
+            reason: What the service said.
+            form: The format that it refused, None for the one in use.
+
+        Raises:
+            EmbexpError: There is no simpler one.
+        """
+        form = form or self._formats.get(model, FORMATS[0])
         if self._formats.get(model, FORMATS[0]) != form:
             return  # another request found out at the same time
         if form == FORMATS[-1]:
@@ -102,7 +113,12 @@ class Chat:
         self._formats[model] = FORMATS[FORMATS.index(form) + 1]
         log.info("%s does not know %s answers; asking for %s instead.", model, form, self._formats[model])
 
-    def _drop(self, model: str, reason: str) -> None:
+    def drop(self, model: str, reason: str) -> None:
+        """Go on with the next fallback, loudly.
+
+        Raises:
+            EmbexpError: There is none.
+        """
         if self.model != model:
             return
         if len(self._models) == 1:
@@ -114,8 +130,41 @@ class Chat:
         log.warning("THE MODEL %s IS GONE (%s): from here on %s answers.", model, reason, self.model)
 
 
-def read(payload: object, headers: Mapping[str, str], request: Request, model: str) -> Reply:
+def prompt_of(request: Request) -> str:
+    """Return the text that a model in completion mode goes on from."""
+    return "\n\n".join(turn.content for turn in request.messages)
+
+
+def completion_body(request: Request, model: str) -> dict[str, Any]:
+    """Return the JSON body that asks a base model to go on from the request's text."""
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": prompt_of(request),
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+    }
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    return body
+
+
+def as_chat(payload: object) -> object:
+    """Return a text completion in the shape of a chat completion."""
+    choices = payload.get("choices") if isinstance(payload, Mapping) else None
+    if not isinstance(payload, Mapping) or not isinstance(choices, list):
+        return payload
+    turned = [{**choice, "message": {"content": choice.get("text")}} for choice in choices]
+    return {**payload, "choices": turned}
+
+
+def read(
+    payload: object, headers: Mapping[str, str], request: Request, model: str, *, empty_ok: bool = False
+) -> Reply:
     """Return the reply that a chat payload holds.
+
+    An empty answer of a service is a fault of the service; a base model may have nothing to add.
 
     Raises:
         Retry: The payload is no chat completion, or it is an empty one.
@@ -127,8 +176,8 @@ def read(payload: object, headers: Mapping[str, str], request: Request, model: s
     message = choice.get("message")
     text = message.get("content") if isinstance(message, Mapping) else None
     finish = str(choice.get("finish_reason") or "stop")
-    if not isinstance(text, str) or (not text.strip() and finish != "length"):
-        if finish != "length":
+    if not (isinstance(text, str) and text.strip()):
+        if finish != "length" and not (empty_ok and text == ""):
             raise Retry("the answer is empty", headers=headers)
         text = ""
     usage = payload.get("usage")

@@ -76,7 +76,7 @@ class Engine:
         self._order = 0
         self._refused = 0
         self._tasks: dict[str, asyncio.Task[Completion | str]] = {}
-        self._flying = 0
+        self._under_way: set[str] = set()
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
@@ -102,7 +102,7 @@ class Engine:
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield one answer for each request, in their order; see ``embexp.protocols.LLM``."""
-        pending: deque[Future[Answer]] = deque()
+        pending: deque[tuple[str, Future[Answer]]] = deque()
         source = iter(requests)
         drawn_all = False
         with progress(f"Asking {self.name}") as bar:
@@ -115,12 +115,12 @@ class Engine:
                             pending.append(self._submit(request))
                     if not pending:
                         return
-                    answer = pending.popleft().result()
+                    answer = pending.popleft()[1].result()
                     self._show(bar)
                     yield answer
             finally:
-                for future in pending:
-                    future.cancel()
+                if pending:
+                    self._run(self._abandon([key for key, _ in pending])).result()
 
     def _show(self, bar: Bar) -> None:
         usage, minutes = self._usage, max(time.monotonic() - self._started, 1e-9) / 60
@@ -132,15 +132,22 @@ class Engine:
     def _run(self, work: Coroutine[object, object, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def _submit(self, request: Request) -> Future[Answer]:
+    async def _abandon(self, keys: list[str]) -> None:
+        """End what has not been sent yet; what is under way is paid for, and goes into the journal."""
+        for key in keys:
+            task = self._tasks.get(key)
+            if task is not None and key not in self._under_way:
+                task.cancel()
+
+    def _submit(self, request: Request) -> tuple[str, Future[Answer]]:
         key = request_key(request, self._journal.asked)
         held = self._journal.find(key)
         if held is not None:
             done: Future[Answer] = Future()
             done.set_result(Answer(request, held))
-            return done
+            return key, done
         self._order += 1
-        return self._run(self._answer(self._order, key, request))
+        return key, self._run(self._answer(self._order, key, request))
 
     async def _answer(self, order: int, key: str, request: Request) -> Answer:
         held = self._journal.find(key)
@@ -155,6 +162,7 @@ class Engine:
 
     def _forget(self, key: str, task: asyncio.Task[Completion | str]) -> None:
         self._tasks.pop(key, None)
+        self._under_way.discard(key)
         if not task.cancelled():
             task.exception()  # whoever asked has it already; this keeps asyncio from printing it
 
@@ -164,7 +172,7 @@ class Engine:
         try:
             async for attempt in attempts.retrying:
                 with attempt:
-                    completion = await self._ask_once(order, request)
+                    completion = await self._ask_once(order, key, request)
         except TooLong:
             return "too long"
         except Retry as error:
@@ -183,48 +191,34 @@ class Engine:
         except EmbexpError as error:
             self._pace.stop(error)
             raise
-        self._count(completion.usage)
+        self._usage = added(self._usage, completion.usage)
         return completion
 
-    async def _ask_once(self, order: int, request: Request) -> Completion:
+    async def _ask_once(self, order: int, key: str, request: Request) -> Completion:
         model, prompt = self._client.model, prompt_tokens(request)
         worst = self._prices.cost(model, prompt, request.max_tokens)
         ticket = await self._pace.ticket(order, prompt + request.max_tokens, worst)
+        self._under_way.add(key)
         try:
             reply = await asyncio.wait_for(self._client.send(request), self._settings.timeout_seconds)
         except asyncio.TimeoutError as error:
             late = Retry(f"no answer within {self._settings.timeout_seconds:g} s", kind="overload")
             self._pace.failed(ticket, late)
+            self._under_way.discard(key)
             raise late from error
         except Retry as error:
             self._pace.failed(ticket, error)
+            self._under_way.discard(key)
             raise
         except BrokenJson as error:
             reply = Reply(error.text, model, "json_validate_failed", prompt, 0)
         except BaseException:
             self._pace.dropped(ticket)
             raise
-        completion = self._completion(reply, model)
+        completion = completion_of_reply(reply, model, self._prices)
         used = reply.prompt_tokens + reply.completion_tokens
         self._pace.succeeded(ticket, tokens=used, cost=completion.usage.usd, headers=reply.headers)
         return completion
-
-    def _completion(self, reply: Reply, asked: str) -> Completion:
-        priced = reply.model if self._prices.of(reply.model) else asked
-        cost = self._prices.cost(priced, reply.prompt_tokens, reply.completion_tokens)
-        usage = Usage(1, reply.prompt_tokens, reply.completion_tokens, cost)
-        # The same text as the journal will hold: a lone surrogate cannot be written as UTF-8.
-        text = reply.text.encode("utf-8", errors="replace").decode("utf-8")
-        return Completion(text, reply.model, reply.finish_reason, usage)
-
-    def _count(self, usage: Usage) -> None:
-        total = self._usage
-        self._usage = Usage(
-            total.requests + usage.requests,
-            total.prompt_tokens + usage.prompt_tokens,
-            total.completion_tokens + usage.completion_tokens,
-            total.usd + usage.usd,
-        )
 
     async def _wind_down(self, patience: float) -> None:
         """Let what is under way finish, if there is time; then end everything else."""
@@ -238,6 +232,26 @@ class Engine:
         with suppress(EmbexpError, OSError):
             await self._journal.finish()
         await self._client.close()
+
+
+def completion_of_reply(reply: Reply, asked: str, prices: Prices) -> Completion:
+    """Return what a reply says and costs, at the asked model's price where the answering one has none."""
+    priced = reply.model if prices.of(reply.model) else asked
+    cost = prices.cost(priced, reply.prompt_tokens, reply.completion_tokens)
+    usage = Usage(1, reply.prompt_tokens, reply.completion_tokens, cost)
+    # The same text as the journal will hold: a lone surrogate cannot be written as UTF-8.
+    text = reply.text.encode("utf-8", errors="replace").decode("utf-8")
+    return Completion(text, reply.model, reply.finish_reason, usage)
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    """Return the sum of two usages."""
+    return Usage(
+        one.requests + other.requests,
+        one.prompt_tokens + other.prompt_tokens,
+        one.completion_tokens + other.completion_tokens,
+        one.usd + other.usd,
+    )
 
 
 class _Attempts:

@@ -30,7 +30,8 @@ class Estimate:
         """Return the plan as sentences for a person."""
         price = "price unknown (give it in llm.prices)"
         if self.usd is not None and self.usd_batch is not None:
-            price = f"{self.usd:.2f} US$ live, {self.usd_batch:.2f} US$ as a batch (prices of {self.prices_as_of})"
+            price = f"{self.usd:.2f} US$ live, {self.usd_batch:.2f} US$ as a batch, at prices of "
+            price += self.prices_as_of
         time = "time unknown: no limit is configured or listed"
         if self.minutes is not None and self.bound is not None:
             time = f"at least {_span(self.minutes)}, bound by {self.bound.replace('_', ' ')}"

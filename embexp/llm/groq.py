@@ -20,7 +20,7 @@ from embexp.llm.remote import Remote
 from embexp.types import Request
 
 if TYPE_CHECKING:
-    from groq import AsyncGroq
+    from groq import AsyncGroq, Groq
 
 Effort = Literal["low", "medium", "high"]
 REASONING = "openai/gpt-oss"
@@ -43,22 +43,51 @@ def groq_key(variable: str) -> str:
     return key
 
 
+def _host(base_url: str | None) -> str | None:
+    """Return the host that the SDK appends its own path to; None is Groq itself."""
+    host = base_url or os.environ.get("GROQ_BASE_URL") or None
+    return host.rstrip("/").removesuffix(SDK_PATH) if host else None
+
+
+def _quiet() -> None:
+    """Keep the SDK from logging a line for each request: there are thousands."""
+    for name in ("groq", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def connect(base_url: str | None, key: str) -> AsyncGroq:
     """Return an SDK client that neither retries nor waits by itself.
 
     Args:
-        base_url: The host, None for ``GROQ_BASE_URL`` or Groq itself; the SDK appends its own path.
+        base_url: The host; None for ``GROQ_BASE_URL`` or Groq itself.
         key: The key.
     """
     from groq import AsyncGroq
 
-    for name in ("groq", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # else a line for each request, 5,000 times
-    host = base_url or os.environ.get("GROQ_BASE_URL") or None
-    if host is not None:
-        host = host.rstrip("/").removesuffix(SDK_PATH)
+    _quiet()
     # Time-outs are the engine's: it counts the whole request, the SDK only each read.
-    return AsyncGroq(api_key=key, base_url=host, max_retries=0, timeout=None)
+    return AsyncGroq(api_key=key, base_url=_host(base_url), max_retries=0, timeout=None)
+
+
+def connect_for_batches(base_url: str | None, key: str, timeout: float) -> Groq:
+    """Return a blocking SDK client for files and batches.
+
+    Args:
+        base_url: The host; None for ``GROQ_BASE_URL`` or Groq itself.
+        key: The key.
+        timeout: Seconds that each read may take.
+    """
+    from groq import Groq
+
+    _quiet()
+    return Groq(api_key=key, base_url=_host(base_url), max_retries=0, timeout=timeout)
+
+
+def sdk_errors() -> tuple[type[Exception], ...]:
+    """Return what the SDK raises when a call fails, unreadable bodies included."""
+    import groq
+
+    return (groq.APIError, ValueError)
 
 
 def groq_fault(error: Exception, *, key_name: str, key: str) -> Exception:
@@ -101,12 +130,10 @@ class GroqClient:
         return await self._chat.send(request, self._post)
 
     async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
-        import groq
-
         try:
             raw = await self._sdk.chat.completions.with_raw_response.create(**body)
             payload = await raw.parse()
-        except (groq.APIError, ValueError) as error:
+        except sdk_errors() as error:
             raise groq_fault(error, key_name=self._key_name, key=self._key) from error
         return (payload if isinstance(payload, str) else payload.to_dict()), raw.headers
 
@@ -145,9 +172,13 @@ class GroqLLM(Remote):
         """
         groq_key(self.api_key_env)
 
-    def chat(self) -> Chat:
+    def dialect(self) -> Chat:
         """Return how this model is talked to."""
         return Chat(self.models(), options=self._options, length_key="max_completion_tokens")
+
+    def asked(self) -> dict[str, object]:
+        """Return what identifies this model in a journal."""
+        return {"model": self.model, "reasoning_effort": self.reasoning_effort}
 
     def _options(self, model: str) -> dict[str, Any]:
         effort = self.reasoning_effort
@@ -161,7 +192,8 @@ class GroqLLM(Remote):
             ConfigError: There is no key.
             EmbexpError: Another process uses the journal.
         """
-        client = GroqClient(self.chat(), base_url=self.base_url, key_name=self.api_key_env)
-        asked = {"model": self.model, "reasoning_effort": self.reasoning_effort}
-        with Engine(client, Journal(journal, asked), self.engine_settings(), self.price_list()) as engine:
+        client = GroqClient(self.dialect(), base_url=self.base_url, key_name=self.api_key_env)
+        with Engine(
+            client, Journal(journal, self.asked()), self.engine_settings(), self.price_list()
+        ) as engine:
             yield engine

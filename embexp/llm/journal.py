@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -117,8 +117,7 @@ class Journal:
         Raises:
             EmbexpError: The disk is full.
         """
-        line = json.dumps(_record(key, self.asked, completion, tag), ensure_ascii=False)
-        data = line.encode("utf-8", errors="replace") + b"\n"
+        data = self._line(key, completion, tag)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((bytes.fromhex(key), data, done))
         if self._flusher is None or self._flusher.done():
@@ -154,6 +153,18 @@ class Journal:
             except OSError:
                 os.ftruncate(self._file.fileno(), self._end)
                 raise
+
+    def append_now(self, items: Iterable[tuple[str, Completion]], *, tag: str = "") -> None:
+        """Write answers and return when they are on disk; for callers without an event loop."""
+        lines = [(bytes.fromhex(key), self._line(key, completion, tag)) for key, completion in items]
+        self._write(b"".join(data for _, data in lines))
+        for key, data in lines:
+            self._index[key] = self._end
+            self._end += len(data)
+
+    def _line(self, key: str, completion: Completion, tag: str) -> bytes:
+        line = json.dumps(_record(key, self.asked, completion, tag), ensure_ascii=False)
+        return line.encode("utf-8", errors="replace") + b"\n"
 
     async def finish(self) -> None:
         """Return when everything that was appended is on disk."""

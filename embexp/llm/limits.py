@@ -20,6 +20,8 @@ class Entry:
 
     time: float
     amount: float
+    mark: float = 0.0
+    """All that had been charged up to and with this request."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Meter:
         self._seconds = seconds
         self._entries: deque[Entry] = deque()
         self._sum = 0.0
-        self._flying = 0.0
+        self._total = 0.0
+        self._mark = 0.0
         self._learnt: float | None = None
         self._remaining = 0.0
         self._resets_at = 0.0
@@ -73,12 +76,13 @@ class Meter:
         configured = self._window_wait(amount, self._configured, now)
         if self._learnt is None:
             return configured
-        remaining = self._remaining if now < self._resets_at else self._learnt
-        room = remaining - self._flying >= amount
-        if room:
+        if now >= self._resets_at:
+            # One request to hear how much there is now: a reset may mean all of the limit, or a part.
+            self._remaining, self._mark, self._resets_at = amount, self._total, now + self._seconds
+        # What the service said remained after one request, less what was sent after that request.
+        if self._remaining - (self._total - self._mark) >= amount:
             return configured
-        reset = self._resets_at - now if now < self._resets_at else MINUTE
-        learnt = min(reset, self._window_wait(amount, self._learnt, now))
+        learnt = min(self._resets_at - now, self._window_wait(amount, self._learnt, now))
         return max(configured, learnt)
 
     def _window_wait(self, amount: float, limit: float | None, now: float) -> float:
@@ -101,32 +105,34 @@ class Meter:
 
     def charge(self, amount: float, now: float) -> Entry:
         """Count ``amount`` as sent now."""
-        entry = Entry(now, amount)
-        self._flying += amount
+        self._total += amount
+        entry = Entry(now, amount, self._total)
         if self._seconds < DAY or self._configured is not None:
             self._expire(now)
             self._entries.append(entry)
             self._sum += amount
         return entry
 
-    def settle(self, entry: Entry, reserved: float, actual: float, now: float) -> None:
-        """Take a request out of the air, and put what it really used in place of what it reserved."""
-        self._flying = max(self._flying - reserved, 0.0)
+    def settle(self, entry: Entry, actual: float, now: float) -> None:
+        """Put what a request really used in place of what it reserved."""
         if entry.time + self._seconds > now and self._entries:
             self._sum += actual - entry.amount
         entry.amount = actual
 
-    def learn(self, seen: Seen, now: float) -> None:
-        """Take over what a response says about this limit."""
+    def learn(self, seen: Seen, mark: float, now: float) -> None:
+        """Take over what the response to the request with this mark says, unless a later one has spoken."""
+        if mark < self._mark:
+            return
+        self._mark = mark
         self._learnt = seen.limit
         self._remaining = seen.remaining
         self._resets_at = now + seen.resets_in
 
     def learn_limit(self, limit: float, now: float) -> None:
-        """Take over a limit that an error message names; there is no room at the moment."""
+        """Take over a limit that a refusal names; there is no room at the moment."""
+        if self._learnt is None:
+            self._remaining, self._mark, self._resets_at = 0.0, self._total, now + self._seconds
         self._learnt = limit
-        self._remaining = 0.0
-        self._resets_at = max(self._resets_at, now)
 
 
 def seen(headers: Mapping[str, str], resource: str) -> Seen | None:

@@ -155,7 +155,7 @@ class Pace:
         """Give back the ticket of a request that was answered, with what it really took."""
         self._budget.spent += cost
         self._land(ticket, tokens)
-        self._learn(headers)
+        self._learn(headers, ticket)
         self._failures = 0
         self._recent.append("ok")
         if self._flying + 1 >= 0.8 * self.concurrency:
@@ -166,7 +166,7 @@ class Pace:
     def failed(self, ticket: Ticket, problem: Retry) -> None:
         """Give back the ticket of a request that must be sent again."""
         self._land(ticket, 0 if problem.kind == "rate" else ticket.tokens)
-        self._learn(problem.headers)
+        self._learn(problem.headers, ticket)
         if problem.kind != "settled":
             self._recent.append(problem.kind)
             if problem.kind == "rate":
@@ -198,7 +198,7 @@ class Pace:
             actual = reserved if meter in (self._rpm, self._rpd) else float(tokens)
             if tokens == 0 and meter in (self._rpm, self._rpd):
                 actual = 0.0
-            meter.settle(entry, reserved, actual, now)
+            meter.settle(entry, actual, now)
 
     def _pump(self) -> None:
         """Hand out every ticket that may go out now, and come back when the next may."""
@@ -246,12 +246,13 @@ class Pace:
         charges = tuple((meter, meter.charge(amount, now), amount) for meter, amount in amounts)
         return Ticket(now, tokens, cost, charges)
 
-    def _learn(self, headers: Mapping[str, str]) -> None:
+    def _learn(self, headers: Mapping[str, str], ticket: Ticket) -> None:
         now = self._clock()
         for resource, meter in (("requests", self._rpm), ("tokens", self._tpm)):
             found = seen(headers, resource)
             if found is not None and not found.is_daily:
-                meter.learn(found, now)
+                mark = next(entry.mark for charged, entry, _ in ticket.charges if charged is meter)
+                meter.learn(found, mark, now)
 
     def _learn_refusal(self, message: str) -> None:
         found = spoken_limit(message)

