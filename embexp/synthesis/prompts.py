@@ -81,7 +81,7 @@ class Prompts:
             line = getattr(error, "lineno", None)
             where = f"{name}.jinja:{line}" if line else f"{name}.jinja"
             raise ConfigError(f"The prompt {where} cannot be rendered: {error.message}.") from error
-        system, found, user = f"\n{text}".partition(f"\n{SPLIT}\n")
+        system, found, user = text.partition(f"{SPLIT}\n")
         if not found:
             raise ConfigError(f"The prompt {name}.jinja lacks the line {SPLIT!r} before the user's message.")
         parts = (("system", system.strip()), ("user", user.strip()))

@@ -1,4 +1,4 @@
-"""A language model for tests: it answers by schema, from the request alone, so that the same one gets the same answer."""
+"""A language model for tests: it answers by schema, and always the same to the same request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embexp.types import Answer, Chunk, Completion, Hit, Request, Usage
 PASSAGE = re.compile(r"<passage-(\d+)-(\w{8})>\n(.*?)\n</passage-\1-\2>", re.DOTALL)
 SLOT = re.compile(r"^(\d+)\. (\w+): ", re.MULTILINE)
 AGAIN = re.compile(r"^Write only numbers? ([\d, ]+) again", re.MULTILINE)
-SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe qi ro su ta ve wi xo zu bra cle dri flo gru pla ste tri".split()
+SYLLABLES = [first + last for first in "bdfgklmnprstv" for last in ("a", "e", "i", "o", "u", "ir", "on")]
 
 
 def draw(*key: object) -> random.Random:
@@ -40,7 +40,9 @@ def answer_queries(request: Request, rng: random.Random) -> dict[str, object]:
     shown = passages(request)
     queries = []
     for number in numbers(request):
-        quotes = [{"passage": at, "quote": " ".join(text.split()[:8])} for at, text in enumerate(shown[:2], start=1)]
+        quotes = [
+            {"passage": at, "quote": " ".join(text.split()[:8])} for at, text in enumerate(shown[:2], start=1)
+        ]
         queries.append({"number": number, "query": f"how would {made_up(rng, 5)} work?", "evidence": quotes})
     return {"queries": queries}
 
@@ -60,7 +62,7 @@ def answer_entries(request: Request, rng: random.Random) -> dict[str, object]:
 
 
 def answer_topics(request: Request, rng: random.Random) -> dict[str, object]:
-    count = int(re.search(r"exactly (\d+)", request.messages[-1].content).group(1))  # type: ignore[union-attr]
+    count = int(re.search(r"exactly (\d+)", request.messages[1].content).group(1))  # type: ignore[union-attr]
     return {"topics": [{"name": made_up(rng, 3), "description": made_up(rng, 8)} for _ in range(count)]}
 
 
