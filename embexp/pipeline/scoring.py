@@ -134,7 +134,8 @@ def _index_for_search(
         seconds = time.monotonic() - start
         exact = ExactRetriever().index(data.chunks, embedder, path=path)
         queries = [query.text for query in task.queries]
-        report = compare_with_exact(index, exact, queries, k=10, build_seconds=seconds)
+        name = experiment.names["retriever"]
+        report = compare_with_exact(index, exact, queries, k=10, retriever=name, build_seconds=seconds)
     return report
 
 

@@ -92,7 +92,9 @@ def beir(tmp_path: Path) -> Path:
             for ask in range(2 if number < 7 else 3):
                 split = "train" if number < 7 else "test"
                 words = draw.sample(TOPICS[topic].split(), 3)
-                queries.append({"_id": f"q-{name}-{ask}", "text": f"which {topic} has {' '.join(words)} {number}"})
+                queries.append(
+                    {"_id": f"q-{name}-{ask}", "text": f"which {topic} has {' '.join(words)} {number}"}
+                )
                 qrels[split].append(f"q-{name}-{ask}\t{name}\t1")
     write_lines(folder / "corpus.jsonl", [json.dumps(row) for row in corpus])
     write_lines(folder / "queries.jsonl", [json.dumps(row) for row in queries])

@@ -30,7 +30,9 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
     assert outcome["counts"]["documents"] == 60
     assert outcome["leaks"]["documents"] == 0
     assert outcome["cached"] == []
-    left = {path.relative_to(tmp_path / "X").as_posix() for path in (tmp_path / "X").rglob("*") if path.is_file()}
+    left = {
+        path.relative_to(tmp_path / "X").as_posix() for path in (tmp_path / "X").rglob("*") if path.is_file()
+    }
     assert left >= {
         "report.html", "report.md", "scores.parquet", "run.log", ".hydra/config.yaml",
         "data/train.jsonl", "data/train.manifest.json", "data/dev.jsonl", "data/test.jsonl",
@@ -42,7 +44,10 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
 
 
 def test_no_document_stands_in_two_splits(run, kb: Path, tmp_path: Path) -> None:
-    assert run("finetune", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", "tracker=none", *TINY).code == 0
+    assert (
+        run("finetune", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", "tracker=none", *TINY).code
+        == 0
+    )
     documents = {
         split: {json.loads(line)["document_id"] for line in (tmp_path / f"X/data/{split}.jsonl").open()}
         for split in ("train", "dev", "test")
@@ -88,7 +93,13 @@ def test_a_benchmark_without_a_tuned_model_has_no_verdict(run, beir: Path, tmp_p
 
 def test_train_none_benchmarks_only(run, beir: Path, tmp_path: Path) -> None:
     done = run(
-        "run", "dataset=beir", f"dataset.path={beir}", "dataset.train=none", "tracker=none", "hydra.run.dir=X", *TINY
+        "run",
+        "dataset=beir",
+        f"dataset.path={beir}",
+        "dataset.train=none",
+        "tracker=none",
+        "hydra.run.dir=X",
+        *TINY,
     )
     assert done.code == 0, done.err
     assert outcome_of(tmp_path / "X")["training"] is None
@@ -108,15 +119,26 @@ def test_synthetic_pairs_train_and_people_s_questions_test(run, beir: Path, tmp_
 
 
 def test_written_pairs_can_be_trained_on_later(run, kb: Path, tmp_path: Path) -> None:
-    wrote = run("synthesize", "dataset=folder", f"dataset.path={kb}", "model=tiny", "tracker=none", "hydra.run.dir=S")
+    wrote = run(
+        "synthesize", "dataset=folder", f"dataset.path={kb}", "model=tiny", "tracker=none", "hydra.run.dir=S"
+    )
     assert wrote.code == 0, wrote.err
     summary = json.loads((tmp_path / "S/synthesis.json").read_text())
     assert summary["accepted"] == sum(1 for _ in (tmp_path / "S/data/pairs.jsonl").open())
     for name in ("pairs.jsonl", "pairs.csv", "pairs.parquet"):
         path = tmp_path / "S/data" / name
-        done = run("finetune", "dataset=pairs", f"dataset.path={path}", "tracker=none", f"hydra.run.dir=F-{name}", *TINY)
+        done = run(
+            "finetune",
+            "dataset=pairs",
+            f"dataset.path={path}",
+            "tracker=none",
+            f"hydra.run.dir=F-{name}",
+            *TINY,
+        )
         assert done.code == 0, done.err
-    models = {(tmp_path / f"F-{name}/model/model.safetensors").read_bytes() for name in ("pairs.jsonl", "pairs.csv")}
+    models = {
+        (tmp_path / f"F-{name}/model/model.safetensors").read_bytes() for name in ("pairs.jsonl", "pairs.csv")
+    }
     assert len(models) == 1  # the same pairs give the same weights, whatever file they came in
 
 
