@@ -34,7 +34,7 @@ class Ended:
 Run = Callable[..., Ended]
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command of embexp in an empty folder, in this process, and return how it ended."""
     from hydra.core.global_hydra import GlobalHydra
@@ -66,7 +66,7 @@ def article(topic: str, number: int, draw: random.Random) -> str:
     return f"# The {topic} {number}\n\n" + " ".join(sentences) + "\n"
 
 
-@pytest.fixture()
+@pytest.fixture
 def kb(tmp_path: Path) -> Path:
     """A folder of 60 Markdown pages on six topics."""
     folder = tmp_path / "kb"
@@ -78,7 +78,7 @@ def kb(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def beir(tmp_path: Path) -> Path:
     """A labelled set in BEIR's layout: 60 documents, 120 training and 30 test questions."""
     folder = tmp_path / "shop"

@@ -60,7 +60,7 @@ def test_the_best_value_is_bold_and_the_verdict_coloured(outcome: Outcome) -> No
 
 
 def test_a_narrow_terminal_sees_the_first_metrics_only(outcome: Outcome) -> None:
-    metrics = {name: 0.5 for name in ("accuracy@1", "accuracy@3", "precision@10", "recall@10", "f1@10")}
+    metrics = dict.fromkeys(("accuracy@1", "accuracy@3", "precision@10", "recall@10", "f1@10"), 0.5)
     stream = io.StringIO()
     wide = replace(outcome, scores={"untuned": {**metrics, "ndcg@10": 0.1}, "tuned": {"ndcg@10": 0.2}})
     print_outcome(wide, folder=Path("/x"), console=Console(file=stream, width=80))

@@ -26,14 +26,23 @@ PAIR = Pair(
 )
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_and_fail(target: Path) -> None:
+    with atomic_write(target) as stream:
+        stream.write("new")
+        raise ZeroDivisionError
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> None:
     target = tmp_path / "pairs.jsonl"
     target.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_write(target) as stream:
-        stream.write("new")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail(target)
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["pairs.jsonl"]
+    assert names(tmp_path) == ["pairs.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +56,7 @@ def test_a_bad_disk_is_a_sentence(tmp_path: Path, monkeypatch, code: int, senten
     monkeypatch.setattr(files.os, "fsync", broken)
     with pytest.raises(EmbexpError, match=sentence), atomic_write(tmp_path / "x.json") as stream:
         stream.write("x")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_other_errors_of_the_system_pass_through(tmp_path: Path) -> None:
@@ -72,7 +81,7 @@ def test_a_copy_replaces_a_folder_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["source.txt"]
     with pytest.raises(FileNotFoundError):
         copy_folder(tmp_path / "nowhere", tmp_path / "target")
-    assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+    assert names(tmp_path) == ["source", "target"]
 
 
 def test_pairs_survive_the_way_through_a_file(tmp_path: Path) -> None:
