@@ -92,8 +92,8 @@ def model_that_only_the_hub_has(root: Path) -> list[str]:
 def good_folder(root: Path) -> list[str]:
     (root / "docs").mkdir()
     for number in range(30):
-        text = f"# Page {number}\n\nThe kettle number {number} boils water for tea and whistles when it is done.\n"
-        (root / "docs" / f"page{number}.md").write_text(text)
+        text = f"The kettle number {number} boils water for tea and whistles when it is done."
+        (root / "docs" / f"page{number}.md").write_text(f"# Page {number}\n\n{text}\n")
     return ["dataset=folder", "dataset.path=docs"]
 
 
