@@ -52,7 +52,7 @@ class Chat:
             EmbexpError: None of the models is served any more.
         """
         model = self.model
-        form = self._formats.get(model, FORMATS[0])
+        form = self.form(model)
         try:
             payload, headers = await post(self.body(request, model, form))
         except FormatUnsupported as error:
@@ -66,7 +66,7 @@ class Chat:
     def body(self, request: Request, model: str | None = None, form: Format | None = None) -> dict[str, Any]:
         """Return the JSON body that asks ``request`` of a model in a response format."""
         model = model or self.model
-        form = form or self._formats.get(model, FORMATS[0])
+        form = form or self.form(model)
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
         body: dict[str, Any] = {
             "model": model,
@@ -94,19 +94,22 @@ class Chat:
         rule = f"Answer with one JSON object and nothing else. It must follow this JSON schema:\n{told}"
         body["messages"] = [{"role": "system", "content": rule}, *body["messages"]]
 
-    def lower(self, model: str, reason: str, form: Format | None = None) -> None:
+    def form(self, model: str) -> Format:
+        """Return the response format that a model is asked for."""
+        return self._formats.get(model, FORMATS[0])
+
+    def lower(self, model: str, reason: str, form: Format) -> None:
         """Ask a model for a simpler format from here on.
 
         Args:
             model: The model.
             reason: What the service said.
-            form: The format that it refused, None for the one in use.
+            form: The format that it refused.
 
         Raises:
             EmbexpError: There is no simpler one.
         """
-        form = form or self._formats.get(model, FORMATS[0])
-        if self._formats.get(model, FORMATS[0]) != form:
+        if self.form(model) != form:
             return  # another request found out at the same time
         if form == FORMATS[-1]:
             raise EmbexpError(f"{model} refuses plain text answers too: {reason}")

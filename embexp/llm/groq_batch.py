@@ -106,8 +106,8 @@ class GroqBatches:
         if limit is not None and spent + worst > limit:
             raise EmbexpError(
                 f"llm.budget_usd={limit} does not allow the next batch: {spent:.4f} US$ are spent and its "
-                f"{len(todo):,} requests may cost up to {worst:.4f}. Set a higher llm.budget_usd or a smaller "
-                "llm.batch_size, and run the same command again."
+                f"{len(todo):,} requests may cost up to {worst:.4f}. Set a higher llm.budget_usd or a "
+                "smaller llm.batch_size, and run the same command again."
             )
 
     def _submit(self, todo: Mapping[str, Request]) -> None:
@@ -123,9 +123,11 @@ class GroqBatches:
         upload = self._call(lambda: self._sdk.files.create(file=("requests.jsonl", data), purpose="batch"))
         if not upload.id:
             raise EmbexpError(f"The service took the batch's file and gave it no id. {GO_ON}")
-        write_json(self._note, {"file": upload.id, "batch": None, "model": self._chat.model})
+        model = self._chat.model
+        note = {"file": upload.id, "batch": None, "model": model, "format": self._chat.form(model)}
+        write_json(self._note, note)
         batch = self._start(str(upload.id))
-        write_json(self._note, {"file": upload.id, "batch": batch, "model": self._chat.model})
+        write_json(self._note, {**note, "batch": batch})
         log.info("Batch %s: %s requests are under way.", batch, f"{len(todo):,}")
 
     def _start(self, file: str) -> str:
@@ -157,7 +159,9 @@ class GroqBatches:
         answers: Answers = []
         for file in (batch.output_file_id, batch.error_file_id):
             for row in self._rows(file):
-                self._take(row, note["model"], todo, answers)
+                if self._journal.find(str(row["custom_id"])):
+                    continue  # an earlier run was killed between writing it down and here
+                self._take(row, note, todo, answers)
         if answers:
             self._journal.append_now(answers, tag="batch")
             for _, completion in answers:
@@ -171,11 +175,11 @@ class GroqBatches:
     def _take(
         self,
         row: Mapping[str, Any],
-        model: str,
+        note: Mapping[str, Any],
         todo: Mapping[str, Request],
         answers: list[tuple[str, Completion]],
     ) -> None:
-        key, response = str(row["custom_id"]), row.get("response") or {}
+        key, response, model = str(row["custom_id"]), row.get("response") or {}, note["model"]
         request = todo.get(key, Request(()))
         try:
             if row.get("error") or response.get("status_code", 200) >= 400:
@@ -188,7 +192,7 @@ class GroqBatches:
         except ModelGone as error:
             self._chat.drop(model, str(error))
         except FormatUnsupported as error:
-            self._chat.lower(model, str(error))
+            self._chat.lower(model, str(error), note["format"])
         except Retry as error:
             log.debug("%s: %s; asked again in the next batch", key, error)
         except TooLong:

@@ -60,6 +60,7 @@ class Meter:
         self._entries: deque[Entry] = deque()
         self._sum = 0.0
         self._total = 0.0
+        self._flying = 0.0
         self._mark = 0.0
         self._learnt: float | None = None
         self._remaining = 0.0
@@ -78,9 +79,11 @@ class Meter:
             return configured
         if now >= self._resets_at:
             # One request to hear how much there is now: a reset may mean all of the limit, or a part.
-            self._remaining, self._mark, self._resets_at = amount, self._total, now + self._seconds
-        # What the service said remained after one request, less what was sent after that request.
-        if self._remaining - (self._total - self._mark) >= amount:
+            self._remaining, self._mark = amount + self._flying, self._total
+            self._resets_at = now + self._seconds
+        # What the service said remained after one request, less what was sent after that request, less
+        # what is under way: requests overtake each other.
+        if self._remaining - (self._total - self._mark) - self._flying >= amount:
             return configured
         learnt = min(self._resets_at - now, self._window_wait(amount, self._learnt, now))
         return max(configured, learnt)
@@ -106,6 +109,7 @@ class Meter:
     def charge(self, amount: float, now: float) -> Entry:
         """Count ``amount`` as sent now."""
         self._total += amount
+        self._flying += amount
         entry = Entry(now, amount, self._total)
         if self._seconds < DAY or self._configured is not None:
             self._expire(now)
@@ -115,6 +119,7 @@ class Meter:
 
     def settle(self, entry: Entry, actual: float, now: float) -> None:
         """Put what a request really used in place of what it reserved."""
+        self._flying -= entry.amount
         if entry.time + self._seconds > now and self._entries:
             self._sum += actual - entry.amount
         entry.amount = actual

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 RECENT = 20
 TROUBLE = 0.25
 """The part of the last requests that must meet an overload before fewer go out at once."""
+BURSTS = 3
+"""How often that must happen, at a known limit, before requests go out evenly spaced."""
 PATIENCE = 3
 """After so many failures in a row everything pauses, longer each time, until one request succeeds."""
 LONGEST_PAUSE = 60.0
@@ -129,6 +131,7 @@ class Pace:
         self._recent: deque[str] = deque(maxlen=RECENT)
         self._failures = 0
         self._last_failure = float("-inf")
+        self._bursts = 0
         self._spaced = False
         self._last_sent = float("-inf")
         self.stopped: EmbexpError | None = None
@@ -276,7 +279,8 @@ class Pace:
         self._recent.clear()
         self._growing_fast = False
         if problem.kind == "rate" and problem.wait is not None and self._rpm.limit:
-            self._spaced = True  # the service dislikes bursts: send evenly instead
+            self._bursts += 1
+            self._spaced = self._bursts >= BURSTS  # the service dislikes bursts: send evenly instead
         elif ticket.sent_at > self._last_failure:
             self.concurrency = max(self.concurrency / 2, 1.0)
 

@@ -40,13 +40,18 @@ def test_without_a_limit_nothing_waits() -> None:
 def test_a_learnt_limit_holds_back_what_was_not_counted_yet() -> None:
     meter = Meter(None, 60.0)
     first = meter.charge(1, 0.0)
-    meter.charge(1, 0.0)
-    meter.learn(Seen(limit=10, remaining=2, resets_in=30.0), first.mark, 0.0)
-    assert meter.wait(1, 0.0) == 0.0  # 2 remained after the first, one was sent since
+    second = meter.charge(1, 0.0)
+    meter.learn(Seen(limit=10, remaining=4, resets_in=30.0), first.mark, 0.0)
+    meter.settle(first, 1.0, 0.0)
+    meter.settle(second, 1.0, 0.0)
+    assert meter.wait(3, 0.0) == 0.0  # 4 remained after the first, one was sent since
+    assert meter.wait(9, 0.0) == 30.0
     for _ in range(9):
         meter.charge(1, 0.0)
     assert meter.wait(1, 0.0) == 30.0  # 11 in a window of 10; the service resets in 30 s, our window in 60
-    assert meter.wait(1, 30.0) == 0.0
+    assert meter.wait(1, 30.0) == 0.0  # one, to hear how much there is
+    meter.charge(1, 30.0)
+    assert meter.wait(1, 30.0) == 30.0
 
 
 def test_an_older_response_does_not_overrule_a_newer_one() -> None:
