@@ -34,9 +34,8 @@ class CompletingTask:
             messages=asking.prompts.messages(
                 "completion",
                 passage=self.passage(),
-                examples=drawn(
-                    asking.examples, asking.examples_per_call, asking.seed, self.chunk.id, self.turn
-                ),
+                # The same for all chunks of a turn: the model keeps its work on a prompt's common beginning.
+                examples=drawn(asking.examples, asking.examples_per_call, asking.seed, self.turn),
             ),
             max_tokens=min(QUERY_TOKENS, asking.max_tokens),
             temperature=asking.temperature,

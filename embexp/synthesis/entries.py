@@ -231,10 +231,12 @@ class EntriesSynthesis:
 
     def _new_rounds(self, llm: LLM, topics: Sequence[Topic]) -> Rounds:
         tally = Tally(examples_kept=self.filters.examples)
+        source = self._source(topics)
+        seen = [example.query for example in source.inventing.examples]
         return Rounds(
             llm=llm,
-            source=self._source(topics),
-            funnel=Funnel(self.filters.build(index=None, passages=True), tally),
+            source=source,
+            funnel=Funnel(self.filters.build(index=None, passages=True, seen=seen), tally),
             target=self.target,
             repairs=self.repairs,
             patience=self.patience,

@@ -69,7 +69,8 @@ class RagSynthesis:
         filters: The funnel.
         repairs: How often an unusable answer is asked for again, its faults named.
         patience: Queries asked in a row without an accepted one, after which the writing ends.
-        temperature: Of the model.
+        temperature: Of a chat model.
+        completion_temperature: Of a model that only completes text, which needs to be held closer.
         max_tokens: The longest answer; a reasoning model needs room for its thoughts.
         passage_characters: A longer passage is cut in the prompt.
         least_passage_words: Chunks with fewer words are not asked about.
@@ -92,6 +93,7 @@ class RagSynthesis:
     repairs: int = 1
     patience: int = 400
     temperature: float = 0.8
+    completion_temperature: float = 0.3
     max_tokens: int = 2048
     passage_characters: int = 6000
     least_passage_words: int = 8
@@ -104,7 +106,7 @@ class RagSynthesis:
         check_counts(
             self, "target queries_per_call calls_per_chunk patience max_tokens passage_characters", least=1
         )
-        check_counts(self, "neighbours examples_per_call repairs temperature", least=0)
+        check_counts(self, "neighbours examples_per_call repairs temperature completion_temperature", least=0)
         for name in ("personas", "difficulties"):
             if not getattr(self, name):
                 raise ConfigError(f"synthesis.{name} is empty: name at least one.")
@@ -193,10 +195,13 @@ class RagSynthesis:
             )
         tally = Tally(examples_kept=self.filters.examples)
         judge = Judge(llm, Prompts(self.prompts), self.filters.judge) if self.filters.judge else None
+        source = self._source(chunks, index, chat=llm.chat)
+        seen = [example.query for example in source.asking.examples]
+        filters = self.filters.build(index=index, completes=not llm.chat, seen=seen)
         return Rounds(
             llm=llm,
-            source=self._source(chunks, index, chat=llm.chat),
-            funnel=Funnel(self.filters.build(index=index, completes=not llm.chat), tally),
+            source=source,
+            funnel=Funnel(filters, tally),
             target=self.target,
             repairs=self.repairs,
             patience=self.patience,
@@ -210,7 +215,7 @@ class RagSynthesis:
             language=self.language,
             seed=self.seed,
             max_tokens=self.max_tokens,
-            temperature=self.temperature,
+            temperature=self.temperature if chat else self.completion_temperature,
             passage_characters=limit,
             examples=self._examples(chat=chat),
             examples_per_call=self.examples_per_call,

@@ -128,6 +128,11 @@ def test_near_duplicates_over_the_whole_set() -> None:
     ]
 
 
+def test_examples_do_not_come_back() -> None:
+    step = Duplicates(0.8, seen=("what is a frobnicator",))
+    assert why(step, draft("What is a frobnicator?")) == ["there is 'what is a frobnicator'"]
+
+
 def test_exact_duplicates_alone() -> None:
     step = Duplicates(1.0)
     assert why(step, draft("one query"), draft("One query?"), draft("one query more")) == [

@@ -338,6 +338,7 @@ def test_a_base_model_completes_one_question_a_call() -> None:
     assert report["requests"] == 12
     request = llm.asked[0]
     assert request.stop == ("\n",)
+    assert request.temperature == 0.3
     assert request.schema is None
     assert request.messages[0].content.endswith("\nQuestion:")
     assert request.messages[0].content.count("Passage: ") == 5

@@ -94,15 +94,20 @@ class Duplicates:
     Args:
         threshold: The similarity, in (0, 1], from which two texts count as the same; 1: exact repeats alone.
         passages: Whether positives must be new as well, and negatives must differ from their positive.
+        seen: Queries that count as being in the set: the examples that a prompt shows are not to come back.
     """
 
     threshold: float
     passages: bool = False
+    seen: tuple[str, ...] = ()
     name: str = "duplicates"
 
     @cached_property
     def _queries(self) -> NearTexts:
-        return NearTexts(self.threshold, width=QUERY_RUN)
+        texts = NearTexts(self.threshold, width=QUERY_RUN)
+        for query in self.seen:
+            texts.add(query)
+        return texts
 
     @cached_property
     def _positives(self) -> NearTexts:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from embexp.errors import ConfigError
 from embexp.protocols import Index
+from embexp.synthesis.filters.duplicates import Duplicates
 from embexp.synthesis.filters.funnel import Filter
 
 
@@ -40,7 +41,7 @@ class Filters:
     copied: float | None = 0.8
     near_duplicates: float | None = 0.8
     evidence: bool = True
-    overlap: float | None = 0.3
+    overlap: float | None = 0.5
     round_trip: int | None = 10
     cross_encoder: str | None = None
     cross_encoder_least: float = 0.5
@@ -64,21 +65,29 @@ class Filters:
         if self.judge is not None and not 1 <= self.judge <= 5:
             raise ConfigError(f"synthesis.filters.judge={self.judge}: give a grade from 1 to 5, or null.")
 
-    def build(self, *, index: Index | None, passages: bool = False, completes: bool = False) -> list[Filter]:
+    def build(
+        self,
+        *,
+        index: Index | None,
+        passages: bool = False,
+        completes: bool = False,
+        seen: Iterable[str] = (),
+    ) -> list[Filter]:
         """Return the filters in order: the cheap ones first, the one over the whole set last.
 
         Args:
             index: What the round trip searches; None leaves it out.
             passages: Whether a language model wrote the passages as well.
             completes: Whether the model only completes text, so that overlap stands in for evidence.
+            seen: Queries that may not come back, as those of the examples.
         """
-        return list(self._filters(index, passages=passages, completes=completes))
+        duplicates = Duplicates(self.near_duplicates or 1.0, passages, tuple(seen))
+        return [*self._single(index, passages=passages, completes=completes), duplicates]
 
-    def _filters(self, index: Index | None, *, passages: bool, completes: bool) -> Iterator[Filter]:
+    def _single(self, index: Index | None, *, passages: bool, completes: bool) -> Iterator[Filter]:
         from embexp.synthesis.filters.chatter import Chatter
         from embexp.synthesis.filters.copied import Copied
         from embexp.synthesis.filters.cross_encoder import CrossEncoderJudge
-        from embexp.synthesis.filters.duplicates import Duplicates
         from embexp.synthesis.filters.language import Language
         from embexp.synthesis.filters.length import Length
         from embexp.synthesis.filters.overlap import Overlap
@@ -97,4 +106,3 @@ class Filters:
             yield RoundTrip(index, self.round_trip)
         if self.cross_encoder:
             yield CrossEncoderJudge(self.cross_encoder, self.cross_encoder_least)
-        yield Duplicates(self.near_duplicates or 1.0, passages)
