@@ -17,10 +17,11 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from embexp.errors import EmbexpError
+from embexp.llm.budget import Budget
 from embexp.llm.client import Client, Reply, prompt_tokens
 from embexp.llm.faults import BrokenJson, Fault, Retry, TooLong
 from embexp.llm.journal import Journal, request_key
-from embexp.llm.pace import GO_ON, Budget, Pace, PaceSettings
+from embexp.llm.pace import GO_ON, Pace, PaceSettings
 from embexp.llm.prices import Prices
 from embexp.progress import Bar, progress
 from embexp.types import Answer, Completion, Request, Usage
@@ -119,7 +120,7 @@ class Engine:
                     self._show(bar)
                     yield answer
             finally:
-                if pending:
+                if pending and not self._loop.is_closed():
                     self._run(self._abandon([key for key, _ in pending])).result()
 
     def _show(self, bar: Bar) -> None:

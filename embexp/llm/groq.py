@@ -22,7 +22,6 @@ from embexp.types import Request
 if TYPE_CHECKING:
     from groq import AsyncGroq, Groq
 
-Effort = Literal["low", "medium", "high"]
 REASONING = "openai/gpt-oss"
 SDK_PATH = "/openai/v1"
 KEYS = "https://console.groq.com/keys"
@@ -160,7 +159,7 @@ class GroqLLM(Remote):
 
     model: str = "llama-3.3-70b-versatile"
     fallback_models: list[str] = field(default_factory=_fallbacks)
-    reasoning_effort: Effort | None = "low"
+    reasoning_effort: Literal["low", "medium", "high"] | None = "low"
     base_url: str | None = None
     api_key_env: str = "GROQ_API_KEY"
 

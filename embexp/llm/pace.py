@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from embexp.errors import ConfigError, EmbexpError
+from embexp.llm.budget import Budget
 from embexp.llm.faults import Retry
 from embexp.llm.limits import DAY, MINUTE, Entry, Meter, seen, spoken_limit
 
@@ -72,24 +73,6 @@ class Ticket:
     tokens: int
     cost: float
     charges: tuple[tuple[Meter, Entry, float], ...]
-
-
-class Budget:
-    """US dollars: what is spent, what requests under way may cost at worst, and the hard stop.
-
-    Args:
-        limit: The most to spend, or None.
-        spent: What the journal says was spent before.
-    """
-
-    def __init__(self, limit: float | None, spent: float = 0.0) -> None:
-        self.limit = limit
-        self.spent = spent
-        self.flying = 0.0
-
-    def fits(self, cost: float) -> bool:
-        """Whether a request may be sent that costs ``cost`` at worst."""
-        return self.limit is None or self.spent + self.flying + cost <= self.limit
 
 
 @dataclass(eq=False)
@@ -204,7 +187,10 @@ class Pace:
             meter.settle(entry, actual, now)
 
     def _pump(self) -> None:
-        """Hand out every ticket that may go out now, and come back when the next may."""
+        """Hand out the next ticket if it may go out now, and come back for the one after it.
+
+        One at a time: between two, the loop hears what the service says, and a wish to wait is heard at once.
+        """
         while self._waiting and self.stopped is None:
             first = self._waiting[0]
             if first.ticket.done():
@@ -222,6 +208,8 @@ class Pace:
                 return
             heapq.heappop(self._waiting)
             first.ticket.set_result(self._issue(first.tokens, first.cost))
+            asyncio.get_running_loop().call_soon(self._pump)
+            return
 
     def _come_back(self, wait: float) -> None:
         if self._timer is not None:
