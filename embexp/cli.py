@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search")
+COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search", "plan")
 
 
 def main() -> None:

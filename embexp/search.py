@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from embexp.errors import DataError, EmbexpError
 
 if TYPE_CHECKING:
-
     from embexp.types import Chunk
 
 

@@ -14,14 +14,20 @@ from embexp.benchmarking.metrics import check_metrics
 from embexp.config.check import check
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError, EmbexpError
+from embexp.knowledge.none import NoDocuments
+from embexp.protocols import Inventing
 
 if TYPE_CHECKING:
     from embexp.pipeline.experiment import Experiment
     from embexp.protocols import Tracker
 
 
-def build(config: DictConfig) -> tuple[Experiment, Tracker]:
+def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tracker]:
     """Check ``config`` and build its components; none of them does any work yet.
+
+    Args:
+        config: The composed configuration.
+        needs_key: Whether a language model will be asked, so that its key must be there.
 
     Raises:
         ConfigError: A key, a type or a combination is wrong.
@@ -31,6 +37,10 @@ def build(config: DictConfig) -> tuple[Experiment, Tracker]:
     save_resolved(config)
     parts = {name: _component(config, name) for name in COMPONENTS}
     tracker = parts.pop("tracker")
+    if parts["llm"] and needs_key:
+        parts["llm"].check()
+    if isinstance(parts["synthesis"], Inventing):
+        parts["dataset"] = NoDocuments()
     from embexp.pipeline.experiment import Experiment
 
     choices = HydraConfig.get().runtime.choices

@@ -38,6 +38,12 @@ def check(config: DictConfig) -> None:
 
 def _check_combination(values: Mapping[Any, Any]) -> None:
     """Refuse options that are right each by itself and cannot work together."""
+    asks = str(values["synthesis"]["_target_"]).endswith(("RagSynthesis", "EntriesSynthesis"))
+    if asks and values["llm"] is None:
+        raise ConfigError(
+            "This synthesis needs a language model and llm is not set: choose one, as in llm=groq, or "
+            "synthesis=extractive, which needs none."
+        )
     writes = not str(values["synthesis"]["_target_"]).endswith("NoSynthesis")
     if values["dataset"].get("train") == "synthetic" and not writes:
         raise ConfigError(

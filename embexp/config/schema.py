@@ -13,6 +13,7 @@ COMPONENTS = (
     "dataset",
     "chunker",
     "synthesis",
+    "llm",
     "split",
     "model",
     "tuned",
@@ -42,6 +43,7 @@ class Config:
     dataset: Any = None
     chunker: Any = None
     synthesis: Any = None
+    llm: Any = None
     split: Any = None
     model: Any = None
     tuned: Any = None

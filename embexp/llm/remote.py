@@ -55,6 +55,11 @@ class Remote:
         self.engine_settings()
         self.price_list().needed(self.models(), self.budget_usd)
 
+    @property
+    def chat(self) -> bool:
+        """Whether the model chats; a base model only completes text."""
+        return not getattr(self, "completes", False)
+
     def models(self) -> list[str]:
         """Return the model and then its fallbacks, each once."""
         return list(dict.fromkeys([self.model, *self.fallback_models]))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
-from embexp.pipeline.data import SPLITS, Data
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.pairs import Written
 from embexp.pipeline.scoring import Results
+from embexp.pipeline.splits import SPLITS, Data
 from embexp.pipeline.training import Tuned
 from embexp.protocols import TrackedRun
 from embexp.reporting.examples import Example, biggest_changes
@@ -20,9 +20,8 @@ from embexp.reporting.scores import write_scores
 from embexp.storage.files import write_json
 from embexp.storage.manifest import write_manifest
 from embexp.storage.records import export_csv, export_parquet, read_jsonl
-from embexp.storage.stages import Stage
 from embexp.tracking.provenance import provenance
-from embexp.types import Outcome, Pair, Usage
+from embexp.types import Outcome, Pair
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
@@ -33,7 +32,7 @@ def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir:
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"chunks": len(data.chunks), **{name: len(getattr(data.splits, name)) for name in SPLITS}}
     for name, records in counts.items():
-        source = data.source if name == "chunks" else data.folder
+        source = data.written.corpus.folder if name == "chunks" else data.folder
         shutil.copyfile(source / f"{name}.jsonl", folder / f"{name}.jsonl")
         write_manifest(folder / f"{name}.jsonl", records=records, settings=settings, commit=commit)
     origin = str(getattr(experiment.dataset, "path", experiment.dataset.name))
@@ -41,31 +40,32 @@ def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir:
 
 
 def hand_over_pairs(
-    experiment: Experiment, stage: Stage, run: TrackedRun, out_dir: Path, *, seconds: float
+    experiment: Experiment, written: Written, run: TrackedRun, out_dir: Path, *, seconds: float
 ) -> dict[str, object]:
     """Copy all pairs to ``out_dir/data`` as JSON Lines, CSV and Parquet, and write synthesis.json."""
     folder = out_dir / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    counts = stage.done or {}
-    settings = {name: experiment.settings[name] for name in ("dataset", "chunker", "synthesis")}
-    source = folder / "pairs.jsonl"
-    shutil.copyfile(stage.folder / "pairs.jsonl", source)
-    write_manifest(source, records=counts["pairs"], settings=settings, commit=provenance().get("git_commit"))
-    export_csv(folder / "pairs.csv", read_jsonl(source, Pair))
-    export_parquet(folder / "pairs.parquet", read_jsonl(source, Pair))
-    types = Counter(pair.query_type for pair in read_jsonl(source, Pair))
+    settings = {name: experiment.settings[name] for name in ("dataset", "chunker", "synthesis", "llm")}
+    path = folder / "pairs.jsonl"
+    shutil.copyfile(written.path, path)
+    write_manifest(path, records=written.count, settings=settings, commit=provenance().get("git_commit"))
+    export_csv(folder / "pairs.csv", read_jsonl(path, Pair))
+    export_parquet(folder / "pairs.parquet", read_jsonl(path, Pair))
+    types = Counter(pair.query_type for pair in read_jsonl(path, Pair))
     summary: dict[str, object] = {
         "target": experiment.settings["synthesis"].get("target"),
-        "accepted": counts["pairs"],
+        "accepted": written.count,
         "rejected": {},
         "requests": 0,
-        "usage": asdict(Usage()),
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "usd": 0.0},
+        **written.report,
         "seconds": seconds,
+        "documents": written.corpus.documents,
         "query_types": dict(types.most_common()),
-        **counts,
+        "cached": written.cached,
     }
     write_json(out_dir / "synthesis.json", summary)
-    run.log_metrics({"pairs": float(counts["pairs"]), "chunks": float(counts["chunks"])})
+    run.log_metrics({"pairs": float(written.count), "requests": float(str(summary["requests"]))})
     run.log_artifact(out_dir / "synthesis.json")
     return summary
 

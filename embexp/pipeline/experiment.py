@@ -12,6 +12,7 @@ from embexp.protocols import (
     Chunker,
     Dataset,
     FineTuner,
+    LLMSource,
     Loss,
     ModelSource,
     Retriever,
@@ -28,6 +29,7 @@ class Experiment:
     dataset: Dataset
     chunker: Chunker
     synthesis: Synthesis
+    llm: LLMSource | None
     split: SplitSettings
     model: ModelSource
     tuned: ModelSource | None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from embexp.models.sources import LocalModel
 from embexp.pipeline.conclusion import conclude, hand_over_data, hand_over_pairs
-from embexp.pipeline.data import Data, split_pairs, write_pairs
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.scoring import benchmark
+from embexp.pipeline.splits import Data, split_pairs
 from embexp.pipeline.training import Tuned, finetune
 from embexp.protocols import Tracker
 from embexp.tracking.provenance import provenance
@@ -59,8 +60,8 @@ def run_synthesis(
     clock = Clock()
     with tracker.run(experiment.title, params=params, tags=provenance()) as run:
         with clock.measure("synthesize"):
-            stage = write_pairs(experiment)
-        return hand_over_pairs(experiment, stage, run, out_dir, seconds=clock.seconds["synthesize"])
+            written = write_pairs(experiment)
+        return hand_over_pairs(experiment, written, run, out_dir, seconds=clock.seconds["synthesize"])
 
 
 def run_finetune(

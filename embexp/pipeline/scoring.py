@@ -14,9 +14,9 @@ from embexp.benchmarking.approximate import compare_with_exact
 from embexp.benchmarking.compare import compare
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.pipeline.data import Data
 from embexp.pipeline.embedding import SourceEmbedder
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.splits import Data
 from embexp.protocols import Embedder, ModelSource, Retriever, TrackedRun
 from embexp.reporting.scores import read_scores, write_scores
 from embexp.retrieval.bm25 import Bm25Retriever

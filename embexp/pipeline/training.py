@@ -15,8 +15,8 @@ from embexp import __version__
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.tasks import HeldOut
 from embexp.models.embedder import ModelEmbedder
-from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.splits import Data
 from embexp.progress import without_bars
 from embexp.protocols import TrackedRun
 from embexp.retrieval.exact import ExactRetriever

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embexp.reporting.console import standard_output
@@ -14,11 +14,25 @@ def print_synthesis(summary: Mapping[str, object], *, folder: Path) -> None:
     out = standard_output()
     kinds = summary.get("query_types")
     mix = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) if isinstance(kinds, dict) else ""
-    out.print(f"{summary['accepted']:,} pairs from {summary['chunks']:,} chunks ({mix})", soft_wrap=True)
+    found = f"{summary['accepted']:,} pairs from {summary['documents']:,} documents"
+    out.print(f"{found} ({mix})", soft_wrap=True)
+    if stopped := summary.get("stopped"):
+        out.print(str(stopped), soft_wrap=True)
     out.print(f"Pairs     {folder}/data/pairs.jsonl (also .csv and .parquet)", soft_wrap=True)
     out.print(f"Funnel    {folder}/synthesis.json", soft_wrap=True)
     command = f"python -m embexp.finetune dataset=pairs dataset.path={folder}/data/pairs.jsonl"
     out.print(f"Next      {command}", soft_wrap=True)
+
+
+def print_plan(lines: Sequence[str]) -> None:
+    """Print what a synthesis will ask and cost, and how to begin or to bound it."""
+    out = standard_output()
+    for line in lines:
+        out.print(line, soft_wrap=True)
+    out.print(
+        "Nothing was asked. To begin: python -m embexp.synthesize with the same options.", soft_wrap=True
+    )
+    out.print("To bound the cost: llm.budget_usd=5 stops before a request would pass it.", soft_wrap=True)
 
 
 def print_training(training: Training, *, metric: str, folder: Path, again: str) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar, get_args
 
 from embexp.errors import ConfigError
 from embexp.progress import track
+from embexp.protocols import LLM, Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.candidates import (
     KINDS,
@@ -79,12 +80,29 @@ class Extractive:
             if kind not in KINDS:
                 raise ConfigError(f"synthesis.query_types: no kind {kind!r}; choose from {', '.join(KINDS)}.")
 
-    def pairs(self, chunks: Sequence[Chunk], documents: Mapping[str, Document]) -> Iterator[Pair]:
+    def fingerprint(self) -> str:
+        """Return an empty digest: the settings alone shape the pairs."""
+        return ""
+
+    def report(self) -> Mapping[str, object]:
+        """Return nothing beyond what the pairs themselves tell."""
+        return {}
+
+    def pairs(
+        self,
+        chunks: Sequence[Chunk],
+        documents: Mapping[str, Document],
+        *,
+        llm: LLM | None = None,  # noqa: ARG002
+        index: Index | None = None,  # noqa: ARG002
+    ) -> Iterator[Pair]:
         """Yield pairs in a fixed order: the same chunks, documents and seed give the same pairs.
 
         Args:
             chunks: The corpus.
             documents: The documents that the chunks were cut from, by id.
+            llm: Not needed.
+            index: Not needed.
 
         Yields:
             Pairs with distinct queries; ``positive`` is the passage without the query.

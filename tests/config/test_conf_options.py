@@ -22,6 +22,10 @@ NEEDED = {
     ("dataset", "hub"): ["dataset.id=mteb/scifact"],
     ("model", "local"): ["model.path=outputs/model"],
     ("model", "hub"): ["model.id=BAAI/bge-m3"],
+    ("llm", "openai_compatible"): ["llm.model=qwen", "llm.base_url=http://localhost:8000/v1"],
+    ("llm", "replay"): ["llm.path=journal.jsonl"],
+    ("synthesis", "rag"): ["llm=groq"],
+    ("synthesis", "entries"): ["llm=groq"],
     ("benchmark", "beir"): ["benchmark.dataset.path=scifact"],
 }
 

@@ -29,6 +29,11 @@ CASES = {
         ["loss._target_=embexp.nowhere.Loss"],
         "loss._target_ is 'embexp.nowhere.Loss'",
     ),
+    "a synthesis without its language model": (["synthesis=rag"], "choose one, as in llm=groq"),
+    "a language model without its key": (
+        ["synthesis=rag", "llm=groq", "llm.api_key_env=NO_SUCH_KEY"],
+        "NO_SUCH_KEY",
+    ),
     "synthetic training without synthesis": (
         ["dataset=beir", "dataset.path=x", "dataset.train=synthetic"],
         "add synthesis=extractive",

@@ -1,0 +1,117 @@
+"""Pairs for a corpus: those that people judged, then those that the synthesis writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embexp import __version__
+from embexp.errors import DataError
+from embexp.models.embedding_cache import EmbeddingCache
+from embexp.pipeline.corpus import Corpus, chunk_documents, write_chunks
+from embexp.pipeline.embedding import SourceEmbedder
+from embexp.pipeline.experiment import Experiment
+from embexp.protocols import LLM, Index, Inventing
+from embexp.storage.records import read_jsonl, write_jsonl
+from embexp.storage.stages import Stage
+from embexp.types import Chunk, Pair
+
+
+@dataclass(frozen=True)
+class Written:
+    """All pairs of a corpus, in ``path``; ``report`` is the synthesis's own account of its work."""
+
+    key: str
+    path: Path
+    corpus: Corpus
+    count: int
+    report: dict[str, Any]
+    cached: bool
+
+
+def write_pairs(experiment: Experiment) -> Written:
+    """Gather judged and written pairs, unless an earlier run did so from the same inputs.
+
+    Raises:
+        DataError: The data set and the synthesis yield no pair.
+        EmbexpError: The language model gave up; its answers are kept, and the next run goes on.
+    """
+    invents = isinstance(experiment.synthesis, Inventing)
+    corpus = None if invents else chunk_documents(experiment)
+    inputs = (
+        __version__,
+        corpus.key if corpus else experiment.settings["chunker"],
+        experiment.settings["synthesis"],
+        experiment.synthesis.fingerprint(),
+        experiment.llm.fingerprint() if experiment.llm else None,
+        experiment.seed,
+    )
+    with experiment.stages.stage("pairs", *inputs) as stage:
+        done = stage.done
+        if done is None:
+            done = _invent(experiment, stage) if corpus is None else _write(experiment, corpus, stage)
+            stage.finish(done)
+    return Written(
+        key=stage.key,
+        path=stage.folder / "pairs.jsonl",
+        corpus=corpus or Corpus(stage.key, stage.folder, done["documents"]),
+        count=done["pairs"],
+        report=done["report"],
+        cached=stage.done is not None,
+    )
+
+
+def _write(experiment: Experiment, corpus: Corpus, stage: Stage) -> dict[str, Any]:
+    chunks = corpus.chunks()
+    with language_model(experiment) as llm:
+        index = context_index(experiment, chunks, stage.folder) if llm else None
+        pairs = _judged_then_written(experiment, corpus, chunks, llm, index)
+        count = write_jsonl(stage.folder / "pairs.jsonl", pairs)
+    if not count:
+        raise DataError(
+            f"The data set {experiment.dataset.name} yields no pairs: choose synthesis=extractive, "
+            "or a data set with labelled pairs."
+        )
+    return {"pairs": count, "report": dict(experiment.synthesis.report())}
+
+
+def _judged_then_written(
+    experiment: Experiment, corpus: Corpus, chunks: list[Chunk], llm: LLM | None, index: Index | None
+) -> Iterator[Pair]:
+    """Yield judged pairs first; written ones join training where the set brings a test split."""
+    own_test = False
+    for pair in experiment.dataset.labelled():
+        own_test = own_test or pair.split == "test"
+        yield pair
+    written = experiment.synthesis.pairs(chunks, corpus.headers(), llm=llm, index=index)
+    yield from (replace(pair, split="train") for pair in written) if own_test else written
+
+
+def _invent(experiment: Experiment, stage: Stage) -> dict[str, Any]:
+    """Write the pairs first; the passages that they hold are the corpus."""
+    path = stage.folder / "pairs.jsonl"
+    with language_model(experiment) as llm:
+        count = write_jsonl(path, experiment.synthesis.pairs((), {}, llm=llm))
+    report = dict(experiment.synthesis.report())
+    documents = experiment.synthesis.documents(read_jsonl(path, Pair))  # type: ignore[attr-defined]
+    held = write_chunks(experiment, documents, experiment.model.tokens(), stage.folder)
+    return {"pairs": count, "documents": held, "report": report}
+
+
+@contextmanager
+def language_model(experiment: Experiment) -> Iterator[LLM | None]:
+    """Open the configured language model over the journal that all runs share; None where there is none."""
+    if experiment.llm is None:
+        yield None
+        return
+    with experiment.llm.open(experiment.cache / "llm" / "journal.jsonl") as llm:
+        yield llm
+
+
+def context_index(experiment: Experiment, chunks: list[Chunk], folder: Path) -> Index:
+    """Index the chunks with the untuned model: it finds a prompt's context and checks the round trip."""
+    embedder = SourceEmbedder(experiment.model, EmbeddingCache(experiment.cache / "embeddings"))
+    return experiment.retriever.index(chunks, embedder, path=folder / "context")

@@ -1,0 +1,22 @@
+"""``python -m embexp.plan``: what a synthesis will ask, cost and take, before any of it is spent."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from embexp.config.build import build
+from embexp.config.command import hydra_command
+
+
+@hydra_command
+def main(config: DictConfig) -> None:
+    """Print requests, tokens, price and time of ``synthesis=`` with ``llm=``; nothing is asked."""
+    experiment, _ = build(config, needs_key=False)
+    from embexp.pipeline.planning import plan_synthesis
+    from embexp.reporting.closing import print_plan
+
+    print_plan(plan_synthesis(experiment))
+
+
+if __name__ == "__main__":
+    main()
