@@ -9,6 +9,8 @@ from typing import Literal
 Unit = Literal["document", "chunk"]
 SplitName = Literal["train", "dev", "test"]
 Verdict = Literal["WIN", "NO EVIDENCE", "REGRESSION"]
+HELD_OUT = "held_out"
+"""The kind of generator whose queries may be asked in dev and test, and never train."""
 Qrels = Mapping[str, Mapping[str, int]]
 """Relevance judgments: query id -> unit id -> grade (1 or more is relevant)."""
 
@@ -243,8 +245,13 @@ class Training:
     history: Sequence[TrainingStep] = ()
 
     def best(self, metric: str) -> float | None:
-        """Return the highest value of a dev metric, None where it was never scored."""
-        return max((step.metrics[metric] for step in self.history if metric in step.metrics), default=None)
+        """Return the highest value of a metric on dev, None where it was never scored."""
+        return max(self.dev(metric), default=None)
+
+    def dev(self, metric: str) -> list[float]:
+        """Return a metric's values on dev, in the order of the steps."""
+        name = f"dev_{metric}"
+        return [step.metrics[name] for step in self.history if name in step.metrics]
 
 
 @dataclass(frozen=True, slots=True)

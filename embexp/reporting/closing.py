@@ -45,7 +45,7 @@ def print_training(training: Training, *, metric: str, folder: Path, again: str)
         again: The options of the data set and model, to repeat them in the next command.
     """
     out = standard_output()
-    values = [step.metrics[metric] for step in training.history if metric in step.metrics]
+    values = training.dev(metric)
     dev = f"dev {metric} {values[0]:.3f} → {max(values):.3f}" if values else "no dev questions to score"
     out.print(
         f"Trained on {training.pairs:,} pairs in {training.seconds:,.0f} s "
