@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.pairs import Written
@@ -17,24 +18,31 @@ from embexp.reporting.examples import Example, biggest_changes
 from embexp.reporting.outcome import write_outcome
 from embexp.reporting.report import Report, write_report
 from embexp.reporting.scores import write_scores
-from embexp.storage.files import write_json
+from embexp.storage.files import atomic_write, write_json
 from embexp.storage.manifest import write_manifest
-from embexp.storage.records import export_csv, export_parquet, read_jsonl
+from embexp.storage.records import export_csv, export_parquet, read_jsonl, write_jsonl
+from embexp.synthesis.data_card import data_card
+from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
-from embexp.types import Outcome, Pair
+from embexp.types import HELD_OUT, Outcome, Pair
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
     """Copy corpus and splits to ``out_dir/data``, each with its manifest, and name them to the tracker."""
-    settings = {name: experiment.settings[name] for name in ("dataset", "chunker", "synthesis", "split")}
+    names = ("dataset", "chunker", "synthesis", "llm", "split")
+    settings: Any = masked({name: experiment.settings[name] for name in names})
     commit = provenance().get("git_commit")
     folder = out_dir / "data"
     folder.mkdir(parents=True, exist_ok=True)
+    usage = _usage(data.written.report)
     counts = {"chunks": len(data.chunks), **{name: len(getattr(data.splits, name)) for name in SPLITS}}
     for name, records in counts.items():
         source = data.written.corpus.folder if name == "chunks" else data.folder
         shutil.copyfile(source / f"{name}.jsonl", folder / f"{name}.jsonl")
-        write_manifest(folder / f"{name}.jsonl", records=records, settings=settings, commit=commit)
+        target = folder / f"{name}.jsonl"
+        write_manifest(target, records=records, settings=settings, commit=commit, usage=usage)
+    if usage:
+        run.log_metrics(_usage_metrics(usage))
     origin = str(getattr(experiment.dataset, "path", experiment.dataset.name))
     run.log_dataset(name=experiment.dataset.name, source=origin, digest=data.key)
 
@@ -42,32 +50,77 @@ def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir:
 def hand_over_pairs(
     experiment: Experiment, written: Written, run: TrackedRun, out_dir: Path, *, seconds: float
 ) -> dict[str, object]:
-    """Copy all pairs to ``out_dir/data`` as JSON Lines, CSV and Parquet, and write synthesis.json."""
+    """Leave all pairs in ``out_dir/data`` with a data card, and what writing them took in synthesis.json.
+
+    Held-out queries stand in a file of their own, so that pairs.jsonl holds the accepted ones alone.
+    """
     folder = out_dir / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {name: experiment.settings[name] for name in ("dataset", "chunker", "synthesis", "llm")}
     path = folder / "pairs.jsonl"
-    shutil.copyfile(written.path, path)
-    write_manifest(path, records=written.count, settings=settings, commit=provenance().get("git_commit"))
+    names = ("dataset", "chunker", "synthesis", "llm")
+    settings: Any = masked({name: experiment.settings[name] for name in names})
+    accepted = write_jsonl(path, _pairs(written, held_out=False))
+    summary = _summary(experiment, written, accepted, seconds)
+    usage = _usage(written.report)
+    commit = provenance().get("git_commit")
+    write_manifest(path, records=accepted, settings=settings, commit=commit, usage=usage)
+    if held_out := written.count - accepted:
+        aside = folder / "held_out.jsonl"
+        write_jsonl(aside, _pairs(written, held_out=True))
+        write_manifest(aside, records=held_out, settings=settings, commit=commit)
     export_csv(folder / "pairs.csv", read_jsonl(path, Pair))
     export_parquet(folder / "pairs.parquet", read_jsonl(path, Pair))
-    types = Counter(pair.query_type for pair in read_jsonl(path, Pair))
-    summary: dict[str, object] = {
+    card = data_card(read_jsonl(path, Pair), summary, title=_card_title(experiment), settings=settings)
+    with atomic_write(folder / "README.md") as stream:
+        stream.write(card)
+    write_json(out_dir / "synthesis.json", summary)
+    run.log_metrics({"pairs": float(accepted), **_usage_metrics(usage), **_diversity_metrics(summary)})
+    run.log_artifact(out_dir / "synthesis.json")
+    run.log_artifact(folder / "README.md", folder="data")
+    return summary
+
+
+def _pairs(written: Written, *, held_out: bool) -> Iterator[Pair]:
+    pairs = read_jsonl(written.path, Pair)
+    return (pair for pair in pairs if (pair.generator.kind == HELD_OUT) == held_out)
+
+
+def _card_title(experiment: Experiment) -> str:
+    return f"Retrieval pairs: {experiment.dataset.name}, {experiment.names['synthesis']}"
+
+
+def _summary(experiment: Experiment, written: Written, accepted: int, seconds: float) -> dict[str, Any]:
+    types = Counter(pair.query_type for pair in _pairs(written, held_out=False))
+    return {
         "target": experiment.settings["synthesis"].get("target"),
-        "accepted": written.count,
         "rejected": {},
         "requests": 0,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "usd": 0.0},
         **written.report,
+        "accepted": accepted,
         "seconds": seconds,
         "documents": written.corpus.documents,
         "query_types": dict(types.most_common()),
         "cached": written.cached,
     }
-    write_json(out_dir / "synthesis.json", summary)
-    run.log_metrics({"pairs": float(written.count), "requests": float(str(summary["requests"]))})
-    run.log_artifact(out_dir / "synthesis.json")
-    return summary
+
+
+def _usage(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a language model took for all pairs, recorded answers included; empty without one."""
+    return {"requests": report["requests"], **report["usage"]} if "usage" in report else {}
+
+
+def _usage_metrics(usage: Mapping[str, float]) -> dict[str, float]:
+    """Return what the language model took, under the tracker's names."""
+    return {f"llm/{name}": float(value) for name, value in usage.items()}
+
+
+def _diversity_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    measured = summary.get("diversity", {})
+    return {
+        f"diversity/{name}": float(value)
+        for name, value in measured.items()
+        if isinstance(value, (int, float)) and name != "sample"
+    }
 
 
 def conclude(

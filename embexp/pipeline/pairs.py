@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embexp import __version__
-from embexp.errors import DataError
+from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.corpus import Corpus, chunk_documents, write_chunks
 from embexp.pipeline.embedding import SourceEmbedder
@@ -69,13 +69,39 @@ def _write(experiment: Experiment, corpus: Corpus, stage: Stage) -> dict[str, An
     with language_model(experiment) as llm:
         index = context_index(experiment, chunks, stage.folder) if llm else None
         pairs = _judged_then_written(experiment, corpus, chunks, llm, index)
-        count = write_jsonl(stage.folder / "pairs.jsonl", pairs)
+        count = _write_all(stage.folder / "pairs.jsonl", pairs)
     if not count:
         raise DataError(
             f"The data set {experiment.dataset.name} yields no pairs: choose synthesis=extractive, "
             "or a data set with labelled pairs."
         )
     return {"pairs": count, "report": dict(experiment.synthesis.report())}
+
+
+def _write_all(path: Path, pairs: Iterator[Pair]) -> int:
+    """Write pairs; where the language model gives up, leave those accepted so far beside ``path``.
+
+    Raises:
+        EmbexpError: The language model gave up; the message says where the accepted pairs are.
+    """
+    stopped: list[EmbexpError] = []
+
+    def until_stopped() -> Iterator[Pair]:
+        try:
+            yield from pairs
+        except (ConfigError, DataError):
+            raise
+        except EmbexpError as error:
+            stopped.append(error)
+
+    so_far = path.with_name("pairs.so_far.jsonl")
+    count = write_jsonl(so_far, until_stopped())
+    if stopped and not count:
+        raise stopped[0]
+    if stopped:
+        raise EmbexpError(f"{stopped[0]} {count:,} pairs are accepted so far: {so_far}") from stopped[0]
+    so_far.replace(path)
+    return count
 
 
 def _judged_then_written(
@@ -94,7 +120,7 @@ def _invent(experiment: Experiment, stage: Stage) -> dict[str, Any]:
     """Write the pairs first; the passages that they hold are the corpus."""
     path = stage.folder / "pairs.jsonl"
     with language_model(experiment) as llm:
-        count = write_jsonl(path, experiment.synthesis.pairs((), {}, llm=llm))
+        count = _write_all(path, experiment.synthesis.pairs((), {}, llm=llm))
     report = dict(experiment.synthesis.report())
     documents = experiment.synthesis.documents(read_jsonl(path, Pair))  # type: ignore[attr-defined]
     held = write_chunks(experiment, documents, experiment.model.tokens(), stage.folder)

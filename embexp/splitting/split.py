@@ -10,7 +10,7 @@ from typing import Literal
 
 from embexp.errors import ConfigError, DataError
 from embexp.splitting.groups import Group, by_document, by_query, draw, query_of
-from embexp.types import Pair, Splits
+from embexp.types import HELD_OUT, Pair, Splits
 
 log = logging.getLogger(__name__)
 CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
@@ -78,7 +78,8 @@ def split_by_document(
         need_train: Whether an empty training split is an error.
 
     Returns:
-        The three splits. Questions about test documents that the test does not ask are in none of them.
+        The three splits. Questions about test documents that the test does not ask are in none of them,
+        nor are held-out questions about training documents.
 
     Raises:
         DataError: There are fewer documents than splits, or nothing is left to train on.
@@ -109,6 +110,7 @@ def split_by_document(
         train = sorted((pair for group in groups for pair in group.pairs), key=lambda pair: _draw(seed, pair))
     if kind and not settings.train_on_test_type:
         train = [pair for pair in train if pair.query_type != kind]
+    train = [pair for pair in train if pair.generator.kind != HELD_OUT]
     splits = Splits(_spread(train, settings.max_train), _spread(dev, settings.max_dev), test)
     _check_and_tell(splits, kind, own=own, need_train=need_train, settings=settings)
     return splits

@@ -11,7 +11,14 @@ from embexp.storage.files import sha256_of_file, write_json
 SCHEMA_VERSION = 1
 
 
-def write_manifest(path: Path, *, records: int, settings: Mapping[str, object], commit: str | None) -> Path:
+def write_manifest(
+    path: Path,
+    *,
+    records: int,
+    settings: Mapping[str, object],
+    commit: str | None,
+    usage: Mapping[str, object] | None = None,
+) -> Path:
     """Write ``NAME.manifest.json`` beside a data file and return its path.
 
     Args:
@@ -19,6 +26,7 @@ def write_manifest(path: Path, *, records: int, settings: Mapping[str, object], 
         records: How many records it holds.
         settings: The resolved options that shaped it.
         commit: The code's git commit, where it is known.
+        usage: The requests, tokens and dollars that a language model took for it.
     """
     target = path.with_name(f"{path.name.removesuffix(path.suffix)}.manifest.json")
     manifest = {
@@ -29,6 +37,7 @@ def write_manifest(path: Path, *, records: int, settings: Mapping[str, object], 
         "embexp_version": __version__,
         "git_commit": commit,
         "settings": settings,
+        **({"usage": usage} if usage else {}),
     }
     write_json(target, manifest)
     return target

@@ -15,8 +15,8 @@ from embexp.types import Pair
 
 TEMPLATE = Path(__file__).with_name("data_card.md.jinja")
 LICENCE = (
-    "No licence is set. The queries are the output of the models named above, whose terms apply; the "
-    "passages belong to the authors of the documents. Settle both before you hand the set on."
+    "No licence is set. What a language model wrote is the output of the models named above, whose terms "
+    "apply; passages of documents belong to their authors. Settle both before you hand the set on."
 )
 CELL = 160
 
@@ -64,10 +64,13 @@ def data_card(
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=one_line(title, CELL),
         file=file,
+        stem=Path(file).stem,
+        models=bool(counted.models),
+        held_out=f"{report['held_out']:,}" if report.get("held_out") else "",
         kind=counted.generators.most_common(1)[0][0] if counted.generators else "",
         accepted=f"{counted.pairs:,}",
         asked=f"{counted.pairs + sum(rejected.values()):,}",
-        target=f"{report.get('target', 0):,}",
+        target=f"{report.get('target') or 0:,}",
         stopped=report.get("stopped"),
         negatives=counted.negatives,
         kinds=", ".join(f"{kind} ({count:,})" for kind, count in sorted(counted.kinds.items())),

@@ -21,6 +21,7 @@ from embexp.synthesis.filters.funnel import Funnel, Tally
 from embexp.synthesis.filters.judge import Judge
 from embexp.synthesis.filters.options import Filters
 from embexp.synthesis.grounded import Asking, GroundedTask
+from embexp.synthesis.held_out import held_out_pairs
 from embexp.synthesis.mix import check_mix, slots
 from embexp.synthesis.planning import Plan, requests_for
 from embexp.synthesis.prompts import Prompts, default_folder
@@ -75,6 +76,7 @@ class RagSynthesis:
         passage_characters: A longer passage is cut in the prompt.
         least_passage_words: Chunks with fewer words are not asked about.
         expected_yield: The share of queries that will be accepted, for estimates alone.
+        held_out: Whether to add queries in the authors' own words, for dev and test alone.
         seed: Draws the order of chunks, kinds and examples, and seeds the model.
     """
 
@@ -98,7 +100,9 @@ class RagSynthesis:
     passage_characters: int = 6000
     least_passage_words: int = 8
     expected_yield: float = 0.75
+    held_out: bool = True
     seed: int = 0
+    _held_out: int = field(default=0, init=False, repr=False, compare=False)
     _rounds: Rounds | None = field(default=None, init=False, repr=False, compare=False)
     _diversity: Diversity | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -119,16 +123,16 @@ class RagSynthesis:
     def pairs(
         self,
         chunks: Sequence[Chunk],
-        documents: Mapping[str, Document],  # noqa: ARG002
+        documents: Mapping[str, Document],
         *,
         llm: LLM | None = None,
         index: Index | None = None,
     ) -> Iterator[Pair]:
-        """Yield accepted pairs; the same chunks and answers give the same pairs in the same order.
+        """Yield accepted pairs, then held-out ones; the same answers give the same pairs in the same order.
 
         Args:
             chunks: The corpus.
-            documents: Not read: a chunk knows its document.
+            documents: Their headers, for the held-out queries.
             llm: Writes the queries.
             index: Finds context and checks the round trip; None takes chunks that stand side by side, and
                 leaves the round trip out.
@@ -154,6 +158,9 @@ class RagSynthesis:
             self._diversity.add(pair)
             yield pair
         tell(self._rounds)
+        held_out = held_out_pairs(chunks, documents, seed=self.seed) if self.held_out else ()
+        for self._held_out, pair in enumerate(held_out, start=1):
+            yield pair
 
     def plan(self, chunks: Sequence[Chunk], *, chat: bool = True, index: Index | None = None) -> Plan:
         """Return what writing the pairs will ask, without asking anything.
@@ -178,7 +185,7 @@ class RagSynthesis:
         """Return what the last writing did: counts, funnel, usage and diversity."""
         if self._rounds is None or self._diversity is None:
             return {}
-        return {**self._rounds.report(), "diversity": self._diversity.report()}
+        return {**self._rounds.report(), "held_out": self._held_out, "diversity": self._diversity.report()}
 
     def fingerprint(self) -> str:
         """Return a digest of the files that shape the pairs: templates and examples."""

@@ -7,7 +7,7 @@ import pytest
 from embexp.errors import ConfigError, DataError
 from embexp.splitting.groups import by_document, by_query
 from embexp.splitting.split import SplitSettings, split_by_document
-from embexp.types import Pair, Splits
+from embexp.types import Generator, Pair, Splits
 
 
 def pair(name, document, **fields):
@@ -140,6 +140,18 @@ def test_one_cut_out_question_a_chunk():
 def test_training_may_leave_out_the_kind_that_is_tested():
     splits = split(typed(40, "summary", "keywords"), train_on_test_type=False)
     assert {item.query_type for item in splits.train} == {"keywords"}
+
+
+def test_held_out_questions_are_asked_and_never_train():
+    written = [pair(f"q{at}", f"d{at}", query_type="question") for at in range(20)]
+    aside = [
+        pair(f"s{at}", f"d{at}", query_type="sentence", generator=Generator(kind="held_out"))
+        for at in range(20)
+    ]
+    splits = split([*written, *aside])
+    assert {item.query_type for item in [*splits.dev, *splits.test]} == {"sentence"}
+    assert {item.query_type for item in splits.train} == {"question"}
+    assert len(splits.train) == 20 - len(splits.dev) - len(splits.test)  # one question a document
 
 
 def test_limits_keep_whole_questions_from_as_many_documents_as_possible():

@@ -139,7 +139,8 @@ def test_the_card_tells_the_whole_story() -> None:
     card = data_card(
         [pair("one"), pair("two more", "keyword")], REPORT, file="pairs.jsonl", settings={"target": 3}
     )
-    assert card.startswith("# Synthetic retrieval pairs\n")
+    assert "\n# Synthetic retrieval pairs\n" in card
+    assert "data_files: pairs.jsonl" in card  # so that `datasets` loads the folder too
     assert "2 training pairs" in card
     assert 'pd.read_json("pairs.jsonl", lines=True)' in card
     assert 'load_dataset("json", data_files="pairs.jsonl", split="train")' in card
