@@ -8,7 +8,7 @@ from embexp.config.build import build, flat_parameters, output_dir
 from embexp.config.command import hydra_command
 
 
-@hydra_command
+@hydra_command("benchmark")
 def main(config: DictConfig) -> None:
     """Score ``model=`` and, where it is given, ``model@tuned=`` on the test questions."""
     experiment, tracker = build(config)

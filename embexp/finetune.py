@@ -8,7 +8,7 @@ from embexp.config.build import build, flat_parameters, given_options, output_di
 from embexp.config.command import hydra_command
 
 
-@hydra_command
+@hydra_command("finetune")
 def main(config: DictConfig) -> float | None:
     """Train on the training split, leave ``model/`` and return the best score on dev, for sweeps."""
     experiment, tracker = build(config)
@@ -16,7 +16,7 @@ def main(config: DictConfig) -> float | None:
     from embexp.reporting.closing import print_training
 
     _, tuned = run_finetune(experiment, tracker, output_dir(), flat_parameters(config))
-    again = given_options("dataset", "model", "split", "chunker", "synthesis", "seed")
+    again = given_options("dataset", "model", "split", "chunker", "synthesis", "llm", "seed")
     print_training(tuned.training, metric=config.metric, folder=output_dir(), again=again)
     return tuned.training.best(config.metric)
 

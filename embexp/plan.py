@@ -8,7 +8,7 @@ from embexp.config.build import build
 from embexp.config.command import hydra_command
 
 
-@hydra_command
+@hydra_command("plan")
 def main(config: DictConfig) -> None:
     """Print requests, tokens, price and time of ``synthesis=`` with ``llm=``; nothing is asked."""
     experiment, _ = build(config, needs_key=False)

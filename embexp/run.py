@@ -9,7 +9,7 @@ from embexp.config.command import hydra_command
 from embexp.errors import ConfigError
 
 
-@hydra_command
+@hydra_command("run")
 def main(config: DictConfig) -> float | None:
     """Run one experiment and return the tuned model's best score on dev, for sweeps."""
     experiment, tracker = build(config)

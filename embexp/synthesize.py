@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.build import build, flat_parameters, given_options, output_dir
 from embexp.config.command import hydra_command
 
 
-@hydra_command
+@hydra_command("synthesize")
 def main(config: DictConfig) -> None:
     """Write ``data/pairs.jsonl`` with its manifest, its exports, and synthesis.json."""
     experiment, tracker = build(config)
@@ -16,7 +16,8 @@ def main(config: DictConfig) -> None:
     from embexp.reporting.closing import print_synthesis
 
     summary = run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
-    print_synthesis(summary, folder=output_dir())
+    again = given_options("dataset", "chunker", "synthesis", "llm", "model", "retriever", "seed")
+    print_synthesis(summary, folder=output_dir(), again=again)
 
 
 if __name__ == "__main__":

@@ -70,19 +70,24 @@ def _component(config: DictConfig, name: str) -> Any:
 
 
 def save_resolved(config: DictConfig) -> None:
-    """Write the configuration as it runs over Hydra's copy: values resolved, secrets masked."""
+    """Write the configuration as it runs over Hydra's copy: values resolved, secrets masked everywhere."""
     from embexp.storage.files import atomic_write
-    from embexp.tracking.masking import masked
+    from embexp.tracking.masking import masked, masked_text
 
     values = masked(OmegaConf.to_container(config, resolve=True))
     with atomic_write(output_dir() / ".hydra" / "config.yaml") as stream:
         stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))  # type: ignore[call-overload]
+    for name in ("overrides.yaml", "hydra.yaml"):  # Hydra's record of what was typed
+        path = output_dir() / ".hydra" / name
+        if path.exists():
+            path.write_text(masked_text(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def given_options(*groups: str) -> str:
     """Return the command line's overrides that concern ``groups``, to repeat them in another command."""
     given = HydraConfig.get().overrides.task
-    return " ".join(item for item in given if item.lstrip("+").partition("=")[0].split(".")[0] in groups)
+    plain = (item.lstrip("+") for item in given)
+    return " ".join(item for item in plain if item.partition("=")[0].split(".")[0] in groups)
 
 
 def output_dir() -> Path:

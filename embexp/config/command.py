@@ -23,8 +23,13 @@ USER_ERROR, OUR_ERROR = 2, 1
 Task = Callable[[DictConfig], float | None]
 
 
-def hydra_command(task: Task) -> Callable[[], None]:
-    """Return the ``main`` of a command that composes a configuration and hands it to ``task``.
+def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
+    """Return a decorator that makes a task the ``main`` of ``python -m embexp.NAME``."""
+    return lambda task: _main(task, name)
+
+
+def _main(task: Task, name: str) -> Callable[[], None]:
+    """Return a function that composes a configuration and hands it to ``task``.
 
     A mistake of the user ends with one sentence and exit code 2, one of ours with exit code 1; the
     traceback goes to run.log, and to the terminal where HYDRA_FULL_ERROR=1 asks for it.
@@ -45,9 +50,13 @@ def hydra_command(task: Task) -> Callable[[], None]:
                 sys.exit(_report(error, verbose))
 
         sys.argv[1:] = [_settable(argument) for argument in sys.argv[1:]]
+        if sys.argv[-1] not in ("--info", "-i"):  # these would take it for their own value
+            sys.argv.append(f"hydra.job.name={name}")
         folders = [conf_dir(), *_user_folders(sys.argv[1:])]
         try:
             hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
+        except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except USER_MISTAKES as error:
             overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
             sys.exit(_report(explain(error, overrides, folders), verbose))
@@ -97,7 +106,7 @@ def _report(error: BaseException, verbose: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         text = "Interrupted: what was finished is kept; the same command goes on from there."
         code = USER_ERROR
-    elif isinstance(error, EmbexpError):
+    elif isinstance(error, EmbexpError) or str(error).startswith("Only one of --"):  # Hydra, of its flags
         text, code = str(error), USER_ERROR
     else:
         text = (

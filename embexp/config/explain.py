@@ -25,6 +25,9 @@ def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path])
     """
     if isinstance(error, MissingConfigException):
         return _missing_option(error, folders)
+    if "config directory" in str(error):
+        said = str(error).splitlines()[0].rstrip(".")
+        return ConfigError(f"{said}: name a folder that holds options as GROUP/OPTION.yaml.")
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"{error.override!r} is not an override: write key=value, and quote values that hold spaces, "

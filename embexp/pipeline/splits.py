@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embexp import __version__
+from embexp.errors import DataError
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.pairs import Written, write_pairs
 from embexp.splitting.leaks import audit
@@ -63,6 +64,12 @@ def _split(experiment: Experiment, written: Written, folder: Path) -> dict[str, 
     trains = any(pair.split != "test" for pair in pairs)
     divided = split_by_document(pairs, experiment.split, seed=experiment.seed, need_train=trains)
     splits, leaks = audit(divided, experiment.split)
+    if divided.train and not splits.train:
+        raise DataError(
+            f"The leak audit took out all {len(divided.train):,} training pairs: each nearly equals a dev or "
+            "test question or passage. Give more varied documents, or raise split.near_duplicate_queries "
+            "and split.near_duplicate_passages."
+        )
     for name in SPLITS:
         write_jsonl(folder / f"{name}.jsonl", (replace(pair, split=name) for pair in getattr(splits, name)))
     return {"leaks": asdict(leaks)}

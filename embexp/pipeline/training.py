@@ -99,9 +99,11 @@ def training_from(record: Mapping[str, object]) -> Training:
 
 def dev_scorer(data: Data, *, seed: int, unit: Unit) -> Callable[[SentenceTransformer], Mapping[str, float]]:
     """Return a function that scores a model in training on the dev questions by exact search."""
-    task = dev_task(data, seed=seed, unit=unit)
+    task = dev_task(data, seed=seed, unit=unit) if data.splits.dev else None
 
     def scores(model: SentenceTransformer) -> Mapping[str, float]:
+        if task is None:
+            return {}
         embedder = ModelEmbedder(model, fingerprint="in training")
         index = ExactRetriever().index(task.corpus, embedder, path=data.folder)
         return evaluate(task, run_system(task, index), system="dev").mean

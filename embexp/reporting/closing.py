@@ -5,22 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from embexp.reporting.console import standard_output
+from embexp.reporting.console import shorter, standard_output
 from embexp.types import Training
 
 
-def print_synthesis(summary: Mapping[str, object], *, folder: Path) -> None:
-    """Print how many pairs there are, of which kinds, and how to train on them."""
-    out = standard_output()
+def print_synthesis(summary: Mapping[str, object], *, folder: Path, again: str = "") -> None:
+    """Print how many pairs there are, of which kinds, what they cost, and how to train on them.
+
+    Args:
+        summary: What synthesis.json says.
+        folder: The run's folder.
+        again: The options of this run: a whole run with them takes the pairs from the cache, and tests on
+            the held-out queries where there are any.
+    """
+    out, folder = standard_output(), shorter(folder)
     kinds = summary.get("query_types")
     mix = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) if isinstance(kinds, dict) else ""
     found = f"{summary['accepted']:,} pairs from {summary['documents']:,} documents"
     out.print(f"{found} ({mix})", soft_wrap=True)
     if stopped := summary.get("stopped"):
         out.print(str(stopped), soft_wrap=True)
+    usage = summary.get("usage")
+    if isinstance(usage, Mapping) and summary.get("requests"):
+        tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+        took = f"{summary['requests']:,} requests, {tokens:,} tokens, {usage['usd']:.2f} US$"
+        out.print(f"Took      {took} (recorded answers included)", soft_wrap=True)
     out.print(f"Pairs     {folder}/data/pairs.jsonl (also .csv and .parquet)", soft_wrap=True)
+    if held_out := summary.get("held_out"):
+        out.print(f"Held out  {folder}/data/held_out.jsonl: {held_out:,} queries to test on", soft_wrap=True)
     out.print(f"Funnel    {folder}/synthesis.json", soft_wrap=True)
     command = f"python -m embexp.finetune dataset=pairs dataset.path={folder}/data/pairs.jsonl"
+    if summary.get("held_out") and again:
+        command = f"python -m embexp.run {again}"
     out.print(f"Next      {command}", soft_wrap=True)
 
 
@@ -44,7 +60,7 @@ def print_training(training: Training, *, metric: str, folder: Path, again: str)
         folder: The run's folder.
         again: The options of the data set and model, to repeat them in the next command.
     """
-    out = standard_output()
+    out, folder = standard_output(), shorter(folder)
     values = training.dev(metric)
     dev = f"dev {metric} {values[0]:.3f} → {max(values):.3f}" if values else "no dev questions to score"
     out.print(

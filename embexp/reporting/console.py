@@ -102,19 +102,19 @@ def _headline(outcome: Outcome) -> Text:
 
 
 def _places(outcome: Outcome, folder: Path, mlflow: str) -> dict[str, str]:
-    shown = _short(folder)
+    shown = shorter(folder)
     places = {"Report": str(shown / "report.html"), "Numbers": str(shown / "outcome.json")}
     if outcome.model_dir:
-        places["Model"] = str(_short(Path(outcome.model_dir)))
+        places["Model"] = str(shorter(Path(outcome.model_dir)))
     if run_id := outcome.mlflow.get("run_id"):
         places["MLflow"] = f"run {run_id} of experiment {outcome.mlflow.get('experiment', '')}: {mlflow}"
     if outcome.model_dir:
-        name = "latest" if "outputs" in folder.parts else str(shown)
+        name = "latest" if "outputs" in folder.parts and "multirun" not in folder.parts else str(shown)
         places["Try it"] = f'python -m embexp.search "a question of yours" --run {name}'
     return places
 
 
-def _short(path: Path) -> Path:
+def shorter(path: Path) -> Path:
     """Return ``path`` relative to where the user stands, if it lies below."""
     try:
         return path.resolve().relative_to(Path.cwd())

@@ -56,6 +56,11 @@ def advice(outcome: Outcome) -> list[str]:
         return [
             "Train one with python -m embexp.finetune, or run the whole pipeline with python -m embexp.run."
         ]
+    if outcome.training and outcome.training.best_step == 0:
+        return [
+            "No step of the training scored higher on dev than the untuned model, so its weights were kept "
+            "and both models are the same. Try more pairs, another loss or a lower trainer.learning_rate."
+        ]
     points = {"WIN": _after_win, "NO EVIDENCE": _after_nothing, "REGRESSION": _after_regression}
     return [*points[comparison.verdict](comparison), *_other_systems(outcome, comparison.metric)]
 

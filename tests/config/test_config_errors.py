@@ -66,3 +66,31 @@ def test_a_traceback_comes_when_asked_for(command, monkeypatch) -> None:
     done = command("run", "dataset=folder", "dataset.path=nowhere", "tracker=none", "model=tiny")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["run", "finetune", "plan"])
+def test_help_names_its_own_command(name: str, command) -> None:
+    assert f"python -m embexp.{name} [GROUP=OPTION" in command(name, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
+        (["--config-dir", "nowhere"], "name a folder that holds options as GROUP/OPTION.yaml"),
+    ],
+)
+def test_flags_that_cannot_be_are_a_user_s_error(arguments: list[str], sentence: str, command) -> None:
+    done = command("run", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+
+
+def test_a_pipe_that_closes_early_is_no_error(tmp_path) -> None:
+    import subprocess
+    import sys
+
+    shell = f"{sys.executable} -m embexp.run --help | head -1"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "fault" not in done.stderr

@@ -169,3 +169,14 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(kb: Path, tmp_p
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "X" / "outcome.json").read_text())["training"]["resumed_from"] > 0
+
+
+def test_an_audit_that_leaves_nothing_to_train_on_is_an_error(run, tmp_path: Path) -> None:
+    rows = [
+        f"how does part number {number} of the kettle boil water,it boils water like all parts"
+        for number in range(90)
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(["query,positive", *rows]) + "\n")
+    done = run("finetune", *TINY, "dataset=pairs", "dataset.path=pairs.csv", "tracker=none")
+    assert done.code == 2
+    assert "error: " in done.err
