@@ -33,6 +33,12 @@ def groq_key(variable: str) -> str:
     Raises:
         ConfigError: The variable is not set.
     """
+    if not variable.isidentifier() or variable.startswith("gsk_"):
+        raise ConfigError(
+            "llm.api_key_env names the environment variable that holds the key; what is given is no name (if "
+            "it is the key itself, keep it out of command lines): run `export GROQ_API_KEY=…` and leave "
+            "llm.api_key_env out."
+        )
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError(

@@ -17,6 +17,8 @@ QueryType = Literal["summary", "title", "heading", "sentence", "keywords"]
 PATH = " > "
 LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
 MOST_KEYWORDS = 6
+MOST_LOOKED_AT = 500
+"""Chunks of one document whose sentences are compared with all its others: a log file has thousands."""
 
 
 class Candidate(NamedTuple):
@@ -81,7 +83,7 @@ def salient_sentences(source: Source) -> Iterator[Candidate]:
     windows) is passed over, since the corpus would go on holding it.
     """
     keys = {chunk.id: key(chunk.text) for chunk in source.chunks}
-    for chunk in source.shuffled:
+    for chunk in source.shuffled[:MOST_LOOKED_AT]:
         others = [text for chunk_id, text in keys.items() if chunk_id != chunk.id]
         best = _most_salient(chunk.text, source, others)
         if best is not None:

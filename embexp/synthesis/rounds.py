@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from embexp.errors import EmbexpError
 from embexp.progress import Bar, progress
 from embexp.protocols import LLM
 from embexp.synthesis.drafts import Draft, Problem, Reading, Slot
@@ -190,6 +191,9 @@ class Rounds:
                     if self._is_fruitless():
                         return
             yield self.funnel.keep(drafts)
+        except EmbexpError:
+            yield self.funnel.keep(drafts)  # what was answered counts, also where the model gives up
+            raise
         finally:
             if close := getattr(answers, "close", None):
                 close()
