@@ -15,6 +15,7 @@ from embexp.pipeline.splits import SPLITS, Data
 from embexp.pipeline.training import Tuned
 from embexp.protocols import TrackedRun
 from embexp.reporting.examples import Example, biggest_changes
+from embexp.reporting.model_card import write_model_card
 from embexp.reporting.outcome import write_outcome
 from embexp.reporting.report import Report, write_report
 from embexp.reporting.scores import write_scores
@@ -157,6 +158,10 @@ def conclude(
     for path in (out_dir / "outcome.json", out_dir / "scores.parquet", *reports):
         run.log_artifact(path)
     if tuned:
+        config = out_dir / ".hydra" / "config.yaml"
+        run.log_artifact(
+            write_model_card(tuned.model_dir, outcome, config=_text(config)), folder="model_card"
+        )
         run.log_model(tuned.model_dir)
     return outcome
 
@@ -171,7 +176,6 @@ def _cached(data: Data, tuned: Tuned | None, results: Results) -> list[str]:
 
 
 def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir: Path) -> Report:
-    config = out_dir / ".hydra" / "config.yaml"
     found: list[Example] = []
     if results.comparison:
         found = biggest_changes(results.task, results.scores, results.rankings, metric=experiment.metric)
@@ -180,9 +184,13 @@ def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir:
         scores=results.scores,
         queries=results.task.queries,
         examples=found,
-        config=config.read_text(encoding="utf-8") if config.exists() else "",
+        config=_text(out_dir / ".hydra" / "config.yaml"),
         provenance=provenance(),
     )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def final_metrics(outcome: Outcome) -> dict[str, float]:

@@ -75,13 +75,14 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
     context = _context(report)
     paths = folder / "report.html", folder / "report.md"
     for path, escaped in zip(paths, (True, False), strict=True):
-        text = _environment(escaped=escaped).get_template(f"{path.name}.j2").render(context)
+        text = environment(escaped=escaped).get_template(f"{path.name}.j2").render(context)
         with atomic_write(path) as stream:
             stream.write(text)
     return paths
 
 
-def _environment(*, escaped: bool) -> Environment:
+def environment(*, escaped: bool) -> Environment:
+    """Return the templates' environment; ``escaped`` makes every text from the data harmless in HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

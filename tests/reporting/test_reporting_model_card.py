@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from embexp.reporting.model_card import write_model_card
+from embexp.types import Outcome
+
+
+def test_the_card_tells_verdict_scores_and_configuration(outcome: Outcome, tmp_path: Path) -> None:
+    card = write_model_card(tmp_path, outcome, config="seed: 0\n").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: sentence-transformers")
+    assert "WIN: the tuned model finds more" in card
+    assert "seed: 0" in card
+    for system, values in outcome.scores.items():
+        row = next(line for line in card.splitlines() if line.startswith(f"| {system} |"))
+        assert row.count("|") == len(values) + 2
+    head = next(line for line in card.splitlines() if line.startswith("| system |"))
+    assert card.splitlines()[card.splitlines().index(head) + 1].startswith("|---|")
