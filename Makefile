@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .PHONY: help run test test-fast lint wheel clean
 
@@ -11,25 +13,29 @@ help:  ## List the targets
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,icd,dev]'
+	$(INSTALL) torch
+	$(INSTALL) --editable '.[offline]'
+	@touch $@
+
+$(TOOLS): $(READY)
+	$(INSTALL) --editable '.[offline,icd,languages,local-llm,dev]'
 	@touch $@
 
 run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether it helped
 	$(BIN)/python -m embexp.run $(ARGS)
 
-test: $(READY) lint  ## Run every test, the slow ones with real models too
+test: $(TOOLS) lint  ## Run every test, the slow ones with real models too
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
-test-fast: $(READY)  ## Run the default tests alone
+test-fast: $(TOOLS)  ## Run the default tests alone
 	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
-lint: $(READY)  ## Check style and types
+lint: $(TOOLS)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheel: $(READY)  ## Build the wheel into dist/
+wheel: $(TOOLS)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --installer pip
 
 clean:  ## Delete the environment and what runs left
