@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embexp.llm.limits import DAY
-from embexp.llm.prices import Prices, as_of, batch_discount
+from embexp.llm.prices import Prices, batch_discount
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Estimate:
     usd_batch: float | None
     minutes: float | None
     bound: str | None
-    prices_as_of: str
+    price_origin: str
 
     def lines(self) -> list[str]:
         """Return the plan as sentences for a person."""
         price = "price unknown (give it in llm.prices)"
         if self.usd is not None and self.usd_batch is not None:
-            price = f"{self.usd:.2f} US$ live, {self.usd_batch:.2f} US$ as a batch, at prices of "
-            price += self.prices_as_of
+            price = f"{self.usd:.2f} US$ live, {self.usd_batch:.2f} US$ as a batch, at prices "
+            price += self.price_origin
         time = "time unknown: no limit is configured or listed"
         if self.minutes is not None and self.bound is not None:
             time = f"at least {_span(self.minutes)}, bound by {self.bound.replace('_', ' ')}"
@@ -81,7 +81,7 @@ def estimate(
         usd_batch=None if usd is None else usd * (1.0 - batch_discount()),
         minutes=minutes[bound] if bound else None,
         bound=bound,
-        prices_as_of=as_of(),
+        price_origin=prices.origin(model),
     )
 
 

@@ -1,4 +1,4 @@
-"""What tokens cost and what limits hold, by model and as of a date; a person's own numbers come first."""
+"""What tokens cost and what limits hold, with the day they were seen; a person's own numbers come first."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ def _listed() -> dict[str, Any]:
         files("embexp.llm").joinpath("prices.json").read_text(encoding="utf-8")
     )
     return listed
-
-
-def as_of() -> str:
-    """Return the date of the listed prices and limits."""
-    return str(_listed()["as_of"])
 
 
 def batch_discount() -> float:
@@ -63,6 +58,12 @@ class Prices:
         if price.get("input") is None or price.get("output") is None:
             return None
         return float(price["input"]) * self._factor, float(price["output"]) * self._factor
+
+    def origin(self, model: str) -> str:
+        """Return whose prices hold for a model, with the date on which the listed ones were seen."""
+        if model in self._own:
+            return "of llm.prices"
+        return f"seen on {_listed()['models'].get(model, {}).get('as_of', 'an unknown date')}"
 
     def cost(self, model: str, prompt_tokens: int, completion_tokens: int) -> float:
         """Return what tokens cost in US dollars; 0 where the price is not known."""

@@ -70,9 +70,22 @@ def test_own_prices_go_first() -> None:
     prices = Prices({"m": {"input": 1.0, "output": 2.0}}, discount=0.5)
     assert prices.cost("m", 1_000_000, 1_000_000) == 1.5
     assert prices.cost("unknown", 10, 10) == 0.0
-    assert prices.of("openai/gpt-oss-20b") is None
+    assert prices.of("somebody/new-model") is None
 
 
 def test_a_fingerprint_depends_on_what_shapes_answers() -> None:
     assert GroqLLM().fingerprint() == GroqLLM(requests_per_minute=30, budget_usd=5.0).fingerprint()
     assert GroqLLM().fingerprint() != GroqLLM(model="openai/gpt-oss-120b").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("llm", "words"),
+    [
+        (GroqLLM(), "prices seen on 2026-06-04"),
+        (GroqLLM(model="openai/gpt-oss-20b"), "prices seen on 2026-01-18"),
+        (GroqLLM(prices={"llama-3.3-70b-versatile": {"input": 1.0, "output": 2.0}}), "prices of llm.prices"),
+    ],
+)
+def test_a_price_comes_with_its_own_date(llm: GroqLLM, words: str) -> None:
+    plan = llm.estimate(requests=10, prompt_tokens=1000, completion_tokens=1000)
+    assert words in "\n".join(plan.lines())
