@@ -41,7 +41,8 @@ class PyDocs:
     Args:
         packages: Import names of installed packages to add ("numpy").
         stdlib: Read the standard library.
-        min_words: Leave out documents whose text, without call and summary, has fewer words than this.
+        min_words: A document that has fewer words beside call and summary keeps its summary in the text:
+            it can be found, and gives no query.
         limit: At most this many documents, spread evenly; None for all.
         name: How reports call this set.
     """
@@ -129,7 +130,10 @@ def _read(files: dict[str, Path], *, stdlib: bool) -> Iterator[tuple[str, Entry]
 
 
 def _document(public: str, entry: Entry, min_words: int) -> Document | None:
-    """Build an object's document, or None where there is no summary or too little text beside it."""
+    """Build an object's document, or None where its docstring says nothing.
+
+    The summary is cut out as the document's query where enough text is left to find it by.
+    """
     call, doc = entry.call, entry.doc.strip()
     first, _, rest = doc.partition("\n")
     if SIGNATURE.match(first):
@@ -138,9 +142,11 @@ def _document(public: str, entry: Entry, min_words: int) -> Document | None:
     summary, remainder = first_sentence(paragraph)
     body = UNDERLINED.sub(r"\1:", "\n\n".join(part for part in (remainder, others.strip("\n")) if part))
     text = f"{call}\n\n{body}" if call else body
+    source = public.partition(".")[0]
     if len(body.split()) < min_words or not usable(summary) or stands_in(summary, text):
-        return None
-    return Document(public, text, public, public.partition(".")[0], {"summary": summary})
+        whole = f"{call}\n\n{doc}" if call else doc
+        return Document(public, whole, public, source) if len(doc.split()) > 1 else None
+    return Document(public, text, public, source, {"summary": summary})
 
 
 def stdlib_files() -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -119,10 +119,17 @@ def headings_of_several(chunks: Iterable[Chunk]) -> frozenset[str]:
     return frozenset(heading for heading, documents in owners.items() if len(documents) > 1)
 
 
-def summaries_of_several(documents: Iterable[Document]) -> frozenset[str]:
-    """Return the summaries, as ``key`` writes them, that more than one document has."""
-    counts = Counter(key(clean(document.metadata.get("summary", ""))) for document in documents)
-    return frozenset(summary for summary, count in counts.items() if count > 1)
+def summaries_of_several(documents: Iterable[Document], chunks: Iterable[Chunk]) -> frozenset[str]:
+    """Return the summaries, as ``key`` writes them, that sum up, or stand in, more than one document."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for document in documents:
+        if summary := document.metadata.get("summary"):
+            owners[key(clean(summary))].add(document.id)
+    for chunk in chunks:
+        for sentence in sentences(chunk.text):
+            if (found := key(sentence.text)) in owners:
+                owners[found].add(chunk.document_id)
+    return frozenset(summary for summary, found in owners.items() if len(found) > 1)
 
 
 def _most_salient(text: str, source: Source, others: Sequence[str]) -> Sentence | None:

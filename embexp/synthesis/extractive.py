@@ -125,7 +125,7 @@ class Extractive:
         for chunk in chunks:
             by_document[chunk.document_id].append(chunk)
         terms = Terms.read(track((chunk.passage for chunk in chunks), "Weighing words", total=len(chunks)))
-        shared = headings_of_several(chunks) | summaries_of_several(documents.values())
+        shared = headings_of_several(chunks) | summaries_of_several(documents.values(), chunks)
         return [
             Source(
                 document=documents.get(document_id, Document(id=document_id, text="")),

@@ -13,5 +13,8 @@ def test_a_summary_of_several_documents_asks_for_none_of_them() -> None:
         for name, text in summaries.items()
     }
     chunks = [Chunk(id=f"{name}0", document_id=name, text=f"{BODY} in {name}") for name in documents]
+    chunks.append(Chunk(id="d0", document_id="d", text="Open the log file again. It must be closed."))
+    assert not list(Extractive(query_types=["summary"]).pairs([*chunks], documents))
+    chunks.pop()
     pairs = list(Extractive(query_types=["summary"]).pairs(chunks, documents))
     assert [(pair.document_id, pair.query) for pair in pairs] == [("c", "Open the log file again.")]
