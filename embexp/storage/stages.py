@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from embexp.storage.files import sha256_of, space_checked, write_json
 
@@ -31,6 +31,21 @@ class Stage:
     def finish(self, result: dict[str, Any]) -> None:
         """Mark the step as complete; from now on the same inputs are not worked on again."""
         write_json(self.folder / DONE, result)
+
+
+@contextmanager
+def _alone(lock_file: Path, name: str) -> Iterator[None]:
+    """Hold the lock; say so where another process has it, since its work may take long."""
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s: another process works on the same inputs; waiting for its result.", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class StageCache:
@@ -54,7 +69,7 @@ class StageCache:
         folder = self.root / name / key
         with space_checked(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with _alone(folder.with_suffix(".lock"), name):
             marker = folder / DONE
             done = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None
             if done is not None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,23 @@ def test_a_manifest_states_what_the_file_holds(tmp_path: Path) -> None:
     assert (tmp_path / "train.manifest.json").exists()
     assert manifest["sha256"] == sha256_of_file(path)
     assert (manifest["records"], manifest["settings"], manifest["git_commit"]) == (1, {"seed": 3}, "abc")
+
+
+def test_a_second_worker_waits_for_the_first_and_takes_its_result(tmp_path: Path, caplog) -> None:
+    cache, found = StageCache(tmp_path), []
+
+    def second() -> None:
+        with cache.stage("pairs", "docs") as stage:
+            found.append(stage.done)
+
+    with caplog.at_level("INFO"), cache.stage("pairs", "docs") as stage:
+        thread = threading.Thread(target=second)
+        thread.start()
+        while "waiting for its result" not in caplog.text:
+            time.sleep(0.01)
+        stage.finish({"pairs": 7})
+    thread.join()
+    assert found == [{"pairs": 7}]
 
 
 def test_a_stage_is_worked_once_for_the_same_inputs(tmp_path: Path) -> None:
