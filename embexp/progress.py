@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,14 @@ class _LogBar:
         return " ".join([*parts, f"({rate:,.1f}/s)", self._note]).rstrip()
 
 
+@cache
+def _console() -> Console:
+    """Return the one console of all bars: where they share it, a bar within a bar gets a line of its own."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
 @contextmanager
 def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
     """Open a bar for ``total`` steps; without a terminal it logs a line every ten seconds.
@@ -77,7 +87,6 @@ def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
     if not sys.stderr.isatty():
         yield _LogBar(description, total)
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -103,7 +112,7 @@ def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
                 task.fields["rate"] = f"{task.speed:,.1f}/s" if task.speed else ""
             yield from super().get_renderables()
 
-    with _Rated(*columns, console=Console(stderr=True), transient=True) as bars:
+    with _Rated(*columns, console=_console(), transient=True) as bars:
         yield _TerminalBar(bars, bars.add_task(description, total=total, note="", rate=""))
 
 

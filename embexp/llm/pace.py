@@ -22,6 +22,8 @@ TROUBLE = 0.25
 """The part of the last requests that must meet an overload before fewer go out at once."""
 BURSTS = 3
 """How often that must happen, at a known limit, before requests go out evenly spaced."""
+CATCH_UP = 1.0
+"""Seconds of lost slots that evenly spaced requests may make up for at once."""
 PATIENCE = 3
 """After so many failures in a row everything pauses, longer each time, until one request succeeds."""
 LONGEST_PAUSE = 60.0
@@ -116,7 +118,7 @@ class Pace:
         self._last_failure = float("-inf")
         self._bursts = 0
         self._spaced = False
-        self._last_sent = float("-inf")
+        self._next_slot = float("-inf")
         self.stopped: EmbexpError | None = None
 
     async def ticket(self, order: int, tokens: int, cost: float) -> Ticket:
@@ -226,11 +228,14 @@ class Pace:
             self._tpd.wait(tokens, now),
         ]
         if self._spaced and self._rpm.limit:
-            waits.append(self._last_sent + MINUTE / self._rpm.limit - now)
+            waits.append(self._next_slot - now)
         return max(waits)
 
     def _issue(self, tokens: int, cost: float) -> Ticket:
-        now = self._last_sent = self._clock()
+        now = self._clock()
+        if self._spaced and self._rpm.limit:
+            # Slots that a late timer or a short wait cost may be made up for.
+            self._next_slot = max(self._next_slot, now - CATCH_UP) + MINUTE / self._rpm.limit
         self._flying += 1
         self._budget.flying += cost
         amounts = ((self._rpm, 1.0), (self._tpm, float(tokens)), (self._rpd, 1.0), (self._tpd, float(tokens)))

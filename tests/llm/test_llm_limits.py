@@ -130,3 +130,25 @@ def test_headers_are_read_or_left_alone() -> None:
 def test_a_refusal_names_its_limit() -> None:
     assert spoken_limit("on tokens per minute (TPM): Limit 6,000, Used 5034") == ("TPM", 6000.0)
     assert spoken_limit("Too many requests") is None
+
+
+def test_evenly_spaced_requests_make_up_for_slots_that_a_wait_cost() -> None:
+    import asyncio
+
+    from embexp.llm.budget import Budget
+    from embexp.llm.pace import MINUTE, Pace, PaceSettings
+
+    now = [100.0]
+    pace = Pace(PaceSettings(requests_per_minute=60), Budget(None), clock=lambda: now[0])
+    pace._spaced = True
+    slot = MINUTE / 60
+
+    async def sent() -> None:
+        await pace.ticket(1, 10, 0.0)
+
+    asyncio.run(sent())
+    # Nothing was sent before, so one second may be made up for: the next slot is at 100 - 1 + 60.5 / 60.
+    assert pace._wait(10) == pytest.approx(slot - 1.0)
+    now[0] = 100.5
+    asyncio.run(sent())
+    assert pace._wait(10) == pytest.approx(100.0 - 1.0 + 2 * slot - 100.5)
