@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search", "plan")
+COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search", "plan", "compare")
 
 
 def main() -> None:

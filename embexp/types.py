@@ -213,7 +213,10 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Tuned minus untuned on one metric, with a 95% interval and a two-sided p-value."""
+    """Tuned minus untuned on one metric, with a 95% interval and a two-sided p-value.
+
+    ``p`` belongs to the interval; ``randomisation_p`` is a second test's, None where it was not made.
+    """
 
     metric: str
     delta: float
@@ -222,6 +225,35 @@ class Comparison:
     queries: int
     clusters: int
     verdict: Verdict
+    randomisation_p: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """``system`` minus ``base``, one of several; ``holm_p`` is corrected for how many there are."""
+
+    base: str
+    system: str
+    comparison: Comparison
+    holm_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The questions of one kind: their mean scores before and after, and the difference.
+
+    ``feature`` says what they were sorted by (query type, length …), ``name`` which kind this is.
+    ``interval`` is the difference's 95% interval, None where the sources are too few for one.
+    """
+
+    feature: str
+    name: str
+    queries: int
+    clusters: int
+    before: float
+    after: float
+    delta: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)

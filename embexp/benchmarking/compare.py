@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from embexp.benchmarking.randomisation import randomisation_p
 from embexp.errors import ConfigError, DataError
 from embexp.types import Comparison, Scores, Verdict
 
@@ -53,7 +54,8 @@ def compare(
 
     Returns:
         Tuned minus base, with a 95% interval and a two-sided p that agree: p < 0.05 just where the
-        interval leaves out 0. With fewer than 10 clusters the verdict is NO EVIDENCE whatever they say.
+        interval leaves out 0, and with the p of a randomisation test beside them, which decides nothing.
+        With fewer than 10 clusters the verdict is NO EVIDENCE whatever they say.
 
     Raises:
         DataError: The systems were not asked the same questions, or none at all.
@@ -81,6 +83,7 @@ def compare(
         queries=len(queries),
         clusters=len(sums),
         verdict=verdict,
+        randomisation_p=randomisation_p(sums, resamples=resamples, seed=seed),
     )
 
 

@@ -17,6 +17,7 @@ from embexp.protocols import TrackedRun
 from embexp.reporting.examples import Example, biggest_changes
 from embexp.reporting.model_card import write_model_card
 from embexp.reporting.outcome import write_outcome
+from embexp.reporting.questions import write_queries
 from embexp.reporting.report import Report, write_report
 from embexp.reporting.scores import write_scores
 from embexp.storage.files import atomic_write, write_json
@@ -153,9 +154,11 @@ def conclude(
     )
     write_outcome(out_dir / "outcome.json", outcome)
     write_scores(out_dir / "scores.parquet", results.scores.values())
+    write_queries(out_dir / "queries.jsonl", results.task.queries)
     reports = write_report(out_dir, _report(experiment, outcome, results, out_dir))
     run.log_metrics(final_metrics(outcome))
-    for path in (out_dir / "outcome.json", out_dir / "scores.parquet", *reports):
+    tables = [out_dir / name for name in ("outcome.json", "scores.parquet", "queries.jsonl")]
+    for path in (*tables, *reports):
         run.log_artifact(path)
     if tuned:
         config = out_dir / ".hydra" / "config.yaml"

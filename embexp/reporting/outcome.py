@@ -14,7 +14,16 @@ from embexp.storage.files import write_json
 from embexp.types import Comparison, IndexReport, Leaks, Outcome, Training
 
 SCHEMA = 1
-COMPARISON_KEYS = ("metric", "delta", "interval", "p", "queries", "clusters", "verdict")
+COMPARISON_KEYS = (
+    "metric",
+    "delta",
+    "interval",
+    "p",
+    "queries",
+    "clusters",
+    "verdict",
+    "randomisation_p",
+)
 LEAKS_KEYS = (
     "documents",
     "near_duplicate_chunks",

@@ -1,0 +1,87 @@
+"""``python -m embexp.compare RUN RUN…``: past runs in one table, with a paired test between any two."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import combinations
+from pathlib import Path
+
+from embexp.errors import DataError, EmbexpError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare past runs, print the tables, and leave a report."""
+    options = _parser().parse_args(arguments)
+    try:
+        compare_runs(
+            options.run,
+            systems=options.system or ["untuned", "tuned"],
+            metric=options.metric,
+            folder=Path(options.out or f"outputs/comparisons/{datetime.now():%Y-%m-%d/%H-%M-%S}"),
+            root=options.root,
+        )
+    except EmbexpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m embexp.compare", description=__doc__)
+    parser.add_argument("run", nargs="+", help="a run's folder, or the id of its MLflow run")
+    parser.add_argument(
+        "--system",
+        action="append",
+        help="which system of each run to compare (untuned and tuned); repeatable",
+    )
+    parser.add_argument("--metric", help="what to compare by (the metric of the first run's verdict)")
+    parser.add_argument("--out", help="the report's folder (outputs/comparisons/DATE/TIME)")
+    parser.add_argument("--root", default=".", help="the folder that holds mlflow.db (the current one)")
+    return parser
+
+
+def compare_runs(
+    names: Sequence[str], *, systems: Sequence[str], metric: str | None, folder: Path, root: str
+) -> None:
+    """Print how the systems of past runs differ, and write compare.html, .md and .json into ``folder``.
+
+    Args:
+        names: Folders of runs, or ids of MLflow runs.
+        systems: Which systems of each run to compare.
+        metric: What to compare by; None is the metric of the first run's verdict.
+        folder: Where the report goes.
+        root: The folder that holds mlflow.db.
+
+    Raises:
+        EmbexpError: A run cannot be read, or the runs were not asked the same questions.
+    """
+    from embexp.benchmarking.contrasts import contrasts
+    from embexp.pipeline.past_runs import check_same_questions, past_run, systems_of
+    from embexp.reporting.compared import Compared, print_compared, write_compared
+    from embexp.tracking.mlflow import MlflowTracker
+
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{twice[0]} is named twice: name each run once.")
+    runs = [past_run(name, MlflowTracker(root=root)) for name in names]
+    check_same_questions(runs)
+    chosen = systems_of(runs, systems)
+    verdict = runs[0].outcome.comparison
+    metric = metric or (verdict.metric if verdict else "ndcg@10")
+    clusters = {query.id: query.cluster for query in runs[0].queries.values()}
+    scores = {label: found for label, (_, found) in chosen.items()}
+    compared = Compared(
+        metric=metric,
+        scores=scores,
+        outcomes={label: run.outcome for label, (run, _) in chosen.items()},
+        clusters=clusters,
+        contrasts=contrasts(scores, list(combinations(scores, 2)), metric=metric, clusters=clusters),
+    )
+    print_compared(compared, write_compared(folder, compared)[0])
+
+
+if __name__ == "__main__":
+    main()
