@@ -260,8 +260,8 @@ class Pace:
         until = self._clock() + wait
         if until <= self._hold_until:
             return
-        self._hold_until = until
-        if wait >= LONG_WAIT:
+        longer, self._hold_until = until - self._hold_until > 1.0, until
+        if longer and wait >= LONG_WAIT:  # several requests hear the same refusal
             log.warning("Waiting %.0f s, as the service asks (%s).", wait, reason)
 
     def _slow_down(self, ticket: Ticket, problem: Retry) -> None:
