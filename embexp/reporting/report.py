@@ -21,6 +21,7 @@ from embexp.reporting.verdict import (
     headline,
     index_line,
     leaks_line,
+    power_line,
     signed,
     training_line,
 )
@@ -108,7 +109,9 @@ def _context(report: Report) -> dict[str, Any]:
         "headline": headline(outcome),
         "advice": advice(outcome),
         "facts": facts(outcome),
-        "trust": [line for line in (leaks_line(outcome.leaks), index_line(outcome)) if line],
+        "trust": [
+            line for line in (leaks_line(outcome.leaks), power_line(outcome), index_line(outcome)) if line
+        ],
         "work": [line for line in (training_line(outcome), cache_line(outcome)) if line],
         "metrics": shown_metrics(outcome),
         "best": {metric: best_value(outcome.scores, metric) for metric in shown_metrics(outcome)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from embexp.reporting.power import EFFECTS, ENOUGH, FEWEST, power, questions_needed
 from embexp.types import Comparison, Leaks, Outcome
 
 FINDING = {
@@ -13,8 +14,6 @@ FINDING = {
 }
 EFFECT = 0.02
 """A difference in nDCG that people notice in use; smaller ones are rarely worth a new model."""
-VISIBLE_SHARE = 1.96 / (1.96 + 0.84)
-"""Half the 95% interval over the difference that is found with 80% power (normal approximation)."""
 
 
 def signed(value: float) -> str:
@@ -77,7 +76,7 @@ def _after_nothing(comparison: Comparison) -> list[str]:
             f"Keep the untuned model: whatever the difference is, it is below {bound:.3f}. "
             "More pairs, better pairs or another loss may change that; more test questions will not."
         ]
-    needed = math.ceil(comparison.queries * (half / (EFFECT * VISIBLE_SHARE)) ** 2)
+    needed = questions_needed(comparison, EFFECT)
     if needed <= comparison.queries:
         return [
             "Keep the untuned model for now: the interval only just holds zero, and some more test questions "
@@ -132,10 +131,30 @@ def leaks_line(leaks: Leaks) -> str:
     return f"Leaks between splits: {named}; {counted(removed, 'pair')} removed from train and dev."
 
 
+def power_line(outcome: Outcome) -> str:
+    """Return which true differences the test set is too small to see; empty where it sees them all.
+
+    It is empty, too, for fewer than 10 documents, which lead to no verdict anyway.
+    """
+    comparison = outcome.comparison
+    if comparison is None or comparison.clusters < FEWEST:
+        return ""
+    chances = {effect: power(comparison, effect) for effect in EFFECTS}
+    weak = [effect for effect, chance in chances.items() if chance < ENOUGH]
+    if not weak:
+        return ""
+    named = ", ".join(f"{chance:.0%} for {effect}" for effect, chance in chances.items())
+    needed = ", ".join(f"{_rounded(questions_needed(comparison, effect)):,} for {effect}" for effect in weak)
+    return (
+        f"Power: the chance that this test set shows a true difference is {named}. "
+        f"Questions for a chance of {ENOUGH:.0%}: about {needed}."
+    )
+
+
 def facts(outcome: Outcome) -> list[str]:
-    """Return leaks, training, index and cache in one line each, where there is something to say."""
-    found = [leaks_line(outcome.leaks), training_line(outcome), index_line(outcome), cache_line(outcome)]
-    return [line for line in found if line]
+    """Return leaks, power, training, index and cache in one line each, where there is something to say."""
+    found = [leaks_line(outcome.leaks), power_line(outcome), training_line(outcome), index_line(outcome)]
+    return [line for line in (*found, cache_line(outcome)) if line]
 
 
 def training_line(outcome: Outcome) -> str:

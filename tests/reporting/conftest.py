@@ -75,7 +75,12 @@ def verdict(outcome: Outcome) -> Callable[..., Outcome]:
         assert outcome.comparison
         low, high = interval
         changed = replace(
-            outcome.comparison, verdict=name, interval=interval, delta=(low + high) / 2, queries=queries
+            outcome.comparison,
+            verdict=name,
+            interval=interval,
+            delta=(low + high) / 2,
+            queries=queries,
+            clusters=queries,
         )
         return replace(outcome, comparison=changed)
 
