@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from embexp.benchmarking.contrasts import contrasts
+from embexp.benchmarking.slices import slices
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.pairs import Written
 from embexp.pipeline.scoring import Results
@@ -26,7 +28,7 @@ from embexp.storage.records import export_csv, export_parquet, read_jsonl, write
 from embexp.synthesis.data_card import data_card
 from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
-from embexp.types import HELD_OUT, Outcome, Pair
+from embexp.types import HELD_OUT, Outcome, Pair, Slice
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
@@ -179,14 +181,21 @@ def _cached(data: Data, tuned: Tuned | None, results: Results) -> list[str]:
 
 
 def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir: Path) -> Report:
+    task, scores, metric = results.task, results.scores, experiment.metric
     found: list[Example] = []
+    cut: list[Slice] = []
     if results.comparison:
-        found = biggest_changes(results.task, results.scores, results.rankings, metric=experiment.metric)
+        found = biggest_changes(task, scores, results.rankings, metric=metric)
+        cut = slices(task, scores["untuned"], scores["tuned"], metric=metric, seed=experiment.seed)
+    clusters = {query.id: query.cluster for query in task.queries}
+    pairs = [("untuned", name) for name in scores if name != "untuned"]
     return Report(
         outcome=outcome,
         scores=results.scores,
         queries=results.task.queries,
         examples=found,
+        slices=cut,
+        contrasts=contrasts(scores, pairs, metric=metric, clusters=clusters, seed=experiment.seed),
         config=_text(out_dir / ".hydra" / "config.yaml"),
         provenance=provenance(),
     )

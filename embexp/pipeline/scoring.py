@@ -12,7 +12,7 @@ from pathlib import Path
 from embexp import __version__
 from embexp.benchmarking.approximate import compare_with_exact
 from embexp.benchmarking.compare import compare
-from embexp.benchmarking.metrics import evaluate, run_system
+from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.embedding import SourceEmbedder
 from embexp.pipeline.experiment import Experiment
@@ -91,7 +91,8 @@ def measure(
         query: fuse([dense[query], hits], k=DEPTH) for query, hits in rankings["bm25"].items()
     }
     seconds["hybrid"] = seconds[list(embedders)[-1]] + seconds["bm25"]
-    scores = {name: evaluate(task, found, system=name) for name, found in rankings.items()}
+    metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
+    scores = {name: evaluate(task, found, system=name, metrics=metrics) for name, found in rankings.items()}
     return Results(
         task=task,
         scores=scores,

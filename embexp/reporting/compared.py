@@ -10,7 +10,7 @@ from embexp.reporting import figures
 from embexp.reporting.console import TERMINAL_METRICS, shorter, standard_output
 from embexp.reporting.intervals import clustered_interval
 from embexp.reporting.report import environment
-from embexp.reporting.verdict import counted, signed
+from embexp.reporting.verdict import counted, signed, spelled
 from embexp.storage.files import atomic_write, write_json
 from embexp.types import Contrast, Outcome, Scores
 
@@ -52,11 +52,6 @@ def finding(contrast: Contrast) -> str:
     if contrast.comparison.verdict == "NO EVIDENCE" or contrast.holm_p >= LEVEL:
         return "no evidence"
     return "higher" if contrast.comparison.delta > 0 else "lower"
-
-
-def spelled(interval: tuple[float, float]) -> str:
-    """Return an interval as ``+0.012 … +0.034``."""
-    return f"{signed(interval[0])} … {signed(interval[1])}"
 
 
 def print_compared(compared: Compared, report: Path) -> None:

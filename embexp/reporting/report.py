@@ -23,10 +23,11 @@ from embexp.reporting.verdict import (
     leaks_line,
     power_line,
     signed,
+    spelled,
     training_line,
 )
 from embexp.storage.files import atomic_write
-from embexp.types import Outcome, Query, Scores, TrainingStep
+from embexp.types import Contrast, Outcome, Query, Scores, Slice, TrainingStep
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -52,6 +53,8 @@ class Report:
         scores: System to scores, in the order of the table.
         queries: The test questions; their clusters widen the intervals as they should.
         examples: The biggest wins and losses, from ``biggest_changes``.
+        slices: The comparison on each kind of question.
+        contrasts: Every other system against the untuned one, corrected for their number.
         config: The run's configuration as YAML, secrets already masked.
         provenance: Commit, versions and machine, as ``embexp.tracking.provenance`` finds them.
     """
@@ -60,6 +63,8 @@ class Report:
     scores: Mapping[str, Scores]
     queries: Sequence[Query] = ()
     examples: Sequence[Example] = ()
+    slices: Sequence[Slice] = ()
+    contrasts: Sequence[Contrast] = ()
     config: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,8 +125,17 @@ def _context(report: Report) -> dict[str, Any]:
         "tiles": _tiles(outcome, pictures["groups"]),
         "wins": [example for example in report.examples if example.delta > 0],
         "losses": [example for example in report.examples if example.delta < 0],
+        "slices": _by_feature(report.slices),
+        "spelled": spelled,
         **pictures,
     }
+
+
+def _by_feature(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
+    found: dict[str, list[Slice]] = {}
+    for each in slices:
+        found.setdefault(each.feature, []).append(each)
+    return found
 
 
 def _pictures(report: Report) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from embexp.reporting.examples import biggest_changes
 from embexp.reporting.report import Report, duration, write_report
-from embexp.types import Hit, Leaks, Outcome, Query, RetrievalTask, Scores
+from embexp.types import Comparison, Contrast, Hit, Leaks, Outcome, Query, RetrievalTask, Scores, Slice
 
 ATTACK = "<script>alert(1)</script> | `x` [y](http://evil)"
 VOID = {"meta", "line", "polyline", "polygon", "circle", "br"}
@@ -210,3 +210,23 @@ def test_the_same_run_gives_the_same_bytes(report: Report, tmp_path: Path) -> No
 )
 def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+def test_kinds_of_questions_and_every_system_against_the_untuned_one(report: Report, tmp_path: Path) -> None:
+    cut = [
+        Slice("query type", ATTACK, 1200, 30, 0.5, 0.75, 0.25, (0.05, 0.45)),
+        Slice("length", "1 to 5 words", 4, 4, 0.5, 0.4, -0.1, None),
+    ]
+    comparison = Comparison("ndcg@10", -0.25, (-0.4, -0.1), 0.01, 4, 4, "NO EVIDENCE", 0.125)
+    full = replace(report, slices=cut, contrasts=[Contrast("untuned", "bm25", comparison, 0.25)])
+    html, markdown = write_report(tmp_path, full)
+    page = Page(html.read_text())
+    assert page.count("script") == 1
+    assert "Kinds of questions" in page.text
+    assert "length 1 to 5 words 4 0.500 0.400 −0.100 –" in page.text
+    assert "1,200 0.500 0.750 +0.250 +0.050 … +0.450" in page.text
+    assert "bm25 −0.250 −0.400 … −0.100 0.0100 0.1250 0.2500" in page.text
+    text = markdown.read_text()
+    assert "| length | 1 to 5 words | 4 | 0.500 | 0.400 | −0.100 | – |" in text
+    assert "| bm25 | −0.250 | −0.400 … −0.100 | 0.0100 | 0.1250 | 0.2500 |" in text
+    assert "<script>" not in text
