@@ -172,15 +172,17 @@ class LlamaCppLLM:
         self.check()
         return sha256_of(type(self).__name__, self.asked(), self.context_tokens)
 
+    def _free(self) -> Prices:
+        return Prices({self.model: {"input": 0.0, "output": 0.0}})
+
     def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
         """Return what asking would take: it costs nothing, and the time is not known."""
-        free = Prices({self.model: {"input": 0.0, "output": 0.0}})
         return estimate(
             model=self.model,
             requests=requests,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            prices=free,
+            prices=self._free(),
             limits={},
         )
 
@@ -205,5 +207,5 @@ class LlamaCppLLM:
         )
         pace = PaceSettings(max_concurrency=self.slots, first_concurrency=self.slots)
         settings = EngineSettings(pace=pace, timeout_seconds=self.timeout_seconds)
-        with Engine(client, Journal(journal, self.asked()), settings, Prices(), chat=self.chat) as engine:
+        with Engine(client, Journal(journal, self.asked()), settings, self._free(), chat=self.chat) as engine:
             yield engine
