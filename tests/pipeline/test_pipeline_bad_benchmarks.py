@@ -1,0 +1,67 @@
+"""Benchmarks that cannot be scored end with one sentence; what is only empty is scored as such."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pipeline_settings import TINY
+
+
+def beir_set(root: Path, *, documents: int, grades: list[int]) -> list[str]:
+    """A set whose question n asks for document n with the n-th grade."""
+    (root / "shop" / "qrels").mkdir(parents=True)
+    corpus = [{"_id": f"d{n}", "text": f"the kettle number {n} boils water"} for n in range(documents)]
+    queries = [{"_id": f"q{n}", "text": f"which kettle is number {n}"} for n in range(len(grades))]
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (root / "shop" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [f"q{n}\td{n}\t{grade}" for n, grade in enumerate(grades)]
+    table = "\n".join(["query-id\tcorpus-id\tscore", *rows, ""])
+    (root / "shop" / "qrels" / "test.tsv").write_text(table)
+    return ["dataset=beir", "dataset.path=shop", "dataset.train=none", "tracker=none", *TINY]
+
+
+@pytest.mark.parametrize(
+    ("documents", "grades", "sentence"),
+    [
+        (1, [1], "1 document"),
+        (5, [0, 0], "relevant"),
+    ],
+    ids=["a corpus of one document", "no question has a judgment"],
+)
+def test_a_set_that_cannot_be_scored_is_one_sentence(
+    run, tmp_path: Path, documents: int, grades: list[int], sentence: str
+) -> None:
+    done = run("benchmark", *beir_set(tmp_path, documents=documents, grades=grades))
+    assert done.code == 2, done.err
+    last = done.err.strip().splitlines()[-1]
+    assert "error: " in last
+    assert sentence in last
+    assert "Traceback" not in done.err
+
+
+def test_questions_without_a_relevant_document_are_left_out(run, tmp_path: Path) -> None:
+    done = run("benchmark", *beir_set(tmp_path, documents=5, grades=[1, 0, 1]), "hydra.run.dir=X")
+    assert done.code == 0, done.err
+    assert len((tmp_path / "X" / "queries.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_model_whose_embeddings_are_not_numbers_is_named(run, tmp_path: Path) -> None:
+    from embexp.models.tiny import TinyModel
+
+    model = TinyModel().load()
+    for weights in model.parameters():
+        weights.data.fill_(float("nan"))
+    model.save(str(tmp_path / "broken"))
+    done = run(
+        "benchmark",
+        *beir_set(tmp_path, documents=5, grades=[1, 1]),
+        "model@tuned=local",
+        "tuned.path=broken",
+    )
+    assert done.code == 2, done.err
+    last = done.err.strip().splitlines()[-1]
+    assert "error: " in last
+    assert "NaN" in last or "finite" in last
+    assert "Traceback" not in done.err
