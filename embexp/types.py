@@ -266,7 +266,11 @@ class TrainingStep:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a fine-tune did; ``seconds`` leaves out what an earlier, interrupted run had spent."""
+    """What a fine-tune did; ``seconds`` leaves out what an earlier, interrupted run had spent.
+
+    ``delivered`` names the weights that came out (untuned, tuned, "merged 0.5"), and ``candidates`` gives
+    the dev score of each that was considered.
+    """
 
     pairs: int
     steps: int
@@ -275,6 +279,8 @@ class Training:
     resumed_from: int | None = None
     best_step: int | None = None
     history: Sequence[TrainingStep] = ()
+    delivered: str | None = None
+    candidates: Mapping[str, float] = field(default_factory=dict)
 
     def best(self, metric: str) -> float | None:
         """Return the highest value of a metric on dev, None where it was never scored."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 COMPLETE = "complete.json"
 DONE = "done.json"
+START = "start.safetensors"
+TUNED = "tuned.safetensors"
+MODEL = "model.safetensors"
 RUN = "run.json"
 WEIGHTS = "weights.safetensors"
 PREFIX = "checkpoint-"
@@ -29,20 +32,30 @@ MIB = 1 << 20
 
 @dataclass(kw_only=True)
 class Progress:
-    """What the trainer must remember besides the weights: the log, and the best dev score so far."""
+    """What the trainer must remember besides the weights: the log, the best so far, what it has changed.
+
+    ``best_step`` and ``best_score`` are those of the trained weights, ``untuned_score`` that before the
+    first step; ``level`` is the smoothed loss.
+    """
 
     history: list[TrainingStep] = field(default_factory=list)
+    untuned_score: float | None = None
     best_step: int | None = None
     best_score: float | None = None
     without_gain: int = 0
+    level: float | None = None
+    lowest_level: float | None = None
+    retries: int = 0
+    mini_batch_size: int | None = None
 
 
 class Checkpoints:
     """The checkpoints of one run in its ``work_dir``.
 
     ``checkpoint-STEP/`` holds weights, optimizer, schedule and random states; it counts once its
-    ``complete.json`` lists all its files with their sizes. ``best/STEP.safetensors`` holds the best
-    weights; ``done.json`` says that training has ended.
+    ``complete.json`` lists all its files with their sizes. ``start.safetensors`` holds the untuned
+    weights, ``best/STEP.safetensors`` the best trained ones. ``done.json`` says that training has ended;
+    ``model.safetensors`` then holds what came out, and the others are gone.
     """
 
     def __init__(self, work_dir: Path) -> None:
@@ -58,7 +71,7 @@ class Checkpoints:
         before = _read(note)
         if before is not None and before.get("fingerprint") != fingerprint:
             log.warning("%s holds checkpoints of other settings or data: they are removed.", self.folder)
-            for path in [self.folder / DONE, self.folder / "best", *self.folder.glob(f"{PREFIX}*")]:
+            for path in [self.folder / DONE, *self._of_training()]:
                 _remove(path)
         write_json(note, {"fingerprint": fingerprint})
 
@@ -70,7 +83,7 @@ class Checkpoints:
         """
         weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
         trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-        needed = (KEEP + 1) * (weights + 2 * trained) + 2 * weights
+        needed = (KEEP + 1) * (weights + 2 * trained) + 5 * weights
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise EmbexpError(
@@ -95,15 +108,42 @@ class Checkpoints:
 
     def complete(self, step: int, progress: Progress) -> None:
         """Mark a checkpoint as whole, and remove what is no longer needed."""
-        path = self.folder / f"{PREFIX}{step}"
+        path = self.path(step)
         sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
         write_json(path / COMPLETE, {"files": sizes, "progress": asdict(progress)})
         found = sorted(self.folder.glob(f"{PREFIX}*"), key=lambda path: _step(path.name))
         for old in found[:-KEEP]:
             _remove(old)
+        markers = [_read(path / COMPLETE) for path in found[-KEEP:]]
+        wanted = {marker["progress"]["best_step"] for marker in markers if marker is not None}
         for weights in (self.folder / "best").glob("*.safetensors"):
-            if weights.stem != str(progress.best_step):
+            if _number(weights.stem) not in wanted:
                 weights.unlink()
+
+    def path(self, step: int) -> Path:
+        """Return the folder of a checkpoint."""
+        return self.folder / f"{PREFIX}{step}"
+
+    def drop(self, step: int) -> None:
+        """Remove a checkpoint that leads nowhere; the one before it is the newest then."""
+        _remove(self.path(step))
+
+    def save_start(self, model: nn.Module) -> None:
+        """Keep the untuned weights, unless an interrupted call has."""
+        if not (self.folder / START).is_file():
+            save_weights(self.folder / START, model)
+
+    def load_start(self, model: nn.Module) -> None:
+        """Put the untuned weights back into the model."""
+        load_weights(self.folder / START, model)
+
+    def save_tuned(self, model: nn.Module) -> None:
+        """Keep the trained weights in the model's own form, whatever way they were trained in."""
+        save_weights(self.folder / TUNED, model)
+
+    def load_mix(self, model: nn.Module, *, weight: float) -> None:
+        """Put a mean of untuned and tuned weights into the model; at 1 they are the tuned ones."""
+        mix_weights(model, self.folder / START, self.folder / TUNED, weight=weight)
 
     def save_best(self, step: int, model: nn.Module) -> None:
         """Keep the weights that scored best."""
@@ -113,20 +153,30 @@ class Checkpoints:
         """Put the weights of ``step`` into the model."""
         load_weights(self._best(step), model)
 
-    def finish(self, training: Training, *, weights_step: int) -> None:
-        """Note that training has ended with these weights, and remove the checkpoints."""
-        write_json(self.folder / DONE, {"weights_step": weights_step, "training": asdict(training)})
-        for path in self.folder.glob(f"{PREFIX}*"):
-            _remove(path)
+    def finish(self, training: Training, model: nn.Module) -> None:
+        """Note that training has ended with these weights, and remove what it needed."""
+        save_weights(self.folder / MODEL, model)
+        write_json(self.folder / DONE, {"training": asdict(training)})
+        for path in self._of_training():
+            if path.name != MODEL:
+                _remove(path)
 
-    def finished(self) -> tuple[Training, int] | None:
-        """Return what a run that ended here did, and the step of its weights, if they are still there."""
+    def finished(self) -> Training | None:
+        """Return what a run that ended here did, if its weights are still there."""
         done = _read(self.folder / DONE)
-        if done is None or not self._best(done["weights_step"]).is_file():
+        if done is None or not (self.folder / MODEL).is_file():
             return None
         fields = done["training"]
         history = tuple(TrainingStep(**step) for step in fields.pop("history"))
-        return Training(**fields, history=history), done["weights_step"]
+        return Training(**fields, history=history)
+
+    def load_model(self, model: nn.Module) -> None:
+        """Put what came out of a run that has ended into the model."""
+        load_weights(self.folder / MODEL, model)
+
+    def _of_training(self) -> list[Path]:
+        named = [self.folder / name for name in (START, TUNED, MODEL, "best")]
+        return [path for path in [*named, *self.folder.glob(f"{PREFIX}*")] if path.exists()]
 
     def _best(self, step: int) -> Path:
         return self.folder / "best" / f"{step}.safetensors"
@@ -148,6 +198,22 @@ def load_weights(path: Path, model: nn.Module) -> None:
     model.load_state_dict(load_file(path))
 
 
+def mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) -> None:
+    """Set a model's weights to ``(1 - weight) * base + weight * tuned``, one tensor at a time.
+
+    Averaging in weight space: Wortsman et al. 2022, arXiv 2109.01903. Whole numbers come from ``tuned``.
+    """
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(base, "pt") as old, safe_open(tuned, "pt") as new, torch.no_grad():
+        for name, value in model.state_dict().items():
+            target = new.get_tensor(name)
+            if target.is_floating_point():
+                target = torch.lerp(old.get_tensor(name), target, weight)
+            value.copy_(target)
+
+
 def fingerprint_of(model: nn.Module, *settings: object) -> str:
     """Return a digest of a model's weights and of all settings that shape its training."""
     import hashlib
@@ -167,8 +233,11 @@ def _progress(stored: Mapping[str, Any]) -> Progress:
 
 
 def _step(name: str) -> int:
-    number = name.removeprefix(PREFIX)
-    return int(number) if number.isdigit() else -1
+    return _number(name.removeprefix(PREFIX))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else -1
 
 
 def _read(path: Path) -> dict[str, Any] | None:

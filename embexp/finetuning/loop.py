@@ -19,11 +19,12 @@ from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 from transformers import PrinterCallback, TrainerCallback
 
-from embexp.errors import ConfigError, ModelError
+from embexp.errors import ConfigError
 from embexp.finetuning.batches import BatchPlan
 from embexp.finetuning.checkpoints import WEIGHTS, Checkpoints, Progress, load_weights, save_weights
+from embexp.finetuning.faults import DivergenceError, Remedies, watch_level
 from embexp.progress import Bar
-from embexp.types import Training, TrainingStep
+from embexp.types import TrainingStep
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -78,15 +79,23 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     on_step: Callable[[TrainingStep], None]
     bar: Bar
     progress: Progress = field(default_factory=Progress)
+    remedies: Remedies | None = None
     paused: float = 0.0
+    step: int = 0
     _saved_at: float = field(default_factory=time.monotonic)
 
-    def restore(self, progress: Progress, step: int) -> None:
-        """Take up the log and the best score where a checkpoint left them."""
+    def restore(self, progress: Progress, step: int, *, replay: bool) -> None:
+        """Take up the log and the best score where a checkpoint left them, and tell of the log again."""
         self.progress = progress
-        for point in progress.history:
-            self.on_step(point)
-        self.bar.advance(step)
+        if replay:
+            for point in progress.history:
+                self.on_step(point)
+        self.bar.advance(step - self.step)
+        self.step = step
+
+    def announce(self, point: TrainingStep) -> None:
+        """Tell of a point that the next attempt will find in its log."""
+        self.on_step(point)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a point to the log."""
@@ -108,26 +117,42 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 f"{', '.join(sorted(metrics)) or 'nothing'}; choose one of these."
             )
         self.record(step, {f"dev_{name}": float(value) for name, value in metrics.items()})
-        score = float(metrics[self.metric])
-        if self.progress.best_score is None or score > self.progress.best_score:
+        score, known = float(metrics[self.metric]), self.progress
+        earlier = [found for found in (known.untuned_score, known.best_score) if found is not None]
+        known.without_gain = 0 if score > max(earlier, default=-math.inf) else known.without_gain + 1
+        if step == 0:
+            known.untuned_score = score
+        elif known.best_score is None or score > known.best_score:
             self.checkpoints.save_best(step, model)
-            self.progress.best_step, self.progress.best_score, self.progress.without_gain = step, score, 0
-        else:
-            self.progress.without_gain += 1
-        log.info("Step %d: dev %s %.4f (best %.4f)", step, self.metric, score, self.progress.best_score)
+            known.best_step, known.best_score = step, score
+        log.info("Step %d: dev %s %.4f (best %.4f)", step, self.metric, score, max([score, *earlier]))
         self.paused += time.monotonic() - start
 
     def on_step_end(self, args: Any, state: Any, control: Any, **surroundings: Any) -> None:  # noqa: ARG002
         """Score, stop and save when it is time to."""
         self.bar.advance()
-        step, last = state.global_step, state.global_step >= state.max_steps
+        self.step = step = state.global_step
+        last = step >= state.max_steps
+        due = step in self.schedule or time.monotonic() - self._saved_at >= self.checkpoint_seconds
+        if due or last:
+            _check_weights(surroundings["model"], step)
         if step in self.schedule:
             self.score(surroundings["model"], step)
             if self.patience is not None and self.progress.without_gain >= self.patience:
                 log.info("No gain on dev in %d evaluations: training stops at step %d.", self.patience, step)
                 control.should_training_stop = True
-        due = step in self.schedule or time.monotonic() - self._saved_at >= self.checkpoint_seconds
         control.should_save = due and not last and not control.should_training_stop
+
+    def on_loss(self, loss: float, step: int) -> None:
+        """Stop a step whose loss is no number, or has risen far.
+
+        Raises:
+            DivergenceError: It is so.
+        """
+        if not math.isfinite(loss):
+            raise DivergenceError(f"The loss became {loss} at step {step}", step=step)
+        if self.remedies is not None and self.remedies.watching:
+            watch_level(self.progress, loss, step=step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:  # noqa: ARG002
         """Take over the loss, the learning rate and the gradient's norm."""
@@ -167,16 +192,16 @@ class Loop(SentenceTransformerTrainer):  # type: ignore[misc]
         """Run one step.
 
         Raises:
-            ModelError: The loss is not a finite number.
+            DivergenceError: The loss is not a finite number, or has risen far.
         """
         loss: torch.Tensor = super().training_step(*arguments, **options)
-        if not math.isfinite(loss.item()):
-            raise ModelError(
-                f"The loss became {loss.item()} at step {self.state.global_step + 1} with a learning rate of "
-                f"{self._get_learning_rate():.1e} (trainer.learning_rate={self.args.learning_rate:g}): set a "
-                "lower one, and check the labels if the loss reads scores."
-            )
+        self._recorder.on_loss(loss.item(), self.state.global_step + 1)
         return loss
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            _set_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
 
     def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
         start = time.monotonic()
@@ -200,9 +225,9 @@ def run(
     arguments: SentenceTransformerTrainingArguments,
     recorder: Recorder,
     *,
-    started: float,
-) -> Training:
-    """Train from the newest checkpoint, or from the start, and leave the best weights in the model.
+    begin: int | None,
+) -> float:
+    """Train to the end and leave the best trained weights in the model.
 
     Args:
         model: The untuned model; a checkpoint's weights replace its own.
@@ -211,55 +236,50 @@ def run(
         plan: Their batches.
         arguments: The settings of sentence-transformers' trainer.
         recorder: Holds the log and the checkpoints.
-        started: When the work on this call began, by the monotonic clock.
+        begin: The step of the checkpoint to go on from; None starts anew.
+
+    Returns:
+        Rows per second, dev scorings and checkpoints left out.
+
+    Raises:
+        DivergenceError: The loss or the weights stopped being numbers, or the loss rose far.
     """
     trainer = Loop(
         plan=plan, recorder=recorder, model=model, loss=loss, args=arguments, train_dataset=rows.dataset()
     )
     trainer.remove_callback(PrinterCallback)
-    found = recorder.checkpoints.latest()
-    if found is not None:
-        folder, earlier, resumed_from = found
-        log.info("Training goes on from step %d (%s).", resumed_from, folder)
-        recorder.restore(earlier, resumed_from)
+    folder = None
+    if begin is not None:
+        folder = str(recorder.checkpoints.path(begin))
+        log.info("Training goes on from step %d (%s).", begin, folder)
     elif 0 in recorder.schedule:
         recorder.score(model, 0)
-    begin, recorder.paused = time.monotonic(), 0.0
-    trainer.train(resume_from_checkpoint=str(found[0]) if found is not None else None)
-    seconds = time.monotonic() - begin - recorder.paused
+    start, recorder.paused = time.monotonic(), 0.0
+    trainer.train(resume_from_checkpoint=folder)
+    busy = time.monotonic() - start - recorder.paused
     model.zero_grad(set_to_none=True)
     model.eval()
-    return _conclude(model, trainer, plan, recorder, resumed_from=found[2] if found else None, busy=seconds,
-                     seconds=time.monotonic() - started, rows=len(rows))  # fmt: skip
-
-
-def _conclude(
-    model: SentenceTransformer,
-    trainer: Loop,
-    plan: BatchPlan,
-    recorder: Recorder,
-    *,
-    resumed_from: int | None,
-    busy: float,
-    seconds: float,
-    rows: int,
-) -> Training:
     steps, best = trainer.state.global_step, recorder.progress.best_step
-    sizes = [len(batch) for epoch in plan.epochs for batch in epoch][resumed_from or 0 : steps]
-    training = Training(
-        pairs=rows,
-        steps=steps,
-        seconds=round(seconds, 3),
-        pairs_per_second=round(sum(sizes) / busy, 3) if busy > 0 else 0.0,
-        resumed_from=resumed_from,
-        best_step=best,
-        history=tuple(recorder.progress.history),
-    )
-    if best is None:
-        recorder.checkpoints.save_best(steps, model)
-    elif best != steps:
+    if best is not None and best != steps:
         recorder.checkpoints.load_best(best, model)
-    if best == 0:
-        log.warning("No step scored above the untuned model on dev: its weights stay.")
-    recorder.checkpoints.finish(training, weights_step=steps if best is None else best)
-    return training
+    sizes = [len(batch) for epoch in plan.epochs for batch in epoch][begin or 0 : steps]
+    return round(sum(sizes) / busy, 3) if busy > 0 else 0.0
+
+
+def _check_weights(model: nn.Module, step: int) -> None:
+    """Keep weights that are no numbers out of dev scorings and checkpoints."""
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+        raise DivergenceError(f"The weights became nan or infinite at step {step}", step=step)
+
+
+def _set_rate(optimizer: Any, scheduler: Any, peak: float) -> None:
+    """Go on with another peak learning rate than the one that a checkpoint was written under."""
+    scheduler = getattr(scheduler, "scheduler", scheduler)
+    if all(base == peak for base in scheduler.base_lrs):
+        return
+    scheduler.base_lrs = [peak] * len(scheduler.base_lrs)
+    rates = [peak * factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+    scheduler._last_lr = rates
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["initial_lr"], group["lr"] = peak, rate

@@ -77,3 +77,14 @@ def prompts_for(
     passage = next((prompts[name] for name in PASSAGE_PROMPTS if prompts.get(name)), "")
     found = {name: prompts.get("query") or "" if name in query_columns else passage for name in columns}
     return {name: prompt for name, prompt in found.items() if prompt}
+
+
+def routes_for(
+    model: SentenceTransformer, columns: Sequence[str], *, query_columns: Sequence[str]
+) -> dict[str, str]:
+    """Return the route of each column for models that treat queries and passages apart; else nothing."""
+    from sentence_transformers.base.modules import Router
+
+    if not any(isinstance(module, Router) for module in model):
+        return {}
+    return {name: "query" if name in query_columns else "document" for name in columns}

@@ -8,28 +8,34 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from embexp.errors import ConfigError, DataError
+from embexp.finetuning.arguments import training_arguments
+from embexp.finetuning.attempts import Job, train
 from embexp.finetuning.batches import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, fingerprint_of
-from embexp.finetuning.columns import QUERY_COLUMNS, Request, Rows, build_rows
+from embexp.finetuning.columns import Request, Rows, build_rows
+from embexp.finetuning.delivery import UNTUNED, Delivery
 from embexp.finetuning.encoding import encode_passages, encode_queries
 from embexp.finetuning.labels import label_scale
-from embexp.finetuning.model_modes import dropout_rates, prompts_for, text_length, training_length
+from embexp.finetuning.methods import Full, Method
+from embexp.finetuning.model_modes import (
+    dropout_rates,
+    text_length,
+    training_length,
+)
 from embexp.finetuning.negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
 from embexp.progress import progress
 from embexp.storage.files import sha256_of, space_checked
 from embexp.types import Pair, Splits, Training, TrainingStep
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-    from torch import nn
+    from sentence_transformers import SentenceTransformer
 
     from embexp.protocols import Loss
 
 log = logging.getLogger(__name__)
-POINTS_IN_LOG = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,12 @@ class SentenceTransformerFineTuner:
         attention_dropout: Dropout of attention weights; None keeps the model's own.
         bf16: Mixed precision; None uses it on GPUs that have it.
         checkpoint_seconds: The longest time between two checkpoints.
+        retries: How often a training that diverges goes back to its last good checkpoint, each time at
+            half the learning rate.
+        method: What to train, as a component of its own; None trains all weights.
+        deliver: What comes out: ``best`` is the best on dev among untuned, tuned and merged weights,
+            ``tuned`` the trained ones whatever dev says.
+        merge: Shares of the tuned weights in means with the untuned ones, to be tried on dev.
     """
 
     epochs: int = 1
@@ -89,11 +101,15 @@ class SentenceTransformerFineTuner:
     attention_dropout: float | None = None
     bf16: bool | None = None
     checkpoint_seconds: float = 300.0
+    retries: int = 3
+    method: Any = None
+    deliver: Literal["best", "tuned"] = "best"
+    merge: list[float] | tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         least = {
             "epochs": 1, "batch_size": 2, "max_tokens": 8, "max_pairs": 2, "evaluations": 0, "patience": 1,
-            "hard_negatives": 0, "length_pool": 0,
+            "hard_negatives": 0, "length_pool": 0, "retries": 0,
         }  # fmt: skip
         for name, lowest in least.items():
             value = getattr(self, name)
@@ -112,6 +128,10 @@ class SentenceTransformerFineTuner:
         ranks = list(self.negative_ranks)
         if len(ranks) != 2 or not 0 <= ranks[0] < ranks[1]:
             raise ConfigError(f"trainer.negative_ranks={ranks}: give two rising ranks, such as [0, 20].")
+        if not all(0 < weight < 1 for weight in self.merge):
+            raise ConfigError(
+                f"trainer.merge={list(self.merge)}: give shares between 0 and 1, such as [0.5]."
+            )
 
     def fit(
         self,
@@ -126,8 +146,8 @@ class SentenceTransformerFineTuner:
     ) -> Training:
         """Train ``model`` in place; on return it holds the weights that scored best on dev.
 
-        Step 0, the untuned model, is a candidate: where training did not help, ``best_step`` is 0 and
-        the model is as it was. Without dev pairs or evaluations the last weights stay.
+        The untuned model is a candidate: where nothing beat it, ``best_step`` is 0 and the model is as it
+        was. Without dev pairs or evaluations the last weights stay.
 
         Args:
             model: The untuned model.
@@ -141,7 +161,7 @@ class SentenceTransformerFineTuner:
         Raises:
             DataError: There are too few training pairs.
             ConfigError: The pairs cannot fill the loss's columns, or no batch can be made.
-            ModelError: The loss stopped being a number.
+            ModelError: The loss diverged, or the memory did not suffice, as often as it may.
             EmbexpError: ``work_dir`` may not be written, or its disk is too full for the checkpoints.
         """
         if not splits.train:
@@ -150,20 +170,23 @@ class SentenceTransformerFineTuner:
             )
         checkpoints = Checkpoints(work_dir)
         checkpoints.claim(self._fingerprint(model, loss, splits, seed))
-        if (ended := checkpoints.finished()) is not None:
-            training, weights_step = ended
+        method: Method = self.method or Full()
+        if (training := checkpoints.finished()) is not None:
             log.info(
                 "Training had ended in %s at step %d: nothing is trained again.", work_dir, training.steps
             )
-            checkpoints.load_best(weights_step, model)
+            method.extend(model)
+            checkpoints.load_model(model)
             for point in training.history:
                 on_step(point)
             return replace(training, resumed_from=training.steps)
         checkpoints.check_space(model)
+        method.extend(model)
         with (
             space_checked(work_dir),
             dropout_rates(model, dropout=self.dropout, attention_dropout=self.attention_dropout),
         ):
+            checkpoints.save_start(model)
             return self._train(model, loss, splits, dev_scores, checkpoints, seed, on_step)
 
     def _train(
@@ -176,7 +199,7 @@ class SentenceTransformerFineTuner:
         seed: int,
         on_step: Callable[[TrainingStep], None],
     ) -> Training:
-        from embexp.finetuning.loop import Recorder, run
+        from embexp.finetuning.loop import Recorder
 
         start, own_length = time.monotonic(), model.max_seq_length
 
@@ -191,14 +214,35 @@ class SentenceTransformerFineTuner:
                 length_pool=self.length_pool,
             )  # fmt: skip
             total = plan.steps * self.epochs
+            job = Job(
+                model=model, loss=loss, method=self.method or Full(), rows=rows, plan=plan,
+                checkpoints=checkpoints, learning_rate=self.learning_rate, batch_size=self.batch_size,
+                retries=self.retries,
+                arguments=lambda rate: training_arguments(
+                    self, model, rows, folder=checkpoints.folder, steps=total, seed=seed, learning_rate=rate
+                ),
+            )  # fmt: skip
             with progress("Training", total=total) as bar:
                 recorder = Recorder(
                     checkpoints=checkpoints, metric=self.metric, patience=self.patience, evaluate=evaluate,
                     schedule=evaluation_steps(total, self.evaluations if splits.dev else 0),
                     checkpoint_seconds=self.checkpoint_seconds, on_step=on_step, bar=bar,
                 )  # fmt: skip
-                arguments = self._arguments(model, rows, checkpoints.folder, steps=total, seed=seed)
-                return run(model, _build(loss, model), rows, plan, arguments, recorder, started=start)
+                trained = train(job, recorder)
+            delivered, candidates = Delivery(
+                deliver=self.deliver, merge=self.merge, metric=self.metric
+            ).choose(
+                model, checkpoints, recorder.progress, evaluate=evaluate,
+                record=lambda metrics: recorder.record(trained.steps, metrics),
+            )  # fmt: skip
+        training = Training(
+            pairs=len(rows), steps=trained.steps, seconds=round(time.monotonic() - start, 3),
+            pairs_per_second=trained.pairs_per_second, resumed_from=trained.resumed_from,
+            best_step=0 if delivered == UNTUNED else recorder.progress.best_step,
+            history=tuple(recorder.progress.history), delivered=delivered, candidates=candidates,
+        )  # fmt: skip
+        checkpoints.finish(training, model)
+        return training
 
     def _rows(self, model: SentenceTransformer, loss: Loss, pairs: Sequence[Pair], seed: int) -> Rows:
         scale = label_scale(pairs, positive_from=self.positive_from, label_range=self.label_range)
@@ -229,42 +273,15 @@ class SentenceTransformerFineTuner:
             ranks=(self.negative_ranks[0], self.negative_ranks[1]),
         )
 
-    def _arguments(
-        self, model: SentenceTransformer, rows: Rows, folder: Path, *, steps: int, seed: int
-    ) -> SentenceTransformerTrainingArguments:
-        import torch
-        from sentence_transformers import SentenceTransformerTrainingArguments
-
-        cuda = torch.cuda.is_available()
-        return SentenceTransformerTrainingArguments(
-            output_dir=str(folder),
-            num_train_epochs=self.epochs,
-            per_device_train_batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            lr_scheduler_type=self.scheduler,
-            warmup_steps=self.warmup_ratio,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            bf16=(cuda and torch.cuda.is_bf16_supported()) if self.bf16 is None else self.bf16,
-            prompts=prompts_for(model, list(rows.columns), query_columns=QUERY_COLUMNS) or None,
-            seed=seed,
-            logging_steps=max(1, steps // POINTS_IN_LOG),
-            logging_first_step=True,
-            logging_nan_inf_filter=False,
-            eval_strategy="no",
-            save_strategy="no",
-            disable_tqdm=True,
-            report_to="none",
-            dataloader_pin_memory=cuda,
-        )
-
     def _fingerprint(self, model: SentenceTransformer, loss: Loss, splits: Splits, seed: int) -> str:
         told = [
             sha256_of(pair.id, pair.query_id, pair.query, pair.positive, pair.negatives, pair.label,
                       pair.document_id, pair.chunk_id)
             for pairs in (splits.train, splits.dev) for pair in pairs
         ]  # fmt: skip
-        return fingerprint_of(model, asdict(self), repr(loss), sha256_of(*told), len(splits.dev), seed)
+        return fingerprint_of(
+            model, asdict(self), repr(self.method), repr(loss), sha256_of(*told), len(splits.dev), seed
+        )
 
 
 def evaluation_steps(total: int, evaluations: int) -> frozenset[int]:
@@ -275,12 +292,3 @@ def evaluation_steps(total: int, evaluations: int) -> frozenset[int]:
     if evaluations < 2:
         return frozenset([total] * evaluations)
     return frozenset(round(total * number / (evaluations - 1)) for number in range(evaluations))
-
-
-def _build(loss: Loss, model: SentenceTransformer) -> nn.Module:
-    try:
-        return loss.build(model)
-    except ValueError as error:
-        raise ConfigError(
-            f"{type(loss).__name__} cannot be used with this model: {error} Choose another loss (loss=mnrl)."
-        ) from error

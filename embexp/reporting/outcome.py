@@ -31,7 +31,16 @@ LEAKS_KEYS = (
     "removed_from_train",
     "removed_from_dev",
 )
-TRAINING_KEYS = ("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step")
+TRAINING_KEYS = (
+    "pairs",
+    "steps",
+    "seconds",
+    "pairs_per_second",
+    "resumed_from",
+    "best_step",
+    "delivered",
+    "candidates",
+)
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
 OUTCOME_KEYS = (
     "dataset",

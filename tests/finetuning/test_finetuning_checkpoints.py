@@ -87,13 +87,15 @@ def test_a_finished_run_is_remembered_without_its_checkpoints(checkpoints):
     )
     write(checkpoints, 5)
     checkpoints.save_best(9, nn.Linear(2, 1))
-    checkpoints.finish(training, weights_step=9)
-    assert checkpoints.finished() == (training, 9)
+    checkpoints.finish(training, nn.Linear(2, 1))
+    assert checkpoints.finished() == training
     assert checkpoints.latest() is None
+    assert not (checkpoints.folder / "best").exists()
 
 
 def test_a_run_whose_weights_are_gone_is_not_finished(checkpoints):
-    checkpoints.finish(Training(pairs=1, steps=1, seconds=1.0, pairs_per_second=1.0), weights_step=1)
+    checkpoints.finish(Training(pairs=1, steps=1, seconds=1.0, pairs_per_second=1.0), nn.Linear(2, 1))
+    (checkpoints.folder / "model.safetensors").unlink()
     assert checkpoints.finished() is None
 
 
@@ -110,8 +112,8 @@ def test_what_other_settings_left_is_removed(checkpoints, caplog):
 
 def test_a_full_disk_is_found_before_training(checkpoints, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 5 << 20))
-    # 1,000,000 float32 weights: 3 checkpoints of 3 x 4 MB, and 2 x 4 MB of best weights: 44 MB, 41 MiB.
-    with pytest.raises(EmbexpError, match=r"writes up to 41 MiB .* has 5 MiB free"):
+    # 1,000,000 float32 weights: 3 checkpoints of 3 x 4 MB, and 5 x 4 MB of other weights: 56 MB, 53 MiB.
+    with pytest.raises(EmbexpError, match=r"writes up to 53 MiB .* has 5 MiB free"):
         checkpoints.check_space(nn.Linear(1000, 1000, bias=False))
 
 

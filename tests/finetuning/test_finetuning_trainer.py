@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embexp.errors import ConfigError, DataError, EmbexpError, ModelError
+from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.finetuning.losses.distances import Triplet
 from embexp.finetuning.losses.in_batch import CachedMnrl, Mnrl
 from embexp.finetuning.losses.scored import Cosine
@@ -166,11 +166,6 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
     assert found["killed"]["best"] == found["whole"]["best"]
 
 
-def test_a_loss_that_is_no_number_stops_training(train, model):
-    with pytest.raises(ModelError, match=r"became nan at step \d+ .*trainer.learning_rate=1e\+20"):
-        train(model, Mnrl(), learning_rate=1e20, max_grad_norm=1e30, warmup_ratio=0.0, evaluations=0)
-
-
 def test_no_pairs_are_an_error(train, model, splits):
     with pytest.raises(DataError, match=r"There is no training pair.*split\.dev"):
         train(model, Mnrl(), splits=replace(splits, train=[]))
@@ -233,6 +228,8 @@ def test_labels_reach_the_loss(train, model, splits):
         ({"warmup_ratio": 1.0}, r"trainer.warmup_ratio=1.0: must be in \[0, 1\)"),
         ({"dropout": -0.1}, "trainer.dropout=-0.1"),
         ({"negative_margin": 0.0}, "trainer.negative_margin=0.0"),
+        ({"retries": -1}, "trainer.retries=-1: must be 0 or more"),
+        ({"merge": [0.5, 1.0]}, r"trainer.merge=\[0.5, 1.0\]: give shares between 0 and 1"),
         ({"negative_ranks": [5, 5]}, r"trainer.negative_ranks=\[5, 5\]"),
     ],
 )
@@ -241,13 +238,18 @@ def test_impossible_settings_are_named(changes, message):
         SentenceTransformerFineTuner(**changes)
 
 
-@pytest.mark.parametrize("name", ["default", "fast", "thorough"])
+OPTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "trainer").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
 def test_every_trainer_option_trains(name, model, splits, tmp_path):
+    if name == "lora":
+        pytest.importorskip("peft")
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
     with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
-        config = compose(config_name=f"trainer/{name}")
+        config = compose(config_name=f"trainer/{name}", overrides=["+metric=ndcg@10"])
     tuner = instantiate(config.trainer, _convert_="all")
     training = tuner.fit(
         model, Mnrl(), splits, dev_scores=lambda trained: {"ndcg@10": 0.5}, work_dir=tmp_path, seed=0,

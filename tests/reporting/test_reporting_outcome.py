@@ -40,7 +40,8 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
         *("removed_from_train", "removed_from_dev"),
     }
     assert set(record["training"]) == {
-        *("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step")
+        *("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step"),
+        *("delivered", "candidates"),
     }
     assert record["cached"] == ["synthesize"]
 

@@ -1,0 +1,185 @@
+"""What is trained: all weights, low-rank updates, the last layers, or a map of the queries alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from embexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+class Method(Protocol):
+    """A choice of what to train."""
+
+    def extend(self, model: SentenceTransformer) -> None:
+        """Add to the model what it will keep; without training it must answer as before."""
+
+    def training(self, model: SentenceTransformer) -> AbstractContextManager[None]:
+        """Prepare the model for the block; after it, what was learnt is part of its own weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """All weights."""
+
+    def extend(self, model: SentenceTransformer) -> None:
+        """Add nothing."""
+
+    @contextmanager
+    def training(self, model: SentenceTransformer) -> Iterator[None]:  # noqa: ARG002
+        """Change nothing."""
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastLayers:
+    """The last layers of the transformer alone, and what comes after it: quicker, and forgets less.
+
+    Args:
+        layers: How many of them.
+    """
+
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.layers < 1:
+            raise ConfigError(f"trainer.method.layers={self.layers}: must be 1 or more.")
+
+    def extend(self, model: SentenceTransformer) -> None:
+        """Add nothing."""
+
+    @contextmanager
+    def training(self, model: SentenceTransformer) -> Iterator[None]:
+        """Freeze the embeddings and the layers before the last ones.
+
+        Raises:
+            ConfigError: The model has no layers.
+        """
+        from torch import nn
+
+        stacks = [
+            module for module in model[0].modules() if isinstance(module, nn.ModuleList) and len(module)
+        ]
+        if not stacks:
+            raise ConfigError(
+                "trainer=last_layers needs a transformer, and this model has no layers: use trainer=default."
+            )
+        stack = max(stacks, key=len)
+        trained = {id(parameter) for layer in stack[-self.layers :] for parameter in layer.parameters()}
+        frozen = [parameter for parameter in model[0].parameters() if id(parameter) not in trained]
+        with _frozen(frozen):
+            log.info("Training the last %d of %d layers.", min(self.layers, len(stack)), len(stack))
+            yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank updates of all linear layers (arXiv 2106.09685), added to the weights in the end.
+
+    Args:
+        rank: The rank of an update.
+        alpha: Updates are scaled by ``alpha / rank``.
+        dropout: Dropout of what goes into the updates.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha < 1:
+            raise ConfigError(
+                f"trainer.method.rank={self.rank} and trainer.method.alpha={self.alpha}: must be 1 or more."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"trainer.method.dropout={self.dropout}: must be in [0, 1).")
+
+    def extend(self, model: SentenceTransformer) -> None:
+        """Add nothing: the updates end up in the model's own weights."""
+
+    @contextmanager
+    def training(self, model: SentenceTransformer) -> Iterator[None]:
+        """Put updates beside each linear layer, and merge them afterwards.
+
+        Raises:
+            ConfigError: peft is not installed, or the model is no transformer.
+        """
+        transformer = getattr(model[0], "auto_model", None)
+        if transformer is None:
+            raise ConfigError(
+                "trainer=lora needs a transformer, and this model is none: use trainer=default."
+            )
+        if importlib.util.find_spec("peft") is None:
+            raise ConfigError('trainer=lora needs peft, which is not installed: pip install "embexp[lora]".')
+        from peft import LoraConfig
+        from peft.tuners.lora import LoraModel
+
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules="all-linear"
+        )
+        with _frozen(list(transformer.parameters())):
+            updates = LoraModel(transformer, config, "default")
+            try:
+                yield
+            finally:
+                updates.merge_and_unload()
+                # peft leaves its mark on the model, and saving would then look for an adapter.
+                vars(transformer).pop("peft_config", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryAdapter:
+    """A linear map of the query vectors alone: passages keep their vectors, and an index stays valid.
+
+    It is a ``Router`` module of sentence-transformers at the end of the model: ``encode_query`` goes
+    through the map, ``encode_document`` and ``encode`` do not.
+    """
+
+    def extend(self, model: SentenceTransformer) -> None:
+        """Add the map, which changes nothing yet.
+
+        Raises:
+            ConfigError: The model's vector length is not known.
+        """
+        import torch
+        from sentence_transformers.base.modules import Dense, Normalize, Router
+
+        dimension = model.get_embedding_dimension()
+        if dimension is None:
+            raise ConfigError("trainer=query_adapter: this model does not say how long its vectors are.")
+        unit = any(isinstance(module, Normalize) for module in model)
+        linear = Dense(
+            dimension, dimension, bias=False, activation_function=torch.nn.Identity(),
+            init_weight=torch.eye(dimension), module_input_name="sentence_embedding",
+            module_output_name="sentence_embedding",
+        )  # fmt: skip
+        router = Router.for_query_document([linear, *([Normalize()] if unit else [])], [Normalize()])
+        model.append(router.to(model.device))
+
+    @contextmanager
+    def training(self, model: SentenceTransformer) -> Iterator[None]:
+        """Freeze all but the map."""
+        with _frozen([parameter for module in list(model)[:-1] for parameter in module.parameters()]):
+            yield
+
+
+@contextmanager
+def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    before: list[tuple[Any, bool]] = [(parameter, parameter.requires_grad) for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, trained in before:
+            parameter.requires_grad_(trained)
