@@ -11,6 +11,7 @@ from pathlib import Path
 
 from embexp import __version__
 from embexp.benchmarking.approximate import compare_with_exact
+from embexp.benchmarking.compact import CompactEmbedder
 from embexp.benchmarking.compare import compare
 from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
 from embexp.models.embedding_cache import EmbeddingCache
@@ -91,6 +92,10 @@ def measure(
         query: fuse([dense[query], hits], k=DEPTH) for query, hits in rankings["bm25"].items()
     }
     seconds["hybrid"] = seconds[list(embedders)[-1]] + seconds["bm25"]
+    last = list(embedders)[-1]
+    for form in getattr(experiment.benchmark, "systems", ()):  # a benchmark of a user's own may lack them
+        found = _timed_search(task, ExactRetriever(), CompactEmbedder(best, form), folder)
+        rankings[f"{last} {form}"], seconds[f"{last} {form}"] = found
     metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
     scores = {name: evaluate(task, found, system=name, metrics=metrics) for name, found in rankings.items()}
     return Results(

@@ -65,3 +65,14 @@ def test_a_model_whose_embeddings_are_not_numbers_is_named(run, tmp_path: Path) 
     assert "error: " in last
     assert "NaN" in last or "finite" in last
     assert "Traceback" not in done.err
+
+
+def test_smaller_vectors_are_systems_of_their_own(run, tmp_path: Path) -> None:
+    data = beir_set(tmp_path, documents=12, grades=[1] * 12)
+    done = run("benchmark", *data, 'benchmark.systems=[int8,binary,"dimensions=16"]', "hydra.run.dir=X")
+    assert done.code == 0, done.err
+    scores = json.loads((tmp_path / "X" / "outcome.json").read_text())["scores"]
+    assert {"untuned int8", "untuned binary", "untuned dimensions=16"} <= scores.keys()
+    wrong = run("benchmark", *data, "benchmark.systems=[int4]")
+    assert wrong.code == 2
+    assert "benchmark.systems names 'int4'" in wrong.err

@@ -1,0 +1,90 @@
+"""Smaller vectors of the same model: fewer dimensions, a byte or a bit for each, to see what they cost."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from embexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from embexp.protocols import Embedder, Vectors
+
+FORM = re.compile(r"int8|binary|dimensions=([1-9]\d*)")
+LEAST = 1e-12
+
+
+def check_systems(systems: Sequence[str]) -> None:
+    """Refuse a system that there is not.
+
+    Raises:
+        ConfigError: A name is none of int8, binary and dimensions=N.
+    """
+    for name in systems:
+        if FORM.fullmatch(name) is None:
+            raise ConfigError(
+                f"benchmark.systems names {name!r}: choose from int8, binary and dimensions=N, as in "
+                "'benchmark.systems=[int8,\"dimensions=128\"]'."
+            )
+
+
+class CompactEmbedder:
+    """Embeds as another embedder does, and then stores less of each vector.
+
+    - ``dimensions=N`` keeps the first N numbers of queries and passages (Kusupati et al., Matryoshka
+      Representation Learning, NeurIPS 2022); a model that was not trained so loses much by it.
+    - ``int8`` rounds passages to 255 steps of their greatest number: a quarter of the size.
+    - ``binary`` keeps the signs of passages (Yamada et al., ACL 2021): a 32nd of the size. Queries stay
+      as they are, in both.
+
+    Args:
+        embedder: What embeds.
+        form: One of the names above.
+    """
+
+    def __init__(self, embedder: Embedder, form: str) -> None:
+        check_systems([form])
+        self.fingerprint = f"{embedder.fingerprint} {form}"
+        self._embedder = embedder
+        self._form = form
+        self._kept = int(form.partition("=")[2] or 0)
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return self._kept or self._embedder.dimension
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+        vectors = self._embedder.encode_queries(texts)
+        return self._cut(vectors) if self._kept else vectors
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return what the stored vectors stand for, L2-normalised float32, shape (len(texts), dimension)."""
+        import numpy as np
+
+        vectors = self._embedder.encode_passages(texts)
+        if self._kept:
+            return self._cut(vectors)
+        if self._form == "binary":
+            return _unit(np.where(vectors > 0, 1.0, -1.0).astype(np.float32))
+        steps = np.abs(vectors).max(axis=1, keepdims=True) / 127
+        return _unit(np.round(vectors / np.maximum(steps, LEAST)))
+
+    def _cut(self, vectors: Vectors) -> Vectors:
+        if self._kept > vectors.shape[1]:
+            raise ConfigError(
+                f"benchmark.systems asks for dimensions={self._kept}, and the model has {vectors.shape[1]}: "
+                "ask for fewer."
+            )
+        return _unit(vectors[:, : self._kept])
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    import numpy as np
+
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    short: Vectors = (vectors / np.maximum(norms, LEAST)).astype(np.float32)
+    return short
