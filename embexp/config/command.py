@@ -49,9 +49,8 @@ def _main(task: Task, name: str) -> Callable[[], None]:
                     raise
                 sys.exit(_report(error, verbose))
 
+        job.__module__ = f"embexp.{name}"  # what Hydra calls the job, in its help and its settings
         sys.argv[1:] = [_settable(argument) for argument in sys.argv[1:]]
-        if sys.argv[-1] not in ("--info", "-i"):  # these would take it for their own value
-            sys.argv.append(f"hydra.job.name={name}")
         folders = [conf_dir(), *_user_folders(sys.argv[1:])]
         try:
             hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
