@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from filelock import FileLock, Timeout
 
@@ -44,6 +44,8 @@ class ChromaRetriever:
         lock_seconds: How long to wait for another process that uses the folder.
     """
 
+    approximate: ClassVar[bool] = True
+    """Its hits are those of exact search, nearly: how nearly, a benchmark measures."""
     space: Space = "cosine"
     ef_construction: int = 200
     ef_search: int = 100
@@ -94,6 +96,8 @@ class ChromaServerRetriever:
         batch: Vectors that are sent at once.
     """
 
+    approximate: ClassVar[bool] = True
+    """Its hits are those of exact search, nearly: how nearly, a benchmark measures."""
     host: str = "localhost"
     port: int = 8000
     ssl: bool = False

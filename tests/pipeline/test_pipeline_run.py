@@ -91,6 +91,17 @@ def test_a_benchmark_without_a_tuned_model_has_no_verdict(run, beir: Path, tmp_p
     assert set(outcome_of(tmp_path / "X")["scores"]) == {"untuned", "bm25", "hybrid"}
 
 
+@pytest.mark.parametrize(("retriever", "compared"), [("chroma", True), ("bm25", False), ("hybrid", False)])
+def test_only_an_approximate_index_is_compared_with_exact_search(
+    retriever: str, compared: bool, run, beir: Path, tmp_path: Path
+) -> None:
+    data = ["dataset=beir", f"dataset.path={beir}", "tracker=none"]
+    assert run("benchmark", *data, f"retriever={retriever}", "hydra.run.dir=X", *TINY).code == 0
+    index = outcome_of(tmp_path / "X")["index"]
+    assert (index is not None) == compared
+    assert not compared or index["recall"] > 0.9
+
+
 def test_train_none_benchmarks_only(run, beir: Path, tmp_path: Path) -> None:
     done = run(
         "run",
