@@ -76,6 +76,17 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
+class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes log lines to stderr: in a terminal above the open bars, not through them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if sys.stderr.isatty():
+            _console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        else:
+            super().emit(record)
+
+
 @contextmanager
 def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
     """Open a bar for ``total`` steps; without a terminal it logs a line every ten seconds.
