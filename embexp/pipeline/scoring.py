@@ -131,22 +131,20 @@ def _index_for_search(
     embedders: Mapping[str, Embedder],
     path: Path,
 ) -> IndexReport | None:
-    """Index every chunk as it is (no question cut out), for each model; compare with exact search.
+    """Index every chunk as it is (no question cut out), for each model; compare the last with exact search.
 
     Only an index that approximates exact search is compared: BM25 or a hybrid finds other things on purpose.
     """
-    report = None
     for embedder in embedders.values():
         start = time.monotonic()
         index = experiment.retriever.index(data.chunks, embedder, path=path)
         seconds = time.monotonic() - start
-        if not getattr(experiment.retriever, "approximate", False):
-            continue
-        exact = ExactRetriever().index(data.chunks, embedder, path=path)
-        queries = [query.text for query in task.queries]
-        name = experiment.names["retriever"]
-        report = compare_with_exact(index, exact, queries, k=10, retriever=name, build_seconds=seconds)
-    return report
+    if not getattr(experiment.retriever, "approximate", False):
+        return None
+    exact = ExactRetriever().index(data.chunks, embedder, path=path)  # of the last model, the tuned one
+    queries = [query.text for query in task.queries]
+    name = experiment.names["retriever"]
+    return compare_with_exact(index, exact, queries, k=10, retriever=name, build_seconds=seconds)
 
 
 def _save(results: Results, folder: Path) -> None:

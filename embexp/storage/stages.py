@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +74,3 @@ class StageCache:
             if done is not None:
                 log.info("%s: nothing changed, taken from the cache (%s)", name, key)
             yield Stage(name, key, folder, done)
-
-    def clear(self) -> None:
-        """Delete everything that is cached."""
-        shutil.rmtree(self.root, ignore_errors=True)
