@@ -23,3 +23,7 @@ class RetrievalError(EmbexpError):
 
 class TrackingError(EmbexpError):
     """A tracking server or database that cannot be used."""
+
+
+class Pruned(Exception):  # noqa: N818 no error: the run is stopped on purpose
+    """A run that a sweep stops early, since others do better; its tracked run is tagged so, not failed."""

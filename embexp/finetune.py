@@ -15,9 +15,11 @@ def main(config: DictConfig) -> float | None:
     from embexp.pipeline.run import run_finetune
     from embexp.reporting.closing import print_training
 
-    _, tuned = run_finetune(experiment, tracker, output_dir(), flat_parameters(config))
+    tuned, registered = run_finetune(experiment, tracker, output_dir(), flat_parameters(config))
     again = given_options("dataset", "model", "split", "chunker", "synthesis", "llm", "seed")
-    print_training(tuned.training, metric=config.metric, folder=output_dir(), again=again)
+    print_training(
+        tuned.training, metric=config.metric, folder=output_dir(), again=again, registered=registered
+    )
     return tuned.training.best(config.metric)
 
 

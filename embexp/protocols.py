@@ -13,6 +13,7 @@ from embexp.types import (
     Document,
     Hit,
     Pair,
+    Registered,
     Request,
     RetrievalTask,
     Splits,
@@ -20,6 +21,7 @@ from embexp.types import (
     TrainingStep,
     Unit,
     Usage,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -297,14 +299,35 @@ class TrackedRun(Protocol):
     def log_dataset(self, *, name: str, source: str, digest: str) -> None:
         """Record which data the run used."""
 
-    def log_model(self, model_dir: Path) -> None:
-        """Store a fine-tuned model so that it can be loaded and served from the tracker."""
+    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> Registered | None:
+        """Store a fine-tuned model so that it can be loaded and served from the tracker.
+
+        Returns:
+            What was registered, where the tracker is to register models.
+        """
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags to the run."""
+
+    def mark_best(self, run_ids: Sequence[str]) -> None:
+        """Mark these nested runs as the best, and no others."""
 
 
 class Tracker(Protocol):
     """Keeps what runs did, or nothing at all."""
 
+    def prepare(self) -> None:
+        """Create what is missing; called once before several processes open runs."""
+
     def run(
         self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]
     ) -> AbstractContextManager[TrackedRun]:
-        """Open a run; it ends with the ``with`` block, FAILED if an exception leaves it."""
+        """Open a run; it ends with the ``with`` block, FAILED if an exception leaves it.
+
+        ``Pruned`` is no failure: the run is then tagged as pruned.
+        """
+
+    def study(
+        self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> AbstractContextManager[TrackedRun]:
+        """Open the one run that stands for a sweep's study, found again by its name."""

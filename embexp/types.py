@@ -305,6 +305,15 @@ class IndexReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """A version of a model in the model registry; ``alias`` is empty where none points to it."""
+
+    name: str
+    version: int
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run leaves in outcome.json; see docs/concepts.md for the meaning of every key."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres_server
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,3 +37,18 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres_address() -> Iterator[str]:
+    """Start a real PostgreSQL for all tests that ask for one; skip them where none is installed."""
+    if reason := postgres_server.why_not():
+        pytest.skip(reason)
+    with postgres_server.started() as address:
+        yield address
+
+
+@pytest.fixture
+def postgres(postgres_address: str) -> str:
+    """Return the address of an empty PostgreSQL database of this test's own."""
+    return postgres_server.new_database(postgres_address, f"test_{uuid.uuid4().hex}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from embexp.storage.records import export_csv, export_parquet, read_jsonl, write
 from embexp.synthesis.data_card import data_card
 from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
-from embexp.types import HELD_OUT, Outcome, Pair, Slice
+from embexp.types import HELD_OUT, Outcome, Pair, Registered, Slice
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
@@ -167,8 +168,21 @@ def conclude(
         run.log_artifact(
             write_model_card(tuned.model_dir, outcome, config=_text(config)), folder="model_card"
         )
-        run.log_model(tuned.model_dir)
+        verdict = outcome.comparison.verdict if outcome.comparison else None
+        registered = run.log_model(tuned.model_dir, verdict=verdict)
+        if registered:
+            outcome = replace(outcome, mlflow={**outcome.mlflow, **_registered(registered)})
+            write_outcome(out_dir / "outcome.json", outcome)
+            run.log_artifact(out_dir / "outcome.json")
     return outcome
+
+
+def _registered(registered: Registered) -> dict[str, str]:
+    return {
+        "registered_model": registered.name,
+        "registered_version": str(registered.version),
+        "registered_alias": registered.alias,
+    }
 
 
 def _cached(data: Data, tuned: Tuned | None, results: Results) -> list[str]:

@@ -12,11 +12,11 @@ from embexp.pipeline.conclusion import conclude, hand_over_data, hand_over_pairs
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.scoring import benchmark
-from embexp.pipeline.splits import Data, split_pairs
+from embexp.pipeline.splits import split_pairs
 from embexp.pipeline.training import Tuned, finetune
 from embexp.protocols import Tracker
 from embexp.tracking.provenance import provenance
-from embexp.types import Outcome
+from embexp.types import Outcome, Registered
 
 
 def run_experiment(
@@ -66,14 +66,13 @@ def run_synthesis(
 
 def run_finetune(
     experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
-) -> tuple[Data, Tuned]:
+) -> tuple[Tuned, Registered | None]:
     """Train alone: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
     with tracker.run(experiment.title, params=params, tags=provenance()) as run:
         data = split_pairs(experiment)
         hand_over_data(experiment, data, run, out_dir)
         tuned = finetune(experiment, data, run, out_dir)
-        run.log_model(tuned.model_dir)
-        return data, tuned
+        return tuned, run.log_model(tuned.model_dir)
 
 
 def run_benchmark(

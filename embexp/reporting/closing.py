@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from embexp.reporting.console import shorter, standard_output
-from embexp.types import Training
+from embexp.reporting.console import in_registry, shorter, standard_output
+from embexp.types import Registered, Training
 
 
 def print_synthesis(summary: Mapping[str, object], *, folder: Path, again: str = "") -> None:
@@ -51,7 +51,9 @@ def print_plan(lines: Sequence[str]) -> None:
     out.print("To bound the cost: llm.budget_usd=5 stops before a request would pass it.", soft_wrap=True)
 
 
-def print_training(training: Training, *, metric: str, folder: Path, again: str) -> None:
+def print_training(
+    training: Training, *, metric: str, folder: Path, again: str, registered: Registered | None = None
+) -> None:
     """Print what the training did to the dev metric, where the model is, and how to benchmark it.
 
     Args:
@@ -59,6 +61,7 @@ def print_training(training: Training, *, metric: str, folder: Path, again: str)
         metric: The dev metric that chose the weights.
         folder: The run's folder.
         again: The options of the data set and model, to repeat them in the next command.
+        registered: The version in the model registry, where there is one.
     """
     out, folder = standard_output(), shorter(folder)
     values = training.dev(metric)
@@ -69,5 +72,7 @@ def print_training(training: Training, *, metric: str, folder: Path, again: str)
         soft_wrap=True,
     )
     out.print(f"Model     {folder}/model (loads with SentenceTransformer)", soft_wrap=True)
+    if registered:
+        out.print(f"Registry  {in_registry(registered.name, registered.version)}", soft_wrap=True)
     next_command = f"python -m embexp.benchmark {again} model@tuned=local tuned.path={folder}/model"
     out.print(f"Next      {next_command}", soft_wrap=True)

@@ -108,10 +108,20 @@ def _places(outcome: Outcome, folder: Path, mlflow: str) -> dict[str, str]:
         places["Model"] = str(shorter(Path(outcome.model_dir)))
     if run_id := outcome.mlflow.get("run_id"):
         places["MLflow"] = f"run {run_id} of experiment {outcome.mlflow.get('experiment', '')}: {mlflow}"
+    if name := outcome.mlflow.get("registered_model"):
+        places["Registry"] = in_registry(
+            name, outcome.mlflow["registered_version"], outcome.mlflow["registered_alias"]
+        )
     if outcome.model_dir:
         name = "latest" if "outputs" in folder.parts and "multirun" not in folder.parts else str(shown)
         places["Try it"] = f'python -m embexp.search "a question of yours" --run {name}'
     return places
+
+
+def in_registry(name: str, version: int | str, alias: str = "") -> str:
+    """Return where a registered model stands, as ``mlflow models serve -m`` takes it."""
+    moved = f"; models:/{name}@{alias} is this version now" if alias else ""
+    return f"models:/{name}/{version}{moved}"
 
 
 def shorter(path: Path) -> Path:

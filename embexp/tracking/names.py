@@ -6,9 +6,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from embexp.tracking.masking import masked_text
+
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 KEY_LENGTH = 250
+
+TAGS = {
+    "note": "mlflow.note.content",
+    "git_commit": "mlflow.source.git.commit",
+    "command": "mlflow.source.name",
+    "parent_run_id": "mlflow.parentRunId",
+}
+"""Our tag names, and the ones by which MLflow's pages show them."""
 
 _FORBIDDEN = re.compile(r"[^\w.\- /]")
 
@@ -53,3 +63,21 @@ def shortened(text: str, limit: int) -> str:
         return text
     remark = f"… ({len(text):,} characters)"
     return text[: limit - len(remark)] + remark
+
+
+def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags under the names by which MLflow's pages show them, secrets masked, long values cut."""
+    return {
+        TAGS.get(key, mlflow_key(key)): shortened(masked_text(str(value)), TAG_LENGTH)
+        for key, value in tags.items()
+    }
+
+
+def user() -> str:
+    """Return who runs this, or ``unknown`` where the system does not say."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"

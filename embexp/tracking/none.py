@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from embexp.types import Registered, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,14 @@ class NoRun:
     def log_dataset(self, *, name: str, source: str, digest: str) -> None:
         """Drop the note on the data."""
 
-    def log_model(self, model_dir: Path) -> None:
+    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> Registered | None:
         """Leave the model where it is."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Drop the tags."""
+
+    def mark_best(self, run_ids: Sequence[str]) -> None:
+        """Mark nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,4 +63,15 @@ class NoTracker:
         tags: Mapping[str, str],  # noqa: ARG002
     ) -> Iterator[NoRun]:
         """Open a run that nobody keeps."""
+        yield NoRun()
+
+    @contextmanager
+    def study(
+        self,
+        name: str,  # noqa: ARG002
+        *,
+        params: Mapping[str, object],  # noqa: ARG002
+        tags: Mapping[str, str],  # noqa: ARG002
+    ) -> Iterator[NoRun]:
+        """Open a study's run that nobody keeps."""
         yield NoRun()

@@ -13,20 +13,8 @@ import pytest
 
 from embexp.errors import ConfigError, ModelError, TrackingError
 from embexp.tracking import store
-from embexp.tracking.mlflow import MlflowRun, MlflowTracker
-
-
-@pytest.fixture(scope="session")
-def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
-    """One database for all tests: MLflow takes seconds to create its tables."""
-    made = MlflowTracker(root=str(tmp_path_factory.mktemp("tracked")))
-    made.prepare()
-    return made
-
-
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+from embexp.tracking.mlflow import MlflowTracker
+from embexp.tracking.mlflow_run import MlflowRun
 
 
 def stored(run: MlflowRun) -> Any:
