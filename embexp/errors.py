@@ -25,5 +25,5 @@ class TrackingError(EmbexpError):
     """A tracking server or database that cannot be used."""
 
 
-class Pruned(Exception):  # noqa: N818 no error: the run is stopped on purpose
-    """A run that a sweep stops early, since others do better; its tracked run is tagged so, not failed."""
+class PrunedError(Exception):
+    """No mistake: a sweep ends a training early, because others had done better by then."""

@@ -306,12 +306,6 @@ class TrackedRun(Protocol):
             What was registered, where the tracker is to register models.
         """
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Add tags to the run."""
-
-    def mark_best(self, run_ids: Sequence[str]) -> None:
-        """Mark these nested runs as the best, and no others."""
-
 
 class Tracker(Protocol):
     """Keeps what runs did, or nothing at all."""
@@ -324,10 +318,11 @@ class Tracker(Protocol):
     ) -> AbstractContextManager[TrackedRun]:
         """Open a run; it ends with the ``with`` block, FAILED if an exception leaves it.
 
-        ``Pruned`` is no failure: the run is then tagged as pruned.
+        ``PrunedError`` is no failure: the run is then tagged as pruned.
         """
 
-    def study(
-        self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]
-    ) -> AbstractContextManager[TrackedRun]:
-        """Open the one run that stands for a sweep's study, found again by its name."""
+    def resume(self, run_id: str) -> AbstractContextManager[TrackedRun]:
+        """Open a run that exists; it ends as a new one does."""
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run, open or ended."""

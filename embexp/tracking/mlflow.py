@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError
 from embexp.tracking.mlflow_run import MlflowRun, created, ending
+from embexp.tracking.names import mlflow_tags
 from embexp.tracking.store import open_experiment, quieten, reported
-from embexp.tracking.studies import STUDY, find_study, settle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,9 +34,6 @@ class MlflowTracker:
         log_model: Whether to keep a copy of each tuned model (88 MB for MiniLM).
         register: Name in the model registry under which each tuned model becomes the next version; the
             alias ``champion`` moves to it only when the run ends in WIN. None registers nothing.
-        run_name: Name of the run in MLflow's table; None is data set, model and loss.
-        parent: Id of the run under which this tracker's runs are nested, as a sweep's trials are; None
-            nests them nowhere.
 
     Raises:
         ConfigError: ``experiment`` is empty, ``uri`` is a plain folder, which MLflow no longer takes, or
@@ -49,8 +46,6 @@ class MlflowTracker:
     artifacts: str | None = None
     log_model: bool = True
     register: str | None = None
-    run_name: str | None = None
-    parent: str | None = None
 
     def __post_init__(self) -> None:
         if not self.experiment.strip():
@@ -120,38 +115,35 @@ class MlflowTracker:
             TrackingError: The server or the database cannot be used.
         """
         client, experiment_id = self._open()
-        nested = {**tags, "parent_run_id": self.parent} if self.parent else tags
-        with ending(created(self, client, experiment_id, self.run_name or name, params, nested)) as run:
+        with ending(created(self, client, experiment_id, name, params, tags)) as run:
             yield run
 
     @contextmanager
-    def study(
-        self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]
-    ) -> Iterator[MlflowRun]:
-        """Open the one run that stands for a sweep's study: the one of that name, or a new one.
+    def resume(self, run_id: str) -> Iterator[MlflowRun]:
+        """Open a run that exists, such as a sweep's that goes on; it ends as a new one does.
 
-        A study that goes on finds its run again, also from another process; it ends as a run does.
+        Raises:
+            TrackingError: The server or the database cannot be used, or has no such run.
+        """
+        client, experiment_id = self._open()
+        with reported(self.address):
+            if "error" in client.get_run(run_id).data.tags:
+                client.delete_tag(run_id, "error")
+            client.update_run(run_id, status="RUNNING")
+        run = MlflowRun(tracker=self, client=client, experiment_id=experiment_id, run_id=run_id)
+        with ending(run):
+            yield run
 
-        Args:
-            name: The study's name, unique in the experiment.
-            params: What all trials share; logged when the run is created.
-            tags: As for ``run``.
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run, open or ended; secrets are masked.
 
         Raises:
             TrackingError: The server or the database cannot be used.
         """
-        client, experiment_id = self._open()
+        client, _ = self._open()
         with reported(self.address):
-            run_id = find_study(client, experiment_id, name)
-            if run_id is None:
-                made = created(self, client, experiment_id, name, params, {**tags, STUDY: name})
-                run_id = settle(client, experiment_id, name, made.run_id)
-            if "error" in client.get_run(run_id).data.tags:
-                client.delete_tag(run_id, "error")
-            client.update_run(run_id, status="RUNNING")
-        study = MlflowRun(tracker=self, client=client, experiment_id=experiment_id, run_id=run_id)
-        with ending(study) as run:
-            yield run
+            for key, value in mlflow_tags(tags).items():
+                client.set_tag(run_id, key, value)
 
 
 def _refuse_folder(uri: str, name: str) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import Pruned, TrackingError
+from embexp.errors import PrunedError, TrackingError
 from embexp.tracking.masking import masked, masked_text
 from embexp.tracking.names import TAG_LENGTH, flat_params, mlflow_key, mlflow_tags, shortened, user
 from embexp.tracking.registry import check_model, register, store_model
 from embexp.tracking.store import reported, tracking_address
-from embexp.tracking.studies import mark_best
 from embexp.types import Registered, Verdict
 
 if TYPE_CHECKING:
@@ -53,25 +52,6 @@ class MlflowRun:
         nested = {**tags, "parent_run_id": self.run_id}
         with ending(created(self.tracker, self.client, self.experiment_id, name, params, nested)) as run:
             yield run
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Add tags to the run; secrets are masked.
-
-        Raises:
-            TrackingError: The server or the database cannot be used.
-        """
-        with reported(self.tracker.address):
-            for key, value in mlflow_tags(tags).items():
-                self.client.set_tag(self.run_id, key, value)
-
-    def mark_best(self, run_ids: Sequence[str]) -> None:
-        """Tag these runs, nested under this one, with ``best=true``, and no others.
-
-        Raises:
-            TrackingError: The server or the database cannot be used.
-        """
-        with reported(self.tracker.address):
-            mark_best(self.client, self.experiment_id, self.run_id, run_ids)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
         """Log metrics in one call; ``ndcg@10`` becomes ``ndcg_at_10``, and None values are left out.
@@ -168,9 +148,15 @@ def created(
 
 @contextmanager
 def ending(run: MlflowRun) -> Iterator[MlflowRun]:
-    """Hand the run out, and end it with the status that fits how the block was left."""
+    """Hand the run out, and end it with the status that fits how the block is left; pruned is FINISHED."""
     try:
         yield run
+    except PrunedError as pruned:
+        with reported(run.tracker.address):
+            run.client.set_tag(run.run_id, "pruned", "true")
+            run.client.set_tag(run.run_id, "mlflow.note.content", masked_text(f"Pruned: {pruned}"))
+            run.client.set_terminated(run.run_id, "FINISHED")
+        raise
     except BaseException as error:
         _end_badly(run, error)
         raise
@@ -179,14 +165,14 @@ def ending(run: MlflowRun) -> Iterator[MlflowRun]:
 
 
 def _end_badly(run: MlflowRun, error: BaseException) -> None:
-    """Mark a run as failed, killed or pruned; a store that fails too must not hide the first error."""
-    pruned = isinstance(error, Pruned)
+    """Mark a run as failed or killed; a store that fails too must not hide the first error."""
     reason = shortened(masked_text(f"{type(error).__name__}: {error}"), TAG_LENGTH)
-    stopped = pruned or isinstance(error, KeyboardInterrupt)
     try:
         with reported(run.tracker.address):
-            run.client.set_tag(run.run_id, *(("pruned", "true") if pruned else ("error", reason)))
-            run.client.set_terminated(run.run_id, "KILLED" if stopped else "FAILED")
+            run.client.set_tag(run.run_id, "error", reason)
+            run.client.set_terminated(
+                run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            )
     except TrackingError as second:
         log.warning("The run could not be marked as failed: %s", second)
 

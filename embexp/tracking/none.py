@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +40,6 @@ class NoRun:
     def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> Registered | None:
         """Leave the model where it is."""
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Drop the tags."""
-
-    def mark_best(self, run_ids: Sequence[str]) -> None:
-        """Mark nothing."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class NoTracker:
@@ -66,12 +60,9 @@ class NoTracker:
         yield NoRun()
 
     @contextmanager
-    def study(
-        self,
-        name: str,  # noqa: ARG002
-        *,
-        params: Mapping[str, object],  # noqa: ARG002
-        tags: Mapping[str, str],  # noqa: ARG002
-    ) -> Iterator[NoRun]:
-        """Open a study's run that nobody keeps."""
+    def resume(self, run_id: str) -> Iterator[NoRun]:  # noqa: ARG002
+        """Open a run that nobody keeps."""
         yield NoRun()
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Drop the tags."""
