@@ -236,14 +236,40 @@ class Retriever(Protocol):
         """Index the chunks under ``path`` and return something that can be searched."""
 
 
+class Teacher(Protocol):
+    """Says how well passages answer queries, and knows better than the model in training."""
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when its scores do."""
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
+        """Return a score for each (query, passage), shape (len(pairs),); higher is better."""
+
+
+@runtime_checkable
+class VectorTeacher(Teacher, Protocol):
+    """A teacher that embeds."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors, shape (len(texts), dimension)."""
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors, shape (len(texts), dimension)."""
+
+
 class Loss(Protocol):
-    """A named loss: the columns it reads, and how to build it for a model."""
+    """A named loss: the columns it reads, and how to build it for a model.
+
+    Where it has them, ``max_negatives`` is the most negatives that it reads, ``teacher`` whom it learns
+    from, and ``fingerprint()`` a digest of what shapes it beside its settings. Of columns whose data decide
+    how many numbers to make of a row (classes, vectors), ``build`` gets that as ``outputs``.
+    """
 
     @property
     def columns(self) -> str:
-        """The kind of columns that it reads: pairs, triplets, scored, binary, …"""
+        """The kind of columns that it reads: pairs, triplets, scored, binary, classes, ranked or vectors."""
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, **outputs: int) -> nn.Module:
         """Return the loss module over ``model``."""
 
 

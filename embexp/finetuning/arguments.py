@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.finetuning.columns import QUERY_COLUMNS, Rows
 from embexp.finetuning.model_modes import prompts_for, routes_for
+from embexp.finetuning.rows import QUERY_COLUMNS, Rows
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments

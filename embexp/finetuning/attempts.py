@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.batches import BatchPlan
 from embexp.finetuning.checkpoints import Checkpoints, Progress
-from embexp.finetuning.columns import Rows
 from embexp.finetuning.faults import DivergenceError, Remedies, out_of_memory
 from embexp.finetuning.losses.pieces import in_pieces
 from embexp.finetuning.methods import Method
+from embexp.finetuning.rows import Rows
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -123,7 +123,8 @@ def _build(job: Job, mini_batch_size: int | None) -> nn.Module:
     name = type(job.loss).__name__
     torch.manual_seed(job.arguments(job.learning_rate).seed)
     try:
-        module = job.loss.build(job.model)
+        sizes = {} if job.rows.outputs is None else {"outputs": job.rows.outputs}
+        module = job.loss.build(job.model, **sizes)
     except ValueError as error:
         raise ConfigError(
             f"{name} cannot be used with this model: {error} Choose another loss (loss=mnrl)."

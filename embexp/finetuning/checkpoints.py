@@ -25,6 +25,7 @@ TUNED = "tuned.safetensors"
 MODEL = "model.safetensors"
 RUN = "run.json"
 WEIGHTS = "weights.safetensors"
+LOSS = "loss.safetensors"
 PREFIX = "checkpoint-"
 KEEP = 2
 MIB = 1 << 20
@@ -52,10 +53,10 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run in its ``work_dir``.
 
-    ``checkpoint-STEP/`` holds weights, optimizer, schedule and random states; it counts once its
-    ``complete.json`` lists all its files with their sizes. ``start.safetensors`` holds the untuned
-    weights, ``best/STEP.safetensors`` the best trained ones. ``done.json`` says that training has ended;
-    ``model.safetensors`` then holds what came out, and the others are gone.
+    ``checkpoint-STEP/`` holds weights (the loss's own, too), optimizer, schedule and random states; it
+    counts once its ``complete.json`` lists all its files with their sizes. ``start.safetensors`` holds the
+    untuned weights, ``best/STEP.safetensors`` the best trained ones. ``done.json`` says that training has
+    ended; ``model.safetensors`` then holds what came out, and the others are gone.
     """
 
     def __init__(self, work_dir: Path) -> None:
@@ -196,6 +197,35 @@ def load_weights(path: Path, model: nn.Module) -> None:
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(path))
+
+
+def save_loss(folder: Path, loss: nn.Module, model: nn.Module) -> None:
+    """Write what a loss trains of its own (a classifier, a projection), if it does."""
+    from safetensors.torch import save
+
+    own = _own_weights(loss, model)
+    if own:
+        state = {str(at): value.detach().cpu().contiguous().clone() for at, value in enumerate(own)}
+        with atomic_write(folder / LOSS, "wb") as stream:
+            stream.write(save(state))
+
+
+def load_loss(folder: Path, loss: nn.Module, model: nn.Module) -> None:
+    """Load into a loss what ``save_loss`` wrote of it."""
+    import torch
+    from safetensors.torch import load_file
+
+    own = _own_weights(loss, model)
+    stored = load_file(folder / LOSS) if own else {}
+    with torch.no_grad():
+        for at, value in enumerate(own):
+            value.copy_(stored[str(at)])
+
+
+def _own_weights(loss: nn.Module, model: nn.Module) -> list[nn.Parameter]:
+    """Return the trained weights of a loss that are not the model's; names would change with a wrapper."""
+    of_model = {id(value) for value in model.parameters()}
+    return [value for value in loss.parameters() if value.requires_grad and id(value) not in of_model]
 
 
 def mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) -> None:

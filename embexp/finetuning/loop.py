@@ -21,7 +21,15 @@ from transformers import PrinterCallback, TrainerCallback
 
 from embexp.errors import ConfigError
 from embexp.finetuning.batches import BatchPlan
-from embexp.finetuning.checkpoints import WEIGHTS, Checkpoints, Progress, load_weights, save_weights
+from embexp.finetuning.checkpoints import (
+    WEIGHTS,
+    Checkpoints,
+    Progress,
+    load_loss,
+    load_weights,
+    save_loss,
+    save_weights,
+)
 from embexp.finetuning.faults import DivergenceError, Remedies, watch_level
 from embexp.progress import Bar
 from embexp.types import TrainingStep
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
     from torch import nn
 
-    from embexp.finetuning.columns import Rows
+    from embexp.finetuning.rows import Rows
 
 log = logging.getLogger(__name__)
 LOGGED = ("loss", "learning_rate", "grad_norm")
@@ -212,9 +220,11 @@ class Loop(SentenceTransformerTrainer):  # type: ignore[misc]
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / WEIGHTS, self.model)
+        save_loss(folder, self.loss, self.model)
 
     def _load_from_checkpoint(self, checkpoint_path: str, model: object = None) -> None:  # noqa: ARG002
         load_weights(Path(checkpoint_path) / WEIGHTS, self.model)
+        load_loss(Path(checkpoint_path), self.loss, self.model)
 
 
 def run(

@@ -13,7 +13,7 @@ from embexp.errors import ConfigError
 from embexp.types import Pair
 
 if TYPE_CHECKING:
-    from embexp.protocols import Vectors
+    from embexp.protocols import Teacher, Vectors
 
 log = logging.getLogger(__name__)
 Encode = Callable[[Sequence[str]], "Vectors"]
@@ -114,8 +114,9 @@ class RandomNegatives:
 class MinedNegatives:
     """Passages that the untuned model takes for answers, but less so than the answer itself.
 
-    Positive-aware mining: a candidate scores below ``margin`` times the positive's score (TopK-PercPos,
-    Moreira et al. 2024, arXiv 2407.15831), which keeps most unjudged answers out.
+    Positive-aware mining: a candidate scores below ``margin`` times the positive's score (TopK-PercPos) and
+    at least ``gap`` below it (TopK-MarginPos, Moreira et al. 2024, arXiv 2407.15831), which keeps most
+    unjudged answers out. With a ``scorer`` the candidates are the model's best, and the scores its own.
 
     Args:
         pool: The training passages.
@@ -124,6 +125,8 @@ class MinedNegatives:
         seed: Chooses among the ranks.
         margin: The share of the positive's score below which a candidate must lie.
         ranks: From which rank (0 is the best) to before which rank of the candidates to draw.
+        gap: How far below the positive's score a candidate must lie at least, in the scores' own unit.
+        scorer: Who scores positives and candidates in the model's place.
     """
 
     pool: PassagePool
@@ -132,6 +135,8 @@ class MinedNegatives:
     seed: int
     margin: float = 0.95
     ranks: tuple[int, int] = (0, 20)
+    gap: float = 0.0
+    scorer: Teacher | None = None
     _random: RandomNegatives = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,15 +150,17 @@ class MinedNegatives:
         """
         passages = self.encode_passages(self.pool.texts)
         queries = self.encode_queries([anchor.query for anchor in anchors])
-        negatives: list[tuple[str, ...]] = []
-        random_ones = 0
+        ranked: list[list[int]] = []
         for start in range(0, len(anchors), QUERIES_PER_BLOCK):
-            block = anchors[start : start + QUERIES_PER_BLOCK]
-            ranked = self._candidates(block, queries[start : start + QUERIES_PER_BLOCK], passages)
-            for anchor, candidates in zip(block, ranked, strict=True):
-                hard = self._choose(anchor, candidates, count)
-                random_ones += count - len(hard)
-                negatives.append(self._random.top_up(hard, anchor, count))
+            end = start + QUERIES_PER_BLOCK
+            ranked += self._candidates(anchors[start:end], queries[start:end], passages)
+        if self.scorer is not None:
+            ranked = self._rescored(self.scorer, anchors, ranked)
+        hard = [self._choose(anchor, found, count) for anchor, found in zip(anchors, ranked, strict=True)]
+        random_ones = sum(count - len(texts) for texts in hard)
+        negatives = [
+            self._random.top_up(texts, anchor, count) for texts, anchor in zip(hard, anchors, strict=True)
+        ]
         log.info(
             "Mined %d hard negatives from %d training passages; %d more were drawn at random, where no "
             "passage scored below %g of the positive's.",
@@ -166,13 +173,42 @@ class MinedNegatives:
         window = candidates[self.ranks[0] :]
         return [self.pool.texts[position] for position in generator.sample(window, min(count, len(window)))]
 
+    def _ceiling(self, scores: Vectors) -> Vectors:
+        """Return the score below which a candidate must lie, for each positive's score."""
+        import numpy as np
+
+        lowest: Vectors = scores - np.maximum((1.0 - self.margin) * np.abs(scores), self.gap)
+        return lowest
+
+    def _rescored(
+        self, scorer: Teacher, anchors: Sequence[Pair], ranked: Sequence[list[int]]
+    ) -> list[list[int]]:
+        """Return each anchor's candidates that the scorer puts below the ceiling, in its own order."""
+        import numpy as np
+
+        asked = [
+            (anchor.query, text)
+            for anchor, found in zip(anchors, ranked, strict=True)
+            for text in (anchor.positive, *(self.pool.texts[position] for position in found))
+        ]
+        scores = np.asarray(scorer.scores(asked), dtype=np.float32)
+        kept, start = [], 0
+        for found in ranked:
+            own, others = scores[start], scores[start + 1 : start + 1 + len(found)]
+            start += 1 + len(found)
+            below = np.flatnonzero(others < self._ceiling(own))
+            kept.append([found[at] for at in sorted(below, key=(-others).__getitem__)])
+        return kept
+
     def _candidates(self, anchors: Sequence[Pair], queries: Vectors, passages: Vectors) -> list[list[int]]:
         """Return each anchor's best candidates, best first, at most ``ranks[1]`` of them."""
         import numpy as np
 
         own = np.array([self.pool.position(anchor) for anchor in anchors])
-        scores_of_own = np.einsum("ij,ij->i", queries, passages[own])
-        ceiling = scores_of_own - (1.0 - self.margin) * np.abs(scores_of_own)
+        if self.scorer is None:
+            ceiling = self._ceiling(np.einsum("ij,ij->i", queries, passages[own]))
+        else:
+            ceiling = np.full(len(anchors), np.inf)
         forbidden = [np.fromiter(found, dtype=np.int64) for found in map(self.pool.forbidden, anchors)]
         best_scores = np.empty((len(anchors), 0), dtype=np.float32)
         best = np.empty((len(anchors), 0), dtype=np.int64)

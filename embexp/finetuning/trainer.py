@@ -15,7 +15,7 @@ from embexp.finetuning.arguments import training_arguments
 from embexp.finetuning.attempts import Job, train
 from embexp.finetuning.batches import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, fingerprint_of
-from embexp.finetuning.columns import Request, Rows, build_rows
+from embexp.finetuning.columns import build_rows
 from embexp.finetuning.delivery import UNTUNED, Delivery
 from embexp.finetuning.encoding import encode_passages, encode_queries
 from embexp.finetuning.labels import label_scale
@@ -26,6 +26,7 @@ from embexp.finetuning.model_modes import (
     training_length,
 )
 from embexp.finetuning.negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
+from embexp.finetuning.rows import Request, Rows
 from embexp.progress import progress
 from embexp.storage.files import sha256_of, space_checked
 from embexp.types import Pair, Splits, Training, TrainingStep
@@ -60,6 +61,8 @@ class SentenceTransformerFineTuner:
             that cannot do without; 0 gives in-batch losses none.
         negatives: How missing ones are found: mined with the untuned model, or drawn at random.
         negative_margin: A mined negative scores below this share of the positive's score.
+        negative_gap: A mined negative scores at least this much below the positive.
+        negative_scorer: A teacher (cross-encoder) that scores the candidates again; None trusts the model.
         negative_ranks: From which to before which rank of the candidates to draw.
         positive_from: The lowest label of a positive; None reads it off the labels.
         label_range: The lowest and highest label there can be; None reads them off the labels.
@@ -92,6 +95,8 @@ class SentenceTransformerFineTuner:
     hard_negatives: int | None = None
     negatives: Literal["mined", "random"] = "mined"
     negative_margin: float = 0.95
+    negative_gap: float = 0.0
+    negative_scorer: Any = None
     negative_ranks: list[int] | tuple[int, int] = (0, 20)
     positive_from: float | None = None
     label_range: list[float] | None = None
@@ -115,6 +120,8 @@ class SentenceTransformerFineTuner:
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise ConfigError(f"trainer.{name}={value}: must be {lowest} or more.")
+        if not (math.isfinite(self.negative_gap) and self.negative_gap >= 0):
+            raise ConfigError(f"trainer.negative_gap={self.negative_gap}: must be 0 or more.")
         for name in ("learning_rate", "max_grad_norm", "checkpoint_seconds"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -250,7 +257,7 @@ class SentenceTransformerFineTuner:
         request = Request(
             pairs=pairs, scale=scale, pool=pool, negatives=self._negative_source(model, pool, seed),
             count=self.hard_negatives, max_pairs=self.max_pairs, seed=seed, distinct=self.distinct,
-            max_negatives=getattr(loss, "max_negatives", None),
+            max_negatives=getattr(loss, "max_negatives", None), teacher=getattr(loss, "teacher", None),
         )  # fmt: skip
         rows = build_rows(loss.columns, request)
         if len(rows) < 2:
@@ -271,6 +278,8 @@ class SentenceTransformerFineTuner:
             seed=seed,
             margin=self.negative_margin,
             ranks=(self.negative_ranks[0], self.negative_ranks[1]),
+            gap=self.negative_gap,
+            scorer=self.negative_scorer,
         )
 
     def _fingerprint(self, model: SentenceTransformer, loss: Loss, splits: Splits, seed: int) -> str:
@@ -279,9 +288,11 @@ class SentenceTransformerFineTuner:
                       pair.document_id, pair.chunk_id)
             for pairs in (splits.train, splits.dev) for pair in pairs
         ]  # fmt: skip
+        others = [part.fingerprint() for part in (loss, self.negative_scorer) if hasattr(part, "fingerprint")]
         return fingerprint_of(
-            model, asdict(self), repr(self.method), repr(loss), sha256_of(*told), len(splits.dev), seed
-        )
+            model, asdict(replace(self, negative_scorer=None)), repr(self.method), repr(loss), others,
+            sha256_of(*told), len(splits.dev), seed,
+        )  # fmt: skip
 
 
 def evaluation_steps(total: int, evaluations: int) -> frozenset[int]:

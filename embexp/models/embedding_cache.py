@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Role = Literal["query", "passage"]
+Role = Literal["query", "passage", "pair"]
 Encode = Callable[[Sequence[str]], "Vectors"]
 BLOCK = 4096
 """Texts that are encoded before their vectors are written: the most that a kill can cost."""
@@ -55,7 +55,8 @@ class EmbeddingCache:
 
         Args:
             fingerprint: The model's digest; other weights or prompts have another one.
-            role: Whether the texts are queries or passages, which models may treat differently.
+            role: Whether the texts are queries or passages, which models may treat differently, or pairs of
+                both, which get a score (a vector of one number).
             texts: What to look up; a text that comes twice is encoded once.
             encode: Encodes up to 4,096 texts, shape (texts, dimension). It is called once per block, and a
                 block is on disk before the next one starts; it is not called if nothing is missing, but

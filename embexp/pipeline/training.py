@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embexp import __version__
 from embexp.benchmarking.metrics import evaluate, run_system
@@ -52,6 +52,7 @@ def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path)
         data.key,
         experiment.model.fingerprint(),
         settings,
+        teachers_of(experiment),
         experiment.seed,
         experiment.metric,
     )
@@ -66,6 +67,12 @@ def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path)
                     child.log_metrics(step.metrics, step=step.step)
         copy_folder(stage.folder / "model", out_dir / "model")
     return Tuned(training, out_dir / "model", cached=stage.done is not None)
+
+
+def teachers_of(experiment: Experiment) -> list[str]:
+    """Return the digests of the models that the loss and the trainer ask, which settings alone do not fix."""
+    parts: tuple[Any, ...] = (experiment.loss, getattr(experiment.trainer, "negative_scorer", None))
+    return [part.fingerprint() for part in parts if hasattr(part, "fingerprint")]
 
 
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:

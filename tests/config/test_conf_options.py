@@ -46,6 +46,24 @@ def test_every_option_composes_binds_and_instantiates(group: str, option: str) -
     assert instantiate(config[group], _convert_="all") is not None
 
 
+TEACHERS = sorted(path.stem for path in (CONF / "teacher").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("place", ["loss.teacher", "loss.loss.teacher", "trainer.negative_scorer"])
+def test_every_teacher_composes_binds_and_instantiates(name: str, place: str) -> None:
+    loss = {
+        "loss.teacher": ["loss=margin_mse"],
+        "loss.loss.teacher": ["loss=matryoshka", "loss@loss.loss=distill_kl"],
+    }.get(place, [])
+    config = composed(*loss, f"teacher@{place}={name}")
+    check(config)
+    assert instantiate(config[place.partition(".")[0]], _convert_="all") is not None
+    lines = (CONF / "teacher" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    assert len(lines) <= 25
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_composes(name: str) -> None:
     needed = ["dataset.path=docs"] if name in {"own_documents", "beir"} else []

@@ -7,9 +7,10 @@ import pytest
 
 from embexp.errors import ConfigError
 from embexp.finetuning.batches import Keys
-from embexp.finetuning.columns import Request, build_rows, sample
+from embexp.finetuning.columns import build_rows
 from embexp.finetuning.labels import label_scale
 from embexp.finetuning.negatives import PassagePool
+from embexp.finetuning.rows import Request, sample
 from embexp.types import Pair
 
 
@@ -173,6 +174,39 @@ def test_plain_pairs_get_binary_negatives():
     assert build_rows("binary", request([pair(0)])).columns["label"] == [1, 0]
 
 
+def test_classes_are_the_distinct_labels_in_rising_order():
+    pairs = [pair(0, label=1.0), pair(1, label=-1.0), pair(2, label=0.0), pair(3, label=1.0)]
+    rows = build_rows("classes", request(pairs))
+    assert rows.columns["label"] == [2, 0, 1, 2]
+    assert rows.columns["text_a"] == ["q0", "q1", "q2", "q3"]
+    assert rows.columns["text_b"] == ["t0", "t1", "t2", "t3"]
+    assert rows.outputs == 3
+
+
+def test_plain_pairs_make_two_classes():
+    rows = build_rows("classes", request([pair(0), pair(1)]))
+    assert list(zip(*rows.columns.values(), strict=True)) == [
+        ("q0", "t0", 1),
+        ("q1", "t1", 1),
+        ("q0", "n0 of q0", 0),
+        ("q1", "n0 of q1", 0),
+    ]
+    assert rows.outputs == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.25, 1.0], r"scores such as 0.25: choose loss=cosent"),
+        (map(float, range(101)), r"101 different labels, more than 100: choose loss=cosent"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(labels, message):
+    pairs = [pair(number, label=label) for number, label in enumerate(labels)]
+    with pytest.raises(ConfigError, match=message):
+        build_rows("classes", request(pairs))
+
+
 def test_no_positive_is_an_error_with_a_remedy():
     pairs = [pair(n, label=0.0) for n in range(3)]
     with pytest.raises(
@@ -188,7 +222,9 @@ def test_scores_without_contrast_are_an_error_with_a_remedy(kind):
 
 
 def test_unknown_columns_are_an_error_that_names_the_known_ones():
-    with pytest.raises(ConfigError, match=r"'quadruplets' columns.*binary, pairs, scored, triplets"):
+    with pytest.raises(
+        ConfigError, match=r"'quadruplets' columns.*binary, classes, pairs, ranked, scored, triplets, vectors"
+    ):
         build_rows("quadruplets", request([pair(0)]))
 
 

@@ -10,7 +10,9 @@ import pytest
 from embexp.errors import ModelError
 from embexp.finetuning.checkpoints import Progress
 from embexp.finetuning.faults import DivergenceError, Remedies, out_of_memory, watch_level
+from embexp.finetuning.losses.classified import Softmax
 from embexp.finetuning.losses.distances import OnlineContrastive, Triplet
+from embexp.finetuning.losses.distilled import DistillKl, EmbedDistill, MarginMse
 from embexp.finetuning.losses.in_batch import CachedMnrl, Gist, Mnrl, MnrlSymmetric
 from embexp.finetuning.losses.pieces import in_pieces
 from embexp.finetuning.losses.scored import Angle, Cosent
@@ -144,7 +146,9 @@ def test_another_error_is_passed_on(train, model):
 
 
 LOSSES = [Mnrl(), MnrlSymmetric(), Gist(), Triplet(), OnlineContrastive(), Cosent(), Angle(),
-          Matryoshka(loss=Mnrl(), dims=[32]), Matryoshka(loss=CachedMnrl(), dims=[32])]  # fmt: skip
+          Matryoshka(loss=Mnrl(), dims=[32]), Matryoshka(loss=CachedMnrl(), dims=[32]), Softmax(),
+          Softmax(product=False), MarginMse(teacher=None), DistillKl(teacher=None),
+          EmbedDistill(teacher=None), Matryoshka(loss=MarginMse(teacher=None), dims=[32])]  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
@@ -152,19 +156,26 @@ def test_pieces_give_the_same_gradients(loss, model):
     import torch
 
     model.eval()
-    texts = {"pairs": 2, "triplets": 3}.get(loss.columns, 2)
+    texts = {"triplets": 3, "ranked": 3}.get(loss.columns, 2)
     columns = [[f"text {number} {column}" for number in range(6)] for column in range(texts)]
-    labels = torch.tensor([1, 0, 1, 0, 1, 0]) if loss.columns == "binary" else torch.linspace(0, 1, 6)
+    labels = {
+        "binary": torch.tensor([1, 0, 1, 0, 1, 0]),
+        "classes": torch.tensor([0, 1, 2, 0, 1, 2]),
+        "ranked": torch.linspace(-1, 1, 12).reshape(6, 2),
+        "vectors": torch.linspace(-1, 1, 6 * 2 * 8).reshape(6, 2, 8),
+    }.get(loss.columns, torch.linspace(0, 1, 6))
+    outputs = {"classes": {"outputs": 3}, "vectors": {"outputs": 8}}.get(loss.columns, {})
     found = []
     for size in (None, 2):
         one = copy.deepcopy(model)
-        module = loss.build(one)
+        torch.manual_seed(0)  # some losses have weights of their own
+        module = loss.build(one, **outputs)
         if size is not None:
             module = in_pieces(module, one, mini_batch_size=size)
         features = [one.preprocess(column) for column in columns]
         value = module(features, labels)
         value.backward()
-        gradients = [p.grad for p in one.parameters() if p.grad is not None]
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
         found.append((value.detach(), gradients))
     (whole, expected), (pieces, gradients) = found
     assert torch.allclose(whole, pieces, atol=1e-5)

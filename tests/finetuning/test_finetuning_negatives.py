@@ -104,6 +104,52 @@ def test_a_negative_score_of_the_positive_lowers_the_ceiling():
     assert miner.draw([pairs[0]], 1) == [("t2",)]
 
 
+def test_a_gap_keeps_away_what_lies_close_in_absolute_terms():
+    pairs = [pair(n) for n in range(4)]
+    similarity = {"t0": 0.4, "t1": 0.37, "t2": 0.31, "t3": 0.2}
+    # 0.95 * 0.4 = 0.38 lets t1 in; 0.4 - 0.1 = 0.3 keeps t1 and t2 out.
+    assert mined(pool_of(*pairs), similarity, ranks=(0, 1)).draw([pairs[0]], 1) == [("t1",)]
+    assert mined(pool_of(*pairs), similarity, ranks=(0, 1), gap=0.1).draw([pairs[0]], 1) == [("t3",)]
+    # The lower of the two ceilings decides: 0.7 * 0.4 = 0.28.
+    miner = mined(pool_of(*pairs), similarity, ranks=(0, 1), gap=0.05, margin=0.7)
+    assert miner.draw([pairs[0]], 1) == [("t3",)]
+
+
+class Judge:
+    """A cross-encoder that knows its scores by heart."""
+
+    def __init__(self, scores: dict[str, float]) -> None:
+        self.known = scores
+        self.asked: list[tuple[str, str]] = []
+
+    def fingerprint(self) -> str:
+        return "judge"
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        self.asked += pairs
+        return np.array([self.known[passage] for _, passage in pairs])
+
+
+def test_a_scorer_decides_which_of_the_model_s_candidates_are_negatives():
+    pairs = [pair(n) for n in range(6)]
+    similarity = {"t0": 0.5, "t1": 0.9, "t2": 0.8, "t3": 0.7, "t4": 0.6, "t5": 0.1}
+    judge = Judge({"t0": 8.0, "t1": 9.0, "t2": 7.7, "t3": -2.0, "t4": 3.0, "t5": 7.0})
+    miner = mined(pool_of(*pairs), similarity, ranks=(0, 4), scorer=judge)
+    # The model's best four are t1 to t4, all above the positive by its own scores. The judge's ceiling is
+    # 0.95 * 8 = 7.6: t1 and t2 may be answers. t5 was no candidate.
+    (drawn,) = miner.draw([pairs[0]], 2)
+    assert set(drawn) == {"t3", "t4"}
+    assert judge.asked == [("q0", text) for text in ("t0", "t1", "t2", "t3", "t4")]
+
+
+def test_ranks_go_by_the_scorer_s_order():
+    pairs = [pair(n) for n in range(4)]
+    similarity = {"t0": 0.5, "t1": 0.9, "t2": 0.8, "t3": 0.7}
+    judge = Judge({"t0": 8.0, "t1": 1.0, "t2": 3.0, "t3": 2.0})
+    miner = mined(pool_of(*pairs), similarity, ranks=(2, 3), scorer=judge)
+    assert miner.draw([pairs[0]], 1) == [("t1",)]
+
+
 def test_other_answers_and_the_document_are_never_mined():
     pairs = [pair(0), pair(1, query="q0"), pair(2, document_id="d0"), pair(3)]
     similarity = {"t0": 0.9, "t1": 0.6, "t2": 0.5, "t3": 0.1}

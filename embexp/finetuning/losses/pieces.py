@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def in_pieces(module: Any, model: SentenceTransformer, *, mini_batch_size: int) -> nn.Module | None:
@@ -51,17 +52,40 @@ def in_pieces(module: Any, model: SentenceTransformer, *, mini_batch_size: int) 
             margin_strategy=module.margin_strategy, mini_batch_size=mini_batch_size,
         )  # fmt: skip
         return guided
-    if hasattr(module, "compute_loss_from_embeddings"):
-        return _cached(module, model, mini_batch_size)
-    return None
+    compute = _over_embeddings(module)
+    return _cached(module, compute, model, mini_batch_size) if compute else None
 
 
-def _cached(module: Any, model: SentenceTransformer, size: int) -> nn.Module:
+def _over_embeddings(module: Any) -> Callable[[list[Tensor], Tensor], Tensor] | None:
+    """Return the loss as a function of the columns' embeddings and the labels, where it is one."""
+    import torch
+    from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss, SoftmaxLoss
+
+    def of_classes(embeddings: list[Tensor], labels: Tensor) -> Tensor:
+        first, second = embeddings
+        parts = [first, second, torch.abs(first - second)]
+        if module.concatenation_sent_multiplication:
+            parts.append(first * second)
+        loss: Tensor = module.loss_fct(module.classifier(torch.cat(parts, dim=1)), labels.view(-1))
+        return loss
+
+    def of_vectors(embeddings: list[Tensor], labels: Tensor) -> Tensor:
+        loss: Tensor = module.compute_loss_from_embeddings(embeddings, list(labels.unbind(dim=1)))
+        return loss
+
+    if isinstance(module, SoftmaxLoss):
+        return of_classes
+    if isinstance(module, EmbedDistillLoss):
+        return of_vectors
+    return getattr(module, "compute_loss_from_embeddings", None)
+
+
+def _cached(
+    module: Any, compute: Callable[[list[Tensor], Tensor], Tensor], model: SentenceTransformer, size: int
+) -> nn.Module:
     import torch
     from sentence_transformers.base.losses.gradcache import CachedLossMixin
     from torch import nn
-
-    compute = module.compute_loss_from_embeddings
 
     class InPieces(CachedLossMixin, nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -72,7 +96,7 @@ def _cached(module: Any, model: SentenceTransformer, size: int) -> nn.Module:
         def calculate_loss(self, reps: Any, labels: Any = None, *, with_backward: bool = False) -> Any:
             loss = compute([torch.cat(column) for column in reps], labels)
             if with_backward:
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 loss = loss.detach()
             return loss
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger(__name__)
+NOT_WITHIN = ("classes", "vectors")
+"""Columns of losses that have weights for vectors of one length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,11 @@ class Matryoshka:
                 f"loss.weights has {len(self.weights)} values for {len(self.dims)} loss.dims: "
                 "give one for each."
             )
+        if self.loss.columns in NOT_WITHIN:
+            raise ConfigError(
+                f"loss=matryoshka shortens vectors, and {type(self.loss).__name__} has weights for one "
+                "length alone: set loss@loss.loss to a loss over pairs or scores, such as mnrl or cosent."
+            )
 
     @property
     def columns(self) -> str:
@@ -50,6 +57,15 @@ class Matryoshka:
         """The most negatives that the loss within reads."""
         limit: int | None = getattr(self.loss, "max_negatives", None)
         return limit
+
+    @property
+    def teacher(self) -> Any:
+        """The teacher of the loss within, if it has one."""
+        return getattr(self.loss, "teacher", None)
+
+    def fingerprint(self) -> str:
+        """Return the digest of the loss within."""
+        return str(self.loss.fingerprint()) if hasattr(self.loss, "fingerprint") else ""
 
     def build(self, model: SentenceTransformer) -> nn.Module:
         """Return the loss module over ``model``; lengths that its vectors do not have are left out."""
