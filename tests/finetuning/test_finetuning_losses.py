@@ -27,11 +27,11 @@ def option(name: str, *overrides: str):
     """Build an option of conf/loss as the commands do; a teacher that is a model is the tiny one."""
     register()
     taught = name in ("margin_mse", "distill_kl", "embed_distill")
-    teacher = ["teacher@loss.teacher=bi_encoder", "model@loss.teacher.model=tiny"] if taught else []
+    teacher = ["teacher@loss.teacher=bi_encoder", "model@loss.teacher.model=tiny", "loss.teacher.cache=null"]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose(
             "config",
-            overrides=["paths.root=.", "paths.cache=unused", f"loss={name}", *teacher, *overrides],
+            overrides=["paths.root=.", f"loss={name}", *(teacher if taught else []), *overrides],
         )
     return instantiate(config.loss, _convert_="all")
 
@@ -129,8 +129,9 @@ def test_matryoshka_refuses_losses_with_weights_for_one_length(inner):
 @pytest.mark.parametrize("within", ["cosent", "gist", "cached_mnrl", "margin_mse", "triplet", "contrastive"])
 def test_matryoshka_takes_another_loss_by_an_option(within, model, train):
     taught = within == "margin_mse"
-    teacher = ["teacher@loss.loss.teacher=bi_encoder", "model@loss.loss.teacher.model=tiny"] if taught else []
-    loss = option("matryoshka", f"loss@loss.loss={within}", "loss.dims=[32]", *teacher)
+    teacher = ["teacher@loss.loss.teacher=bi_encoder", "model@loss.loss.teacher.model=tiny"]
+    teacher += ["loss.loss.teacher.cache=null"]
+    loss = option("matryoshka", f"loss@loss.loss={within}", "loss.dims=[32]", *(teacher if taught else []))
     assert type(loss.loss) is type(option(within))
     assert (loss.teacher is not None) is taught
     training = train(model, loss, epochs=2, evaluations=0)
