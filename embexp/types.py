@@ -11,6 +11,8 @@ SplitName = Literal["train", "dev", "test"]
 Verdict = Literal["WIN", "NO EVIDENCE", "REGRESSION"]
 HELD_OUT = "held_out"
 """The kind of generator whose queries may be asked in dev and test, and never train."""
+GENERAL = "general_"
+"""Before the name of a metric: what a model in training scores on a general set, to see what it forgets."""
 Qrels = Mapping[str, Mapping[str, int]]
 """Relevance judgments: query id -> unit id -> grade (1 or more is relevant)."""
 
@@ -269,7 +271,7 @@ class Training:
     """What a fine-tune did; ``seconds`` leaves out what an earlier, interrupted run had spent.
 
     ``delivered`` names the weights that came out (untuned, tuned, "merged 0.5"), and ``candidates`` gives
-    the dev score of each that was considered.
+    the dev score of each that was considered; ``general`` their scores on a general set, where there is one.
     """
 
     pairs: int
@@ -281,6 +283,7 @@ class Training:
     history: Sequence[TrainingStep] = ()
     delivered: str | None = None
     candidates: Mapping[str, float] = field(default_factory=dict)
+    general: Mapping[str, float] = field(default_factory=dict)
 
     def best(self, metric: str) -> float | None:
         """Return the highest value of a metric on dev, None where it was never scored."""
@@ -314,6 +317,15 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgetting:
+    """What tuning did to a general retrieval set; ``comparison`` is the score after minus the one before."""
+
+    task: str
+    scores: Mapping[str, Mapping[str, float]]
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run leaves in outcome.json; see docs/concepts.md for the meaning of every key."""
 
@@ -330,5 +342,6 @@ class Outcome:
     mlflow: Mapping[str, str]
     model_dir: str
     index: IndexReport | None = None
+    forgetting: Forgetting | None = None
     cached: Sequence[str] = ()
     schema: int = 1

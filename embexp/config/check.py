@@ -50,6 +50,11 @@ def _check_combination(values: Mapping[Any, Any]) -> None:
             "dataset.train=synthetic trains on written pairs and synthesis=none writes none: "
             "add synthesis=extractive."
         )
+    if values.get("forgetting") and str(values["forgetting"]["_target_"]).endswith("HeldOut"):
+        raise ConfigError(
+            "benchmark@forgetting=heldout asks what the verdict asks: choose a set with a corpus of its own, "
+            "as in benchmark@forgetting=beir forgetting.dataset.path=FOLDER."
+        )
 
 
 def _check_component(node: Any, place: str) -> None:

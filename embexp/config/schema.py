@@ -21,6 +21,7 @@ COMPONENTS = (
     "trainer",
     "retriever",
     "benchmark",
+    "forgetting",
     "tracker",
 )
 
@@ -51,6 +52,7 @@ class Config:
     trainer: Any = None
     retriever: Any = None
     benchmark: Any = None
+    forgetting: Any = None
     tracker: Any = None
 
 

@@ -49,6 +49,11 @@ class Progress:
     retries: int = 0
     mini_batch_size: int | None = None
 
+    def at(self, step: int | None, metric: str) -> float | None:
+        """Return what the log holds of a metric at a step; None where it was not scored there."""
+        found = (point.metrics.get(metric) for point in reversed(self.history) if point.step == step)
+        return next((value for value in found if value is not None), None)
+
 
 class Checkpoints:
     """The checkpoints of one run in its ``work_dir``.

@@ -77,6 +77,8 @@ class SentenceTransformerFineTuner:
         method: What to train, as a component of its own; None trains all weights.
         deliver: What comes out: ``best`` is the best on dev among untuned, tuned and merged weights,
             ``tuned`` the trained ones whatever dev says.
+        forgetting_floor: Where a general set is asked, too (``benchmark@forgetting=…``): the share of the
+            untuned model's score there that delivered weights must keep; None asks for nothing.
         merge: Shares of the tuned weights in means with the untuned ones, to be tried on dev.
     """
 
@@ -109,6 +111,7 @@ class SentenceTransformerFineTuner:
     retries: int = 3
     method: Any = None
     deliver: Literal["best", "tuned"] = "best"
+    forgetting_floor: float | None = 0.95
     merge: list[float] | tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -130,8 +133,10 @@ class SentenceTransformerFineTuner:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ConfigError(f"trainer.{name}={value}: must be in [0, 1).")
-        if not 0 < self.negative_margin <= 1:
-            raise ConfigError(f"trainer.negative_margin={self.negative_margin}: must be in (0, 1].")
+        for name in ("negative_margin", "forgetting_floor"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(f"trainer.{name}={value}: must be in (0, 1].")
         ranks = list(self.negative_ranks)
         if len(ranks) != 2 or not 0 <= ranks[0] < ranks[1]:
             raise ConfigError(f"trainer.negative_ranks={ranks}: give two rising ranks, such as [0, 20].")
@@ -236,8 +241,8 @@ class SentenceTransformerFineTuner:
                     checkpoint_seconds=self.checkpoint_seconds, on_step=on_step, bar=bar,
                 )  # fmt: skip
                 trained = train(job, recorder)
-            delivered, candidates = Delivery(
-                deliver=self.deliver, merge=self.merge, metric=self.metric
+            chosen = Delivery(
+                deliver=self.deliver, merge=self.merge, metric=self.metric, floor=self.forgetting_floor
             ).choose(
                 model, checkpoints, recorder.progress, evaluate=evaluate,
                 record=lambda metrics: recorder.record(trained.steps, metrics),
@@ -245,8 +250,9 @@ class SentenceTransformerFineTuner:
         training = Training(
             pairs=len(rows), steps=trained.steps, seconds=round(time.monotonic() - start, 3),
             pairs_per_second=trained.pairs_per_second, resumed_from=trained.resumed_from,
-            best_step=0 if delivered == UNTUNED else recorder.progress.best_step,
-            history=tuple(recorder.progress.history), delivered=delivered, candidates=candidates,
+            best_step=0 if chosen.name == UNTUNED else recorder.progress.best_step,
+            history=tuple(recorder.progress.history), delivered=chosen.name, candidates=chosen.dev,
+            general=chosen.general,
         )  # fmt: skip
         checkpoints.finish(training, model)
         return training

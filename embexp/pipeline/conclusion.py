@@ -29,7 +29,7 @@ from embexp.storage.records import export_csv, export_parquet, read_jsonl, write
 from embexp.synthesis.data_card import data_card
 from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
-from embexp.types import HELD_OUT, Outcome, Pair, Registered, Slice
+from embexp.types import HELD_OUT, Forgetting, Outcome, Pair, Registered, Slice
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
@@ -137,6 +137,7 @@ def conclude(
     out_dir: Path,
     *,
     seconds: Mapping[str, float],
+    general: Forgetting | None = None,
 ) -> Outcome:
     """Write outcome.json, scores.parquet and the reports, and log them with the final metrics."""
     outcome = Outcome(
@@ -153,6 +154,7 @@ def conclude(
         mlflow={"experiment": run.experiment, "run_id": run.run_id},
         model_dir=str(tuned.model_dir.resolve()) if tuned else "",
         index=results.index,
+        forgetting=general,
         cached=_cached(data, tuned, results),
     )
     write_outcome(out_dir / "outcome.json", outcome)
@@ -230,6 +232,8 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
         low, high = outcome.comparison.interval
         metrics |= {"delta": outcome.comparison.delta, "delta_low": low, "delta_high": high}
         metrics["p"] = outcome.comparison.p
+    if outcome.forgetting:
+        metrics |= {"forgetting/delta": outcome.forgetting.comparison.delta}
     if outcome.index:
         metrics["index/recall"] = outcome.index.recall
     if outcome.training:

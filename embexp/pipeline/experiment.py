@@ -37,6 +37,7 @@ class Experiment:
     trainer: FineTuner
     retriever: Retriever
     benchmark: Benchmark
+    forgetting: Benchmark | None
     seed: int
     metric: str
     cache: Path

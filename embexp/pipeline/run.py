@@ -10,6 +10,7 @@ from pathlib import Path
 from embexp.models.sources import LocalModel
 from embexp.pipeline.conclusion import conclude, hand_over_data, hand_over_pairs
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.forgetting import forgetting
 from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.scoring import benchmark
 from embexp.pipeline.splits import split_pairs
@@ -50,7 +51,10 @@ def run_experiment(
         with clock.measure("benchmark"):
             source = LocalModel(path=str(tuned.model_dir)) if tuned else None
             results = benchmark(experiment, data, source, run, out_dir)
-        return conclude(experiment, data, tuned, results, run, out_dir, seconds=clock.seconds)
+            general = forgetting(experiment, source, run)
+        return conclude(
+            experiment, data, tuned, results, run, out_dir, seconds=clock.seconds, general=general
+        )
 
 
 def run_synthesis(
@@ -86,7 +90,8 @@ def run_benchmark(
             hand_over_data(experiment, data, run, out_dir)
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)
-        return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds)
+            general = forgetting(experiment, experiment.tuned, run)
+        return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds, general=general)
 
 
 class Clock:

@@ -16,13 +16,14 @@ from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.tasks import HeldOut
 from embexp.models.embedder import ModelEmbedder
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.forgetting import general_set
 from embexp.pipeline.splits import Data
 from embexp.progress import without_bars
 from embexp.protocols import TrackedRun
 from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
-from embexp.types import RetrievalTask, Training, TrainingStep, Unit
+from embexp.types import GENERAL, RetrievalTask, Training, TrainingStep, Unit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -46,7 +47,7 @@ def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path)
 
     A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
     """
-    settings = {name: experiment.settings[name] for name in ("loss", "trainer")}
+    settings = {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")}
     inputs = (
         __version__,
         data.key,
@@ -82,7 +83,7 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         model,
         experiment.loss,
         data.splits,
-        dev_scores=dev_scorer(data, seed=experiment.seed, unit=experiment.dataset.unit),
+        dev_scores=dev_scorer(experiment, data),
         work_dir=stage.folder / "work",
         seed=experiment.seed,
         on_step=lambda step: run.log_metrics(step.metrics, step=step.step),
@@ -104,16 +105,27 @@ def training_from(record: Mapping[str, object]) -> Training:
     return Training(**fields, history=history)
 
 
-def dev_scorer(data: Data, *, seed: int, unit: Unit) -> Callable[[SentenceTransformer], Mapping[str, float]]:
-    """Return a function that scores a model in training on the dev questions by exact search."""
-    task = dev_task(data, seed=seed, unit=unit) if data.splits.dev else None
+def dev_scorer(experiment: Experiment, data: Data) -> Callable[[SentenceTransformer], Mapping[str, float]]:
+    """Return a function that scores a model in training on the dev questions by exact search.
+
+    Where ``benchmark@forgetting`` names a general set, a part of it is asked as well: its metrics bear the
+    prefix ``general_``.
+    """
+    if not data.splits.dev:
+        return lambda _: {}
+    unit, seed = experiment.dataset.unit, experiment.seed
+    tasks = {"": dev_task(data, seed=seed, unit=unit)}
+    if experiment.forgetting is not None:
+        tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
     def scores(model: SentenceTransformer) -> Mapping[str, float]:
-        if task is None:
-            return {}
         embedder = ModelEmbedder(model, fingerprint="in training")
-        index = ExactRetriever().index(task.corpus, embedder, path=data.folder)
-        return evaluate(task, run_system(task, index), system="dev").mean
+        found: dict[str, float] = {}
+        for prefix, task in tasks.items():
+            index = ExactRetriever().index(task.corpus, embedder, path=data.folder)
+            means = evaluate(task, run_system(task, index), system="dev").mean
+            found |= {f"{prefix}{name}": value for name, value in means.items()}
+        return found
 
     return scores
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from embexp.errors import DataError
 from embexp.storage.files import write_json
-from embexp.types import Comparison, IndexReport, Leaks, Outcome, Training
+from embexp.types import Comparison, Forgetting, IndexReport, Leaks, Outcome, Training
 
 SCHEMA = 1
 COMPARISON_KEYS = (
@@ -40,6 +40,7 @@ TRAINING_KEYS = (
     "best_step",
     "delivered",
     "candidates",
+    "general",
 )
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
 OUTCOME_KEYS = (
@@ -70,6 +71,11 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
     record["leaks"] = _fields(outcome.leaks, LEAKS_KEYS)
     record["training"] = _fields(outcome.training, TRAINING_KEYS)
     record["index"] = _fields(outcome.index, INDEX_KEYS)
+    record["forgetting"] = outcome.forgetting and {
+        "task": outcome.forgetting.task,
+        "scores": outcome.forgetting.scores,
+        "comparison": _fields(outcome.forgetting.comparison, COMPARISON_KEYS),
+    }
     write_json(path, _plain(record))
 
 
@@ -87,6 +93,10 @@ def read_outcome(path: Path) -> Outcome:
         fields["training"] = record["training"] and Training(**_known(record["training"], TRAINING_KEYS))
         index = record.get("index")
         fields["index"] = index and IndexReport(**_known(index, INDEX_KEYS))
+        forgotten = record.get("forgetting")
+        fields["forgetting"] = forgotten and Forgetting(
+            **{**forgotten, "comparison": _comparison(forgotten["comparison"])}
+        )
         fields["cached"] = tuple(record["cached"])
         return Outcome(**fields)
     except (KeyError, TypeError, AttributeError) as error:

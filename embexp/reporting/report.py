@@ -18,6 +18,7 @@ from embexp.reporting.verdict import (
     cache_line,
     evidence,
     facts,
+    forgetting_line,
     headline,
     index_line,
     leaks_line,
@@ -32,6 +33,7 @@ from embexp.types import Contrast, Outcome, Query, Scores, Slice, TrainingStep
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+TRUST = (power_line, forgetting_line, index_line)
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {
     "accuracy": "share of questions with at least one relevant result among the first k",
@@ -114,9 +116,7 @@ def _context(report: Report) -> dict[str, Any]:
         "headline": headline(outcome),
         "advice": advice(outcome),
         "facts": facts(outcome),
-        "trust": [
-            line for line in (leaks_line(outcome.leaks), power_line(outcome), index_line(outcome)) if line
-        ],
+        "trust": [leaks_line(outcome.leaks), *(said for line in TRUST if (said := line(outcome)))],
         "work": [line for line in (training_line(outcome), cache_line(outcome)) if line],
         "metrics": shown_metrics(outcome),
         "best": {metric: best_value(outcome.scores, metric) for metric in shown_metrics(outcome)},

@@ -158,8 +158,27 @@ def power_line(outcome: Outcome) -> str:
 
 def facts(outcome: Outcome) -> list[str]:
     """Return leaks, power, training, index and cache in one line each, where there is something to say."""
-    found = [leaks_line(outcome.leaks), power_line(outcome), training_line(outcome), index_line(outcome)]
-    return [line for line in (*found, cache_line(outcome)) if line]
+    found = [leaks_line(outcome.leaks), power_line(outcome), forgetting_line(outcome), training_line(outcome)]
+    return [line for line in (*found, index_line(outcome), cache_line(outcome)) if line]
+
+
+def forgetting_line(outcome: Outcome) -> str:
+    """Return what tuning did to the general set; empty where none was asked."""
+    found = outcome.forgetting
+    if found is None:
+        return ""
+    comparison = found.comparison
+    before, after = (found.scores[name][comparison.metric] for name in ("untuned", "tuned"))
+    told = {
+        "WIN": "the tuned model finds more there, too",
+        "NO EVIDENCE": "no evidence that anything was lost or won there",
+        "REGRESSION": "the tuned model has lost something there",
+    }[comparison.verdict]
+    return (
+        f"Forgetting: {comparison.metric} on {found.task} {before:.3f} → {after:.3f}, "
+        f"{signed(comparison.delta)} (95% interval {spelled(comparison.interval)}, "
+        f"{counted(comparison.queries, 'question')}): {told}."
+    )
 
 
 def training_line(outcome: Outcome) -> str:
@@ -168,6 +187,9 @@ def training_line(outcome: Outcome) -> str:
     if training is None:
         return ""
     best = "" if training.best_step is None else f", best at step {training.best_step:,}"
+    if training.delivered and len(training.candidates) > 1:
+        told = ", ".join(f"{name} {score:.3f}" for name, score in training.candidates.items())
+        best += f"; delivered: the {training.delivered} weights (on dev: {told})"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
         f"{training.seconds:,.0f} s ({training.pairs_per_second:,.1f} pairs/s){best}."

@@ -200,3 +200,26 @@ def test_tuned_is_delivered_on_request_whatever_dev_says(train, model):
 def test_every_method_has_an_option():
     names = {path.stem for path in (Path(__file__).parents[2] / "conf" / "trainer").glob("*.yaml")}
     assert names >= {"default", "lora", "last_layers", "query_adapter", "merged"}
+
+
+def test_weights_that_forget_too_much_are_not_delivered(train, model):
+    dev, general = iter([0.5, 0.7, 0.6, 0.65]), iter([0.8, 0.5, 0.5, 0.77])
+
+    def dev_scores(trained):
+        return {"ndcg@10": next(dev), "general_ndcg@10": next(general)}
+
+    training = train(model, Mnrl(), dev_scores=dev_scores, merge=[0.5], forgetting_floor=0.95)
+    # Tuned keeps 0.5 / 0.8 = 63% of the general score, the merged weights 0.77 / 0.8 = 96%.
+    assert training.delivered == "merged 0.5"
+    assert training.candidates == {"untuned": 0.5, "tuned": 0.7, "merged 0.5": 0.65}
+    assert training.general == {"untuned": 0.8, "tuned": 0.5, "merged 0.5": 0.77}
+
+
+@pytest.mark.parametrize(("floor", "delivered"), [(None, "tuned"), (0.6, "tuned"), (1.0, "untuned")])
+def test_the_floor_is_the_users(train, model, floor, delivered):
+    dev, general = iter([0.5, 0.7, 0.6]), iter([0.8, 0.5, 0.5])
+    training = train(
+        model, Mnrl(), merge=[], forgetting_floor=floor,
+        dev_scores=lambda _: {"ndcg@10": next(dev), "general_ndcg@10": next(general)},
+    )  # fmt: skip
+    assert training.delivered == delivered

@@ -29,7 +29,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
             "leaks",
             "training",
         ),
-        *("seconds", "mlflow", "model_dir", "cached", "index"),
+        *("seconds", "mlflow", "model_dir", "cached", "index", "forgetting"),
     }
     assert record["schema"] == 1
     assert record["counts"]["pairs"] == {"train": 1500, "dev": 200, "test": 4}
@@ -41,7 +41,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     }
     assert set(record["training"]) == {
         *("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step"),
-        *("delivered", "candidates"),
+        *("delivered", "candidates", "general"),
     }
     assert record["cached"] == ["synthesize"]
 

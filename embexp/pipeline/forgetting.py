@@ -1,0 +1,120 @@
+"""What a model knew before: a general retrieval set, asked before and after tuning."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from embexp import __version__
+from embexp.benchmarking.compare import compare
+from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
+from embexp.errors import DataError
+from embexp.models.embedding_cache import EmbeddingCache
+from embexp.pipeline.embedding import SourceEmbedder
+from embexp.pipeline.experiment import Experiment
+from embexp.protocols import Benchmark, ModelSource, TrackedRun
+from embexp.retrieval.exact import ExactRetriever
+from embexp.storage.files import sha256_of
+from embexp.types import Comparison, Forgetting, Query, RetrievalTask, Unit
+
+log = logging.getLogger(__name__)
+GUARD_QUESTIONS, GUARD_DISTRACTORS = 100, 500
+"""The guard is asked at each dev evaluation: enough to see a loss of some hundredths, few to embed."""
+FEWEST = 4
+
+
+@dataclass(frozen=True)
+class GeneralSet:
+    """One general set in two parts that share no judged document.
+
+    ``guard`` is asked while training and bounds what may be delivered; ``final`` is asked once, at the end.
+    """
+
+    guard: RetrievalTask
+    final: RetrievalTask
+
+
+def general_set(benchmark: Benchmark, *, unit: Unit, seed: int) -> GeneralSet:
+    """Read the set that ``benchmark@forgetting`` names, and cut it in two by its judged documents.
+
+    Raises:
+        DataError: The set holds too few questions.
+    """
+    task = benchmark.task((), (), unit=unit)
+    clusters = sorted({query.cluster for query in task.queries})
+    if len(clusters) < FEWEST:
+        raise DataError(
+            f"The forgetting set {task.name} asks about {len(clusters)} documents: give one with questions "
+            f"about {FEWEST} or more; one half bounds what is delivered, the other is asked in the end."
+        )
+    random.Random(seed).shuffle(clusters)
+    guarded = set(clusters[: len(clusters) // 2])
+    guard = [query for query in task.queries if query.cluster in guarded]
+    final = [query for query in task.queries if query.cluster not in guarded]
+    guard = random.Random(seed).sample(guard, min(GUARD_QUESTIONS, len(guard)))
+    return GeneralSet(guard=_smaller(_asking(task, guard), seed=seed), final=_asking(task, final))
+
+
+def _asking(task: RetrievalTask, queries: Sequence[Query]) -> RetrievalTask:
+    return replace(task, queries=queries, qrels={query.id: task.qrels[query.id] for query in queries})
+
+
+def _smaller(task: RetrievalTask, *, seed: int) -> RetrievalTask:
+    """Return the task over its judged chunks and a seeded sample of others."""
+    judged = {unit for grades in task.qrels.values() for unit in grades}
+    near = [chunk for chunk in task.corpus if (chunk.document_id in judged) or (chunk.id in judged)]
+    kept = {chunk.id for chunk in near}
+    far = [chunk for chunk in task.corpus if chunk.id not in kept]
+    return replace(task, corpus=[*near, *random.Random(seed).sample(far, min(GUARD_DISTRACTORS, len(far)))])
+
+
+def forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRun) -> Forgetting | None:
+    """Ask both models the general set's final questions, unless an earlier run has asked the very same.
+
+    Args:
+        experiment: The components; ``forgetting`` names the set.
+        tuned: The tuned model; without one there is nothing to compare.
+        run: Where the scores are logged.
+
+    Returns:
+        The scores and their comparison; None where no set or no tuned model is configured.
+    """
+    if experiment.forgetting is None or tuned is None:
+        return None
+    task = general_set(experiment.forgetting, unit=experiment.dataset.unit, seed=experiment.seed).final
+    sources = {"untuned": experiment.model, "tuned": tuned}
+    prints = [source.fingerprint() for source in sources.values()]
+    asked = sha256_of([chunk.id for chunk in task.corpus], [query.text for query in task.queries], task.qrels)
+    inputs = (__version__, asked, prints, experiment.metric, experiment.seed)
+    with experiment.stages.stage("forgetting", *inputs) as stage:
+        if stage.done is None:
+            found = _ask(experiment, task, sources)
+            stage.finish(asdict(found))
+        else:
+            comparison = stage.done["comparison"]
+            comparison = Comparison(**{**comparison, "interval": tuple(comparison["interval"])})
+            found = Forgetting(**{**stage.done, "comparison": comparison})
+    for name, means in found.scores.items():
+        params = {"system": name, "task": found.task}
+        with run.child(f"forgetting {name}", params=params, tags={"stage": "forgetting"}) as child:
+            child.log_metrics(means)
+    return found
+
+
+def _ask(experiment: Experiment, task: RetrievalTask, sources: Mapping[str, ModelSource]) -> Forgetting:
+    cache = EmbeddingCache(experiment.cache / "embeddings")
+    metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
+    scores = {}
+    for name, source in sources.items():
+        index = ExactRetriever().index(task.corpus, SourceEmbedder(source, cache), path=experiment.cache)
+        scores[name] = evaluate(task, run_system(task, index), system=name, metrics=metrics)
+    clusters = {query.id: query.cluster for query in task.queries}
+    comparison = compare(
+        scores["untuned"], scores["tuned"], metric=experiment.metric, clusters=clusters, seed=experiment.seed
+    )
+    log.info("Forgetting: %s on %s changed by %+.4f.", experiment.metric, task.name, comparison.delta)
+    return Forgetting(
+        task=task.name, scores={name: found.mean for name, found in scores.items()}, comparison=comparison
+    )
