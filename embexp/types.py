@@ -214,6 +214,22 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class SystemCost:
+    """What a system takes: seconds to embed (or index) the corpus, seconds a question, bytes of its index.
+
+    ``query_seconds`` is the mean over all questions, asked in batches. ``dimension`` is None where there are
+    no vectors (bm25). Vectors that came from the cache, as ``cached`` says, count with the seconds that
+    making them took.
+    """
+
+    embed_seconds: float
+    query_seconds: float
+    index_bytes: int
+    dimension: int | None = None
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Tuned minus untuned on one metric, with a 95% interval and a two-sided p-value.
 
@@ -344,4 +360,5 @@ class Outcome:
     index: IndexReport | None = None
     forgetting: Forgetting | None = None
     cached: Sequence[str] = ()
+    systems: Mapping[str, SystemCost] = field(default_factory=dict)
     schema: int = 1

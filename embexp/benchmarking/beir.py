@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from embexp.benchmarking.compact import check_systems
+from embexp.benchmarking.systems import MoreSystems
 from embexp.benchmarking.tasks import HeldOut
 from embexp.errors import ConfigError, DataError
 from embexp.progress import track
@@ -18,23 +18,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeirTask:
+class BeirTask(MoreSystems):
     """Asks the test questions of another data set of that set's own corpus.
 
     Args:
         dataset: What reads the set, such as ``embexp.knowledge.beir.BeirFolder``.
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
-        systems: Smaller vectors of the best model that are scored too: int8, binary, dimensions=N.
     """
 
     dataset: Dataset
     name: str = "beir"
     limit: int | None = None
-    systems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_systems(self.systems)
+        MoreSystems.__post_init__(self)
         if self.limit is not None and self.limit < 1:
             raise ConfigError(
                 f"benchmark.limit={self.limit}: give a number from 1 up, or null for all questions."

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FORM = re.compile(r"int8|binary|dimensions=([1-9]\d*)")
 LEAST = 1e-12
+FLOAT_BYTES = 4
 
 
 def check_systems(systems: Sequence[str]) -> None:
@@ -55,6 +56,12 @@ class CompactEmbedder:
     def dimension(self) -> int:
         """The length of a vector."""
         return self._kept or self._embedder.dimension
+
+    def stored_bytes(self, dimension: int) -> int:
+        """Return the bytes that a passage's vector of ``dimension`` numbers takes; int8 adds its step."""
+        if self._form == "int8":
+            return dimension + FLOAT_BYTES
+        return -(-dimension // 8) if self._form == "binary" else FLOAT_BYTES * dimension
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""

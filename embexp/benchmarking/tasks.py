@@ -6,10 +6,10 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from embexp.benchmarking.compact import check_systems
 from embexp.benchmarking.judgments import judged, query_of
+from embexp.benchmarking.systems import MoreSystems
 from embexp.errors import ConfigError, DataError
 from embexp.types import Chunk, Pair, Query, RetrievalTask, Unit
 
@@ -19,24 +19,24 @@ CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut:
+class HeldOut(MoreSystems):
     """Asks the questions of a held-out split of the corpus that training, too, has drawn on.
+
+    ``MoreSystems`` holds the arguments that all benchmarks share.
 
     Args:
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
         relevant_from: Where labels are similarities and not whole grades: the share of the highest
             label from which a passage counts as relevant.
-        systems: Smaller vectors of the best model that are scored too: int8, binary, dimensions=N.
     """
 
     name: str = "heldout"
     limit: int | None = None
     relevant_from: float = 0.5
-    systems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_systems(self.systems)
+        MoreSystems.__post_init__(self)
         if self.limit is not None and self.limit < 1:
             raise ConfigError(
                 f"benchmark.limit={self.limit}: give a number from 1 up, or null for all questions."

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from embexp.benchmarking.metrics import check_metrics
 from embexp.config.check import check
+from embexp.config.models import expand_models
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError, EmbexpError
 from embexp.knowledge.none import NoDocuments
@@ -32,6 +33,7 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
     Raises:
         ConfigError: A key, a type or a combination is wrong.
     """
+    expand_models(config)
     check(config)
     check_metrics([config.metric])
     save_resolved(config)

@@ -67,8 +67,16 @@ def _check_component(node: Any, place: str) -> None:
         _check_required(target, given, place)
     _check_types(target, given, place)
     for key, value in given.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            _check_component(value, f"{place}.{key}")
+        for where, part in _parts(value, f"{place}.{key}"):
+            if isinstance(part, Mapping) and "_target_" in part:
+                _check_component(part, where)
+
+
+def _parts(value: Any, place: str) -> list[tuple[str, Any]]:
+    """Return a value, or each item of a list, with its place."""
+    if isinstance(value, list):
+        return [(f"{place}[{number}]", item) for number, item in enumerate(value)]
+    return [(place, value)]
 
 
 def _import_target(path: str, place: str) -> Any:

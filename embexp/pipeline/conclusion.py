@@ -156,6 +156,7 @@ def conclude(
         index=results.index,
         forgetting=general,
         cached=_cached(data, tuned, results),
+        systems=results.costs,
     )
     write_outcome(out_dir / "outcome.json", outcome)
     write_scores(out_dir / "scores.parquet", results.scores.values())

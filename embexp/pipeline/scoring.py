@@ -5,42 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from embexp import __version__
 from embexp.benchmarking.approximate import compare_with_exact
-from embexp.benchmarking.compact import CompactEmbedder
 from embexp.benchmarking.compare import compare
-from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
+from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.embedding import SourceEmbedder
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.splits import Data
-from embexp.protocols import Embedder, ModelSource, Retriever, TrackedRun
+from embexp.pipeline.systems import Rankings, further_inputs, search_systems
+from embexp.protocols import Embedder, ModelSource, TrackedRun
 from embexp.reporting.scores import read_scores, write_scores
-from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.hybrid import fuse
 from embexp.storage.files import copy_folder, write_json
-from embexp.types import Comparison, Hit, IndexReport, RetrievalTask, Scores
+from embexp.types import Comparison, Hit, IndexReport, RetrievalTask, Scores, SystemCost
 
 log = logging.getLogger(__name__)
-Rankings = Mapping[str, Sequence[Hit]]
-DEPTH = 100
 KEPT = 10
 """Hits per question that are kept for the report's examples."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Each system's scores and first hits, the comparison, and how the approximate index did."""
+    """Each system's scores, first hits and costs, the comparison, and how the approximate index did."""
 
     task: RetrievalTask
     scores: Mapping[str, Scores]
     rankings: Mapping[str, Rankings]
-    seconds: Mapping[str, float]
+    costs: Mapping[str, SystemCost]
     comparison: Comparison | None
     index: IndexReport | None
     cached: bool = False
@@ -49,7 +45,7 @@ class Results:
 def benchmark(
     experiment: Experiment, data: Data, tuned: ModelSource | None, run: TrackedRun, out_dir: Path
 ) -> Results:
-    """Score untuned, tuned, BM25 and their hybrid on the test questions, and index for search.
+    """Score untuned, tuned, BM25, their hybrid and further systems, and index for search.
 
     ``out_dir/index`` then holds the retriever's index of the untuned and the tuned model. Without a
     tuned model there is no comparison.
@@ -58,6 +54,7 @@ def benchmark(
     settings = {name: experiment.settings[name] for name in ("benchmark", "retriever")}
     sources = {"untuned": experiment.model, **({"tuned": tuned} if tuned else {})}
     prints = [source.fingerprint() for source in sources.values()]
+    prints += further_inputs(experiment.benchmark)
     inputs = (__version__, data.key, prints, settings, experiment.metric, experiment.seed)
     with experiment.stages.stage("benchmark", *inputs) as stage:
         if stage.done is None:
@@ -78,41 +75,22 @@ def measure(
     sources: Mapping[str, ModelSource],
     folder: Path,
 ) -> Results:
-    """Search with every system and score what it found; exact search alone scores the models."""
+    """Search with every system and score what it found."""
     cache = EmbeddingCache(experiment.cache / "embeddings")
     embedders = {name: SourceEmbedder(source, cache) for name, source in sources.items()}
-    rankings: dict[str, Rankings] = {}
-    seconds: dict[str, float] = {}
-    for name, embedder in embedders.items():
-        rankings[name], seconds[name] = _timed_search(task, ExactRetriever(), embedder, folder)
-    last = list(embedders)[-1]  # the tuned model, where there is one
-    best = embedders[last]
-    rankings["bm25"], seconds["bm25"] = _timed_search(task, Bm25Retriever(), best, folder)
-    rankings["hybrid"] = {
-        query: fuse([rankings[last][query], hits], k=DEPTH) for query, hits in rankings["bm25"].items()
-    }
-    seconds["hybrid"] = seconds[last] + seconds["bm25"]
-    for form in getattr(experiment.benchmark, "systems", ()):  # a benchmark of a user's own may lack them
-        found = _timed_search(task, ExactRetriever(), CompactEmbedder(best, form), folder)
-        rankings[f"{last} {form}"], seconds[f"{last} {form}"] = found
+    found = search_systems(task, experiment.benchmark, embedders, cache, folder)
     metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
-    scores = {name: evaluate(task, found, system=name, metrics=metrics) for name, found in rankings.items()}
+    scores = {
+        name: evaluate(task, each.rankings, system=name, metrics=metrics) for name, each in found.items()
+    }
     return Results(
         task=task,
         scores=scores,
-        rankings=rankings,
-        seconds=seconds,
+        rankings={name: each.rankings for name, each in found.items()},
+        costs={name: each.cost for name, each in found.items()},
         comparison=_compare(experiment, task, scores),
         index=_index_for_search(experiment, data, task, embedders, folder / "index"),
     )
-
-
-def _timed_search(
-    task: RetrievalTask, retriever: Retriever, embedder: Embedder, folder: Path
-) -> tuple[Rankings, float]:
-    start = time.monotonic()
-    found = run_system(task, retriever.index(task.corpus, embedder, path=folder), k=DEPTH)
-    return found, time.monotonic() - start
 
 
 def _compare(experiment: Experiment, task: RetrievalTask, scores: Mapping[str, Scores]) -> Comparison | None:
@@ -155,7 +133,7 @@ def _save(results: Results, folder: Path) -> None:
     }
     record = {
         "rankings": kept,
-        "seconds": results.seconds,
+        "costs": {system: asdict(cost) for system, cost in results.costs.items()},
         "comparison": asdict(results.comparison) if results.comparison else None,
         "index": asdict(results.index) if results.index else None,
     }
@@ -174,7 +152,7 @@ def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
             system: {query: [Hit(**hit) for hit in hits] for query, hits in found.items()}
             for system, found in record["rankings"].items()
         },
-        seconds=record["seconds"],
+        costs={system: SystemCost(**cost) for system, cost in record["costs"].items()},
         comparison=comparison,
         index=IndexReport(**record["index"]) if record["index"] else None,
         cached=cached,
@@ -184,4 +162,5 @@ def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
 def _log_systems(run: TrackedRun, results: Results) -> None:
     for name, scores in results.scores.items():
         with run.child(f"benchmark {name}", params={"system": name}, tags={"stage": "benchmark"}) as child:
-            child.log_metrics({**scores.mean, "seconds": results.seconds[name]})
+            costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
+            child.log_metrics({**scores.mean, **costs})

@@ -11,7 +11,7 @@ from typing import Any
 
 from embexp.errors import DataError
 from embexp.storage.files import write_json
-from embexp.types import Comparison, Forgetting, IndexReport, Leaks, Outcome, Training
+from embexp.types import Comparison, Forgetting, IndexReport, Leaks, Outcome, SystemCost, Training
 
 SCHEMA = 1
 COMPARISON_KEYS = (
@@ -43,6 +43,7 @@ TRAINING_KEYS = (
     "general",
 )
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
+SYSTEM_KEYS = ("embed_seconds", "query_seconds", "index_bytes", "dimension", "cached")
 OUTCOME_KEYS = (
     "dataset",
     "model",
@@ -76,6 +77,7 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
         "scores": outcome.forgetting.scores,
         "comparison": _fields(outcome.forgetting.comparison, COMPARISON_KEYS),
     }
+    record["systems"] = {name: _fields(cost, SYSTEM_KEYS) for name, cost in outcome.systems.items()}
     write_json(path, _plain(record))
 
 
@@ -98,6 +100,9 @@ def read_outcome(path: Path) -> Outcome:
             **{**forgotten, "comparison": _comparison(forgotten["comparison"])}
         )
         fields["cached"] = tuple(record["cached"])
+        fields["systems"] = {
+            name: SystemCost(**_known(cost, SYSTEM_KEYS)) for name, cost in record.get("systems", {}).items()
+        }
         return Outcome(**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(

@@ -105,6 +105,12 @@ class Bm25Index:
         self._words = words
         self._model = model
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the scores of words in passages take; 0 where no passage has a word."""
+        parts = getattr(self._model, "scores", {})
+        return sum(parts[name].nbytes for name in ("data", "indices", "indptr") if name in parts)
+
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` best chunks, the best first; equal scores are ordered by chunk id.
 

@@ -83,6 +83,16 @@ class ExactIndex:
         self._embedder = embedder
         self._block = block
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the vectors take."""
+        return int(self._vectors.nbytes)
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return int(self._vectors.shape[1])
+
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` nearest chunks, the best first; equal scores are ordered by chunk id.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_each_block_is_on_disk_before_the_next_is_encoded(
 
 @pytest.mark.parametrize(
     ("file", "lost"),
-    [("vectors.f32", 1), ("vectors.f32", 16), ("keys.bin", 1), ("keys.bin", 16)],
+    [("vectors.f32", 1), ("vectors.f32", 16), ("seconds.f32", 1), ("keys.bin", 1), ("keys.bin", 16)],
 )
 def test_the_torn_end_of_a_killed_write_is_cut_off(tmp_path: Path, file: str, lost: int) -> None:
     cache = EmbeddingCache(tmp_path)
@@ -123,6 +124,51 @@ def test_processes_that_write_at_once_leave_whole_rows(tmp_path: Path) -> None:
     assert encode.calls == []
 
 
+def _encode_slowly(root: Path, log: Path) -> None:
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        time.sleep(0.3)
+        with log.open("a") as stream:
+            stream.write("encoded\n")
+        return expected(texts)
+
+    EmbeddingCache(root).get_or_encode("untuned", "passage", ["a", "b", "c"], encode)
+
+
+def test_processes_that_need_the_same_vectors_encode_them_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    log = tmp_path / "log"
+    workers = [context.Process(target=_encode_slowly, args=(tmp_path / "root", log)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert log.read_text() == "encoded\n"
+    assert (folder_of(tmp_path / "root") / "keys.bin").stat().st_size == 3 * 16
+
+
+def test_what_encoding_took_is_kept_with_the_vectors(tmp_path: Path) -> None:
+    cache, loaded = EmbeddingCache(tmp_path), []
+
+    def slow(texts: Sequence[str]) -> np.ndarray:
+        time.sleep(0.05)
+        return expected(texts)
+
+    def load() -> None:
+        loaded.append("model")
+        time.sleep(0.2)  # loading is no part of encoding
+
+    first = cache.fetch("m", "passage", ["a" * 9, "b" * 29], slow, prepare=load)
+    again = EmbeddingCache(tmp_path).fetch("m", "passage", ["b" * 29, "b" * 29], slow, prepare=load)
+
+    assert loaded == ["model"]
+    assert 0.05 <= first.seconds < 0.2
+    assert (first.known, again.known) == (0, 1)
+    # Shared out by length, with 1 for each text: 30 of 40 parts; a text that comes twice was encoded once.
+    assert again.seconds == pytest.approx(first.seconds * 30 / 40, rel=1e-5)
+
+
 def used(root: Path, fingerprint: str, when: int) -> None:
     name = hashlib.sha256(fingerprint.encode()).hexdigest()[:32]
     os.utime(root / name / "keys.bin", (when, when))
@@ -135,8 +181,8 @@ def known(cache: EmbeddingCache, fingerprint: str) -> bool:
 
 
 def test_the_model_not_used_for_longest_is_dropped(tmp_path: Path) -> None:
-    # A row takes 4 floats and a 16-byte key: 32 bytes. Three rows do not fit in 70.
-    cache = EmbeddingCache(tmp_path, max_bytes=70)
+    # A row takes 4 floats, its seconds and a 16-byte key: 36 bytes. Three rows do not fit in 80.
+    cache = EmbeddingCache(tmp_path, max_bytes=80)
     cache.get_or_encode("old", "query", ["a"], Encoder())
     cache.get_or_encode("older", "query", ["a"], Encoder())
     used(tmp_path, "old", 2000)
