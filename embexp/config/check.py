@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -110,7 +111,9 @@ def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    # The constructor of a dataclass knows only its own module's names, and not those of what it extends.
+    own = inspect.isclass(target) and not is_dataclass(target)
+    hints = get_type_hints(target.__init__ if own else target)
     for key, value in given.items():
         if key not in hints or (isinstance(value, Mapping) and "_target_" in value):
             continue

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embexp.reporting.costs import COLUMNS, cost_rows
 from embexp.reporting.table import best_value, shown_metrics
 from embexp.reporting.verdict import FINDING, advice, evidence, facts, headline
 from embexp.types import Chunk, Outcome
@@ -49,6 +50,8 @@ def print_outcome(
     out.print()
     if outcome.scores:
         out.print(scores_table(outcome, few=out.width < NARROW))
+    if outcome.systems:
+        out.print(costs_table(outcome))
     out.print(_headline(outcome), soft_wrap=True)
     for point in advice(outcome):
         out.print(f"  {point}", soft_wrap=True)
@@ -80,6 +83,20 @@ def scores_table(outcome: Outcome, *, few: bool = False) -> Table:
     best = {metric: best_value(outcome.scores, metric) for metric in metrics}
     for system, values in outcome.scores.items():
         table.add_row(system, *(_value(values.get(metric), best[metric]) for metric in metrics))
+    return table
+
+
+def costs_table(outcome: Outcome) -> Table:
+    """Return systems by what they take."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("takes", no_wrap=True)
+    for name in (*COLUMNS, ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in cost_rows(outcome):
+        table.add_row(row.system, *row.texts, row.note)
     return table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.reporting import figures
+from embexp.reporting.costs import COLUMNS, MEANING, cost_rows
 from embexp.reporting.examples import Example
 from embexp.reporting.intervals import clustered_interval
 from embexp.reporting.table import best_value, shown_metrics
@@ -126,6 +127,9 @@ def _context(report: Report) -> dict[str, Any]:
         "wins": [example for example in report.examples if example.delta > 0],
         "losses": [example for example in report.examples if example.delta < 0],
         "slices": _by_feature(report.slices),
+        "costs": cost_rows(outcome),
+        "cost_columns": list(COLUMNS),
+        "cost_meaning": MEANING,
         "spelled": spelled,
         **pictures,
     }

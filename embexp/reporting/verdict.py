@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from embexp.reporting.power import EFFECTS, ENOUGH, FEWEST, power, questions_needed
 from embexp.types import Comparison, Leaks, Outcome
@@ -12,6 +13,7 @@ FINDING = {
     "NO EVIDENCE": "NO EVIDENCE that the tuned model finds more or less",
     "REGRESSION": "REGRESSION: the tuned model finds less",
 }
+OWN_SYSTEMS = ("untuned", "tuned", "bm25", "hybrid")
 EFFECT = 0.02
 """A difference in nDCG that people notice in use; smaller ones are rarely worth a new model."""
 
@@ -113,7 +115,31 @@ def _other_systems(outcome: Outcome, metric: str) -> list[str]:
         points.append(
             f"The tuned model and BM25 together score higher still: {hybrid:.3f} with retriever=hybrid."
         )
-    return points
+    return [*points, *_further_models(scores), *_reranked(outcome, scores)]
+
+
+def _further_models(scores: Mapping[str, float]) -> list[str]:
+    """Say whether another model, as it is, scores higher than the tuned one."""
+    others = {
+        name: value
+        for name, value in scores.items()
+        if name not in OWN_SYSTEMS and name.partition(" ")[0] not in ("untuned", "tuned")
+    }
+    best = max(others, key=lambda name: others[name], default=None)
+    if best is None or "tuned" not in scores or others[best] <= scores["tuned"]:
+        return []
+    return [
+        f"{best}, untuned, scores higher than the tuned model here ({others[best]:.3f}): weigh its costs."
+    ]
+
+
+def _reranked(outcome: Outcome, scores: Mapping[str, float]) -> list[str]:
+    for name in ("tuned", "untuned"):
+        after, cost = scores.get(f"{name} reranked"), outcome.systems.get(f"{name} reranked")
+        if after is not None and cost is not None and after > scores[name]:
+            took = f"{cost.query_seconds * 1e3:,.0f} ms a question"
+            return [f"Reranking lifts the {name} model from {scores[name]:.3f} to {after:.3f}, at {took}."]
+    return []
 
 
 def _rounded(number: int) -> int:

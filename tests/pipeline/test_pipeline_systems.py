@@ -37,7 +37,16 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
     done = run("benchmark", *arguments, "hydra.run.dir=X")
     assert done.code == 0, done.err
     outcome = outcome_of(tmp_path / "X")
-    names = ["untuned", "tiny", "other", "bm25", "hybrid", "untuned int8", "untuned binary", "untuned reranked"]
+    names = [
+        "untuned",
+        "tiny",
+        "other",
+        "bm25",
+        "hybrid",
+        "untuned int8",
+        "untuned binary",
+        "untuned reranked",
+    ]
     assert list(outcome["scores"]) == list(outcome["systems"]) == names
     costs = outcome["systems"]
     # 60 documents: 64 or 32 numbers of 4 bytes, a byte a number and the step's 4, a bit a number.
@@ -56,7 +65,11 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
     assert outcome["scores"]["tiny"] == outcome["scores"]["untuned"]
     assert costs["tiny"]["cached"]
     # "takes" stands in the closing lines, in the report and in its short form.
-    for text in (done.out, (tmp_path / "X" / "report.md").read_text(), (tmp_path / "X" / "report.html").read_text()):
+    for text in (
+        done.out,
+        (tmp_path / "X" / "report.md").read_text(),
+        (tmp_path / "X" / "report.html").read_text(),
+    ):
         assert "embed" in text
         assert "untuned reranked" in text
 
@@ -73,7 +86,13 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
 )
 def test_a_system_that_cannot_be_is_one_sentence(run, beir: Path, option: str, sentence: str) -> None:
     done = run(
-        "benchmark", "dataset=beir", f"dataset.path={beir}", "dataset.train=none", "tracker=none", *TINY, option
+        "benchmark",
+        "dataset=beir",
+        f"dataset.path={beir}",
+        "dataset.train=none",
+        "tracker=none",
+        *TINY,
+        option,
     )
     assert done.code == 2
     last = done.err.strip().splitlines()[-1]

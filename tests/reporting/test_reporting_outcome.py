@@ -9,7 +9,7 @@ import pytest
 
 from embexp.errors import DataError
 from embexp.reporting.outcome import read_outcome, write_outcome
-from embexp.types import Outcome, Training
+from embexp.types import Outcome, SystemCost, Training
 
 
 def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None:
@@ -29,7 +29,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
             "leaks",
             "training",
         ),
-        *("seconds", "mlflow", "model_dir", "cached", "index", "forgetting"),
+        *("seconds", "mlflow", "model_dir", "cached", "index", "forgetting", "systems"),
     }
     assert record["schema"] == 1
     assert record["counts"]["pairs"] == {"train": 1500, "dev": 200, "test": 4}
@@ -95,3 +95,13 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"outcome\.json does not exist"):
         read_outcome(tmp_path / "outcome.json")
+
+
+def test_what_systems_take_comes_back(tmp_path: Path, outcome: Outcome) -> None:
+    costs = {"tuned": SystemCost(12.5, 0.004, 1536, 384, cached=True), "bm25": SystemCost(0.5, 0.001, 90)}
+    write_outcome(tmp_path / "outcome.json", replace(outcome, systems=costs))
+    record = json.loads((tmp_path / "outcome.json").read_text())
+    assert record["systems"]["tuned"] == {
+        "embed_seconds": 12.5, "query_seconds": 0.004, "index_bytes": 1536, "dimension": 384, "cached": True,
+    }  # fmt: skip
+    assert read_outcome(tmp_path / "outcome.json").systems == costs
