@@ -62,7 +62,7 @@ def class_rows(request: Request) -> Rows:
         ConfigError: The labels are no classes.
     """
     labels = {pair.label for pair in request.pairs if pair.label is not None}
-    if broken := sorted(label for label in labels if not label.is_integer()):
+    if broken := sorted(label for label in labels if not float(label).is_integer()):
         raise ConfigError(
             f"loss=softmax reads classes, and the training pairs have scores such as {broken[0]:g}: choose "
             "loss=cosent, which reads scores, or give each class a whole number as its label."

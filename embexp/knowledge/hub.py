@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from embexp.errors import ConfigError, DataError
 from embexp.knowledge.judgments import SPLITS_USED, JudgedSet, Train
-from embexp.knowledge.pairrows import SPLIT_NAMES, PairColumns, documents_of, pairs_of
+from embexp.knowledge.pairnames import PairColumns
+from embexp.knowledge.pairrows import SPLIT_NAMES, documents_of, pairs_of
 from embexp.knowledge.problems import OnError, Problems
 from embexp.knowledge.rows import Row
 from embexp.knowledge.sampling import check_limit, sample
@@ -35,7 +36,8 @@ class HubDataset:
         query_column: The question; only for ``pairs``, as the columns below.
         positive_column: The passage that answers it.
         negatives_column: Passages that do not.
-        label_column: A similarity or relevance grade.
+        label_column: A similarity, a relevance grade, or a class, as a number or in words.
+        label_values: What labels in words are worth, beside the usual ones; 1 and more answers the query.
         document_id_column: The document that the passage is from.
         on_error: ``skip`` leaves bad rows out and counts them; ``fail`` stops at the first.
         limit: At most this many documents (``beir``, judged ones are kept) or pairs; None for all.
@@ -53,6 +55,7 @@ class HubDataset:
     positive_column: str = "positive"
     negatives_column: str | None = "negatives"
     label_column: str | None = "label"
+    label_values: dict[str, float] | None = None
     document_id_column: str | None = "document_id"
     on_error: OnError = "skip"
     limit: int | None = None
@@ -129,6 +132,7 @@ class HubDataset:
             positive=self.positive_column,
             negatives=self.negatives_column,
             label=self.label_column,
+            values=self.label_values,
             document_id=self.document_id_column,
         )
         rows = self._pair_rows(problems)

@@ -6,9 +6,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from embexp.knowledge.pairnames import PairColumns, recognised, told_words, unknown_words
 from embexp.knowledge.problems import Problems
 from embexp.knowledge.rows import Row, check_columns
 from embexp.storage.files import sha256_of
@@ -32,43 +33,25 @@ class _RowProblemError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairColumns:
-    """Which columns hold a pair; None where there is none.
-
-    A column other than ``query`` and ``positive`` may be missing as long as it has its usual name.
-    """
-
-    query: str = "query"
-    positive: str = "positive"
-    negatives: str | None = "negatives"
-    label: str | None = "label"
-    document_id: str | None = "document_id"
-    query_id: str | None = "query_id"
-    split: str | None = "split"
-
-    def required(self) -> list[str]:
-        """Return the columns that must be there: the two texts, and every one that the user renamed."""
-        usual = PairColumns()
-        names = ("negatives", "label", "document_id", "query_id", "split")
-        renamed = [getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)]
-        return [self.query, self.positive, *(name for name in renamed if name is not None)]
-
-
 def pairs_of(rows: Iterable[Row], columns: PairColumns, problems: Problems) -> Iterator[Pair]:
     """Yield a pair for each usable row; a row that says the same as an earlier one is counted and dropped.
 
     Raises:
-        DataError: A column is missing, or a row is bad and ``on_error`` is ``fail``.
+        DataError: A column is missing, a row is bad and ``on_error`` is ``fail``, or all labels are words
+            that nobody has said the worth of.
     """
     seen: set[str] = set()
+    words: dict[str, float | None] = {}
+    place = ""
     for number, row in enumerate(rows):
         if number == 0:
+            place = row.where.rpartition(":")[0]
+            columns = recognised(columns, map(str, row.values), place=place, quiet=problems.quiet)
             check_columns(
                 row, columns.required(), "dataset.query_column, dataset.positive_column and the like"
             )
         try:
-            pair = _pair(row, columns)
+            pair = _pair(row, columns, words)
         except _RowProblemError as problem:
             problems.report(problem.reason, f"{row.where}: {problem}")
             continue
@@ -81,16 +64,20 @@ def pairs_of(rows: Iterable[Row], columns: PairColumns, problems: Problems) -> I
             )
         else:
             problems.count("repeated row")
+    if words and not seen:
+        raise unknown_words(words, place=place)
+    if not problems.quiet:
+        told_words({word: value for word, value in words.items() if value is not None}, place=place)
 
 
-def _pair(row: Row, columns: PairColumns) -> Pair:
+def _pair(row: Row, columns: PairColumns, words: dict[str, float | None]) -> Pair:
     query, positive = row.text(columns.query), row.text(columns.positive)
     for text, column in ((query, columns.query), (positive, columns.positive)):
         if not text:
             raise _RowProblemError(
                 "pair without text", f"column {column!r} is empty; fill it or delete this row."
             )
-    label = _label(row, columns.label)
+    label = _label(row, columns, words)
     split = _split(row, columns.split)
     return Pair(
         id=row.text("id") or sha256_of(query, positive, label, split)[:16],
@@ -113,17 +100,21 @@ def text_id(text: str) -> str:
     return sha256_of(text)[:16]
 
 
-def _label(row: Row, column: str | None) -> float | None:
-    value = row.text(column)
+def _label(row: Row, columns: PairColumns, words: dict[str, float | None]) -> float | None:
+    """Return a label as a number; what a word was read as is noted in ``words``."""
+    value = row.text(columns.label)
     if not value:
         return None
     try:
         label = float(value)
     except ValueError:
-        label = math.nan
+        words[value] = columns.worth(value)
+        label = math.nan if words[value] is None else words[value]  # type: ignore[assignment]
     if not math.isfinite(label):
         raise _RowProblemError(
-            "label not a number", f"label {value!r} is not a number; write one such as 1 or 0.5."
+            "label not a number",
+            f"label {value!r} is not a number; write one such as 1 or 0.5, or say what the word is worth in "
+            "dataset.label_values.",
         )
     return label
 

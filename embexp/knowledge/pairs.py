@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from embexp.errors import DataError
-from embexp.knowledge.pairrows import PairColumns, documents_of, pairs_of
+from embexp.knowledge.pairnames import PairColumns
+from embexp.knowledge.pairrows import documents_of, pairs_of
 from embexp.knowledge.problems import OnError, Problems
 from embexp.knowledge.rows import read_rows
 from embexp.knowledge.sampling import check_limit, sample
@@ -20,14 +21,16 @@ class PairsFile:
     """Pairs from a jsonl, csv, tsv or parquet file, such as the one that ``embexp.synthesize`` writes.
 
     Columns with their usual names may be missing, but for the query and the positive; one that is
-    named otherwise must be there. None turns a column off.
+    named otherwise must be there. None turns a column off. Texts that are called otherwise are recognised
+    by the names in ``pairnames.TEXTS``, such as text_a and text_b.
 
     Args:
         path: The file.
         query_column: The question.
         positive_column: The passage that answers it.
         negatives_column: Passages that do not: a list, a list as JSON text, or one text.
-        label_column: A similarity or relevance grade.
+        label_column: A similarity, a relevance grade, or a class, as a number or in words.
+        label_values: What labels in words are worth, beside the usual ones; 1 and more answers the query.
         document_id_column: The document the passage is from; without it, equal passages are one.
         query_id_column: What judgments of one query share; without it, equal queries are one.
         split_column: train, dev or test, where the file brings its own split.
@@ -41,6 +44,7 @@ class PairsFile:
     positive_column: str = "positive"
     negatives_column: str | None = "negatives"
     label_column: str | None = "label"
+    label_values: dict[str, float] | None = None
     document_id_column: str | None = "document_id"
     query_id_column: str | None = "query_id"
     split_column: str | None = "split"
@@ -88,6 +92,7 @@ class PairsFile:
             positive=self.positive_column,
             negatives=self.negatives_column,
             label=self.label_column,
+            values=self.label_values,
             document_id=self.document_id_column,
             query_id=self.query_id_column,
             split=self.split_column,

@@ -24,7 +24,7 @@ class Problems:
     def __init__(self, on_error: OnError = "skip", *, quiet: bool = False) -> None:
         self.on_error = on_error
         self.counts: Counter[str] = Counter()
-        self._quiet = quiet
+        self.quiet = quiet
 
     def report(self, reason: str, message: str) -> None:
         """Handle one problem.
@@ -40,7 +40,7 @@ class Problems:
             raise DataError(f"{message} Or set dataset.on_error=skip to leave such items out.")
         self.count(reason)
         seen = self.counts[reason]
-        if self._quiet or seen > SHOWN_PER_REASON:
+        if self.quiet or seen > SHOWN_PER_REASON:
             return
         more = f" Further ones ({reason}) are only counted." if seen == SHOWN_PER_REASON else ""
         log.warning("Skipped: %s%s", message, more)
@@ -55,6 +55,6 @@ class Problems:
 
     def close(self, what: str) -> None:
         """Log the closing line: what was read, and what was skipped and why."""
-        if not self._quiet:
+        if not self.quiet:
             skipped = self.summary()
             log.info("%s%s", what, f"; skipped: {skipped}" if skipped else "")

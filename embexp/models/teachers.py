@@ -173,7 +173,14 @@ class BiEncoderTeacher:
 
         def encode(block: Sequence[str]) -> Vectors:
             if not loaded:
-                loaded.append(ModelEmbedder(source.load(), fingerprint="teacher", batch_size=self.batch_size))
+                loaded.append(
+                    ModelEmbedder(
+                        source.load(),
+                        fingerprint="teacher",
+                        batch_size=self.batch_size,
+                        label="Teacher encodes",
+                    )
+                )
             return loaded[0].encode_queries(block) if role == "query" else loaded[0].encode_passages(block)
 
         label = (

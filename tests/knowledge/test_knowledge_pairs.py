@@ -57,6 +57,76 @@ def test_columns_can_be_named(tmp_path):
     assert (pair.query, pair.positive, pair.label) == ("a", "b", 0.3)
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("text_a,text_b,score", "text_a as the query, text_b as the passage and score as the label"),
+        ("sentence1,sentence2,similarity", "sentence1 as the query"),
+        (
+            "premise,hypothesis,label",
+            "premise as the query, hypothesis as the passage and label as the label",
+        ),
+        ("anchor,positive,class", "anchor as the query, positive as the passage and class as the label"),
+    ],
+)
+def test_usual_names_are_recognised_and_told(tmp_path, header, told, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "p.csv"
+    path.write_text(f"{header}\na,b,0.3\nc,d,1\n")
+    data = PairsFile(path=str(path))
+    assert [(pair.query, pair.positive, pair.label) for pair in data.labelled()] == [
+        ("a", "b", 0.3), ("c", "d", 1.0),
+    ]  # fmt: skip
+    assert f"reading {told}" in caplog.text
+    caplog.clear()
+    assert len(list(data.documents())) == 2
+    assert not caplog.text
+
+
+def test_a_column_that_the_user_names_is_never_replaced(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("text_a,text_b,score\na,b,0.3\n")
+    with pytest.raises(DataError, match="no column 'positive'"):
+        list(PairsFile(path=str(path), query_column="text_a").labelled())
+    (pair,) = PairsFile(path=str(path), label_column=None).labelled()
+    assert pair.label is None
+
+
+def test_a_score_beside_the_usual_columns_is_no_label(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("query,positive,score\na,b,0.3\n")
+    (pair,) = PairsFile(path=str(path)).labelled()
+    assert pair.label is None
+
+
+def test_labels_in_words_are_read_as_numbers(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "nli.csv"
+    path.write_text(
+        "premise,hypothesis,label\na,b,entailment\nc,d,Neutral\ne,f,contradiction\ng,h,not_duplicate\n"
+    )
+    assert [pair.label for pair in PairsFile(path=str(path)).labelled()] == [1.0, 0.0, -1.0, 0.0]
+    assert (
+        "labels in words are worth Neutral 0, contradiction -1, entailment 1, not_duplicate 0" in caplog.text
+    )
+
+
+def test_what_other_words_are_worth_can_be_said(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("text_a,text_b,class\na,b,cause\nc,d,effect\ne,f,no\n")
+    values = {"cause": 2, "effect": 1, "no": -3}
+    data = PairsFile(path=str(path), label_values=values)
+    assert [pair.label for pair in data.labelled()] == [2.0, 1.0, -3.0]
+
+
+def test_words_that_nobody_has_said_the_worth_of_are_listed(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("text_a,text_b,class\na,b,shipping\nc,d,billing\n")
+    remedy = r"its labels are words \(billing, shipping\).*'dataset.label_values=\{billing: 0, shipping: 1\}'"
+    with pytest.raises(DataError, match=remedy):
+        list(PairsFile(path=str(path)).labelled())
+
+
 def test_a_column_can_be_turned_off(tmp_path):
     data = PairsFile(path=jsonl(tmp_path, {"query": "a", "positive": "b", "label": "x"}), label_column=None)
     assert next(data.labelled()).label is None
