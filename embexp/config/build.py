@@ -37,7 +37,7 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
     check(config)
     check_metrics([config.metric])
     save_resolved(config)
-    parts = {name: _component(config, name) for name in COMPONENTS}
+    parts = {name: component(config, name) for name in COMPONENTS}
     tracker = parts.pop("tracker")
     if parts["llm"] and needs_key:
         parts["llm"].check()
@@ -57,7 +57,12 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
     return experiment, tracker
 
 
-def _component(config: DictConfig, name: str) -> Any:
+def component(config: DictConfig, name: str) -> Any:
+    """Build one component of the configuration; None where it is not set.
+
+    Raises:
+        ConfigError: It cannot be built.
+    """
     if config[name] is None:
         return None
     try:

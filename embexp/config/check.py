@@ -33,7 +33,7 @@ def check(config: DictConfig) -> None:
         raise ConfigError("The configuration is not a mapping of keys to values.")
     for name in COMPONENTS:
         if values.get(name) is not None:
-            _check_component(values[name], name)
+            check_component(values[name], name)
     _check_combination(values)
 
 
@@ -58,7 +58,12 @@ def _check_combination(values: Mapping[Any, Any]) -> None:
         )
 
 
-def _check_component(node: Any, place: str) -> None:
+def check_component(node: Any, place: str) -> None:
+    """Refuse a component whose class cannot be imported, or does not take the keys and values given.
+
+    Raises:
+        ConfigError: The message names the key below ``place``.
+    """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{place} names no component: choose an option, as in {place}=NAME.")
     target = _import_target(str(node["_target_"]), place)
@@ -70,7 +75,7 @@ def _check_component(node: Any, place: str) -> None:
     for key, value in given.items():
         for where, part in _parts(value, f"{place}.{key}"):
             if isinstance(part, Mapping) and "_target_" in part:
-                _check_component(part, where)
+                check_component(part, where)
 
 
 def _parts(value: Any, place: str) -> list[tuple[str, Any]]:

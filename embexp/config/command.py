@@ -15,8 +15,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from embexp.config.explain import USER_MISTAKES, explain
+from embexp.config.multirun import (
+    JobFaultError,
+    StopMultirunError,
+    note_failure,
+    portable,
+    told,
+    use_own_cpus,
+)
 from embexp.config.schema import COMPONENTS, conf_dir, register
-from embexp.errors import EmbexpError
+from embexp.errors import EmbexpError, PrunedError
 
 log = logging.getLogger("embexp")
 USER_ERROR, OUR_ERROR = 2, 1
@@ -42,12 +50,16 @@ def _main(task: Task, name: str) -> Callable[[], None]:
         _before_heavy_imports()
 
         def job(config: DictConfig) -> float | None:
+            use_own_cpus()
+            _before_heavy_imports()  # once more where a launcher has started another process
             try:
                 return task(config)
             except (Exception, KeyboardInterrupt) as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                    sys.exit(_report(error, verbose))
+                if isinstance(error, KeyboardInterrupt):
                     raise
-                sys.exit(_report(error, verbose))
+                raise _end_job(error, verbose) from None
 
         job.__module__ = f"embexp.{name}"  # what Hydra calls the job, in its help and its settings
         sys.argv[1:] = [_settable(argument) for argument in sys.argv[1:]]
@@ -58,9 +70,13 @@ def _main(task: Task, name: str) -> Callable[[], None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except USER_MISTAKES as error:
             overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
-            sys.exit(_report(explain(error, overrides, folders), verbose))
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the last resort of a command
-            sys.exit(_report(error, verbose))
+            sys.exit(_report(explain(error, overrides, folders), verbose, outside=True))
+        except StopMultirunError as stop:
+            sys.exit(_report(stop.error, verbose, outside=True))
+        except Exception as error:  # noqa: BLE001 the last resort of a command
+            sys.exit(_report(told(error), verbose, outside=True))
+        except KeyboardInterrupt as error:
+            sys.exit(_report(error, verbose, outside=True))
 
     return main
 
@@ -73,6 +89,7 @@ def _before_heavy_imports() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     tune_allocator()
 
 
@@ -96,11 +113,23 @@ def _user_folders(arguments: list[str]) -> list[Path]:
     return folders
 
 
-def _report(error: BaseException, verbose: bool) -> int:
-    """Say what went wrong, in the terminal and in run.log, and return the exit code."""
+def _end_job(error: Exception, verbose: bool) -> Exception:
+    """Say in the job's own log why it failed, and return what its launcher takes to the parent."""
+    carried = portable(error)
+    if not isinstance(carried, PrunedError):
+        note_failure(carried)
+        _report(error, verbose)
+    return carried
+
+
+def _report(error: BaseException, verbose: bool, *, outside: bool = False) -> int:
+    """Say what went wrong, in the terminal and in run.log, and return the exit code.
+
+    ``outside`` of a job there is no run.log, and in a multirun Hydra's own logging, which is not for this.
+    """
     if verbose:
         traceback.print_exception(error)
-    else:
+    elif not outside:
         log.debug("traceback", exc_info=error)
     if isinstance(error, KeyboardInterrupt):
         text = "Interrupted: what was finished is kept; the same command goes on from there."
@@ -108,10 +137,14 @@ def _report(error: BaseException, verbose: bool) -> int:
     elif isinstance(error, EmbexpError) or str(error).startswith("Only one of --"):  # Hydra, of its flags
         text, code = str(error), USER_ERROR
     else:
+        known = "" if isinstance(error, JobFaultError) else f"{type(error).__name__}: "
         text = (
-            f"A fault in embexp, not in your input: {type(error).__name__}: {error}. "
+            f"A fault in embexp, not in your input: {known}{error}. "
             "HYDRA_FULL_ERROR=1 before the command shows where."
         )
         code = OUR_ERROR
-    log.error("error: %s", text) if log.hasHandlers() else print(f"error: {text}", file=sys.stderr)
+    if outside or not log.hasHandlers():
+        print(f"error: {text}", file=sys.stderr)
+    else:
+        log.error("error: %s", text)
     return code

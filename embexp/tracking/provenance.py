@@ -45,6 +45,7 @@ def provenance(folder: Path | None = None) -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": str(_cpus()),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
         "gpu": gpu(),
     }
     for package in PACKAGES:

@@ -72,6 +72,8 @@ def register(
 ) -> Registered:
     """Make a stored model the next version of ``name``; the champion's alias moves only on WIN.
 
+    MLflow's process-wide address must be set: by it, MLflow finds the stored model.
+
     Args:
         client: Of the tracking server or database.
         name: The registered model; created where it is missing.

@@ -77,6 +77,27 @@ def test_every_option_file_is_short_and_says_what_it_is_for(group: str, option: 
     assert len(lines) <= 25
 
 
+LAUNCHERS = {
+    "cores": ("joblib", "JoblibLauncher"),
+    "slurm": ("submitit", "SlurmLauncher"),
+    "slurm_local": ("submitit", "LocalLauncher"),
+    "ray_local": ("ray", "RayLauncher"),
+    "ray_cluster": ("ray", "RayLauncher"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml")))
+def test_every_launcher_composes_over_its_plugin_s_own(name: str) -> None:
+    package, launcher = LAUNCHERS[name]
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=[f"hydra/launcher={name}"], return_hydra_config=True)
+    assert config.hydra.launcher._target_.endswith(launcher)
+    lines = (CONF / "hydra" / "launcher" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    assert len(lines) <= 25
+
+
 def test_the_root_file_is_short() -> None:
     assert len((CONF / "config.yaml").read_text(encoding="utf-8").splitlines()) < 40
 

@@ -1,0 +1,58 @@
+"""Several jobs of one command: the database is there before they start, and who failed is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+JOBS = ["dataset=folder", "tracker=none", "synthesis.target=10", "hydra.sweep.dir=jobs"]
+
+
+def test_one_job_fails_and_the_others_finish(run, kb: Path) -> None:
+    ended = run("synthesize", "-m", *JOBS, "dataset.path=nowhere,kb,gone")
+    assert ended.code == 2
+    assert (kb.parent / "jobs" / "1" / "synthesis.json").is_file()
+    message = ended.err.strip().splitlines()[-1]
+    assert "2 of 3 jobs failed" in message
+    assert "Job 0 (" in message
+    assert "dataset.path=nowhere" in message
+    assert "2 (" in message
+    assert "The others are finished, in jobs." in message
+    failed = json.loads((kb.parent / "jobs" / "0" / "failed.json").read_text())
+    assert (failed["job"], failed["mistake"]) == (0, True)
+    assert "nowhere" in failed["error"]
+    assert "nowhere" in (kb.parent / "jobs" / "0" / "run.log").read_text()
+
+
+def test_what_failed_before_is_forgotten(run, kb: Path) -> None:
+    assert run("synthesize", "-m", *JOBS, "dataset.path=nowhere,kb").code == 2
+    (kb.parent / "nowhere").mkdir()
+    (kb.parent / "nowhere" / "page.md").write_text((kb / "piano1.md").read_text())
+    assert run("synthesize", "-m", *JOBS, "dataset.path=nowhere,kb").code == 0
+    assert not (kb.parent / "jobs" / "0" / "failed.json").exists()
+
+
+def test_a_tracker_that_cannot_be_used_stops_all_jobs_before_the_first(run, kb: Path) -> None:
+    options = [
+        "dataset=folder",
+        "dataset.path=kb,kb",
+        "hydra.sweep.dir=jobs",
+        "tracker.uri=http://127.0.0.1:9",
+    ]
+    ended = run("synthesize", "-m", *options)
+    assert ended.code == 2
+    assert ended.err.count("No MLflow server answers at http://127.0.0.1:9") == 1
+    assert not (kb.parent / "jobs" / "0").exists()
+
+
+def test_a_fault_of_ours_in_a_job_ends_with_1(run, kb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("embexp.pipeline.run.run_synthesis", broken)
+    ended = run("synthesize", "-m", *JOBS, "dataset.path=kb,kb")
+    assert ended.code == 1
+    assert "2 of 2 jobs failed. Job 0 (" in ended.err
+    assert "A fault in embexp, not in your input: 2 of 2" in ended.err

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from postgres_server import free_port
+
+from embexp.errors import ConfigError
+from embexp.tracking.mlflow import MlflowTracker
+from embexp.tracking.registry import register
+from embexp.tracking.store import tracking_address
+from embexp.types import Registered, Verdict
+
+TEXTS = ["how do I cap a deque?", "The kettle boils water.", ""]
+
+
+def next_version(tracker: MlflowTracker, name: str, verdict: Verdict | None) -> Registered:
+    client, experiment_id = tracker._open()
+    run = client.create_run(experiment_id).info.run_id
+    model = client.create_logged_model(experiment_id, "model", run)
+    client.finalize_logged_model(model.model_id, "READY")
+    with tracking_address(tracker.address):
+        return register(client, name, model_id=model.model_id, run_id=run, verdict=verdict)
+
+
+def champion(tracker: MlflowTracker, name: str) -> int | None:
+    client, _ = tracker._open()
+    version = client.get_registered_model(name).aliases.get("champion")
+    return version and int(version)
+
+
+@pytest.mark.parametrize("verdict", [None, "NO EVIDENCE", "REGRESSION"])
+def test_a_first_version_that_was_not_proven_better_has_no_alias(
+    tracker: MlflowTracker, verdict: Verdict | None
+) -> None:
+    name = f"first {verdict}"
+    assert next_version(tracker, name, verdict) == Registered(name, 1, "")
+    assert champion(tracker, name) is None
+
+
+def test_the_champion_moves_only_on_win(tracker: MlflowTracker) -> None:
+    verdicts: list[Verdict | None] = ["WIN", "NO EVIDENCE", None, "WIN", "REGRESSION"]
+    made = [next_version(tracker, "docs", verdict) for verdict in verdicts]
+    assert [(one.version, one.alias) for one in made] == [
+        (1, "champion"),
+        (2, ""),
+        (3, ""),
+        (4, "champion"),
+        (5, ""),
+    ]
+    assert champion(tracker, "docs") == 4
+
+
+def test_a_version_names_its_run_and_verdict(tracker: MlflowTracker) -> None:
+    next_version(tracker, "named", "WIN")
+    client, _ = tracker._open()
+    version = client.get_model_version_by_alias("named", "champion")
+    assert version.tags == {"verdict": "WIN"}
+    assert client.get_run(version.run_id).info.run_id == version.run_id
+
+
+def test_models_are_registered_in_postgresql_too(postgres: str, tmp_path: Path) -> None:
+    tracker = MlflowTracker(uri=postgres, artifacts=str(tmp_path))
+    assert next_version(tracker, "docs", "WIN") == Registered("docs", 1, "champion")
+    assert champion(tracker, "docs") == 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b"])
+def test_a_name_that_mlflow_cannot_take_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"tracker\.register='.*' is no name"):
+        MlflowTracker(register=name)
+
+
+def test_a_model_that_is_not_stored_cannot_be_registered() -> None:
+    with pytest.raises(ConfigError, match=r"tracker\.log_model is false"):
+        MlflowTracker(register="docs", log_model=False)
+
+
+@pytest.mark.slow
+def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from embexp.models.tiny import TinyModel
+
+    TinyModel(name="tiny", seed=0, dimension=32, layers=1).load().save_pretrained(str(tmp_path / "model"))
+    tracker = MlflowTracker(root=str(tmp_path), register="docs")
+    with tracker.run("tuned", params={}, tags={}) as run:
+        registered = run.log_model(tmp_path / "model", verdict="WIN")
+    assert registered == Registered("docs", 1, "champion")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/docs@champion"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mlflow looks for uvicorn there
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracker.address, "PATH": path}
+    server = subprocess.Popen(
+        [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait(f"{address}/ping", server)
+        asked = requests.post(f"{address}/invocations", json={"inputs": TEXTS}, timeout=60)
+        wrong = requests.post(f"{address}/invocations", json={"inputs": [{"a": 1}]}, timeout=60)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+    assert asked.status_code == 200
+    vectors = np.array(asked.json()["predictions"])
+    expected = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
+    assert vectors.shape == (3, 32)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert wrong.status_code == 400
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert server.poll() is None, "the server has ended"
+        try:
+            if requests.get(address, timeout=5).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.5)
+    raise AssertionError(f"{address} does not answer")
