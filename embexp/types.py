@@ -257,6 +257,49 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """One more training on the run's own splits, scored on the run's own test questions.
+
+    ``share`` is the part of the training pairs that it saw, ``dev`` its best score on dev (None without
+    one), ``score`` its score on the test questions, and ``comparison`` sets it against the untuned model.
+    """
+
+    seed: int
+    share: float
+    pairs: int
+    dev: float | None
+    score: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """The run's training and its repeats under further seeds.
+
+    ``comparison`` sets each question's mean over the seeds against the untuned model. ``std`` is the
+    standard deviation of the seeds' scores, with one less than their number in the divisor.
+    """
+
+    metric: str
+    runs: Sequence[Repeat]
+    mean: float
+    std: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Trainings on a part of the pairs, the smallest first and all pairs last.
+
+    ``last`` sets all pairs against the largest part: whether the curve still rises at its end.
+    """
+
+    metric: str
+    points: Sequence[Repeat]
+    last: Comparison
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """The questions of one kind: their mean scores before and after, and the difference.
 
@@ -272,6 +315,32 @@ class Slice:
     after: float
     delta: float
     interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A text on the map: what it is, its opening, and where both models put it."""
+
+    kind: Literal["question", "passage"]
+    text: str
+    before: tuple[float, float]
+    after: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingMap:
+    """Questions and passages as two models place them, in one plane.
+
+    ``links`` ties a question to its answer (places in ``spots``) and says how its score changed.
+    ``variance`` is the share of each model's variance that the plane shows. ``answer`` and ``other`` are
+    mean cosines, before and after, of a question to its answer and to the nearest other passage here.
+    """
+
+    spots: Sequence[Spot]
+    links: Sequence[tuple[int, int, float]]
+    variance: tuple[float, float]
+    answer: tuple[float, float]
+    other: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,4 +430,6 @@ class Outcome:
     forgetting: Forgetting | None = None
     cached: Sequence[str] = ()
     systems: Mapping[str, SystemCost] = field(default_factory=dict)
+    seeds: Seeds | None = None
+    learning_curve: LearningCurve | None = None
     schema: int = 1

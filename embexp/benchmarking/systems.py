@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embexp.benchmarking.compact import check_systems
+from embexp.benchmarking.repeats import check_repeats
 from embexp.errors import ConfigError
 
 
@@ -18,15 +19,20 @@ class MoreSystems:
         models: Further models that are scored untuned, such as a bigger one.
         reranker: A cross-encoder that puts the best model's first hits in a new order; None for none.
         rerank_depth: How many passages of each question it reads.
+        seeds: How many training seeds to try, the run's own included; each further one trains again.
+        learning_curve: Parts of the training pairs to train on again, such as 0.25 and 0.5.
     """
 
     systems: list[str] = field(default_factory=list)
     models: list[Any] = field(default_factory=list)
     reranker: str | None = None
     rerank_depth: int = 100
+    seeds: int = 1
+    learning_curve: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_systems(self.systems)
+        check_repeats(self.seeds, self.learning_curve)
         if self.rerank_depth < 1:
             raise ConfigError(
                 f"benchmark.rerank_depth={self.rerank_depth}: give the number of passages to read for each "

@@ -13,6 +13,7 @@ from embexp.benchmarking.contrasts import contrasts
 from embexp.benchmarking.slices import slices
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.pairs import Written
+from embexp.pipeline.repeats import Repeats
 from embexp.pipeline.scoring import Results
 from embexp.pipeline.splits import SPLITS, Data
 from embexp.pipeline.training import Tuned
@@ -138,6 +139,7 @@ def conclude(
     *,
     seconds: Mapping[str, float],
     general: Forgetting | None = None,
+    repeats: Repeats | None = None,
 ) -> Outcome:
     """Write outcome.json, scores.parquet and the reports, and log them with the final metrics."""
     outcome = Outcome(
@@ -157,9 +159,12 @@ def conclude(
         forgetting=general,
         cached=_cached(data, tuned, results),
         systems=results.costs,
+        seeds=repeats.seeds if repeats else None,
+        learning_curve=repeats.curve if repeats else None,
     )
+    systems = [*results.scores.values(), *(repeats.scores if repeats else ())]
     write_outcome(out_dir / "outcome.json", outcome)
-    write_scores(out_dir / "scores.parquet", results.scores.values())
+    write_scores(out_dir / "scores.parquet", systems)
     write_queries(out_dir / "queries.jsonl", results.task.queries)
     reports = write_report(out_dir, _report(experiment, outcome, results, out_dir))
     run.log_metrics(final_metrics(outcome))
@@ -213,6 +218,7 @@ def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir:
         examples=found,
         slices=cut,
         contrasts=contrasts(scores, pairs, metric=metric, clusters=clusters, seed=experiment.seed),
+        map=results.map,
         config=_text(out_dir / ".hydra" / "config.yaml"),
         provenance=provenance(),
     )
@@ -235,6 +241,8 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
         metrics["p"] = outcome.comparison.p
     if outcome.forgetting:
         metrics |= {"forgetting/delta": outcome.forgetting.comparison.delta}
+    if outcome.seeds:
+        metrics |= {"seeds/mean": outcome.seeds.mean, "seeds/std": outcome.seeds.std}
     if outcome.index:
         metrics["index/recall"] = outcome.index.recall
     if outcome.training:

@@ -12,6 +12,7 @@ from embexp.pipeline.conclusion import conclude, hand_over_data, hand_over_pairs
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.forgetting import forgetting
 from embexp.pipeline.pairs import write_pairs
+from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
 from embexp.pipeline.scoring import benchmark
 from embexp.pipeline.splits import split_pairs
 from embexp.pipeline.training import Tuned, finetune
@@ -44,16 +45,30 @@ def run_experiment(
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
             hand_over_data(experiment, data, run, out_dir)
-        tuned = None
-        if data.splits.train:
-            with clock.measure("finetune"):
-                tuned = finetune(experiment, data, run, out_dir)
+        if not data.splits.train:
+            refuse_repeats(experiment, "there is no training pair: leave it out, or give some")
+            with clock.measure("benchmark"):
+                results = benchmark(experiment, data, None, run, out_dir)
+            return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds)
+        plan = plan_trainings(experiment, data)
+        with clock.measure("finetune"):
+            tuned = finetune(experiment, data, run, out_dir)
+            trained = [tuned, *train_repeats(experiment, plan[1:], run)]
         with clock.measure("benchmark"):
-            source = LocalModel(path=str(tuned.model_dir)) if tuned else None
+            source = LocalModel(path=str(tuned.model_dir))
             results = benchmark(experiment, data, source, run, out_dir)
+            repeats = score_repeats(experiment, plan, trained, results.task, results.scores, run)
             general = forgetting(experiment, source, run)
         return conclude(
-            experiment, data, tuned, results, run, out_dir, seconds=clock.seconds, general=general
+            experiment,
+            data,
+            tuned,
+            results,
+            run,
+            out_dir,
+            seconds=clock.seconds,
+            general=general,
+            repeats=repeats,
         )
 
 
@@ -82,7 +97,12 @@ def run_finetune(
 def run_benchmark(
     experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
 ) -> Outcome:
-    """Score ``experiment.model`` and, where there is one, ``experiment.tuned``, without any training."""
+    """Score ``experiment.model`` and, where there is one, ``experiment.tuned``, without any training.
+
+    Raises:
+        ConfigError: The benchmark asks for further trainings.
+    """
+    refuse_repeats(experiment, "this command trains nothing: leave it out, or use python -m embexp.run")
     clock = Clock()
     with tracker.run(experiment.title, params=params, tags=provenance()) as run:
         with clock.measure("synthesize"):

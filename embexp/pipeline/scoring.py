@@ -13,16 +13,18 @@ from embexp import __version__
 from embexp.benchmarking.approximate import compare_with_exact
 from embexp.benchmarking.compare import compare
 from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate
+from embexp.benchmarking.repeats import scoring_settings
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.embedding import SourceEmbedder
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.mapping import draw_map, map_from
 from embexp.pipeline.splits import Data
 from embexp.pipeline.systems import Rankings, further_inputs, search_systems
 from embexp.protocols import Embedder, ModelSource, TrackedRun
 from embexp.reporting.scores import read_scores, write_scores
 from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import copy_folder, write_json
-from embexp.types import Comparison, Hit, IndexReport, RetrievalTask, Scores, SystemCost
+from embexp.types import Comparison, EmbeddingMap, Hit, IndexReport, RetrievalTask, Scores, SystemCost
 
 log = logging.getLogger(__name__)
 KEPT = 10
@@ -39,6 +41,7 @@ class Results:
     costs: Mapping[str, SystemCost]
     comparison: Comparison | None
     index: IndexReport | None
+    map: EmbeddingMap | None = None
     cached: bool = False
 
 
@@ -51,7 +54,10 @@ def benchmark(
     tuned model there is no comparison.
     """
     task = experiment.benchmark.task(data.chunks, data.splits.test, unit=experiment.dataset.unit)
-    settings = {name: experiment.settings[name] for name in ("benchmark", "retriever")}
+    settings = {
+        "benchmark": scoring_settings(experiment.settings["benchmark"]),
+        "retriever": experiment.settings["retriever"],
+    }
     sources = {"untuned": experiment.model, **({"tuned": tuned} if tuned else {})}
     prints = [source.fingerprint() for source in sources.values()]
     prints += further_inputs(experiment.benchmark)
@@ -90,7 +96,20 @@ def measure(
         costs={name: each.cost for name, each in found.items()},
         comparison=_compare(experiment, task, scores),
         index=_index_for_search(experiment, data, task, embedders, folder / "index"),
+        map=_map(experiment, task, embedders, scores),
     )
+
+
+def _map(
+    experiment: Experiment,
+    task: RetrievalTask,
+    embedders: Mapping[str, Embedder],
+    scores: Mapping[str, Scores],
+) -> EmbeddingMap | None:
+    if "tuned" not in embedders:
+        return None
+    untuned, tuned = embedders["untuned"], embedders["tuned"]
+    return draw_map(task, untuned, tuned, scores, metric=experiment.metric, seed=experiment.seed)
 
 
 def _compare(experiment: Experiment, task: RetrievalTask, scores: Mapping[str, Scores]) -> Comparison | None:
@@ -136,6 +155,7 @@ def _save(results: Results, folder: Path) -> None:
         "costs": {system: asdict(cost) for system, cost in results.costs.items()},
         "comparison": asdict(results.comparison) if results.comparison else None,
         "index": asdict(results.index) if results.index else None,
+        "map": asdict(results.map) if results.map else None,
     }
     write_json(folder / "results.json", record)
 
@@ -155,6 +175,7 @@ def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
         costs={system: SystemCost(**cost) for system, cost in record["costs"].items()},
         comparison=comparison,
         index=IndexReport(**record["index"]) if record["index"] else None,
+        map=map_from(record["map"]) if record["map"] else None,
         cached=cached,
     )
 

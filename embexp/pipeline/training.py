@@ -42,9 +42,12 @@ class Tuned:
     cached: bool
 
 
-def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> Tuned:
+def finetune(
+    experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path | None, *, name: str = "finetune"
+) -> Tuned:
     """Train on the training split and leave the best model on dev in ``out_dir/model``.
 
+    Without ``out_dir`` the model stays in the cache. ``name`` is what the tracker's child run is called.
     A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
     """
     settings = {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")}
@@ -59,15 +62,18 @@ def finetune(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path)
     )
     with experiment.stages.stage("finetune", *inputs) as stage:
         params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
-        with run.child("finetune", params=params, tags={"stage": "finetune"}) as child:
+        with run.child(name, params=params, tags={"stage": "finetune"}) as child:
             if stage.done is None:
                 training = _train(experiment, data, stage, child)
             else:
                 training = training_from(stage.done)
                 for step in training.history:
                     child.log_metrics(step.metrics, step=step.step)
-        copy_folder(stage.folder / "model", out_dir / "model")
-    return Tuned(training, out_dir / "model", cached=stage.done is not None)
+        model_dir = stage.folder / "model"
+        if out_dir is not None:
+            copy_folder(model_dir, out_dir / "model")
+            model_dir = out_dir / "model"
+    return Tuned(training, model_dir, cached=stage.done is not None)
 
 
 def teachers_of(experiment: Experiment) -> list[str]:

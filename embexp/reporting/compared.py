@@ -10,7 +10,7 @@ from embexp.reporting import figures
 from embexp.reporting.console import TERMINAL_METRICS, shorter, standard_output
 from embexp.reporting.intervals import clustered_interval
 from embexp.reporting.report import environment
-from embexp.reporting.verdict import counted, signed, spelled
+from embexp.reporting.words import counted, signed, spelled
 from embexp.storage.files import atomic_write, write_json
 from embexp.types import Contrast, Outcome, Scores
 

@@ -94,40 +94,33 @@ def dots(means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]
     """Place each system's mean and interval on an axis that shows them all."""
     low = min(bounds[0] for bounds in intervals.values())
     high = max(bounds[1] for bounds in intervals.values())
-    ticks = nice_ticks(low, high)
+    return _placed([(name, mean, intervals[name]) for name, mean in means.items()], nice_ticks(low, high))
+
+
+def changes(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> Dots:
+    """Place differences, each with its interval where it has one, on an axis that always shows zero."""
+    bounds = [0.0, *(edge for _, value, interval in rows for edge in (interval or (value, value)))]
+    return _placed(rows, nice_ticks(min(bounds), max(bounds)))
+
+
+def _placed(rows: Sequence[tuple[str, float, tuple[float, float] | None]], ticks: Sequence[float]) -> Dots:
     start, span = ticks[0], ticks[-1] - ticks[0]
 
     def percent(value: float) -> float:
         return round(100 * (value - start) / span, 2)
 
-    rows = [
-        Row(
-            system=system,
-            value=mean,
-            low=intervals[system][0],
-            high=intervals[system][1],
-            at=percent(mean),
-            left=percent(intervals[system][0]),
-            width=round(100 * (intervals[system][1] - intervals[system][0]) / span, 2),
-        )
-        for system, mean in means.items()
-    ]
-    return Dots(rows, [Tick(percent(tick), tick_label(tick, ticks)) for tick in ticks])
+    placed = []
+    for name, value, interval in rows:
+        low, high = interval or (value, value)
+        width = round(100 * (high - low) / span, 2)
+        placed.append(Row(name, value, low, high, at=percent(value), left=percent(low), width=width))
+    return Dots(placed, [Tick(percent(tick), tick_label(tick, ticks), zero=tick == 0) for tick in ticks])
 
 
 def interval_axis(delta: float, interval: tuple[float, float]) -> Dots:
-    """Place the difference and its interval on an axis that always shows zero."""
+    """Place the difference and its interval on an axis that always shows zero, in its middle."""
     reach = max(abs(bound) for bound in (*interval, delta, 0.01)) * 1.1
-    ticks = nice_ticks(-reach, reach, 4)
-    span = ticks[-1] - ticks[0]
-
-    def percent(value: float) -> float:
-        return round(100 * (value - ticks[0]) / span, 2)
-
-    width = round(100 * (interval[1] - interval[0]) / span, 2)
-    row = Row("difference", delta, *interval, at=percent(delta), left=percent(interval[0]), width=width)
-    labels = [Tick(percent(tick), tick_label(tick, ticks), zero=tick == 0) for tick in ticks]
-    return Dots([row], labels)
+    return _placed([("difference", delta, interval)], nice_ticks(-reach, reach, 4))
 
 
 def deltas(values: Sequence[float]) -> Deltas:

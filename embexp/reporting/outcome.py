@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from embexp.errors import DataError
+from embexp.reporting.repeats_record import (
+    comparison_record,
+    curve_record,
+    read_comparison,
+    read_curve,
+    read_seeds,
+    seeds_record,
+)
 from embexp.storage.files import write_json
-from embexp.types import Comparison, Forgetting, IndexReport, Leaks, Outcome, SystemCost, Training
+from embexp.types import Forgetting, IndexReport, Leaks, Outcome, SystemCost, Training
 
 SCHEMA = 1
-COMPARISON_KEYS = (
-    "metric",
-    "delta",
-    "interval",
-    "p",
-    "queries",
-    "clusters",
-    "verdict",
-    "randomisation_p",
-)
 LEAKS_KEYS = (
     "documents",
     "near_duplicate_chunks",
@@ -68,16 +66,18 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
     """
     record: dict[str, object] = {"schema": outcome.schema}
     record |= {key: getattr(outcome, key) for key in OUTCOME_KEYS}
-    record["comparison"] = _fields(outcome.comparison, COMPARISON_KEYS)
+    record["comparison"] = comparison_record(outcome.comparison) if outcome.comparison else None
     record["leaks"] = _fields(outcome.leaks, LEAKS_KEYS)
     record["training"] = _fields(outcome.training, TRAINING_KEYS)
     record["index"] = _fields(outcome.index, INDEX_KEYS)
     record["forgetting"] = outcome.forgetting and {
         "task": outcome.forgetting.task,
         "scores": outcome.forgetting.scores,
-        "comparison": _fields(outcome.forgetting.comparison, COMPARISON_KEYS),
+        "comparison": comparison_record(outcome.forgetting.comparison),
     }
     record["systems"] = {name: _fields(cost, SYSTEM_KEYS) for name, cost in outcome.systems.items()}
+    record["seeds"] = seeds_record(outcome.seeds)
+    record["learning_curve"] = curve_record(outcome.learning_curve)
     write_json(path, _plain(record))
 
 
@@ -90,19 +90,22 @@ def read_outcome(path: Path) -> Outcome:
     record = _read(path)
     try:
         fields: dict[str, Any] = {key: record[key] for key in OUTCOME_KEYS}
-        fields["comparison"] = _comparison(record["comparison"])
+        compared = record["comparison"]
+        fields["comparison"] = read_comparison(compared) if compared else None
         fields["leaks"] = Leaks(**_known(record["leaks"], LEAKS_KEYS))
         fields["training"] = record["training"] and Training(**_known(record["training"], TRAINING_KEYS))
         index = record.get("index")
         fields["index"] = index and IndexReport(**_known(index, INDEX_KEYS))
         forgotten = record.get("forgetting")
         fields["forgetting"] = forgotten and Forgetting(
-            **{**forgotten, "comparison": _comparison(forgotten["comparison"])}
+            **{**forgotten, "comparison": read_comparison(forgotten["comparison"])}
         )
         fields["cached"] = tuple(record["cached"])
         fields["systems"] = {
             name: SystemCost(**_known(cost, SYSTEM_KEYS)) for name, cost in record.get("systems", {}).items()
         }
+        fields["seeds"] = read_seeds(record.get("seeds"))
+        fields["learning_curve"] = read_curve(record.get("learning_curve"))
         return Outcome(**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -126,13 +129,6 @@ def _read(path: Path) -> Mapping[str, Any]:
             "use the version of embexp that wrote it, or run the experiment again."
         )
     return dict(record)
-
-
-def _comparison(record: Mapping[str, Any] | None) -> Comparison | None:
-    if record is None:
-        return None
-    known = _known(record, COMPARISON_KEYS)
-    return Comparison(**{**known, "interval": tuple(known["interval"])})
 
 
 def _known(record: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.reporting import figures
 from embexp.reporting.costs import COLUMNS, MEANING, cost_rows
 from embexp.reporting.examples import Example
-from embexp.reporting.intervals import clustered_interval
+from embexp.reporting.figures import Group
+from embexp.reporting.pictures import draw_all
+from embexp.reporting.repeated import more_pairs, seeds_line
 from embexp.reporting.table import best_value, shown_metrics
 from embexp.reporting.verdict import (
     FINDING,
@@ -24,12 +25,11 @@ from embexp.reporting.verdict import (
     index_line,
     leaks_line,
     power_line,
-    signed,
-    spelled,
     training_line,
 )
+from embexp.reporting.words import signed, spelled
 from embexp.storage.files import atomic_write
-from embexp.types import Contrast, Outcome, Query, Scores, Slice, TrainingStep
+from embexp.types import Contrast, EmbeddingMap, Outcome, Query, Scores, Slice
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,6 +58,7 @@ class Report:
         examples: The biggest wins and losses, from ``biggest_changes``.
         slices: The comparison on each kind of question.
         contrasts: Every other system against the untuned one, corrected for their number.
+        map: Questions and passages as both models place them.
         config: The run's configuration as YAML, secrets already masked.
         provenance: Commit, versions and machine, as ``embexp.tracking.provenance`` finds them.
     """
@@ -68,6 +69,7 @@ class Report:
     examples: Sequence[Example] = ()
     slices: Sequence[Slice] = ()
     contrasts: Sequence[Contrast] = ()
+    map: EmbeddingMap | None = None
     config: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -107,7 +109,7 @@ def environment(*, escaped: bool) -> Environment:
 
 
 def _context(report: Report) -> dict[str, Any]:
-    outcome, pictures = report.outcome, _pictures(report)
+    outcome, pictures = report.outcome, draw_all(report.outcome, report.scores, report.queries, report.map)
     return {
         "report": report,
         "outcome": outcome,
@@ -130,6 +132,8 @@ def _context(report: Report) -> dict[str, Any]:
         "costs": cost_rows(outcome),
         "cost_columns": list(COLUMNS),
         "cost_meaning": MEANING,
+        "seeds_line": seeds_line(outcome),
+        "more_pairs": more_pairs(outcome.learning_curve) if outcome.learning_curve else "",
         "spelled": spelled,
         **pictures,
     }
@@ -142,55 +146,7 @@ def _by_feature(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
     return found
 
 
-def _pictures(report: Report) -> dict[str, Any]:
-    """Return every figure of the report; None where the run has nothing to draw."""
-    outcome, comparison = report.outcome, report.outcome.comparison
-    metric = comparison.metric if comparison else next(iter(shown_metrics(outcome)), "")
-    history = outcome.training.history if outcome.training else ()
-    best_step = outcome.training.best_step if outcome.training else None
-    dev = _series(history, metric)
-    changes = _changes(report, metric)
-    return {
-        "metric": metric,
-        "systems": _systems(report, metric),
-        "difference": figures.interval_axis(comparison.delta, comparison.interval) if comparison else None,
-        "deltas": figures.deltas(changes) if changes else None,
-        "groups": figures.groups(changes) if changes else (),
-        "loss_curve": figures.curve(_points(history, _series(history, "loss"))),
-        "dev_curve": figures.curve(_points(history, dev), best_step=best_step),
-        "dev_name": dev or metric,
-    }
-
-
-def _systems(report: Report, metric: str) -> figures.Dots | None:
-    clusters = {query.id: query.cluster for query in report.queries}
-    means, intervals = {}, {}
-    for system, scores in report.scores.items():
-        values = {query: found[metric] for query, found in scores.per_query.items() if metric in found}
-        if values:
-            means[system] = scores.mean[metric]
-            intervals[system] = clustered_interval(values, clusters)
-    return figures.dots(means, intervals) if means else None
-
-
-def _changes(report: Report, metric: str) -> list[float]:
-    if not {"untuned", "tuned"} <= report.scores.keys():
-        return []
-    before, after = (report.scores[system].per_query for system in ("untuned", "tuned"))
-    return [after[query][metric] - before[query][metric] for query in after if query in before]
-
-
-def _series(history: Sequence[TrainingStep], name: str) -> str:
-    """Return the training log's own name for a metric (``ndcg@10``, ``dev_ndcg@10``, ``dev/ndcg@10`` …)."""
-    logged = dict.fromkeys(key for step in history for key in step.metrics)
-    return next((key for key in logged if re.fullmatch(rf"(.*[/_. ])?{re.escape(name)}", key)), "")
-
-
-def _points(history: Sequence[TrainingStep], name: str) -> list[tuple[int, float]]:
-    return [(step.step, step.metrics[name]) for step in history if name in step.metrics]
-
-
-def _tiles(outcome: Outcome, groups: Sequence[figures.Group]) -> list[tuple[str, str]]:
+def _tiles(outcome: Outcome, groups: Sequence[Group]) -> list[tuple[str, str]]:
     """Return the few numbers that a reader wants first, with their labels."""
     tiles = []
     if groups:

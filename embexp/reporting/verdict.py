@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 
 from embexp.reporting.power import EFFECTS, ENOUGH, FEWEST, power, questions_needed
+from embexp.reporting.repeated import EFFECT, curve_line, seeds_advice, seeds_line
+from embexp.reporting.words import counted, signed, spelled
 from embexp.types import Comparison, Leaks, Outcome
 
 FINDING = {
@@ -14,23 +16,6 @@ FINDING = {
     "REGRESSION": "REGRESSION: the tuned model finds less",
 }
 OWN_SYSTEMS = ("untuned", "tuned", "bm25", "hybrid")
-EFFECT = 0.02
-"""A difference in nDCG that people notice in use; smaller ones are rarely worth a new model."""
-
-
-def signed(value: float) -> str:
-    """Return a difference with its sign and three digits: ``+0.075``, ``−0.012``."""
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def spelled(interval: tuple[float, float]) -> str:
-    """Return an interval as ``+0.012 … +0.034``."""
-    return f"{signed(interval[0])} … {signed(interval[1])}"
-
-
-def counted(number: int, word: str) -> str:
-    """Return ``1 question`` or ``1,200 questions``."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def evidence(outcome: Outcome) -> str:
@@ -68,7 +53,11 @@ def advice(outcome: Outcome) -> list[str]:
             "and both models are the same. Try more pairs, another loss or a lower trainer.learning_rate."
         ]
     points = {"WIN": _after_win, "NO EVIDENCE": _after_nothing, "REGRESSION": _after_regression}
-    return [*points[comparison.verdict](comparison), *_other_systems(outcome, comparison.metric)]
+    return [
+        *points[comparison.verdict](comparison),
+        *seeds_advice(outcome),
+        *_other_systems(outcome, comparison.metric),
+    ]
 
 
 def _after_win(_: Comparison) -> list[str]:
@@ -182,12 +171,6 @@ def power_line(outcome: Outcome) -> str:
     )
 
 
-def facts(outcome: Outcome) -> list[str]:
-    """Return leaks, power, training, index and cache in one line each, where there is something to say."""
-    found = [leaks_line(outcome.leaks), power_line(outcome), forgetting_line(outcome), training_line(outcome)]
-    return [line for line in (*found, index_line(outcome), cache_line(outcome)) if line]
-
-
 def forgetting_line(outcome: Outcome) -> str:
     """Return what tuning did to the general set; empty where none was asked."""
     found = outcome.forgetting
@@ -205,6 +188,21 @@ def forgetting_line(outcome: Outcome) -> str:
         f"{signed(comparison.delta)} (95% interval {spelled(comparison.interval)}, "
         f"{counted(comparison.queries, 'question')}): {told}."
     )
+
+
+def facts(outcome: Outcome) -> list[str]:
+    """Return leaks, power, repeats, training, index and cache in a line each, where there is one to say."""
+    found = [
+        leaks_line(outcome.leaks),
+        power_line(outcome),
+        seeds_line(outcome),
+        curve_line(outcome),
+        forgetting_line(outcome),
+        training_line(outcome),
+        index_line(outcome),
+        cache_line(outcome),
+    ]
+    return [line for line in found if line]
 
 
 def training_line(outcome: Outcome) -> str:

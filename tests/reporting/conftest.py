@@ -13,10 +13,13 @@ from embexp.types import (
     Hit,
     IndexReport,
     Leaks,
+    LearningCurve,
     Outcome,
     Query,
+    Repeat,
     RetrievalTask,
     Scores,
+    Seeds,
     Training,
     TrainingStep,
 )
@@ -64,6 +67,23 @@ def outcome() -> Outcome:
         model_dir="/runs/1/model",
         index=IndexReport("chroma", 0.995, 10, 1.0, 0.1, 0.2),
         cached=("synthesize",),
+    )
+
+
+@pytest.fixture
+def repeated(outcome: Outcome) -> Outcome:
+    """The outcome with a second seed, which found no evidence, and half of the pairs."""
+    win = outcome.comparison
+    assert win
+    doubt = replace(win, delta=0.2, interval=(-0.01, 0.41), verdict="NO EVIDENCE")
+    runs = (Repeat(7, 1.0, 1500, 0.6, 0.75, win), Repeat(8, 1.0, 1500, None, 0.70, doubt))
+    both = replace(win, delta=0.225, interval=(0.02, 0.43))
+    points = (Repeat(7, 0.25, 375, 0.5, 0.60, doubt), Repeat(7, 0.5, 750, 0.5, 0.65, win), runs[0])
+    last = replace(win, delta=0.1, interval=(0.02, 0.18))
+    return replace(
+        outcome,
+        seeds=Seeds("ndcg@10", runs, 0.725, 0.0354, both),
+        learning_curve=LearningCurve("ndcg@10", points, last),
     )
 
 

@@ -30,6 +30,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
             "training",
         ),
         *("seconds", "mlflow", "model_dir", "cached", "index", "forgetting", "systems"),
+        *("seeds", "learning_curve"),
     }
     assert record["schema"] == 1
     assert record["counts"]["pairs"] == {"train": 1500, "dev": 200, "test": 4}
@@ -52,6 +53,16 @@ def test_it_is_read_back_as_it_was_but_for_the_history(tmp_path: Path, outcome: 
     assert read_outcome(tmp_path / "outcome.json") == replace(
         outcome, training=replace(outcome.training, history=())
     )
+
+
+def test_seeds_and_learning_curve_are_read_back(tmp_path: Path, repeated: Outcome) -> None:
+    assert repeated.training
+    write_outcome(tmp_path / "outcome.json", repeated)
+    record = json.loads((tmp_path / "outcome.json").read_text())
+    assert (record["seeds"]["min"], record["seeds"]["max"]) == (0.70, 0.75)
+    assert record["learning_curve"]["points"][0]["share"] == 0.25
+    kept = replace(repeated, training=replace(repeated.training, history=()))
+    assert read_outcome(tmp_path / "outcome.json") == kept
 
 
 def test_a_run_without_training_or_comparison_is_read_back(tmp_path: Path, outcome: Outcome) -> None:

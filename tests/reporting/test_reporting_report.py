@@ -10,10 +10,22 @@ import pytest
 
 from embexp.reporting.examples import biggest_changes
 from embexp.reporting.report import Report, duration, write_report
-from embexp.types import Comparison, Contrast, Hit, Leaks, Outcome, Query, RetrievalTask, Scores, Slice
+from embexp.types import (
+    Comparison,
+    Contrast,
+    EmbeddingMap,
+    Hit,
+    Leaks,
+    Outcome,
+    Query,
+    RetrievalTask,
+    Scores,
+    Slice,
+    Spot,
+)
 
 ATTACK = "<script>alert(1)</script> | `x` [y](http://evil)"
-VOID = {"meta", "line", "polyline", "polygon", "circle", "br"}
+VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
@@ -230,3 +242,35 @@ def test_kinds_of_questions_and_every_system_against_the_untuned_one(report: Rep
     assert "| length | 1 to 5 words | 4 | 0.500 | 0.400 | −0.100 | – |" in text
     assert "| bm25 | −0.250 | −0.400 … −0.100 | 0.0100 | 0.1250 | 0.2500 |" in text
     assert "<script>" not in text
+
+
+def test_seeds_and_learning_curve_have_their_sections(
+    report: Report, repeated: Outcome, tmp_path: Path
+) -> None:
+    html, markdown = write_report(tmp_path, replace(report, outcome=repeated))
+    page = Page(html.read_text())
+    assert "8 1,500 – 0.700 +0.200 −0.010 … +0.410 NO EVIDENCE" in page.text
+    assert "25% 375 0.600" in page.text
+    assert "More pairs are likely to help: the score still rises from 50% of the pairs to all" in page.text
+    assert "The verdict hangs on the training seed (1 WIN, 1 NO EVIDENCE)" in page.text
+    assert page.count("svg") == 4
+    text = markdown.read_text()
+    assert "- Seeds: ndcg@10 0.725 on average over 2 training seeds (0.700 … 0.750" in text
+    assert "- Learning curve: ndcg@10 0.600 with 25% of the pairs, 0.650 with 50% of the pairs" in text
+
+
+def test_the_map_shows_both_models_and_escapes_its_texts(report: Report, tmp_path: Path) -> None:
+    spots = [
+        Spot("question", ATTACK, (0.0, 0.0), (0.0, 0.0)),
+        Spot("passage", ATTACK, (2.0, 1.0), (0.5, 0.25)),
+        Spot("passage", "far away", (-2.0, -1.0), (-2.0, -1.0)),
+    ]
+    drawn = EmbeddingMap(spots, [(0, 1, 0.5)], (0.25, 0.5), (0.4, 0.8), (0.5, 0.3))
+    page = Page(write_report(tmp_path, replace(report, map=drawn))[0].read_text())
+    assert page.count("script") == 1
+    assert "cosine to the answer 0.80, to the nearest other passage here 0.30" in page.text
+    assert "25% of the variance before and 50% after" in page.text
+    assert page.count("circle") >= 6
+    lines = [attrs for tag, attrs in page.tags if tag == "line" and attrs.get("class") == "rise"]
+    # 424 units of width hold x from -2 to 2, so that one is 106: the answer comes from x + 212 to x + 53
+    assert [(line["x1"], line["x2"]) for line in lines] == [("220.0", "432.0"), ("220.0", "273.0")]

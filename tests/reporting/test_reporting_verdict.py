@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from embexp.reporting.verdict import advice, counted, evidence, facts, headline, leaks_line, signed
+from embexp.reporting.verdict import advice, evidence, facts, headline, leaks_line
+from embexp.reporting.words import counted, signed
 from embexp.types import Leaks, Outcome
 
 Change = Callable[..., Outcome]

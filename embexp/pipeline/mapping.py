@@ -1,0 +1,150 @@
+"""A sample of questions and passages as the untuned and the tuned model place them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from embexp.benchmarking.projection import project
+from embexp.protocols import Embedder
+from embexp.reporting.examples import snippet
+from embexp.types import Chunk, EmbeddingMap, Query, RetrievalTask, Scores, Spot
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+QUESTIONS = 150
+OTHERS = 190
+"""Passages that answer none of the questions: with questions and answers, 500 points at most."""
+LINKED = 5
+"""The biggest wins, and as many of the biggest losses, whose question is tied to its answer."""
+FEWEST = 3
+LABEL = 90
+
+
+def draw_map(
+    task: RetrievalTask,
+    untuned: Embedder,
+    tuned: Embedder,
+    scores: Mapping[str, Scores],
+    *,
+    metric: str,
+    seed: int,
+) -> EmbeddingMap | None:
+    """Place a seeded sample of questions, their answers and other passages; None for fewer than 3 questions.
+
+    Where documents are judged, a question's answer is the chunk of a relevant document that is nearest to
+    it by the mean of both models. The embedders have all vectors in their cache.
+
+    Args:
+        task: The questions, their judgments and the corpus.
+        untuned: Embeds before.
+        tuned: Embeds after.
+        scores: The scores of ``untuned`` and ``tuned``, which choose the questions to tie to their answers.
+        metric: What they are chosen by.
+        seed: Of the sample.
+    """
+    import numpy as np
+
+    if len(task.queries) < FEWEST:
+        return None
+    deltas = {
+        query.id: scores["tuned"].per_query[query.id][metric] - scores["untuned"].per_query[query.id][metric]
+        for query in task.queries
+    }
+    drawn = random.Random(seed).sample(list(task.queries), min(QUESTIONS - 2 * LINKED, len(task.queries)))
+    picked = _most_changed(task.queries, deltas)
+    questions = list({query.id: query for query in (*drawn, *picked)}.values())
+    models = (untuned, tuned)
+    asked = [model.encode_queries([query.text for query in questions]) for model in models]
+    answers = _answers(task, questions, asked, models)
+    passages = [*dict.fromkeys(answers), *_others(task, answers, seed)]
+    found = [model.encode_passages([chunk.passage for chunk in passages]) for model in models]
+    at_answer = [passages.index(chunk) for chunk in answers]
+    before, after, variance = project(*(np.concatenate(both) for both in zip(asked, found, strict=True)))
+    near = [
+        _cosines(queries[: len(drawn)], vectors, at_answer[: len(drawn)])
+        for queries, vectors in zip(asked, found, strict=True)
+    ]
+    spots = [
+        Spot("question" if at < len(questions) else "passage", snippet(text, LABEL), _point(b), _point(a))
+        for at, (text, b, a) in enumerate(
+            zip([*(q.text for q in questions), *(c.passage for c in passages)], before, after, strict=True)
+        )
+    ]
+    place = {query.id: at for at, query in enumerate(questions)}
+    return EmbeddingMap(
+        spots=spots,
+        links=[
+            (place[query.id], len(questions) + at_answer[place[query.id]], deltas[query.id])
+            for query in picked
+        ],
+        variance=variance,
+        answer=(near[0][0], near[1][0]),
+        other=(near[0][1], near[1][1]),
+    )
+
+
+def _most_changed(queries: Sequence[Query], deltas: Mapping[str, float]) -> list[Query]:
+    """Return the questions that won most, then those that lost most."""
+    ranked = sorted(queries, key=lambda query: (-deltas[query.id], query.id))
+    wins = [query for query in ranked[:LINKED] if deltas[query.id] > 0]
+    losses = [query for query in ranked[::-1][:LINKED] if deltas[query.id] < 0]
+    return wins + losses
+
+
+def _answers(
+    task: RetrievalTask, questions: Sequence[Query], asked: Sequence[Vectors], models: Sequence[Embedder]
+) -> list[Chunk]:
+    """Return the nearest relevant chunk of each question."""
+    relevant = {
+        query.id: {u for u, grade in task.qrels[query.id].items() if grade > 0} for query in questions
+    }
+    units = set().union(*relevant.values())
+    by_unit: dict[str, list[Chunk]] = {}
+    for chunk in task.corpus:
+        unit = chunk.id if task.unit == "chunk" else chunk.document_id
+        if unit in units:
+            by_unit.setdefault(unit, []).append(chunk)
+    nearest = []
+    for at, query in enumerate(questions):
+        chunks = [chunk for unit in sorted(relevant[query.id]) for chunk in by_unit[unit]]
+        texts = [chunk.passage for chunk in chunks]
+        both = [model.encode_passages(texts) @ asked[which][at] for which, model in enumerate(models)]
+        nearest.append(chunks[int((both[0] + both[1]).argmax())])
+    return nearest
+
+
+def _others(task: RetrievalTask, answers: Sequence[Chunk], seed: int) -> list[Chunk]:
+    held = {chunk.id for chunk in answers}
+    rest = [chunk for chunk in task.corpus if chunk.id not in held]
+    return random.Random(seed).sample(rest, min(OTHERS, len(rest)))
+
+
+def _cosines(queries: Vectors, passages: Vectors, answers: Sequence[int]) -> tuple[float, float]:
+    """Return mean cosines: of a question to its answer, and to the nearest other passage of the sample."""
+    import numpy as np
+
+    found = np.array(queries @ passages.T)
+    rows = np.arange(len(queries))
+    own = found[rows, answers]
+    found[rows, answers] = -np.inf
+    return float(own.mean()), float(found.max(axis=1).mean())
+
+
+def _point(values: Vectors) -> tuple[float, float]:
+    return round(float(values[0]), 4), round(float(values[1]), 4)
+
+
+def map_from(record: Mapping[str, Any]) -> EmbeddingMap:
+    """Rebuild a map from its JSON form."""
+    spots = [
+        Spot(**{**spot, "before": tuple(spot["before"]), "after": tuple(spot["after"])})
+        for spot in record["spots"]
+    ]
+    pairs = {name: tuple(record[name]) for name in ("variance", "answer", "other")}
+    return EmbeddingMap(spots=spots, links=[tuple(link) for link in record["links"]], **pairs)

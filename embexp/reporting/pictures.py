@@ -1,0 +1,78 @@
+"""Every figure of a report, from what the run found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embexp.reporting import figures, scatter
+from embexp.reporting.intervals import clustered_interval
+from embexp.reporting.table import shown_metrics
+from embexp.types import EmbeddingMap, Outcome, Query, Scores, Seeds, TrainingStep
+
+
+def draw_all(
+    outcome: Outcome, scores: Mapping[str, Scores], queries: Sequence[Query], drawn: EmbeddingMap | None
+) -> dict[str, Any]:
+    """Return every figure of the report by its name in the templates; None where there is nothing to draw."""
+    comparison = outcome.comparison
+    metric = comparison.metric if comparison else next(iter(shown_metrics(outcome)), "")
+    history = outcome.training.history if outcome.training else ()
+    best_step = outcome.training.best_step if outcome.training else None
+    dev = _series(history, metric)
+    changes = _changes(scores, metric)
+    return {
+        "metric": metric,
+        "systems": _systems(scores, queries, metric),
+        "difference": figures.interval_axis(comparison.delta, comparison.interval) if comparison else None,
+        "deltas": figures.deltas(changes) if changes else None,
+        "groups": figures.groups(changes) if changes else (),
+        "loss_curve": figures.curve(_points(history, _series(history, "loss"))),
+        "dev_curve": figures.curve(_points(history, dev), best_step=best_step),
+        "dev_name": dev or metric,
+        "seed_dots": _seeds(outcome.seeds) if outcome.seeds else None,
+        "learning": _learning(outcome, metric) if outcome.learning_curve else None,
+        "maps": scatter.maps(drawn) if drawn else None,
+    }
+
+
+def _seeds(seeds: Seeds) -> figures.Dots:
+    rows = [(f"seed {run.seed}", run.comparison.delta, run.comparison.interval) for run in seeds.runs]
+    return figures.changes([*rows, ("mean", seeds.comparison.delta, seeds.comparison.interval)])
+
+
+def _learning(outcome: Outcome, metric: str) -> figures.Curve | None:
+    """Draw the score over training pairs, from the untuned model, which has seen none."""
+    curve = outcome.learning_curve
+    points = [(point.pairs, point.score) for point in curve.points] if curve else []
+    untuned = outcome.scores.get("untuned", {}).get(metric)
+    return figures.curve([(0, untuned), *points] if untuned is not None else points)
+
+
+def _systems(scores: Mapping[str, Scores], queries: Sequence[Query], metric: str) -> figures.Dots | None:
+    clusters = {query.id: query.cluster for query in queries}
+    means, intervals = {}, {}
+    for system, found in scores.items():
+        values = {query: own[metric] for query, own in found.per_query.items() if metric in own}
+        if values:
+            means[system] = found.mean[metric]
+            intervals[system] = clustered_interval(values, clusters)
+    return figures.dots(means, intervals) if means else None
+
+
+def _changes(scores: Mapping[str, Scores], metric: str) -> list[float]:
+    if not {"untuned", "tuned"} <= scores.keys():
+        return []
+    before, after = (scores[system].per_query for system in ("untuned", "tuned"))
+    return [after[query][metric] - before[query][metric] for query in after if query in before]
+
+
+def _series(history: Sequence[TrainingStep], name: str) -> str:
+    """Return the training log's own name for a metric (``ndcg@10``, ``dev_ndcg@10``, ``dev/ndcg@10`` …)."""
+    logged = dict.fromkeys(key for step in history for key in step.metrics)
+    return next((key for key in logged if re.fullmatch(rf"(.*[/_. ])?{re.escape(name)}", key)), "")
+
+
+def _points(history: Sequence[TrainingStep], name: str) -> list[tuple[int, float]]:
+    return [(step.step, step.metrics[name]) for step in history if name in step.metrics]
