@@ -6,25 +6,23 @@ nothing is asked twice: not by another trial, nor after a kill.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.errors import ConfigError, ModelError
-from embexp.models.embedder import ModelEmbedder
+from embexp.errors import ConfigError
+from embexp.models.embedder import PLURAL, ModelEmbedder
 from embexp.models.embedding_cache import EmbeddingCache, Role
-from embexp.models.loading import Overrides, fingerprint_of, offline
-from embexp.models.sources import HubModel
-from embexp.progress import progress, without_bars
+from embexp.models.reranker import Reranker
+from embexp.progress import progress
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from embexp.protocols import ModelSource, Vectors
 
 BLOCK = 512
-"""Texts or pairs that are scored before what was found is written: the most that a kill can cost."""
+"""Texts that are encoded before their vectors are written: the most that a kill can cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,75 +53,25 @@ class CrossEncoderTeacher:
         Raises:
             ModelError: There is no such model.
         """
-        folder = self._folder()
-        return sha256_of("cross-encoder", fingerprint_of(folder, Overrides()), self.max_tokens)
+        return self._reranker().fingerprint()
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
         """Return the logit of each (query, passage), shape (len(pairs),).
 
         Raises:
-            ModelError: There is no such model, or it gives more than one number for a pair.
+            ModelError: There is no such model, it gives several numbers for a pair, or one that is none.
         """
-        loaded: list[Any] = []
+        found: Vectors = self._reranker().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
+        return found
 
-        def score(block: Sequence[str]) -> Vectors:
-            if not loaded:
-                loaded.append(self._load())
-            return self._predict(loaded[0], [json.loads(pair) for pair in block])
-
-        texts = [json.dumps(pair, ensure_ascii=False) for pair in pairs]
-        found = _kept(self.cache, self.fingerprint(), "pair", texts, score, label="Scoring with the teacher")
-        return found[:, 0]
-
-    def _predict(self, encoder: Any, pairs: list[list[str]]) -> Vectors:
-        import numpy as np
-        import torch
-
-        logits = encoder.predict(
-            pairs,
+    def _reranker(self) -> Reranker:
+        return Reranker(
+            model=self.model,
+            max_tokens=self.max_tokens,
             batch_size=self.batch_size,
-            activation_fn=torch.nn.Identity(),
-            show_progress_bar=False,
-            convert_to_numpy=True,
+            key="teacher.model",
+            label="Scoring with the teacher",
         )
-        return np.asarray(logits, dtype=np.float32).reshape(len(pairs), 1)
-
-    def _folder(self) -> Path:
-        folder = Path(self.model).expanduser()
-        if folder.is_dir():
-            return folder
-        if self.model.startswith((".", "/", "~")) or self.model.count("/") != 1:
-            raise ModelError(
-                f"The teacher {self.model!r} is no folder: give the folder of a saved cross-encoder, or a "
-                "name of the Hugging Face Hub, such as cross-encoder/ms-marco-MiniLM-L6-v2."
-            )
-        return HubModel(name=self.model, id=self.model).folder()
-
-    def _load(self) -> Any:
-        from sentence_transformers import CrossEncoder
-
-        folder = self._folder()
-        try:
-            with offline(), without_bars():
-                encoder = CrossEncoder(
-                    str(folder),
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"use_safetensors": True},
-                )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise ModelError(
-                f"The teacher in {folder} does not load as a cross-encoder ({str(error).splitlines()[0]}): "
-                "choose another, or teacher@loss.teacher=bi_encoder for a model that gives vectors."
-            ) from error
-        if encoder.num_labels != 1:
-            raise ModelError(
-                f"The teacher {self.model} gives {encoder.num_labels} numbers for a pair: choose a "
-                "cross-encoder that gives one score, such as cross-encoder/ms-marco-MiniLM-L6-v2."
-            )
-        if self.max_tokens is not None:
-            encoder.max_length = min(self.max_tokens, encoder.max_length or self.max_tokens)
-        return encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,49 +116,27 @@ class BiEncoderTeacher:
         return self._encode("passage", texts)
 
     def _encode(self, role: Role, texts: Sequence[str]) -> Vectors:
+        import numpy as np
+
         source: ModelSource = self.model
+        fingerprint, cache = source.fingerprint(), _cache_at(self.cache)
         loaded: list[ModelEmbedder] = []
 
         def encode(block: Sequence[str]) -> Vectors:
             if not loaded:
-                loaded.append(
-                    ModelEmbedder(
-                        source.load(),
-                        fingerprint="teacher",
-                        batch_size=self.batch_size,
-                        label="Teacher encodes",
-                    )
-                )
+                loaded.append(ModelEmbedder(source.load(), fingerprint="teacher", batch_size=self.batch_size))
             return loaded[0].encode_queries(block) if role == "query" else loaded[0].encode_passages(block)
 
-        label = (
-            "Encoding queries with the teacher" if role == "query" else "Encoding passages with the teacher"
-        )
-        return _kept(self.cache, source.fingerprint(), role, texts, encode, label=label)
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        distinct, parts = list(place), []
+        with progress(f"Encoding {PLURAL[role]} with the teacher", total=len(distinct)) as bar:
+            for start in range(0, len(distinct), BLOCK):
+                block = distinct[start : start + BLOCK]
+                known = cache.get_or_encode(fingerprint, role, block, encode) if cache else encode(block)
+                parts.append(known)
+                bar.advance(len(block))
+        return np.concatenate(parts)[[place[text] for text in texts]]
 
 
-def _kept(
-    cache: str | None,
-    fingerprint: str,
-    role: Role,
-    texts: Sequence[str],
-    ask: Callable[[Sequence[str]], Vectors],
-    *,
-    label: str,
-) -> Vectors:
-    """Return the rows of ``texts``, asking for those alone that are not on disk yet; each text once."""
-    import numpy as np
-
-    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    store = EmbeddingCache(Path(cache)) if cache is not None else None
-    parts = []
-    with progress(label, total=len(place)) as bar:
-        for block in _blocks(list(place)):
-            parts.append(store.get_or_encode(fingerprint, role, block, ask) if store else ask(block))
-            bar.advance(len(block))
-    return np.concatenate(parts)[[place[text] for text in texts]]
-
-
-def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(texts), BLOCK):
-        yield texts[start : start + BLOCK]
+def _cache_at(folder: str | None) -> EmbeddingCache | None:
+    return EmbeddingCache(Path(folder)) if folder is not None else None

@@ -61,7 +61,8 @@ def benchmark(
     sources = {"untuned": experiment.model, **({"tuned": tuned} if tuned else {})}
     prints = [source.fingerprint() for source in sources.values()]
     prints += further_inputs(experiment.benchmark)
-    inputs = (__version__, data.key, prints, settings, experiment.metric, experiment.seed)
+    lengths = trained_lengths(experiment) if tuned else []
+    inputs = (__version__, data.key, prints, settings, lengths, experiment.metric, experiment.seed)
     with experiment.stages.stage("benchmark", *inputs) as stage:
         if stage.done is None:
             results = measure(experiment, data, task, sources, stage.folder)
@@ -74,6 +75,11 @@ def benchmark(
     return results
 
 
+def trained_lengths(experiment: Experiment) -> list[int]:
+    """Return the vector lengths that the loss trains beside the model's own (``loss=matryoshka``)."""
+    return sorted(getattr(experiment.loss, "dims", ()), reverse=True)
+
+
 def measure(
     experiment: Experiment,
     data: Data,
@@ -84,7 +90,8 @@ def measure(
     """Search with every system and score what it found."""
     cache = EmbeddingCache(experiment.cache / "embeddings")
     embedders = {name: SourceEmbedder(source, cache) for name, source in sources.items()}
-    found = search_systems(task, experiment.benchmark, embedders, cache, folder)
+    lengths = trained_lengths(experiment) if "tuned" in sources else []
+    found = search_systems(task, experiment.benchmark, embedders, cache, folder, lengths=lengths)
     metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
     scores = {
         name: evaluate(task, each.rankings, system=name, metrics=metrics) for name, each in found.items()

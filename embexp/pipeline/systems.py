@@ -55,6 +55,8 @@ def search_systems(
     embedders: Mapping[str, SourceEmbedder],
     cache: EmbeddingCache,
     folder: Path,
+    *,
+    lengths: Sequence[int] = (),
 ) -> dict[str, Found]:
     """Search with every system; exact search alone stands for the models.
 
@@ -64,6 +66,7 @@ def search_systems(
         embedders: The untuned and, where there is one, the tuned model: the last is taken as the best.
         cache: Where vectors and scores are kept.
         folder: Where an index may keep files.
+        lengths: Vector lengths that the last model was trained for, which are systems of their own.
 
     Returns:
         System to what it found, in the order of the tables.
@@ -74,7 +77,8 @@ def search_systems(
         found[name] = search_exactly(task, SourceEmbedder(source, cache), folder)
     found["bm25"] = _search_words(task, folder)
     found["hybrid"] = _fused(found[last], found["bm25"])
-    for form in getattr(benchmark, "systems", ()):
+    shorter = [f"dimensions={length}" for length in lengths if length < (found[last].cost.dimension or 0)]
+    for form in dict.fromkeys([*getattr(benchmark, "systems", ()), *shorter]):
         smaller = search_exactly(task, embedders[last], folder, form=form)
         cost = replace(smaller.cost, cached=found[last].cost.cached)
         found[f"{last} {form}"] = replace(smaller, cost=cost)

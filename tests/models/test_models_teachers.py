@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from embexp.errors import ConfigError, ModelError
-from embexp.models import teachers as module
+from embexp.models import reranker as module
+from embexp.models.reranker import Reranker
 from embexp.models.sources import LocalModel
 from embexp.models.teachers import BiEncoderTeacher, CrossEncoderTeacher
 from embexp.models.tiny import build_tokenizer
@@ -47,13 +48,13 @@ def cross_encoder(tmp_path_factory) -> str:
 def asked(monkeypatch) -> list[int]:
     """Count the pairs that go through the cross-encoder, call by call."""
     found: list[int] = []
-    original = CrossEncoderTeacher._predict
+    original = Reranker._predict
 
-    def counting(self, encoder, pairs):
-        found.append(len(pairs))
-        return original(self, encoder, pairs)
+    def counting(self, texts):
+        found.append(len(texts))
+        return original(self, texts)
 
-    monkeypatch.setattr(CrossEncoderTeacher, "_predict", counting)
+    monkeypatch.setattr(Reranker, "_predict", counting)
     return found
 
 
@@ -93,15 +94,15 @@ def test_what_was_scored_before_a_kill_is_kept(cross_encoder, tmp_path, monkeypa
     pairs = [(f"query {number}", f"passage {number}") for number in range(7)]
     whole = CrossEncoderTeacher(model=cross_encoder).scores(pairs)
     teacher = CrossEncoderTeacher(model=cross_encoder, cache=str(tmp_path / "cache"))
-    original, calls = CrossEncoderTeacher._predict, []
+    original, calls = Reranker._predict, []
 
-    def killed_at_the_third(self, encoder, block):
-        calls.append(len(block))
+    def killed_at_the_third(self, texts):
+        calls.append(len(texts))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(self, encoder, block)
+        return original(self, texts)
 
-    monkeypatch.setattr(CrossEncoderTeacher, "_predict", killed_at_the_third)
+    monkeypatch.setattr(Reranker, "_predict", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         teacher.scores(pairs)
     for file in (tmp_path / "cache").rglob("*.bin"):  # the torn end that a kill may leave
@@ -120,12 +121,12 @@ def test_a_cross_encoder_of_several_numbers_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["nowhere", "./no/where", "a/b/c"])
 def test_a_missing_folder_is_named(name):
-    with pytest.raises(ModelError, match=rf"'{name}' is no folder.*cross-encoder/ms-marco"):
+    with pytest.raises(ModelError, match=rf"teacher.model={name}: there is no such folder.*ms-marco"):
         CrossEncoderTeacher(model=name).fingerprint()
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"does not load as a cross-encoder.*bi_encoder"):
+    with pytest.raises(ModelError, match=r"teacher.model=.*does not load as a cross-encoder.*choose another"):
         CrossEncoderTeacher(model=str(tmp_path)).scores(PAIRS)
 
 

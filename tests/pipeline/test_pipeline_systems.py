@@ -12,11 +12,14 @@ from pipeline_settings import TINY
 from tiny_cross_encoder import save_cross_encoder
 
 from embexp.errors import ModelError
+from embexp.finetuning.losses.in_batch import Mnrl
+from embexp.finetuning.losses.wrappers import Matryoshka
 from embexp.models.embedding_cache import EmbeddingCache, Fetched
 from embexp.models.reranker import Reranker
 from embexp.models.tiny import TinyModel
 from embexp.pipeline.embedding import SourceEmbedder
-from embexp.pipeline.systems import Found, _reranked, further_models, search_exactly
+from embexp.pipeline.scoring import trained_lengths
+from embexp.pipeline.systems import Found, _reranked, further_models, search_exactly, search_systems
 from embexp.types import Chunk, Hit, Query, RetrievalTask, SystemCost
 
 COST = SystemCost(embed_seconds=4.0, query_seconds=0.5, index_bytes=800, dimension=2)
@@ -139,6 +142,25 @@ def test_times_are_those_of_the_first_embedding_when_vectors_come_from_the_cache
     # Only the search and the sorting differ; the seconds of the vectors are read back.
     assert again.cost.embed_seconds == pytest.approx(first.cost.embed_seconds, abs=0.05)
     assert again.cost.embed_seconds > 0
+
+
+def test_the_lengths_that_a_loss_trains_are_systems_of_the_tuned_model(tmp_path: Path) -> None:
+    corpus = [Chunk(f"c{at}", f"c{at}", f"the kettle number {at} boils") for at in range(5)]
+    task = RetrievalTask("t", corpus, [Query("q", "which kettle", "c1")], {"q": {"c1": 1}}, "document")
+    cache = EmbeddingCache(tmp_path)
+    models = {"untuned": TinyModel(), "tuned": TinyModel(seed=1)}
+    embedders = {name: SourceEmbedder(model, cache) for name, model in models.items()}
+    asked = SimpleNamespace(systems=["int8", "dimensions=32"])
+    found = search_systems(task, asked, embedders, cache, tmp_path, lengths=[128, 64, 32, 16])
+    # The model's vectors have 64 numbers: 128 there are not, and 64 is the tuned model itself.
+    shorter = ["tuned int8", "tuned dimensions=32", "tuned dimensions=16"]
+    assert list(found) == ["untuned", "tuned", "bm25", "hybrid", *shorter]
+    assert [found[name].cost.dimension for name in shorter] == [64, 32, 16]
+
+
+def test_matryoshka_s_lengths_are_benchmarked_without_being_asked_for() -> None:
+    assert trained_lengths(SimpleNamespace(loss=Matryoshka(loss=Mnrl(), dims=[16, 32]))) == [32, 16]
+    assert trained_lengths(SimpleNamespace(loss=Mnrl())) == []
 
 
 def test_models_of_one_name_are_told_apart() -> None:
