@@ -293,6 +293,14 @@ class FineTuner(Protocol):
         """
 
 
+@runtime_checkable
+class SharedFineTuner(FineTuner, Protocol):
+    """A trainer that several processes can share."""
+
+    def follow(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
+        """Help the trainings of the process that leads, until its command ends; write nothing."""
+
+
 class Benchmark(Protocol):
     """Turns a corpus and held-out pairs into a retrieval task."""
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,8 +24,12 @@ from embexp.config.multirun import (
     told,
     use_own_cpus,
 )
+from embexp.config.processes import leader_says, own_folder, run_task
 from embexp.config.schema import COMPONENTS, conf_dir, register
 from embexp.errors import EmbexpError, PrunedError
+
+if TYPE_CHECKING:
+    from embexp.finetuning.team import Team
 
 log = logging.getLogger("embexp")
 USER_ERROR, OUR_ERROR = 2, 1
@@ -47,16 +52,19 @@ def _main(task: Task, name: str) -> Callable[[], None]:
         verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors over instead of printing them
         register()
-        _before_heavy_imports()
+        try:
+            team = _before_heavy_imports()
+        except EmbexpError as error:
+            sys.exit(_report(error, verbose))
 
         def job(config: DictConfig) -> float | None:
             use_own_cpus()
             _before_heavy_imports()  # once more where a launcher has started another process
             try:
-                return task(config)
+                return run_task(task, config, team)
             except (Exception, KeyboardInterrupt) as error:
                 if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    sys.exit(_report(error, verbose))
+                    sys.exit(_report(error, verbose, team))
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 raise _end_job(error, verbose) from None
@@ -65,25 +73,31 @@ def _main(task: Task, name: str) -> Callable[[], None]:
         sys.argv[1:] = [_settable(argument) for argument in sys.argv[1:]]
         folders = [conf_dir(), *_user_folders(sys.argv[1:])]
         try:
-            hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
+            with own_folder(team):
+                hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
         except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except USER_MISTAKES as error:
             overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
-            sys.exit(_report(explain(error, overrides, folders), verbose, outside=True))
+            sys.exit(_report(explain(error, overrides, folders), verbose, team, outside=True))
         except StopMultirunError as stop:
-            sys.exit(_report(stop.error, verbose, outside=True))
+            sys.exit(_report(stop.error, verbose, team, outside=True))
         except Exception as error:  # noqa: BLE001 the last resort of a command
-            sys.exit(_report(told(error), verbose, outside=True))
+            sys.exit(_report(told(error), verbose, team, outside=True))
         except KeyboardInterrupt as error:
-            sys.exit(_report(error, verbose, outside=True))
+            sys.exit(_report(error, verbose, team, outside=True))
 
     return main
 
 
-def _before_heavy_imports() -> None:
-    """Set what libraries read when they are imported: their environment, and the allocator under torch."""
+def _before_heavy_imports() -> Team | None:
+    """Set what libraries read when they are imported: their environment, and the allocator under torch.
+
+    Returns:
+        The processes that were started together, None for one alone.
+    """
     from embexp.finetuning.allocator import tune_allocator
+    from embexp.finetuning.team import take_over
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -91,6 +105,7 @@ def _before_heavy_imports() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     tune_allocator()
+    return take_over()
 
 
 def _settable(argument: str) -> str:
@@ -122,10 +137,11 @@ def _end_job(error: Exception, verbose: bool) -> Exception:
     return carried
 
 
-def _report(error: BaseException, verbose: bool, *, outside: bool = False) -> int:
+def _report(error: BaseException, verbose: bool, team: Team | None = None, *, outside: bool = False) -> int:
     """Say what went wrong, in the terminal and in run.log, and return the exit code.
 
     ``outside`` of a job there is no run.log, and in a multirun Hydra's own logging, which is not for this.
+    Of several processes, one that helps leaves to the leader what the leader has found, too.
     """
     if verbose:
         traceback.print_exception(error)
@@ -143,6 +159,8 @@ def _report(error: BaseException, verbose: bool, *, outside: bool = False) -> in
             "HYDRA_FULL_ERROR=1 before the command shows where."
         )
         code = OUR_ERROR
+    if team is not None and leader_says(error, team):
+        return code
     if outside or not log.hasHandlers():
         print(f"error: {text}", file=sys.stderr)
     else:

@@ -15,6 +15,7 @@ from embexp.finetuning.faults import DivergenceError, Remedies, out_of_memory
 from embexp.finetuning.losses.pieces import in_pieces
 from embexp.finetuning.methods import Method
 from embexp.finetuning.rows import Rows
+from embexp.finetuning.team import Team
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -37,7 +38,10 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a training needs; ``arguments`` gives the trainer's settings for a learning rate."""
+    """All that a training needs; ``arguments`` gives the trainer's settings for a learning rate.
+
+    ``team`` are the processes that share each batch, None for one alone.
+    """
 
     model: SentenceTransformer
     loss: Loss
@@ -49,6 +53,8 @@ class Job:
     learning_rate: float
     batch_size: int
     retries: int
+    seed: int
+    team: Team | None = None
 
 
 def train(job: Job, recorder: Recorder) -> Trained:
@@ -91,13 +97,19 @@ def _attempt(
     job: Job, recorder: Recorder, remedies: Remedies, begin: int | None
 ) -> float | DivergenceError | RuntimeError | MemoryError:
     """Return the rows per second of training that got through, or what stopped it and can be mended."""
+    from embexp.finetuning.follower import announce_attempt
     from embexp.finetuning.loop import run
 
+    size = remedies.mini_batch_size
+    if job.team is not None:
+        announce_attempt(job.team, job.model, mini_batch_size=size)
     try:
         with job.method.training(job.model):
-            module = _build(job, remedies.mini_batch_size)
+            module = build_loss(
+                job.loss, job.model, job.rows, seed=job.seed, batch_size=job.batch_size, mini_batch_size=size
+            )
             arguments = job.arguments(job.learning_rate * remedies.rate)
-            return run(job.model, module, job.rows, job.plan, arguments, recorder, begin=begin)
+            return run(job.model, module, job.rows, job.plan, arguments, recorder, begin=begin, team=job.team)
     except DivergenceError as error:
         return error.with_traceback(None)
     except (RuntimeError, MemoryError) as error:
@@ -117,24 +129,38 @@ def _forget(model: SentenceTransformer) -> None:
         torch.cuda.empty_cache()
 
 
-def _build(job: Job, mini_batch_size: int | None) -> nn.Module:
+def build_loss(
+    loss: Loss,
+    model: SentenceTransformer,
+    rows: Rows,
+    *,
+    seed: int,
+    batch_size: int,
+    mini_batch_size: int | None,
+) -> nn.Module:
+    """Build a loss over a model, in pieces of ``mini_batch_size`` rows where it is given.
+
+    Raises:
+        ConfigError: The loss does not go with the model.
+        ModelError: The loss cannot be worked off in pieces.
+    """
     import torch
 
-    name = type(job.loss).__name__
-    torch.manual_seed(job.arguments(job.learning_rate).seed)
+    name = type(loss).__name__
+    torch.manual_seed(seed)
     try:
-        sizes = {} if job.rows.outputs is None else {"outputs": job.rows.outputs}
-        module = job.loss.build(job.model, **sizes)
+        sizes = {} if rows.outputs is None else {"outputs": rows.outputs}
+        module = loss.build(model, **sizes)
     except ValueError as error:
         raise ConfigError(
             f"{name} cannot be used with this model: {error} Choose another loss (loss=mnrl)."
         ) from error
     if mini_batch_size is None:
         return module
-    smaller = in_pieces(module, job.model, mini_batch_size=mini_batch_size)
+    smaller = in_pieces(module, model, mini_batch_size=mini_batch_size)
     if smaller is None:
         raise ModelError(
-            f"The memory does not suffice for trainer.batch_size={job.batch_size}, and {name} on this model "
+            f"The memory does not suffice for trainer.batch_size={batch_size}, and {name} on this model "
             "cannot be worked off in smaller pieces: set a lower trainer.batch_size."
         )
     return smaller

@@ -38,6 +38,10 @@ class BatchPlan:
         """The number of batches in an epoch."""
         return len(self.epochs[0])
 
+    def batch(self, step: int) -> tuple[int, ...]:
+        """Return the rows of a step, counted from 0 over all epochs."""
+        return self.epochs[step // self.steps][step % self.steps]
+
 
 def plan_batches(
     keys: Sequence[Keys],

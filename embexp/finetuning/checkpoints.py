@@ -208,7 +208,7 @@ def save_loss(folder: Path, loss: nn.Module, model: nn.Module) -> None:
     """Write what a loss trains of its own (a classifier, a projection), if it does."""
     from safetensors.torch import save
 
-    own = _own_weights(loss, model)
+    own = own_weights(loss, model)
     if own:
         state = {str(at): value.detach().cpu().contiguous().clone() for at, value in enumerate(own)}
         with atomic_write(folder / LOSS, "wb") as stream:
@@ -220,14 +220,14 @@ def load_loss(folder: Path, loss: nn.Module, model: nn.Module) -> None:
     import torch
     from safetensors.torch import load_file
 
-    own = _own_weights(loss, model)
+    own = own_weights(loss, model)
     stored = load_file(folder / LOSS) if own else {}
     with torch.no_grad():
         for at, value in enumerate(own):
             value.copy_(stored[str(at)])
 
 
-def _own_weights(loss: nn.Module, model: nn.Module) -> list[nn.Parameter]:
+def own_weights(loss: nn.Module, model: nn.Module) -> list[nn.Parameter]:
     """Return the trained weights of a loss that are not the model's; names would change with a wrapper."""
     of_model = {id(value) for value in model.parameters()}
     return [value for value in loss.parameters() if value.requires_grad and id(value) not in of_model]

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from sentence_transformers import SentenceTransformerTrainer
-from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 from transformers import PrinterCallback, TrainerCallback
 
 from embexp.errors import ConfigError
@@ -27,10 +25,14 @@ from embexp.finetuning.checkpoints import (
     Progress,
     load_loss,
     load_weights,
+    own_weights,
     save_loss,
     save_weights,
 )
 from embexp.finetuning.faults import DivergenceError, Remedies, watch_level
+from embexp.finetuning.follower import announce_step
+from embexp.finetuning.steps import Steps
+from embexp.finetuning.team import Team
 from embexp.progress import Bar
 from embexp.types import TrainingStep
 
@@ -174,36 +176,31 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._saved_at = time.monotonic()
 
 
-class Loop(SentenceTransformerTrainer):  # type: ignore[misc]
+class Loop(Steps):
     """The trainer of sentence-transformers, with planned batches and lean, pickle-free checkpoints."""
 
-    def __init__(self, *, plan: BatchPlan, recorder: Recorder, **arguments: Any) -> None:
+    def __init__(self, *, plan: BatchPlan, recorder: Recorder, team: Team | None, **arguments: Any) -> None:
         self._plan = plan
         self._recorder = recorder
-        super().__init__(callbacks=[recorder], **arguments)
+        super().__init__(team=team, callbacks=[recorder], **arguments)
 
     def get_batch_sampler(self, *_: Any, **__: Any) -> PlannedBatches:
         """Return our own batches."""
         return PlannedBatches(self._plan)
 
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Leave out the automatic model card: it quotes training data and asks the Hub for the base."""
-
-    def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
-        """Embed each column by itself on a CPU: together, queries are padded to the passages' length."""
-        if self.args.device.type != "cpu":
-            return super().compute_loss(model, inputs, *arguments, **options)
-        with column_merging_disabled():
-            return super().compute_loss(model, inputs, *arguments, **options)
-
-    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
+    def training_step(self, model: Any, inputs: Any, *arguments: Any) -> torch.Tensor:
         """Run one step.
 
         Raises:
             DivergenceError: The loss is not a finite number, or has risen far.
         """
-        loss: torch.Tensor = super().training_step(*arguments, **options)
-        self._recorder.on_loss(loss.item(), self.state.global_step + 1)
+        step = self.state.global_step
+        batch = self._plan.batch(step)
+        if self._team is not None:
+            weights = [value for value in model.parameters() if value.requires_grad]
+            announce_step(self._team, weights + own_weights(self.loss, model), batch, step=step)
+        loss = self.gradients(model, inputs, batch, *arguments)
+        self._recorder.on_loss(loss.item(), step + 1)
         return loss
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -236,6 +233,7 @@ def run(
     recorder: Recorder,
     *,
     begin: int | None,
+    team: Team | None = None,
 ) -> float:
     """Train to the end and leave the best trained weights in the model.
 
@@ -247,6 +245,7 @@ def run(
         arguments: The settings of sentence-transformers' trainer.
         recorder: Holds the log and the checkpoints.
         begin: The step of the checkpoint to go on from; None starts anew.
+        team: The processes that share each batch; None for one alone.
 
     Returns:
         Rows per second, dev scorings and checkpoints left out.
@@ -255,8 +254,9 @@ def run(
         DivergenceError: The loss or the weights stopped being numbers, or the loss rose far.
     """
     trainer = Loop(
-        plan=plan, recorder=recorder, model=model, loss=loss, args=arguments, train_dataset=rows.dataset()
-    )
+        plan=plan, recorder=recorder, team=team, model=model, loss=loss, args=arguments,
+        train_dataset=rows.dataset(),
+    )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     folder = None
     if begin is not None:

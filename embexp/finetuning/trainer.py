@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embexp.errors import ConfigError, DataError
+from embexp.errors import DataError
 from embexp.finetuning.arguments import training_arguments
 from embexp.finetuning.attempts import Job, train
 from embexp.finetuning.batches import plan_batches
@@ -19,6 +18,7 @@ from embexp.finetuning.columns import build_rows
 from embexp.finetuning.delivery import UNTUNED, Delivery
 from embexp.finetuning.encoding import encode_passages, encode_queries
 from embexp.finetuning.labels import label_scale
+from embexp.finetuning.limits import check_settings
 from embexp.finetuning.methods import Full, Method
 from embexp.finetuning.model_modes import (
     dropout_rates,
@@ -27,6 +27,7 @@ from embexp.finetuning.model_modes import (
 )
 from embexp.finetuning.negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
 from embexp.finetuning.rows import Request, Rows
+from embexp.finetuning.team import current
 from embexp.progress import progress
 from embexp.storage.files import sha256_of, space_checked
 from embexp.types import Pair, Splits, Training, TrainingStep
@@ -115,35 +116,7 @@ class SentenceTransformerFineTuner:
     merge: list[float] | tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        least = {
-            "epochs": 1, "batch_size": 2, "max_tokens": 8, "max_pairs": 2, "evaluations": 0, "patience": 1,
-            "hard_negatives": 0, "length_pool": 0, "retries": 0,
-        }  # fmt: skip
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ConfigError(f"trainer.{name}={value}: must be {lowest} or more.")
-        if not (math.isfinite(self.negative_gap) and self.negative_gap >= 0):
-            raise ConfigError(f"trainer.negative_gap={self.negative_gap}: must be 0 or more.")
-        for name in ("learning_rate", "max_grad_norm", "checkpoint_seconds"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"trainer.{name}={value}: must be above 0.")
-        for name in ("warmup_ratio", "weight_decay", "dropout", "attention_dropout"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ConfigError(f"trainer.{name}={value}: must be in [0, 1).")
-        for name in ("negative_margin", "forgetting_floor"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise ConfigError(f"trainer.{name}={value}: must be in (0, 1].")
-        ranks = list(self.negative_ranks)
-        if len(ranks) != 2 or not 0 <= ranks[0] < ranks[1]:
-            raise ConfigError(f"trainer.negative_ranks={ranks}: give two rising ranks, such as [0, 20].")
-        if not all(0 < weight < 1 for weight in self.merge):
-            raise ConfigError(
-                f"trainer.merge={list(self.merge)}: give shares between 0 and 1, such as [0.5]."
-            )
+        check_settings(self)
 
     def fit(
         self,
@@ -201,6 +174,19 @@ class SentenceTransformerFineTuner:
             checkpoints.save_start(model)
             return self._train(model, loss, splits, dev_scores, checkpoints, seed, on_step)
 
+    def follow(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
+        """Help the trainings of the process that leads, until its command ends; write nothing.
+
+        Args:
+            loss: The loss that the leader trains with.
+            load: Loads the untuned model.
+        """
+        from embexp.finetuning.follower import follow
+
+        team = current()
+        if team is not None:
+            follow(team, self, loss, load)
+
     def _train(
         self,
         model: SentenceTransformer,
@@ -211,6 +197,7 @@ class SentenceTransformerFineTuner:
         seed: int,
         on_step: Callable[[TrainingStep], None],
     ) -> Training:
+        from embexp.finetuning.follower import announce_training
         from embexp.finetuning.loop import Recorder
 
         start, own_length = time.monotonic(), model.max_seq_length
@@ -225,11 +212,13 @@ class SentenceTransformerFineTuner:
                 rows.keys, rows.lengths, batch_size=self.batch_size, epochs=self.epochs, seed=seed,
                 length_pool=self.length_pool,
             )  # fmt: skip
-            total = plan.steps * self.epochs
+            total, team = plan.steps * self.epochs, current()
+            if team is not None:
+                announce_training(team, rows, seed=seed, steps=total)
             job = Job(
                 model=model, loss=loss, method=self.method or Full(), rows=rows, plan=plan,
                 checkpoints=checkpoints, learning_rate=self.learning_rate, batch_size=self.batch_size,
-                retries=self.retries,
+                retries=self.retries, seed=seed, team=team,
                 arguments=lambda rate: training_arguments(
                     self, model, rows, folder=checkpoints.folder, steps=total, seed=seed, learning_rate=rate
                 ),

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from embexp import __version__
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.tasks import HeldOut
+from embexp.errors import ConfigError
 from embexp.models.embedder import ModelEmbedder
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.forgetting import general_set
 from embexp.pipeline.splits import Data
 from embexp.progress import without_bars
-from embexp.protocols import TrackedRun
+from embexp.protocols import SharedFineTuner, TrackedRun
 from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
@@ -102,6 +103,20 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
     stage.finish(asdict(training))
     shutil.rmtree(stage.folder / "work", ignore_errors=True)
     return training
+
+
+def follow(experiment: Experiment) -> None:
+    """Help another process's command with its trainings, until it ends; write nothing.
+
+    Raises:
+        ConfigError: The trainer works alone.
+    """
+    if not isinstance(experiment.trainer, SharedFineTuner):
+        raise ConfigError(
+            f"{type(experiment.trainer).__name__} cannot train with several processes: start the command "
+            "without torchrun."
+        )
+    experiment.trainer.follow(experiment.loss, experiment.model.load)
 
 
 def training_from(record: Mapping[str, object]) -> Training:
