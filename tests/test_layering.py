@@ -26,7 +26,7 @@ ROOMS = {
 FOUNDATION = {"types", "errors", "protocols", "progress", "storage"}
 HYDRA_ALLOWED = {"config", "run", "synthesize", "finetune", "benchmark", "search", "plan", "sweeper"}
 HEAVY = {"torch", "sentence_transformers", "transformers", "chromadb", "mlflow", "pandas", "datasets", "groq"}
-IMPORTED_LATE = {"finetuning/loop.py"}
+IMPORTED_LATE = {"finetuning/loop.py", "finetuning/sharing.py", "finetuning/steps.py"}
 """Files that subclass a heavy library's classes; nobody imports them at the top of a file."""
 OWNERS = {"chromadb": {"retrieval/chroma.py"}, "groq": {"llm/groq.py"}}
 
