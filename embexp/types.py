@@ -95,11 +95,22 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """A text of ``split`` that equals or nearly equals a held-out one; ``similarity`` is Jaccard's."""
+
+    kind: Literal["question", "passage"]
+    split: SplitName
+    text: str
+    held_out: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Leaks:
     """What the audit found between splits, and how many pairs it took out of train and dev.
 
     ``documents`` counts those that stand in train and in test because the set's own split puts them
-    there; of sets that we split ourselves no document ever does.
+    there; of sets that we split ourselves no document ever does. ``examples`` holds the most alike.
     """
 
     documents: int = 0
@@ -107,6 +118,7 @@ class Leaks:
     near_duplicate_queries: int = 0
     removed_from_train: int = 0
     removed_from_dev: int = 0
+    examples: Sequence[Leak] = ()
 
 
 @dataclass(frozen=True, slots=True)

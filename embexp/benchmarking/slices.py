@@ -58,6 +58,7 @@ def slices(
         "shared words": lambda query: _band(shared[query.id], OVERLAPS, MOST_SHARED),
         "rarity of terms": lambda query: thirds[query.id],
     }
+    clusters = {query.id: query.cluster for query in task.queries}
     found = []
     for feature, kind in features.items():
         members: dict[str, list[Query]] = defaultdict(list)
@@ -65,7 +66,17 @@ def slices(
             members[kind(query)].append(query)
         if len(members) > 1:
             found += [
-                _slice(feature, name, members[name], base, tuned, metric, seed, resamples)
+                slice_of(
+                    feature,
+                    name,
+                    members[name],
+                    base,
+                    tuned,
+                    metric=metric,
+                    clusters=clusters,
+                    seed=seed,
+                    resamples=resamples,
+                )
                 for name in _ordered(feature, members)
             ]
     return found
@@ -134,21 +145,35 @@ def _ordered(feature: str, members: Mapping[str, Sequence[Query]]) -> list[str]:
     return [name for name in natural if name in members]
 
 
-def _slice(
+def slice_of(
     feature: str,
     name: str,
     queries: Sequence[Query],
     base: Scores,
     tuned: Scores,
+    *,
     metric: str,
+    clusters: Mapping[str, str],
     seed: int,
     resamples: int,
 ) -> Slice:
+    """Compare two systems on some of the questions.
+
+    Args:
+        feature: What the questions were sorted by.
+        name: Which kind these are.
+        queries: The questions.
+        base: The untuned system's scores.
+        tuned: The tuned system's scores.
+        metric: The metric to compare.
+        clusters: Query id -> what is resampled together; fewer than 10 such groups have no interval.
+        seed: Seeds the bootstrap.
+        resamples: How many resamples the interval draws.
+    """
     parts = [
         Scores(scores.system, scores.mean, {query.id: scores.per_query[query.id] for query in queries})
         for scores in (base, tuned)
     ]
-    clusters = {query.id: query.cluster for query in queries}
     found = compare(parts[0], parts[1], metric=metric, clusters=clusters, seed=seed, resamples=resamples)
     before, after = (
         sum(part.per_query[query.id][metric] for query in queries) / len(queries) for part in parts

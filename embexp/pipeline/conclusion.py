@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embexp.benchmarking.contrasts import contrasts
+from embexp.benchmarking.documents import changed_documents
 from embexp.benchmarking.slices import slices
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.pairs import Written
@@ -47,6 +48,7 @@ def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir:
         shutil.copyfile(source / f"{name}.jsonl", folder / f"{name}.jsonl")
         target = folder / f"{name}.jsonl"
         write_manifest(target, records=records, settings=settings, commit=commit, usage=usage)
+    write_jsonl(folder / "leaks.jsonl", data.leaks.examples)
     if usage:
         run.log_metrics(_usage_metrics(usage))
     origin = str(getattr(experiment.dataset, "path", experiment.dataset.name))
@@ -166,7 +168,9 @@ def conclude(
     write_outcome(out_dir / "outcome.json", outcome)
     write_scores(out_dir / "scores.parquet", systems)
     write_queries(out_dir / "queries.jsonl", results.task.queries)
-    reports = write_report(out_dir, _report(experiment, outcome, results, out_dir))
+    reports = write_report(
+        out_dir, _report(experiment, outcome, results, out_dir, synthesis=data.written.report)
+    )
     run.log_metrics(final_metrics(outcome))
     tables = [out_dir / name for name in ("outcome.json", "scores.parquet", "queries.jsonl")]
     for path in (*tables, *reports):
@@ -202,13 +206,23 @@ def _cached(data: Data, tuned: Tuned | None, results: Results) -> list[str]:
     return [stage for stage, cached in taken.items() if cached]
 
 
-def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir: Path) -> Report:
+def _report(
+    experiment: Experiment,
+    outcome: Outcome,
+    results: Results,
+    out_dir: Path,
+    *,
+    synthesis: Mapping[str, Any],
+) -> Report:
     task, scores, metric = results.task, results.scores, experiment.metric
     found: list[Example] = []
     cut: list[Slice] = []
+    documents: list[Slice] = []
     if results.comparison:
         found = biggest_changes(task, scores, results.rankings, metric=metric)
-        cut = slices(task, scores["untuned"], scores["tuned"], metric=metric, seed=experiment.seed)
+        both = scores["untuned"], scores["tuned"]
+        cut = slices(task, *both, metric=metric, seed=experiment.seed)
+        documents = changed_documents(task, *both, metric=metric, seed=experiment.seed)
     clusters = {query.id: query.cluster for query in task.queries}
     pairs = [("untuned", name) for name in scores if name != "untuned"]
     return Report(
@@ -217,6 +231,8 @@ def _report(experiment: Experiment, outcome: Outcome, results: Results, out_dir:
         queries=results.task.queries,
         examples=found,
         slices=cut,
+        documents=documents,
+        synthesis=synthesis,
         contrasts=contrasts(scores, pairs, metric=metric, clusters=clusters, seed=experiment.seed),
         map=results.map,
         config=_text(out_dir / ".hydra" / "config.yaml"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from embexp.pipeline.pairs import Written, write_pairs
 from embexp.splitting.leaks import audit
 from embexp.splitting.split import split_by_document
 from embexp.storage.records import read_jsonl, write_jsonl
-from embexp.types import Chunk, Leaks, Pair, Splits
+from embexp.types import Chunk, Leak, Leaks, Pair, Splits
 
 SPLITS = ("train", "dev", "test")
 
@@ -49,7 +50,7 @@ def split_pairs(experiment: Experiment) -> Data:
         written=written,
         chunks=chunks,
         splits=Splits(train, dev, test),
-        leaks=Leaks(**done["leaks"]),
+        leaks=_leaks(done["leaks"]),
         counts={
             "documents": written.corpus.documents,
             "chunks": len(chunks),
@@ -57,6 +58,10 @@ def split_pairs(experiment: Experiment) -> Data:
         },
         cached=written.cached and stage.done is not None,
     )
+
+
+def _leaks(record: Mapping[str, Any]) -> Leaks:
+    return Leaks(**{**record, "examples": tuple(Leak(**each) for each in record["examples"])})
 
 
 def _split(experiment: Experiment, written: Written, folder: Path) -> dict[str, Any]:

@@ -9,11 +9,15 @@ from typing import Any
 from embexp.reporting import figures, scatter
 from embexp.reporting.intervals import clustered_interval
 from embexp.reporting.table import shown_metrics
-from embexp.types import EmbeddingMap, Outcome, Query, Scores, Seeds, TrainingStep
+from embexp.types import EmbeddingMap, Outcome, Query, Scores, Seeds, Slice, TrainingStep
 
 
 def draw_all(
-    outcome: Outcome, scores: Mapping[str, Scores], queries: Sequence[Query], drawn: EmbeddingMap | None
+    outcome: Outcome,
+    scores: Mapping[str, Scores],
+    queries: Sequence[Query],
+    slices: Sequence[Slice],
+    drawn: EmbeddingMap | None,
 ) -> dict[str, Any]:
     """Return every figure of the report by its name in the templates; None where there is nothing to draw."""
     comparison = outcome.comparison
@@ -31,10 +35,15 @@ def draw_all(
         "loss_curve": figures.curve(_points(history, _series(history, "loss"))),
         "dev_curve": figures.curve(_points(history, dev), best_step=best_step),
         "dev_name": dev or metric,
+        "slice_dots": _slices(slices) if slices else None,
         "seed_dots": _seeds(outcome.seeds) if outcome.seeds else None,
         "learning": _learning(outcome, metric) if outcome.learning_curve else None,
         "maps": scatter.maps(drawn) if drawn else None,
     }
+
+
+def _slices(slices: Sequence[Slice]) -> figures.Dots:
+    return figures.changes([(each.name, each.delta, each.interval) for each in slices])
 
 
 def _seeds(seeds: Seeds) -> figures.Dots:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.reporting.costs import COLUMNS, MEANING, cost_rows
-from embexp.reporting.examples import Example
+from embexp.reporting.examples import Example, snippet
 from embexp.reporting.figures import Group
+from embexp.reporting.funnel import funnel
 from embexp.reporting.pictures import draw_all
 from embexp.reporting.repeated import more_pairs, seeds_line
 from embexp.reporting.table import best_value, shown_metrics
@@ -58,6 +59,8 @@ class Report:
         examples: The biggest wins and losses, from ``biggest_changes``.
         slices: The comparison on each kind of question.
         contrasts: Every other system against the untuned one, corrected for their number.
+        documents: The documents that gained and lost most.
+        synthesis: The synthesis's own account: what it accepted, and what it rejected why.
         map: Questions and passages as both models place them.
         config: The run's configuration as YAML, secrets already masked.
         provenance: Commit, versions and machine, as ``embexp.tracking.provenance`` finds them.
@@ -68,7 +71,9 @@ class Report:
     queries: Sequence[Query] = ()
     examples: Sequence[Example] = ()
     slices: Sequence[Slice] = ()
+    documents: Sequence[Slice] = ()
     contrasts: Sequence[Contrast] = ()
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
     map: EmbeddingMap | None = None
     config: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -104,12 +109,15 @@ def environment(*, escaped: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"score": _score, "signed": signed, "number": _number}
-    environment.filters |= {"md": _markdown, "duration": duration}
+    environment.filters |= {"md": _markdown, "duration": duration, "snippet": snippet}
     return environment
 
 
 def _context(report: Report) -> dict[str, Any]:
-    outcome, pictures = report.outcome, draw_all(report.outcome, report.scores, report.queries, report.map)
+    outcome, pictures = (
+        report.outcome,
+        draw_all(report.outcome, report.scores, report.queries, report.slices, report.map),
+    )
     return {
         "report": report,
         "outcome": outcome,
@@ -129,6 +137,8 @@ def _context(report: Report) -> dict[str, Any]:
         "wins": [example for example in report.examples if example.delta > 0],
         "losses": [example for example in report.examples if example.delta < 0],
         "slices": _by_feature(report.slices),
+        "documents": _by_feature(report.documents),
+        "funnel": funnel(report.synthesis),
         "costs": cost_rows(outcome),
         "cost_columns": list(COLUMNS),
         "cost_meaning": MEANING,

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from embexp.splitting.shingles import near_duplicates
 from embexp.splitting.split import SplitSettings
-from embexp.types import Leaks, Pair, Splits
+from embexp.types import Leak, Leaks, Pair, SplitName, Splits
 
 log = logging.getLogger(__name__)
 PASSAGE_SHINGLE = 5
 QUERY_SHINGLE = 4
+EXAMPLES = 50
+LONGEST = 1000
+"""Characters of a leaking text that an example keeps."""
+
+Matches = Mapping[str, tuple[str, float]]
+"""A text to the held-out text that it matches, and their similarity."""
 
 
 @dataclass(frozen=True)
 class _Found:
     documents: set[str]
-    passages: set[str]
-    queries: set[str]
+    passages: Matches
+    queries: Matches
+
+    @property
+    def by_kind(self) -> tuple[tuple[Literal["question", "passage"], Matches], ...]:
+        return ("question", self.queries), ("passage", self.passages)
 
     def knows(self, pair: Pair) -> bool:
         return pair.document_id in self.documents or pair.positive in self.passages
@@ -46,10 +57,11 @@ def audit(splits: Splits, settings: SplitSettings | None = None) -> tuple[Splits
     train = _without(splits.train, found, own=own)
     leaks = Leaks(
         documents=len(_documents(splits.train) & _documents(splits.test)),
-        near_duplicate_chunks=len(found.passages | dev_found.passages),
-        near_duplicate_queries=len(found.queries | dev_found.queries),
+        near_duplicate_chunks=len(found.passages.keys() | dev_found.passages.keys()),
+        near_duplicate_queries=len(found.queries.keys() | dev_found.queries.keys()),
         removed_from_train=len(splits.train) - len(train),
         removed_from_dev=len(splits.dev) - len(dev),
+        examples=_examples({"train": found, "dev": dev_found}),
     )
     _tell(leaks, own=own)
     return Splits(train, dev, splits.test), leaks
@@ -75,6 +87,22 @@ def _find(pairs: Sequence[Pair], held_out: Sequence[Pair], settings: SplitSettin
             what="questions",
         ),
     )
+
+
+def _examples(found: Mapping[SplitName, _Found]) -> tuple[Leak, ...]:
+    """Return the most alike: questions, then passages, half each where there are enough of both."""
+    leaks = [
+        Leak(kind, split, text[:LONGEST], held_out[:LONGEST], round(similarity, 3))
+        for split, each in found.items()
+        for kind, texts in each.by_kind
+        for text, (held_out, similarity) in texts.items()
+    ]
+    leaks.sort(key=lambda leak: (-leak.similarity, leak.text))
+    by_kind = [[leak for leak in leaks if leak.kind == kind] for kind in ("question", "passage")]
+    few = min(EXAMPLES // 2, *map(len, by_kind))
+    kept = [leak for each in by_kind for leak in each[:few]]
+    rest = [leak for each in by_kind for leak in each[few:]]
+    return (*kept, *rest[: EXAMPLES - len(kept)])
 
 
 def _without(pairs: Sequence[Pair], found: _Found, *, own: bool) -> list[Pair]:

@@ -65,8 +65,9 @@ class HeldOutTexts:
 
         self._threshold = threshold
         self._width = width
-        self._texts = sorted({normalised(text) for text in texts})
-        self._known = frozenset(self._texts)
+        given = {normalised(text): text for text in sorted(texts, reverse=True)}
+        self._texts = sorted(given)
+        self._given = given
         self._sets = [shingles(text, width=width) for text in self._texts]
         self._lsh = MinHashLSH(threshold=max(threshold - SLACK, 0.3), num_perm=PERMUTATIONS)
         self._signatures = [self._signature(values) for values in self._sets]
@@ -90,28 +91,30 @@ class HeldOutTexts:
 
         return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int)
 
-    def near(self, text: str) -> bool:
-        """Say whether a text equals a held-out one after normalisation, or nearly does."""
+    def nearest(self, text: str) -> tuple[str, float] | None:
+        """Return the held-out text that a text equals or nearly equals, with their similarity."""
         normal = normalised(text)
-        if normal in self._known:
-            return True
+        if normal in self._given:
+            return self._given[normal], 1.0
         values = shingles(normal, width=self._width)
         signature = self._signature(values)
         found = self._lsh.query(signature)
         if not found:
-            return False
+            return None
         alike = (self._matrix[found] == signature.hashvalues).mean(axis=1)
-        return any(
-            jaccard(values, self._sets[at]) >= self._threshold
+        close = [
+            (jaccard(values, self._sets[at]), -at)
             for at, estimate in zip(found, alike, strict=True)
             if estimate >= self._threshold - SLACK
-        )
+        ]
+        similarity, at = max(close, default=(0.0, 0))
+        return (self._given[self._texts[-at]], similarity) if similarity >= self._threshold else None
 
 
 def near_duplicates(
     texts: Iterable[str], held_out: Iterable[str], *, threshold: float, width: int, what: str
-) -> set[str]:
-    """Return those of ``texts`` that equal or nearly equal a held-out text.
+) -> dict[str, tuple[str, float]]:
+    """Return those of ``texts`` that equal or nearly equal a held-out text, with that text and how nearly.
 
     Args:
         texts: The texts that could leak; each distinct one is looked at once.
@@ -123,7 +126,8 @@ def near_duplicates(
     distinct = list(dict.fromkeys(texts))
     kept = list(held_out)
     if not distinct or not kept:
-        return set()
+        return {}
     against = HeldOutTexts(kept, threshold=threshold, width=width)
     steps = track(distinct, f"Looking for leaks among {what}", total=len(distinct))
-    return {text for text in steps if against.near(text)}
+    found = ((text, against.nearest(text)) for text in steps)
+    return {text: match for text, match in found if match is not None}

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from embexp.errors import DataError
 from embexp.storage.files import atomic_write
-from embexp.types import Chunk, Document, Generator, Pair
+from embexp.types import Chunk, Document, Generator, Leak, Pair
 
 Record = TypeVar("Record", Chunk, Document, Pair)
 ROWS_PER_GROUP = 10_000
 
 
-def write_jsonl(path: Path, records: Iterable[Chunk | Document | Pair]) -> int:
+def write_jsonl(path: Path, records: Iterable[Chunk | Document | Leak | Pair]) -> int:
     """Write records one to a line, atomically, and return how many there were."""
     count = 0
     with atomic_write(path) as stream:

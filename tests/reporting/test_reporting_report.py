@@ -15,6 +15,7 @@ from embexp.types import (
     Contrast,
     EmbeddingMap,
     Hit,
+    Leak,
     Leaks,
     Outcome,
     Query,
@@ -274,3 +275,21 @@ def test_the_map_shows_both_models_and_escapes_its_texts(report: Report, tmp_pat
     lines = [attrs for tag, attrs in page.tags if tag == "line" and attrs.get("class") == "rise"]
     # 424 units of width hold x from -2 to 2, so that one is 106: the answer comes from x + 212 to x + 53
     assert [(line["x1"], line["x2"]) for line in lines] == [("220.0", "432.0"), ("220.0", "273.0")]
+
+
+def test_leaks_documents_and_the_funnel_are_shown_and_escaped(report: Report, tmp_path: Path) -> None:
+    leaks = replace(report.outcome.leaks, examples=(Leak("question", "train", ATTACK, ATTACK, 0.93),))
+    full = replace(
+        report,
+        outcome=replace(report.outcome, leaks=leaks),
+        documents=[Slice("gaining most", ATTACK, 12, 12, 0.5, 0.6, 0.1, (0.05, 0.15))],
+        synthesis={"accepted": 3, "rejected": {ATTACK: 1}, "examples_dropped": {ATTACK: [ATTACK]}},
+    )
+    page = Page(write_report(tmp_path, full)[0].read_text())
+    assert page.count("script") == 1
+    assert "question, train 93% <script>alert(1)</script>" in page.text
+    assert "12 0.500 0.600 +0.100 +0.050 … +0.150" in page.text
+    assert "What the filters took out" in page.text
+    assert "accepted 3" in page.text
+    widths = [attrs["style"] for _, attrs in page.tags if (attrs.get("class") or "").startswith("fill")]
+    assert widths == ["width:75.0%", "width:25.0%"]

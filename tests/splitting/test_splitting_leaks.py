@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -48,17 +49,18 @@ def test_shingles_are_the_distinct_runs_of_characters():
 )
 def test_near_duplicates(text, found):
     near = near_duplicates([text], [LONG, "another passage"], threshold=0.8, width=5, what="passages")
-    assert near == ({text} if found else set())
+    assert set(near) == ({text} if found else set())
+    assert all(held_out == LONG and 0.8 <= similarity <= 1 for held_out, similarity in near.values())
 
 
 def test_many_templated_texts_are_told_apart():
     texts = [f"What is the amount of item {at * 7919 % 99991} in the ledger of {at}?" for at in range(300)]
-    assert near_duplicates(texts[:150], texts[150:], threshold=0.9, width=4, what="questions") == set()
+    assert near_duplicates(texts[:150], texts[150:], threshold=0.9, width=4, what="questions") == {}
 
 
 def test_nothing_held_out_nothing_found():
-    assert near_duplicates(["a"], [], threshold=0.8, width=5, what="passages") == set()
-    assert near_duplicates([], ["a"], threshold=0.8, width=5, what="passages") == set()
+    assert near_duplicates(["a"], [], threshold=0.8, width=5, what="passages") == {}
+    assert near_duplicates([], ["a"], threshold=0.8, width=5, what="passages") == {}
 
 
 def test_our_own_split_loses_passages_and_questions():
@@ -79,9 +81,17 @@ def test_our_own_split_loses_passages_and_questions():
     assert [item.id for item in clean.train] == ["d"]
     assert [item.id for item in clean.dev] == ["e"]
     assert clean.test == splits.test
-    assert leaks == Leaks(
+    assert replace(leaks, examples=()) == Leaks(
         0, near_duplicate_chunks=2, near_duplicate_queries=2, removed_from_train=3, removed_from_dev=1
     )
+    assert [(leak.kind, leak.split, leak.text, leak.held_out) for leak in leaks.examples] == [
+        ("question", "train", "How to cap a deque", "How to cap a deque?"),
+        ("question", "dev", "how to cap a deque?", "How to cap a deque?"),
+        ("passage", "train", *["text of the dev set, word for word"] * 2),
+        ("passage", "train", LONG.replace("fast", "quick"), LONG),
+    ]
+    assert [leak.similarity for leak in leaks.examples[:3]] == [1.0, 1.0, 1.0]
+    assert 0.8 <= leaks.examples[3].similarity < 1
 
 
 def test_a_sets_own_split_keeps_shared_documents_and_loses_questions(caplog):
@@ -98,7 +108,8 @@ def test_a_sets_own_split_keeps_shared_documents_and_loses_questions(caplog):
     with caplog.at_level(logging.INFO):
         clean, leaks = audit(splits)
     assert [item.id for item in clean.train] == ["a", "c"]
-    assert leaks == Leaks(1, near_duplicate_chunks=1, near_duplicate_queries=1, removed_from_train=1)
+    counted = replace(leaks, examples=())
+    assert counted == Leaks(1, near_duplicate_chunks=1, near_duplicate_queries=1, removed_from_train=1)
     assert "1 documents in both train and test (the set's own split, so they stay)" in caplog.text
 
 
@@ -112,3 +123,14 @@ def test_thresholds_come_from_the_settings():
     splits = Splits([pair("a", positive=LONG.replace("fast", "quick"))], [], [pair("b", positive=LONG)])
     kept, _ = audit(splits, SplitSettings(near_duplicate_passages=1.0))
     assert len(kept.train) == 1
+
+
+def test_the_examples_are_bounded_and_of_both_kinds():
+    same = [f"question number {n} about {n * 7919 % 9973}" for n in range(80)]
+    train = [pair(f"a{n}", query=text, positive=f"{n} {LONG}" * 20) for n, text in enumerate(same)]
+    _, leaks = audit(
+        Splits(train, [], [pair(f"b{n}", query=q.query, positive=q.positive) for n, q in enumerate(train)])
+    )
+    kinds = [leak.kind for leak in leaks.examples]
+    assert (kinds.count("question"), kinds.count("passage")) == (25, 25)
+    assert max(len(leak.text) for leak in leaks.examples) == 1000
