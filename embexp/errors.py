@@ -25,5 +25,9 @@ class TrackingError(EmbexpError):
     """A tracking server or database that cannot be used."""
 
 
+class SweepError(EmbexpError):
+    """A sweep that cannot begin or go on: its space, its storage, or every one of its trials."""
+
+
 class PrunedError(Exception):
     """No mistake: a sweep ends a training early, because others had done better by then."""

@@ -341,6 +341,27 @@ class TrackedRun(Protocol):
         """
 
 
+class SweepTrial(Protocol):
+    """A trial of a sweep, as the pipeline sees it."""
+
+    @property
+    def name(self) -> str:
+        """What the tracker's table shows."""
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """The values that were drawn for it."""
+
+    def begin(self, *, run_id: str) -> None:
+        """Keep the id of the trial's run in the tracker."""
+
+    def trains_in(self, folder: Path) -> None:
+        """Keep where the cache holds the trial's training."""
+
+    def watch(self, step: TrainingStep, *, metric: str, evaluations: int) -> None:
+        """Hear a point of the log of a training that scores dev so often; raising ends the training."""
+
+
 class Tracker(Protocol):
     """Keeps what runs did, or nothing at all."""
 

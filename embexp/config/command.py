@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("embexp")
 USER_ERROR, OUR_ERROR = 2, 1
-Task = Callable[[DictConfig], float | None]
+Returned = float | list[float] | None
+"""What a sweep reads of a job: one value for each objective, None where there is none."""
+Task = Callable[[DictConfig], Returned]
 
 
 def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
@@ -57,7 +59,7 @@ def _main(task: Task, name: str) -> Callable[[], None]:
         except EmbexpError as error:
             sys.exit(_report(error, verbose))
 
-        def job(config: DictConfig) -> float | None:
+        def job(config: DictConfig) -> Returned:
             use_own_cpus()
             _before_heavy_imports()  # once more where a launcher has started another process
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ from embexp.protocols import (
 )
 from embexp.splitting.split import SplitSettings
 from embexp.storage.stages import StageCache
+from embexp.types import TrainingStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything one run needs; ``settings`` holds each component's options for the cache keys."""
+    """Everything one run needs; ``settings`` holds each component's options for the cache keys.
+
+    ``watch`` hears each point of a training's log while it trains; what it raises ends the training.
+    """
 
     dataset: Dataset
     chunker: Chunker
@@ -43,6 +47,7 @@ class Experiment:
     cache: Path
     settings: Mapping[str, Any]
     names: Mapping[str, str]
+    watch: Callable[[TrainingStep], None] | None = None
 
     @property
     def title(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from embexp.models.sources import LocalModel
@@ -14,15 +15,20 @@ from embexp.pipeline.forgetting import forgetting
 from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
 from embexp.pipeline.scoring import benchmark
-from embexp.pipeline.splits import split_pairs
-from embexp.pipeline.training import Tuned, finetune
-from embexp.protocols import Tracker
+from embexp.pipeline.splits import Data, split_pairs
+from embexp.pipeline.training import Tuned, finetune, finetune_folder
+from embexp.protocols import SweepTrial, Tracker
 from embexp.tracking.provenance import provenance
-from embexp.types import Outcome, Registered
+from embexp.types import Outcome, Registered, TrainingStep
 
 
 def run_experiment(
-    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
+    experiment: Experiment,
+    tracker: Tracker,
+    out_dir: Path,
+    params: Mapping[str, object],
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Synthesise, fine-tune, benchmark and report; leave in ``out_dir`` what docs/concepts.md lists.
 
@@ -33,6 +39,7 @@ def run_experiment(
         tracker: Where parameters, metrics and artifacts are logged.
         out_dir: The run's folder.
         params: The flattened configuration, for the tracker.
+        tags: More tags for the tracker, such as the sweep that the run belongs to.
 
     Returns:
         The outcome, as written to ``out_dir/outcome.json``.
@@ -41,7 +48,7 @@ def run_experiment(
         EmbexpError: Something in the input or the surroundings stops the run.
     """
     clock = Clock()
-    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+    with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
             hand_over_data(experiment, data, run, out_dir)
@@ -84,14 +91,61 @@ def run_synthesis(
 
 
 def run_finetune(
-    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
+    experiment: Experiment,
+    tracker: Tracker,
+    out_dir: Path,
+    params: Mapping[str, object],
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> tuple[Tuned, Registered | None]:
     """Train alone: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
-    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+    with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
         data = split_pairs(experiment)
         hand_over_data(experiment, data, run, out_dir)
         tuned = finetune(experiment, data, run, out_dir)
         return tuned, run.log_model(tuned.model_dir)
+
+
+def run_trial(
+    experiment: Experiment,
+    tracker: Tracker,
+    out_dir: Path,
+    trial: SweepTrial,
+    *,
+    tags: Mapping[str, str],
+    measure: Callable[[Data, Tuned], Mapping[str, float]],
+) -> Mapping[str, float]:
+    """Train as one trial of a sweep; only ``out_dir/model`` is left, and the test split stays unopened.
+
+    Args:
+        experiment: The components.
+        tracker: Where the trial is a run whose parameters are the swept ones alone.
+        out_dir: The trial's folder.
+        trial: Hears what the training comes to, and may end it.
+        tags: Which sweep the trial belongs to.
+        measure: Returns what the sweep asks of the finished trial.
+
+    Raises:
+        PrunedError: ``trial`` ended the training.
+    """
+
+    evaluations = int(experiment.settings["trainer"].get("evaluations") or 0)
+
+    def watch(step: TrainingStep) -> None:
+        trial.watch(step, metric=experiment.metric, evaluations=evaluations)
+
+    config = out_dir / ".hydra" / "config.yaml"
+    told = {**provenance(), **tags, "config": str(config.resolve())}
+    with tracker.run(trial.name, params=trial.params, tags=told) as run:
+        trial.begin(run_id=run.run_id)
+        if config.exists():
+            run.log_artifact(config)
+        data = split_pairs(experiment)
+        trial.trains_in(finetune_folder(experiment, data))
+        tuned = finetune(replace(experiment, watch=watch), data, run, out_dir)
+        values = measure(data, tuned)
+        run.log_metrics(values)
+        return values
 
 
 def run_benchmark(

@@ -51,17 +51,7 @@ def finetune(
     Without ``out_dir`` the model stays in the cache. ``name`` is what the tracker's child run is called.
     A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
     """
-    settings = {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")}
-    inputs = (
-        __version__,
-        data.key,
-        experiment.model.fingerprint(),
-        settings,
-        teachers_of(experiment),
-        experiment.seed,
-        experiment.metric,
-    )
-    with experiment.stages.stage("finetune", *inputs) as stage:
+    with experiment.stages.stage("finetune", *_inputs(experiment, data)) as stage:
         params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
         with run.child(name, params=params, tags={"stage": "finetune"}) as child:
             if stage.done is None:
@@ -77,6 +67,23 @@ def finetune(
     return Tuned(training, model_dir, cached=stage.done is not None)
 
 
+def finetune_folder(experiment: Experiment, data: Data) -> Path:
+    """Return where the cache keeps this fine-tune, finished or not."""
+    return experiment.stages.folder("finetune", *_inputs(experiment, data))
+
+
+def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
+    return (
+        __version__,
+        data.key,
+        experiment.model.fingerprint(),
+        {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")},
+        teachers_of(experiment),
+        experiment.seed,
+        experiment.metric,
+    )
+
+
 def teachers_of(experiment: Experiment) -> list[str]:
     """Return the digests of the models that the loss and the trainer ask, which settings alone do not fix."""
     parts: tuple[Any, ...] = (experiment.loss, getattr(experiment.trainer, "negative_scorer", None))
@@ -86,6 +93,12 @@ def teachers_of(experiment: Experiment) -> list[str]:
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
     """Train, write the model whole, and only then mark the stage as finished."""
     model = experiment.model.load()
+
+    def on_step(step: TrainingStep) -> None:
+        run.log_metrics(step.metrics, step=step.step)
+        if experiment.watch is not None:
+            experiment.watch(step)
+
     training = experiment.trainer.fit(
         model,
         experiment.loss,
@@ -93,7 +106,7 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         dev_scores=dev_scorer(experiment, data),
         work_dir=stage.folder / "work",
         seed=experiment.seed,
-        on_step=lambda step: run.log_metrics(step.metrics, step=step.step),
+        on_step=on_step,
     )
     fresh = stage.folder / "fresh"
     with without_bars():

@@ -130,7 +130,8 @@ def _places(outcome: Outcome, folder: Path, mlflow: str) -> dict[str, str]:
             name, outcome.mlflow["registered_version"], outcome.mlflow["registered_alias"]
         )
     if outcome.model_dir:
-        name = "latest" if "outputs" in folder.parts and "multirun" not in folder.parts else str(shown)
+        alone = "outputs" in folder.parts and not {"multirun", "sweeps"} & set(folder.parts)
+        name = "latest" if alone else str(shown)
         places["Try it"] = f'python -m embexp.search "a question of yours" --run {name}'
     return places
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,20 @@ def _alone(lock_file: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
+def discard(folder: Path) -> bool:
+    """Delete what a stage left in the cache, unless a process works in it; say whether that was done."""
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.release()
+    return True
+
+
 class StageCache:
     """Folders ``root/STAGE/KEY``, each locked while a process works in it.
 
@@ -57,6 +72,10 @@ class StageCache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def folder(self, name: str, *inputs: object) -> Path:
+        """Return where the stage with these inputs keeps its files."""
+        return self.root / name / sha256_of(name, *inputs)[:24]
+
     @contextmanager
     def stage(self, name: str, *inputs: object) -> Iterator[Stage]:
         """Open the folder for these inputs; a second process with the same ones waits for the first.
@@ -64,8 +83,8 @@ class StageCache:
         Raises:
             EmbexpError: The disk is full or the cache folder may not be written.
         """
-        key = sha256_of(name, *inputs)[:24]
-        folder = self.root / name / key
+        folder = self.folder(name, *inputs)
+        key = folder.name
         with space_checked(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder.with_suffix(".lock"), name):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
 from embexp.config.check import check
 from embexp.config.schema import COMPONENTS, conf_dir, register
+from embexp.sweeper.identity import check_space, default_values
+from embexp.sweeper.options import read_options
+from embexp.sweeper.space import parse_space
 
 register()
 CONF = conf_dir()
@@ -68,6 +73,26 @@ def test_every_teacher_composes_binds_and_instantiates(name: str, place: str) ->
 def test_every_experiment_composes(name: str) -> None:
     needed = ["dataset.path=docs"] if name in {"own_documents", "beir"} else []
     check(composed(f"experiment={name}", *needed))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "hparams").glob("*.yaml")))
+def test_every_space_selects_the_sweeper_and_can_be_searched(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        fixed = [f"hparams={name}", "paths.root=.", "paths.cache=."]
+        config = compose("config", fixed, return_hydra_config=True)
+        assert config.hydra.sweeper._target_.endswith("EmbexpOptunaSweeper")
+        space = parse_space(read_options(config.hydra.sweeper).params, fixed, None)
+        assert default_values(config, space) is not None  # the defaults lie within: they are tried first
+        check_space(config, GlobalHydra.instance().config_loader(), space)
+
+
+@pytest.mark.parametrize("group", ["experiment", "hparams"])
+def test_recipes_and_spaces_begin_with_the_command_that_runs_them(group: str) -> None:
+    for path in (CONF / group).glob("*.yaml"):
+        package, command, purpose = path.read_text(encoding="utf-8").splitlines()[:3]
+        assert package == "# @package _global_"
+        assert re.match(rf"# python -m embexp.run (-m )?{group}={path.stem}\b", command), path
+        assert purpose.startswith("# ")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])

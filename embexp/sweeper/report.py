@@ -1,0 +1,192 @@
+"""What a sweep leaves: a table in the terminal, and sweep.html, sweep.md and sweep.json in its folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.reporting.console import shorter, standard_output
+from embexp.reporting.report import duration, environment
+from embexp.storage.files import atomic_write, write_json
+from embexp.sweeper.options import MAXIMIZE
+from embexp.sweeper.plots import importance, plots
+from embexp.sweeper.space import described, spelled
+from embexp.sweeper.study import ERROR, REPEATS
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+log = logging.getLogger("embexp.sweeper")
+SHOWN = 15
+"""Rows of the table in the terminal; the report has them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A finished study and where it stands.
+
+    Args:
+        study: Optuna's study.
+        objectives: Their names.
+        directions: ``maximize`` or ``minimize`` for each.
+        total: How many trials were asked for.
+        best: The winner, and the rest of the Pareto front.
+        space: Each key's distribution as Optuna writes it.
+        storage: Where the study is kept.
+        command: What runs the winner again.
+        folder: The sweep's folder.
+        winner: The folder of the winner's whole run, None where there was none.
+        baseline: The values without a sweep, None where the space leaves them out.
+    """
+
+    study: Study
+    objectives: Sequence[str]
+    directions: Sequence[str]
+    total: int
+    best: Sequence[FrozenTrial]
+    space: Mapping[str, str]
+    storage: str
+    command: str
+    folder: Path
+    winner: Path | None
+    baseline: Mapping[str, Any] | None
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Return the trials, the best first, then pruned and failed ones."""
+        sign = -1 if self.directions[0] == MAXIMIZE else 1
+        order = {"COMPLETE": 0, "PRUNED": 1}
+
+        def rank(trial: FrozenTrial) -> tuple[float, ...]:
+            value = sign * trial.values[0] if trial.values else 0.0
+            return order.get(trial.state.name, 2), value, trial.number
+
+        return sorted(self.study.get_trials(deepcopy=False), key=rank)
+
+    def defaults(self) -> FrozenTrial | None:
+        """Return the finished trial that ran with the values that hold without a sweep."""
+        trials = (trial for trial in self.ranked() if trial.state.name == "COMPLETE")
+        return next((trial for trial in trials if self.baseline and trial.params == self.baseline), None)
+
+    def headline(self) -> str:
+        """Return the finding in one sentence."""
+        best, defaults = self.best[0], self.defaults()
+        values = named_values(self.objectives, best)
+        if defaults is None:
+            return f"Trial {best.number} is the best: {values}."
+        if defaults.number == best.number:
+            return f"Nothing beat the defaults (trial {best.number}): {values}."
+        return (
+            f"Trial {best.number} is the best: {values}; the defaults (trial {defaults.number}) had "
+            f"{named_values(self.objectives, defaults)}."
+        )
+
+    def counts(self) -> str:
+        """Return how many trials ended in which way."""
+        states = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False))
+        words = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed or cut off"}
+        return ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
+
+
+def named_values(names: Sequence[str], trial: FrozenTrial) -> str:
+    """Return a trial's values with their names: ``quality 0.5120, embedding_ms 1.7000``."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in zip(names, trial.values or (), strict=False))
+
+
+def write_sweep_report(found: Found) -> list[Path]:
+    """Write the three files, atomically, and return their paths."""
+    found.folder.mkdir(parents=True, exist_ok=True)
+    weights, drawn = importance(found.study), plots(found.study, found.objectives)
+    context = {
+        "found": found,
+        "names": list(found.space),
+        "space": {key: described(text) for key, text in found.space.items()},
+        "rows": [_row(found, trial) for trial in found.ranked()],
+        "importance": weights,
+        "plots": drawn,
+        "front": [trial.number for trial in found.best],
+        "outcome": _outcome(found.winner),
+    }
+    paths = [found.folder / f"sweep.{kind}" for kind in ("html", "md", "json")]
+    for path, escaped in zip(paths[:2], (True, False), strict=True):
+        text = environment(escaped=escaped).get_template(f"{path.name}.j2").render(context)
+        with atomic_write(path) as stream:
+            stream.write(text)
+    write_json(paths[2], _record(found, weights))
+    return paths
+
+
+def _row(found: Found, trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "values": trial.values if trial.state.name == "COMPLETE" else None,
+        "params": {key: spelled(trial.params[key]) if key in trial.params else "" for key in found.space},
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "took": duration(trial.duration.total_seconds()) if trial.duration else "",
+        "repeats": trial.user_attrs.get(REPEATS),
+        "error": trial.user_attrs.get(ERROR, ""),
+        "folder": str(shorter(Path(trial.user_attrs["folder"]))) if "folder" in trial.user_attrs else "",
+    }
+
+
+def _outcome(winner: Path | None) -> dict[str, Any] | None:
+    path = winner / "outcome.json" if winner else None
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
+
+
+def _record(found: Found, weights: Mapping[str, float]) -> dict[str, Any]:
+    best, defaults = found.best[0], found.defaults()
+    return {
+        "schema": 1,
+        "study": found.study.study_name,
+        "storage": found.storage,
+        "n_trials": found.total,
+        "objectives": dict(zip(found.objectives, found.directions, strict=True)),
+        "space": {key: json.loads(text) for key, text in found.space.items()},
+        "best": {"number": best.number, "values": best.values, "params": best.params},
+        "front": [trial.number for trial in found.best],
+        "defaults": {"number": defaults.number, "values": defaults.values} if defaults else None,
+        "command": found.command,
+        "winner": str(found.winner) if found.winner else None,
+        "importance": dict(weights),
+        "trials": [_row(found, trial) for trial in sorted(found.ranked(), key=lambda each: each.number)],
+    }
+
+
+def print_sweep(found: Found) -> None:
+    """Print the trials, the best first, what the winner is, and what to type next."""
+    from rich import box
+    from rich.table import Table
+
+    out = standard_output()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    short = {key: key.rpartition(".")[2] for key in found.space}
+    heads = [key if list(short.values()).count(name) > 1 else name for key, name in short.items()]
+    for name in ("trial", "state", *found.objectives, *heads, "time"):
+        table.add_column(name, justify="left" if name == "state" else "right", overflow="fold")
+    rows = [_row(found, trial) for trial in found.ranked()]
+    for row in rows[:SHOWN]:
+        values = (
+            [f"{value:.4f}" for value in row["values"]] if row["values"] else [""] * len(found.objectives)
+        )
+        table.add_row(str(row["number"]), row["state"], *values, *row["params"].values(), row["took"])
+    out.print()
+    out.print(table)
+    if len(rows) > SHOWN:
+        out.print(f"… and {len(rows) - SHOWN} more in the report.")
+    out.print(found.headline(), soft_wrap=True)
+    if len(found.best) > 1:
+        front = ", ".join(str(trial.number) for trial in found.best)
+        out.print(f"No trial is better in everything than trials {front} (the Pareto front).", soft_wrap=True)
+    out.print()
+    out.print(f"Trials    {found.counts()}", soft_wrap=True)
+    out.print(f"Report    {shorter(found.folder)}/sweep.html", soft_wrap=True)
+    if found.winner:
+        out.print(f"Winner    {shorter(found.winner)}", soft_wrap=True)
+    out.print(f"Again     {found.command}", soft_wrap=True)

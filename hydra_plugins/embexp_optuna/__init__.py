@@ -1,0 +1,1 @@
+"""The place where Hydra finds embexp's sweeper; what it does stands in ``embexp.sweeper``."""

@@ -1,0 +1,43 @@
+"""The options of ``hydra/sweeper=embexp_optuna``; Hydra reads this file at each start, so it stays light."""
+
+# No "from __future__ import annotations": Hydra runs this file before it is among Python's modules, and
+# a dataclass could then not look its annotations up.
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+
+@dataclass
+class EmbexpOptunaConf:
+    """What can be set under ``hydra.sweeper``; docs/sweeps.md explains each."""
+
+    _target_: str = "hydra_plugins.embexp_optuna.sweeper.EmbexpOptunaSweeper"
+    _recursive_: bool = False  # sampler and pruner are built when they are needed
+    params: dict[str, Any] = field(default_factory=dict)
+    n_trials: int = 20
+    objectives: list[str] = field(default_factory=lambda: ["quality"])
+    direction: Any = None
+    sampler: dict[str, Any] = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
+    pruner: dict[str, Any] = field(
+        default_factory=lambda: {
+            "_target_": "optuna.pruners.MedianPruner",
+            "n_startup_trials": 4,
+            "n_warmup_steps": 1,
+        }
+    )
+    seed: int | None = 0
+    batch_size: int = 1
+    retries: int = 2
+    baseline: bool = True
+    keep_models: bool = False
+    winner: bool = True
+    study_name: str | None = None
+    storage: str | None = None
+    folder: str = "outputs/sweeps"
+    place: str | None = None  # what the sweeper tells each of its jobs; not for people
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="embexp_optuna", node=EmbexpOptunaConf, provider="embexp"
+)

@@ -1,0 +1,50 @@
+"""A task that costs nothing, for tests of the sweeper itself: ``python parabola.py -m x='interval(0,9)'``."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+
+from embexp.errors import EmbexpError, PrunedError
+
+
+@dataclass
+class Parabola:
+    x: float = 5.0
+    y: int = 1
+    name: str = "a"
+    seconds: float = 0.0
+    diary: str = "diary.txt"
+
+
+ConfigStore.instance().store(name="parabola", node=Parabola)
+
+
+@hydra.main(config_path=str(Path(__file__).parent), config_name="parabola", version_base="1.3")
+def main(config):
+    time.sleep(config.seconds)
+    if Path("pause").exists():  # a test has asked for a trial that hangs
+        Path("paused").touch()
+        time.sleep(60)
+    with Path(config.diary).open("a") as diary:
+        diary.write(f"{os.getpid()} {config.x} {config.y} {config.name}\n")
+    if config.name == "wrong":
+        raise EmbexpError("this one cannot work")
+    if config.name == "unlucky":
+        raise ValueError("this one might work another time")
+    if config.name == "pruned":
+        raise PrunedError("not worth it")
+    if config.name == "two":
+        return (config.x - 3) ** 2, config.x
+    if config.name == "nan":
+        return float("nan")
+    return (config.x - 3) ** 2 + config.y
+
+
+if __name__ == "__main__":
+    main()
