@@ -22,6 +22,8 @@ TIMED_PASSAGES = 256
 def trial_values(trial: LiveTrial, experiment: Experiment, tracker: Tracker) -> list[float]:
     """Run a trial and return one value for each objective; the test split stays unopened.
 
+    The quality is the dev score of the weights that the trainer delivers.
+
     Raises:
         PrunedError: The trial is not worth finishing.
         ConfigError: Nothing is scored on dev.
@@ -47,7 +49,8 @@ def _measured(experiment: Experiment, data: Data, tuned: Tuned, objectives: list
             "A sweep needs dev scores and this trial has none: leave split.dev above 0 and "
             "trainer.evaluations at 1 or more."
         )
-    measured = {"quality": best, "training_seconds": tuned.training.seconds}
+    delivered = tuned.training.candidates.get(tuned.training.delivered or "", best)
+    measured = {"quality": delivered, "training_seconds": tuned.training.seconds}
     if "embedding_ms" in objectives:
         measured["embedding_ms"] = embedding_ms(data, tuned)
     return measured

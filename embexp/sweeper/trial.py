@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from embexp.errors import EmbexpError, PrunedError
+from embexp.errors import PrunedError
 from embexp.storage.stages import DONE
 
 if TYPE_CHECKING:
@@ -156,16 +156,3 @@ class LiveTrial:
             )
         trial_id = self.place.trial_id
         return optuna.trial.Trial(study, int(trial_id if trial_id is not None else -1))
-
-
-class JobError(Exception):
-    """What went wrong in a job, in a form that every launcher can carry between processes."""
-
-
-def portable(error: Exception) -> Exception:
-    """Return an error that can be pickled: ours keep their sentence, all else becomes a JobError."""
-    if isinstance(error, PrunedError):
-        return PrunedError(str(error))
-    if isinstance(error, EmbexpError):
-        return EmbexpError(str(error))
-    return JobError(f"{type(error).__name__}: {error}")
