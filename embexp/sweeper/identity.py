@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +105,23 @@ def _probes(distribution: Any) -> list[Any]:
 
 def _check_trial(config: DictConfig, loader: ConfigLoader, space: Space, values: Mapping[str, Any]) -> None:
     trial = loader.load_sweep_config(config, [*space.fixed, *space.overrides(values)])
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(trial)
-    try:
+    with known_to_hydra(trial):
         with read_write(trial), open_dict(trial):
             del trial["hydra"]
-        if set(COMPONENTS) <= set(trial):
-            check(trial)
-    except ConfigError as error:
-        shown = " ".join(f"{key}={spelled(value)}" for key, value in values.items())
-        raise ConfigError(f"The space holds a trial that cannot run ({shown}): {error}") from error
+        try:
+            if set(COMPONENTS) <= set(trial):
+                check(trial)
+        except ConfigError as error:
+            shown = " ".join(f"{key}={spelled(value)}" for key, value in values.items())
+            raise ConfigError(f"The space holds a trial that cannot run ({shown}): {error}") from error
+
+
+@contextmanager
+def known_to_hydra(config: DictConfig) -> Iterator[None]:
+    """Make ``config`` the one that ``${hydra:…}`` looks into, which Hydra itself does for a job alone."""
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
     finally:
         HydraConfig.instance().cfg = before

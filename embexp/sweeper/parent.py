@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from embexp.sweeper.identity import known_to_hydra
 from embexp.sweeper.space import Space, described
 from embexp.sweeper.study import PARENT, Ledger
 from embexp.tracking.none import NoTracker
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 def tracker_of(config: DictConfig) -> Tracker:
     """Return the configured tracker; one that keeps nothing for an application that has none."""
     node = OmegaConf.select(config, "tracker")
-    return instantiate(node, _convert_="all") if node is not None else NoTracker()
+    if node is None:
+        return NoTracker()
+    with known_to_hydra(config):
+        tracker: Tracker = instantiate(node, _convert_="all")
+    tracker.prepare()
+    return tracker
 
 
 @contextmanager

@@ -69,7 +69,16 @@ def article(topic: str, number: int, draw: random.Random) -> str:
 @pytest.fixture
 def kb(tmp_path: Path) -> Path:
     """A folder of 60 Markdown pages on six topics."""
-    folder = tmp_path / "kb"
+    return write_kb(tmp_path / "kb")
+
+
+@pytest.fixture(scope="module")
+def shared_kb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same folder, once for all tests of a file."""
+    return write_kb(tmp_path_factory.mktemp("shared") / "kb")
+
+
+def write_kb(folder: Path) -> Path:
     folder.mkdir()
     draw = random.Random(7)
     for topic in TOPICS:

@@ -1,0 +1,82 @@
+"""Sweeps over real trainings of the tiny model: dev alone decides, nothing is done twice, losers leave."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from pipeline_settings import TINY
+
+from embexp import run as run_command
+
+PAIRS = ["dataset=folder", "synthesis.target=60", "benchmark=heldout", "retriever=exact"]
+SWEEP = ["-m", "hydra/sweeper=embexp_optuna", "hydra.sweep.dir=sweep"]
+
+
+def study_in(folder: Path) -> optuna.Study:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/study.db")
+    [name] = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def stages(cache: Path, name: str) -> list[Path]:
+    return [path for path in (cache / name).iterdir() if path.is_dir()]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, shared_kb: Path) -> Path:
+    """A sweep of eight trials by ``hparams=tiny``, with MLflow, over a small folder of documents."""
+    folder = tmp_path_factory.mktemp("swept")
+    arguments = [
+        "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={shared_kb}", "hydra.sweep.dir=sweep",
+        "trainer.evaluations=3", "trainer.batch_size=choice(8,16)",
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["run", *arguments])
+        GlobalHydra.instance().clear()
+        run_command.main()
+    return folder / "sweep"
+
+
+def test_a_sweep_beats_the_defaults_and_leaves_its_report(swept: Path) -> None:
+    study = study_in(swept)
+    record = json.loads((swept / "sweep.json").read_text())
+    assert len(study.trials) == 8
+    assert record["best"]["values"][0] > record["defaults"]["values"][0]
+    for name in ("sweep.html", "sweep.md", "winner/report.html", "winner/outcome.json", "winner/model"):
+        assert (swept / name).exists(), name
+    # nothing but the winner's run has opened the test split
+    assert not list(swept.glob("[0-9]*/outcome.json"))
+    outcome = json.loads((swept / "winner" / "outcome.json").read_text())
+    assert outcome["cached"] == ["synthesize", "finetune"]
+    # what the trials share is there once, and of their models one is left
+    cache = swept.parent / "outputs" / "cache"
+    names = ("chunks", "pairs", "splits", "finetune")
+    assert {name: len(stages(cache, name)) for name in names} == dict.fromkeys(names, 1)
+    assert len(list(swept.glob("[0-9]*/model"))) == 1
+
+
+def test_the_sweep_s_runs_in_mlflow_are_nested_and_the_best_is_tagged(swept: Path) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{swept.parent}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("embexp").experiment_id], max_results=100)
+    [study] = [run for run in runs if run.data.tags.get("stage") == "sweep"]
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == study.info.run_id]
+    trials = [run for run in below if "trial" in run.data.tags]
+    assert len(trials) == 8
+    assert len([run for run in below if run.data.tags.get("winner") == "true"]) == 1
+    assert set(trials[0].data.params) == {"trainer.learning_rate", "trainer.batch_size", "loss.scale"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    [best] = [run for run in trials if run.data.tags.get("best") == "true"]
+    assert best.data.metrics["quality"] == pytest.approx(study_in(swept).best_value)
+    pruned = [run for run in trials if "pruned" in run.data.tags]
+    states = [trial.state.name for trial in study_in(swept).trials]
+    assert len(pruned) == states.count("PRUNED")
+    assert "config.yaml" in [artifact.path for artifact in client.list_artifacts(best.info.run_id)]
+    kept = [artifact.path for artifact in client.list_artifacts(study.info.run_id)]
+    assert {"sweep.html", "sweep.json", "sweep.md"} <= set(kept)
