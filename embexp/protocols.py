@@ -273,6 +273,16 @@ class Loss(Protocol):
         """Return the loss module over ``model``."""
 
 
+class Untuned(Protocol):
+    """What is known of the untuned model from earlier runs, so that it embeds no text twice."""
+
+    def embedder(self, model: SentenceTransformer) -> Embedder:
+        """Return an embedder over ``model``, which is untuned, at its present text length."""
+
+    def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
+        """Score ``model``, which is untuned, on dev."""
+
+
 class FineTuner(Protocol):
     """Trains a model on pairs."""
 
@@ -286,6 +296,7 @@ class FineTuner(Protocol):
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
+        untuned: Untuned | None = None,
     ) -> Training:
         """Train ``model`` in place; on return it holds the weights that scored best on dev.
 

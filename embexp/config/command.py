@@ -27,6 +27,7 @@ from embexp.config.multirun import (
 from embexp.config.processes import leader_says, own_folder, run_task
 from embexp.config.schema import COMPONENTS, conf_dir, register
 from embexp.errors import EmbexpError, PrunedError
+from embexp.finetuning.threads import choose_threads
 
 if TYPE_CHECKING:
     from embexp.finetuning.team import Team
@@ -62,6 +63,7 @@ def _main(task: Task, name: str) -> Callable[[], None]:
         def job(config: DictConfig) -> Returned:
             use_own_cpus()
             _before_heavy_imports()  # once more where a launcher has started another process
+            choose_threads()
             try:
                 return run_task(task, config, team)
             except (Exception, KeyboardInterrupt) as error:

@@ -72,7 +72,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     Args:
         checkpoints: Where weights and progress are kept.
         schedule: The steps after which the model is scored on dev.
-        evaluate: Scores the model on dev.
+        evaluate: Scores the model on dev; ``first`` says that it is still untuned.
         metric: The dev metric that decides.
         patience: After how many evaluations without gain to stop; None never stops early.
         checkpoint_seconds: The longest time between two checkpoints.
@@ -82,7 +82,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     checkpoints: Checkpoints
     schedule: frozenset[int]
-    evaluate: Callable[[SentenceTransformer], Mapping[str, float]]
+    evaluate: Callable[..., Mapping[str, float]]
     metric: str
     patience: int | None
     checkpoint_seconds: float
@@ -120,7 +120,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             ConfigError: The metric that decides is not among the dev metrics.
         """
         start = time.monotonic()
-        metrics = self.evaluate(model)
+        metrics = self.evaluate(model, first=step == 0)
         if self.metric not in metrics:
             raise ConfigError(
                 f"trainer.metric={self.metric}: the dev evaluation gives "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,10 +14,7 @@ from embexp.finetuning.arguments import training_arguments
 from embexp.finetuning.attempts import Job, train
 from embexp.finetuning.batches import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, fingerprint_of
-from embexp.finetuning.columns import build_rows
 from embexp.finetuning.delivery import UNTUNED, Delivery
-from embexp.finetuning.encoding import encode_passages, encode_queries
-from embexp.finetuning.labels import label_scale
 from embexp.finetuning.limits import check_settings
 from embexp.finetuning.methods import Full, Method
 from embexp.finetuning.model_modes import (
@@ -25,17 +22,16 @@ from embexp.finetuning.model_modes import (
     text_length,
     training_length,
 )
-from embexp.finetuning.negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
-from embexp.finetuning.rows import Request, Rows
+from embexp.finetuning.preparation import training_rows
 from embexp.finetuning.team import current
 from embexp.progress import progress
 from embexp.storage.files import sha256_of, space_checked
-from embexp.types import Pair, Splits, Training, TrainingStep
+from embexp.types import Splits, Training, TrainingStep
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from embexp.protocols import Loss
+    from embexp.protocols import Loss, Untuned
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +124,7 @@ class SentenceTransformerFineTuner:
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
+        untuned: Untuned | None = None,
     ) -> Training:
         """Train ``model`` in place; on return it holds the weights that scored best on dev.
 
@@ -142,6 +139,7 @@ class SentenceTransformerFineTuner:
             work_dir: Keeps checkpoints; a call with the same model, loss, pairs and settings goes on.
             seed: Of sampling, negatives, batches and dropout; on a CPU it fixes the result to the last bit.
             on_step: Told of each point of the log; a resumed run hears the earlier points again.
+            untuned: Knows the untuned model's vectors from earlier runs; None embeds anew.
 
         Raises:
             DataError: There are too few training pairs.
@@ -172,7 +170,7 @@ class SentenceTransformerFineTuner:
             dropout_rates(model, dropout=self.dropout, attention_dropout=self.attention_dropout),
         ):
             checkpoints.save_start(model)
-            return self._train(model, loss, splits, dev_scores, checkpoints, seed, on_step)
+            return self._train(model, loss, splits, dev_scores, checkpoints, seed, on_step, untuned)
 
     def follow(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
         """Help the trainings of the process that leads, until its command ends; write nothing.
@@ -196,18 +194,19 @@ class SentenceTransformerFineTuner:
         checkpoints: Checkpoints,
         seed: int,
         on_step: Callable[[TrainingStep], None],
+        untuned: Untuned | None,
     ) -> Training:
         from embexp.finetuning.follower import announce_training
         from embexp.finetuning.loop import Recorder
 
         start, own_length = time.monotonic(), model.max_seq_length
 
-        def evaluate(trained: SentenceTransformer) -> Mapping[str, float]:
+        def evaluate(trained: SentenceTransformer, *, first: bool = False) -> Mapping[str, float]:
             with text_length(trained, own_length):
-                return dev_scores(trained)
+                return untuned.dev_scores(trained) if first and untuned else dev_scores(trained)
 
         with text_length(model, training_length(model, self.max_tokens)):
-            rows = self._rows(model, loss, splits.train, seed)
+            rows = training_rows(self, model, loss, splits.train, seed=seed, untuned=untuned)
             plan = plan_batches(
                 rows.keys, rows.lengths, batch_size=self.batch_size, epochs=self.epochs, seed=seed,
                 length_pool=self.length_pool,
@@ -245,37 +244,6 @@ class SentenceTransformerFineTuner:
         )  # fmt: skip
         checkpoints.finish(training, model)
         return training
-
-    def _rows(self, model: SentenceTransformer, loss: Loss, pairs: Sequence[Pair], seed: int) -> Rows:
-        scale = label_scale(pairs, positive_from=self.positive_from, label_range=self.label_range)
-        pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
-        request = Request(
-            pairs=pairs, scale=scale, pool=pool, negatives=self._negative_source(model, pool, seed),
-            count=self.hard_negatives, max_pairs=self.max_pairs, seed=seed, distinct=self.distinct,
-            max_negatives=getattr(loss, "max_negatives", None), teacher=getattr(loss, "teacher", None),
-        )  # fmt: skip
-        rows = build_rows(loss.columns, request)
-        if len(rows) < 2:
-            raise DataError(
-                "There is one training pair, and a batch needs two: give more pairs, or lower split.dev and "
-                "split.test."
-            )
-        log.info("Training rows: %d with the columns %s", len(rows), ", ".join(rows.columns))
-        return rows
-
-    def _negative_source(self, model: SentenceTransformer, pool: PassagePool, seed: int) -> NegativeSource:
-        if self.negatives == "random":
-            return RandomNegatives(pool=pool, seed=seed)
-        return MinedNegatives(
-            pool=pool,
-            encode_queries=lambda texts: encode_queries(model, texts, batch_size=self.batch_size),
-            encode_passages=lambda texts: encode_passages(model, texts, batch_size=self.batch_size),
-            seed=seed,
-            margin=self.negative_margin,
-            ranks=(self.negative_ranks[0], self.negative_ranks[1]),
-            gap=self.negative_gap,
-            scorer=self.negative_scorer,
-        )
 
     def _fingerprint(self, model: SentenceTransformer, loss: Loss, splits: Splits, seed: int) -> str:
         told = [

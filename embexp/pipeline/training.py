@@ -16,13 +16,14 @@ from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.tasks import HeldOut
 from embexp.errors import ConfigError
 from embexp.models.embedder import ModelEmbedder
+from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.forgetting import general_set
 from embexp.pipeline.splits import Data
 from embexp.progress import without_bars
-from embexp.protocols import SharedFineTuner, TrackedRun
+from embexp.protocols import Embedder, SharedFineTuner, TrackedRun
 from embexp.retrieval.exact import ExactRetriever
-from embexp.storage.files import copy_folder
+from embexp.storage.files import copy_folder, sha256_of
 from embexp.storage.stages import Stage
 from embexp.types import GENERAL, RetrievalTask, Training, TrainingStep, Unit
 
@@ -93,6 +94,7 @@ def teachers_of(experiment: Experiment) -> list[str]:
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
     """Train, write the model whole, and only then mark the stage as finished."""
     model = experiment.model.load()
+    score = dev_scorer(experiment, data)
 
     def on_step(step: TrainingStep) -> None:
         run.log_metrics(step.metrics, step=step.step)
@@ -103,11 +105,15 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         model,
         experiment.loss,
         data.splits,
-        dev_scores=dev_scorer(experiment, data),
+        dev_scores=lambda trained: score(ModelEmbedder(trained, fingerprint="in training")),
         work_dir=stage.folder / "work",
         seed=experiment.seed,
         on_step=on_step,
-    )
+        untuned=KnownModel(
+            fingerprint=experiment.model.fingerprint(), tokens=model.max_seq_length,
+            cache=EmbeddingCache(experiment.cache / "embeddings"), score=score,
+        ),
+    )  # fmt: skip
     fresh = stage.folder / "fresh"
     with without_bars():
         model.save_pretrained(str(fresh))
@@ -139,8 +145,35 @@ def training_from(record: Mapping[str, object]) -> Training:
     return Training(**fields, history=history)
 
 
-def dev_scorer(experiment: Experiment, data: Data) -> Callable[[SentenceTransformer], Mapping[str, float]]:
-    """Return a function that scores a model in training on the dev questions by exact search.
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """The untuned model, whose vectors are kept on disk.
+
+    Args:
+        fingerprint: The model's digest.
+        tokens: Its own text length; cut shorter, texts have other vectors.
+        cache: Where the vectors are.
+        score: Scores an embedder on dev.
+    """
+
+    fingerprint: str
+    tokens: int | None
+    cache: EmbeddingCache
+    score: Callable[[Embedder], Mapping[str, float]]
+
+    def embedder(self, model: SentenceTransformer) -> Embedder:
+        """Return an embedder over the untuned ``model`` at its present text length."""
+        length = model.max_seq_length
+        known = self.fingerprint if length == self.tokens else sha256_of(self.fingerprint, "tokens", length)
+        return ModelEmbedder(model, fingerprint=known, cache=self.cache)
+
+    def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
+        """Score the untuned ``model`` on dev."""
+        return self.score(self.embedder(model))
+
+
+def dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapping[str, float]]:
+    """Return a function that scores a model on the dev questions by exact search.
 
     Where ``benchmark@forgetting`` names a general set, a part of it is asked as well: its metrics bear the
     prefix ``general_``.
@@ -152,8 +185,7 @@ def dev_scorer(experiment: Experiment, data: Data) -> Callable[[SentenceTransfor
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
-    def scores(model: SentenceTransformer) -> Mapping[str, float]:
-        embedder = ModelEmbedder(model, fingerprint="in training")
+    def scores(embedder: Embedder) -> Mapping[str, float]:
         found: dict[str, float] = {}
         for prefix, task in tasks.items():
             index = ExactRetriever().index(task.corpus, embedder, path=data.folder)

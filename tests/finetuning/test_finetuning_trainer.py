@@ -73,7 +73,7 @@ def test_the_untuned_weights_return_where_training_does_not_help(train, model, c
     training = train(model, Mnrl(), dev_scores=lambda trained: {"ndcg@10": next(scores)})
     assert training.best_step == 0
     assert weights(model) == before
-    assert "No step scored above the untuned model" in caplog.text
+    assert "scored above the untuned model on dev" in caplog.text
 
 
 def test_training_stops_when_patience_is_at_an_end(train, model):
@@ -93,6 +93,41 @@ def test_without_evaluations_the_last_weights_stay(changes, train, model, splits
     training = train(model, Mnrl(), epochs=1, **changes)
     assert training.best_step is None
     assert weights(model) != before
+
+
+class Known:
+    """What a pipeline knows of the untuned model, and what it was asked."""
+
+    def __init__(self):
+        self.lengths, self.encoded = [], []
+
+    def embedder(self, model):
+        self.lengths.append(model.max_seq_length)
+        return self
+
+    def encode_queries(self, texts):
+        return self.encode_passages(texts)
+
+    def encode_passages(self, texts):
+        import numpy as np
+
+        self.encoded.append(len(texts))
+        return np.eye(len(texts), 4, dtype=np.float32)
+
+    def dev_scores(self, model):
+        self.lengths.append(model.max_seq_length)
+        return {"ndcg@10": 0.25}
+
+
+def test_the_untuned_model_s_vectors_come_from_who_knows_them(train, model):
+    known = Known()
+    training = train(
+        model, Mnrl(), untuned=known, hard_negatives=1, max_tokens=8, epochs=1,
+        dev_scores=lambda trained: {"ndcg@10": 0.5},
+    )  # fmt: skip
+    assert known.encoded == [96, 96]  # passages and queries of mining
+    assert known.lengths == [8, 256]  # mined as trained, scored at the model's own length
+    assert training.dev("ndcg@10") == [0.25, 0.5, 0.5]
 
 
 def test_dev_is_scored_at_the_models_own_length(train, model):

@@ -72,6 +72,26 @@ def test_a_second_identical_run_does_no_work_twice_and_says_so(run, beir: Path, 
     assert outcome_of(tmp_path / "Z")["cached"] == ["synthesize"]
 
 
+def test_no_later_training_embeds_a_text_with_the_untuned_model_again(
+    run, beir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embexp.models.embedder import ModelEmbedder
+
+    encoded, encode = [], ModelEmbedder._encode
+
+    def counted(self, texts, *arguments):
+        encoded.append(self.fingerprint)
+        return encode(self, texts, *arguments)
+
+    monkeypatch.setattr(ModelEmbedder, "_encode", counted)
+    data = ["dataset=beir", f"dataset.path={beir}", "tracker=none", "trainer.hard_negatives=1", *TINY]
+    assert run("finetune", *data).code == 0
+    assert len(set(encoded)) == 3  # in training; untuned; untuned, and cut as in training for mining
+    encoded.clear()
+    assert run("finetune", *data, "trainer.learning_rate=1e-5").code == 0
+    assert set(encoded) == {"in training"}
+
+
 def test_stages_alone_on_files_give_what_the_whole_run_gives(run, beir: Path, tmp_path: Path) -> None:
     data = ["dataset=beir", f"dataset.path={beir}", "tracker=none"]
     whole = run("run", *data, *TINY, "hydra.run.dir=X")
