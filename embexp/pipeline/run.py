@@ -16,7 +16,7 @@ from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
 from embexp.pipeline.scoring import benchmark
 from embexp.pipeline.splits import Data, split_pairs
-from embexp.pipeline.training import Tuned, finetune, finetune_folder
+from embexp.pipeline.training import Tuned, finetune, finetune_folder, teachers_of
 from embexp.protocols import SweepTrial, Tracker
 from embexp.tracking.provenance import provenance
 from embexp.types import Outcome, Registered, TrainingStep
@@ -49,6 +49,7 @@ def run_experiment(
     """
     clock = Clock()
     with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
+        teachers_of(experiment)  # one that is not there ends the run before pairs are written
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
             hand_over_data(experiment, data, run, out_dir)
@@ -100,6 +101,7 @@ def run_finetune(
 ) -> tuple[Tuned, Registered | None]:
     """Train alone: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
     with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
+        teachers_of(experiment)
         data = split_pairs(experiment)
         hand_over_data(experiment, data, run, out_dir)
         tuned = finetune(experiment, data, run, out_dir)

@@ -1,7 +1,8 @@
 """Trains a tiny model in child processes that are killed at random moments, again and again, until one ends.
 
-Prints one JSON line: the digests of an uninterrupted run's weights and of the killed one's, how often
-the latter was killed, and from which step its last attempt went on.
+Arguments: a folder, a seed of the moments, and the loss: mnrl, softmax or embed_distill. Prints one JSON
+line: the digests of an uninterrupted run's weights and of the killed one's, how often the latter was killed,
+and from which step its last attempt went on.
 """
 
 from __future__ import annotations
@@ -14,15 +15,25 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import make_pair, mean_reciprocal_rank
 
+from embexp.finetuning.losses.classified import Softmax
+from embexp.finetuning.losses.distilled import EmbedDistill
 from embexp.finetuning.losses.in_batch import Mnrl
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
+from embexp.models.teachers import BiEncoderTeacher
 from embexp.models.tiny import TinyModel
 from embexp.types import Splits
+
+
+def loss_of(name: str, folder: Path) -> Any:
+    """Return a loss; two of them train weights of their own, a classifier and a map to 32 numbers."""
+    teacher = BiEncoderTeacher(model=TinyModel(seed=2, dimension=32), cache=str(folder / "teacher"))
+    return {"mnrl": Mnrl(), "softmax": Softmax(), "embed_distill": EmbedDistill(teacher=teacher)}[name]
 
 
 def train(folder: Path) -> None:
@@ -37,8 +48,8 @@ def train(folder: Path) -> None:
         epochs=4, batch_size=8, learning_rate=2e-3, evaluations=4, hard_negatives=1, checkpoint_seconds=0.15
     )
     training = tuner.fit(
-        model, Mnrl(), splits, dev_scores=mean_reciprocal_rank(list(splits.dev)), work_dir=folder / "work",
-        seed=0, on_step=lambda step: None,
+        model, loss_of(sys.argv[3], folder), splits, dev_scores=mean_reciprocal_rank(list(splits.dev)),
+        work_dir=folder / "work", seed=0, on_step=lambda step: None,
     )  # fmt: skip
     digest = hashlib.sha256()
     for value in model.state_dict().values():

@@ -19,12 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_pair, mean_reciprocal_rank
 
 from embexp.finetuning import team as teams
+from embexp.finetuning.losses.classified import Softmax
 from embexp.finetuning.losses.distances import OnlineContrastive, Triplet
+from embexp.finetuning.losses.distilled import DistillKl, EmbedDistill, MarginMse
 from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
 from embexp.finetuning.losses.scored import Angle, Cosent
 from embexp.finetuning.losses.wrappers import Matryoshka
 from embexp.finetuning.methods import Lora, QueryAdapter
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
+from embexp.models.teachers import BiEncoderTeacher
 from embexp.models.tiny import TinyModel
 from embexp.types import Splits
 
@@ -58,6 +61,7 @@ class ShortOnce:
 # 46 rows in batches of at most 16 are 16 + 16 + 14: over four processes 4 + 4 + 3 + 3 rows in the last one.
 PAIRS = [make_pair(n) for n in range(46)]
 SCORED = [replace(pair, label=float(at % 3) / 2) for at, pair in enumerate(PAIRS)]
+TEACHER = BiEncoderTeacher(model=TinyModel(seed=2, layers=1, dimension=32))
 FEW = [make_pair(n) for n in range(3)]
 CASES = {
     "mnrl": (Mnrl, PAIRS, {}),
@@ -70,6 +74,10 @@ CASES = {
     "online_contrastive": (OnlineContrastive, SCORED, {}),
     "cosent": (Cosent, SCORED, {}),
     "angle": (Angle, SCORED, {}),
+    "softmax": (Softmax, PAIRS, {}),
+    "margin_mse": (lambda: MarginMse(teacher=TEACHER), PAIRS, {"hard_negatives": 2}),
+    "distill_kl": (lambda: DistillKl(teacher=TEACHER), PAIRS, {"hard_negatives": 2}),
+    "embed_distill": (lambda: EmbedDistill(teacher=TEACHER), PAIRS, {}),
     "matryoshka": (lambda: Matryoshka(loss=Mnrl(), dims=[32, 16]), PAIRS, {}),
     "matryoshka of cached_mnrl": (lambda: Matryoshka(loss=CachedMnrl(), dims=[32]), PAIRS, {}),
     "lora": (Mnrl, PAIRS, {"method": Lora(rank=4)}),

@@ -186,11 +186,14 @@ def test_other_settings_do_not_go_on_from_there(train, model):
     assert train(again, Mnrl(scale=10), epochs=1).resumed_from is None
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
+@pytest.mark.parametrize(
+    "loss", ["mnrl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("softmax", "embed_distill"))]
+)
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(loss, tmp_path):
     script = Path(__file__).with_name("killed_training.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), str(os.getpid())],
+        [sys.executable, str(script), str(tmp_path), str(os.getpid()), loss],
         capture_output=True, text=True, timeout=300, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -131,5 +131,14 @@ def test_what_cannot_be_built_is_said_in_one_sentence(run, tmp_path, arguments, 
     write_table(tmp_path / "scored.csv", "text_a,text_b,score", (1.0, 0.4, 0.0))
     done = run("finetune", "dataset=pairs", "dataset.path=scored.csv", *arguments, *QUICK)
     assert done.code == 2
-    assert sentence in done.err
+    assert sentence in done.err.strip().splitlines()[-1]
     assert "Traceback" not in done.err
+
+
+def test_a_missing_teacher_is_found_before_any_pair_is_read(run, tmp_path: Path) -> None:
+    write_table(tmp_path / "scored.csv", "text_a,text_b,score", (1.0, 0.4, 0.0))
+    teacher = ["teacher@trainer.negative_scorer=cross_encoder", "trainer.negative_scorer.model=./nowhere"]
+    done = run("run", "dataset=pairs", "dataset.path=scored.csv", *teacher, *FEW)
+    assert done.code == 2
+    assert "teacher.model=./nowhere: there is no such folder" in done.err
+    assert "text_a" not in done.err
