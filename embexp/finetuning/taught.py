@@ -57,7 +57,11 @@ def vector_rows(request: Request) -> Rows:
     pairs = sample(pairs, request.max_pairs, seed=request.seed, what="pairs")
     queries, passages = [pair.query for pair in pairs], [pair.positive for pair in pairs]
     vectors = np.stack([teacher.encode_queries(queries), teacher.encode_passages(passages)], axis=1)
-    columns: dict[str, Column] = {"anchor": queries, "positive": passages, "label": [list(both) for both in vectors]}
+    columns: dict[str, Column] = {
+        "anchor": queries,
+        "positive": passages,
+        "label": [list(both) for both in vectors],
+    }
     return Rows(columns=columns, keys=[Keys()] * len(pairs), outputs=vectors.shape[2])
 
 
