@@ -13,6 +13,8 @@ from embexp.config.check import suggest
 from embexp.errors import ConfigError
 
 USER_MISTAKES = (HydraException, OmegaConfBaseException)
+PLUGINS = {"joblib": "launchers", "submitit_slurm": "launchers", "submitit_local": "launchers", "ray": "ray"}
+"""Which extra brings which of Hydra's launchers."""
 
 
 def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> ConfigError:
@@ -47,6 +49,11 @@ def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path])
 def _missing_option(error: MissingConfigException, folders: Sequence[Path]) -> ConfigError:
     wanted = str(error.missing_cfg_file or "")
     group, _, option = wanted.rpartition("/")
+    if group == "hydra/launcher" and option in PLUGINS:
+        return ConfigError(
+            f"hydra/launcher={option} is not installed, and this multirun needs it: "
+            f'pip install "embexp[{PLUGINS[option]}]".'
+        )
     if not group or not error.options:
         known = _groups(folders)
         if group and group not in known:

@@ -39,10 +39,10 @@ class StopMultirunError(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A job that failed: its number, its own overrides, the sentence, and whether the user can mend it."""
+    """A job that failed: its number, its overrides, the sentence, and whether the user can mend it."""
 
     job: int
-    overrides: str
+    overrides: list[str]
     error: str
     mistake: bool
 
@@ -102,7 +102,7 @@ def note_failure(error: Exception) -> None:
         asdict(
             Failure(
                 job=int(hydra.job.num),
-                overrides=" ".join(hydra.overrides.task),
+                overrides=[text.lstrip("+") for text in hydra.overrides.task],
                 error=str(error),
                 mistake=isinstance(error, EmbexpError),
             )
@@ -128,14 +128,17 @@ def told(error: Exception) -> Exception:
     if folder is None or not isinstance(error, (JobMistakeError, JobFaultError)):
         return error
     failed = failures(folder)
-    started = sum(1 for _ in folder.glob("*/.hydra"))
-    by_reason: dict[str, list[Failure]] = {}
-    for failure in failed:
-        by_reason.setdefault(failure.error, []).append(failure)
-    reasons = " ".join(
-        f"{', '.join(f'{one.job} ({one.overrides})' for one in alike)}: {reason}"
-        for reason, alike in by_reason.items()
-    )
-    rest = "" if len(failed) == started else f" The others are finished, in {folder}."
-    text = f"{len(failed)} of {started} jobs failed. Job {reasons}{rest}"
+    every = [_overrides(path) for path in folder.glob("*/.hydra/overrides.yaml")]
+    shared = set.intersection(*map(set, every)) if len(every) > 1 else set()
+    by_reason: dict[str, list[str]] = {}
+    for one in failed:
+        own = " ".join(text for text in one.overrides if text not in shared)
+        by_reason.setdefault(one.error, []).append(f"{one.job} ({own})")
+    reasons = " ".join(f"{', '.join(jobs)}: {reason}" for reason, jobs in by_reason.items())
+    rest = "" if len(failed) == len(every) else f" The others are finished, in {folder}."
+    text = f"{len(failed)} of {len(every)} jobs failed. Job {reasons}{rest}"
     return JobMistakeError(text) if all(one.mistake for one in failed) else JobFaultError(text)
+
+
+def _overrides(path: Path) -> list[str]:
+    return [str(text).lstrip("+") for text in OmegaConf.load(path)]

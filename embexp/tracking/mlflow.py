@@ -27,7 +27,7 @@ class MlflowTracker:
         experiment: Name of the MLflow experiment; created where it does not exist.
         root: Folder that holds ``mlflow.db`` and ``mlruns/`` where no ``uri`` is given, so that a bare
             ``mlflow ui`` in it shows every run.
-        uri: Address of a tracking server or database (``http://…``, ``postgresql://…``, ``sqlite:///…``);
+        uri: Address of a tracking server or database (``http://…``, ``postgresql+psycopg2://…``, ``sqlite:///…``);
             None takes the environment's ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in ``root``.
         artifacts: Where a new experiment keeps its files; None is ``mlruns`` in ``root`` for a local
             database, and the server's own choice otherwise.

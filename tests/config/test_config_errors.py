@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from hydra.errors import MissingConfigException
+
+from embexp.config.explain import explain
+from embexp.config.schema import conf_dir
 
 CASES = {
     "misspelt group": (["losss=mnrl"], "losss is not a key of the configuration: did you mean 'loss'?"),
@@ -94,3 +98,13 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path) -> None:
     done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "fault" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra"), [("joblib", "launchers"), ("submitit_slurm", "launchers"), ("ray", "ray")]
+)
+def test_a_launcher_that_is_not_installed_names_what_brings_it(launcher: str, extra: str) -> None:
+    error = MissingConfigException(
+        "Could not load", missing_cfg_file=f"hydra/launcher/{launcher}", options=["basic", "cores"]
+    )
+    assert f'pip install "embexp[{extra}]"' in str(explain(error, [], [conf_dir()]))

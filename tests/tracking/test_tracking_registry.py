@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
+from mlflow_server import stop, wait_for
 from postgres_server import free_port
 
 from embexp.errors import ConfigError
@@ -106,27 +105,14 @@ def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path:
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait(f"{address}/ping", server)
+        wait_for(f"{address}/ping", server)
         asked = requests.post(f"{address}/invocations", json={"inputs": TEXTS}, timeout=60)
         wrong = requests.post(f"{address}/invocations", json={"inputs": [{"a": 1}]}, timeout=60)
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+        stop(server)
     assert asked.status_code == 200
     vectors = np.array(asked.json()["predictions"])
     expected = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
     assert vectors.shape == (3, 32)
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
     assert wrong.status_code == 400
-
-
-def _wait(address: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert server.poll() is None, "the server has ended"
-        try:
-            if requests.get(address, timeout=5).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.5)
-    raise AssertionError(f"{address} does not answer")
