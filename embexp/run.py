@@ -5,7 +5,8 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from embexp.config.build import build, flat_parameters, output_dir
-from embexp.config.command import Returned, hydra_command
+from embexp.config.command import hydra_command
+from embexp.config.processes import Returned
 from embexp.errors import ConfigError
 from embexp.sweeper.objective import trial_values
 from embexp.sweeper.trial import live_trial, sweep_tags

@@ -24,7 +24,7 @@ from embexp.config.multirun import (
     told,
     use_own_cpus,
 )
-from embexp.config.processes import leader_says, own_folder, run_task
+from embexp.config.processes import Returned, Task, leader_says, own_folder, run_task
 from embexp.config.schema import COMPONENTS, conf_dir, register
 from embexp.errors import EmbexpError, PrunedError
 from embexp.finetuning.threads import choose_threads
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("embexp")
 USER_ERROR, OUR_ERROR = 2, 1
-Returned = float | list[float] | None
-"""What a sweep reads of a job: one value for each objective, None where there is none."""
-Task = Callable[[DictConfig], Returned]
 
 
 def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:

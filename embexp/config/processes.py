@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 from embexp.errors import ConfigError
 from embexp.finetuning.team import Team, TeamError
 
-Task = Callable[[DictConfig], float | None]
+Returned = float | list[float] | None
+"""What a sweep reads of a job: one value for each objective, None where there is none."""
+Task = Callable[[DictConfig], Returned]
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def own_folder(team: Team | None) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_task(task: Task, config: DictConfig, team: Team | None) -> float | None:
+def run_task(task: Task, config: DictConfig, team: Team | None) -> Returned:
     """Run a command's task, or help the process that does."""
     if team is None:
         return task(config)
