@@ -59,12 +59,13 @@ def part_of(point: Repeat) -> str:
 
 def more_pairs(curve: LearningCurve) -> str:
     """Return whether more pairs would help, as the last step of the curve tells."""
-    (low, high), part = curve.last.interval, curve.points[-2]
-    step = f"from {part_of(part)} to all, {signed(curve.last.delta)} (95% interval {spelled((low, high))})"
+    low, high = curve.last.interval
+    change = f"{signed(curve.last.delta)} (95% interval {spelled((low, high))})"
+    step = f"from {part_of(curve.points[-2])} to all, {change}."
     if curve.last.verdict == "WIN":
-        return f"More pairs are likely to help: the score still rises {step}."
+        return f"More pairs are likely to help. The score still rises: {step}"
     if curve.last.verdict == "REGRESSION":
-        return f"More pairs of this kind would not help: the score falls {step}. Look at their quality first."
+        return f"More pairs of this kind would not help; look at their quality. The score falls: {step}"
     if high < EFFECT:
-        return f"More pairs of this kind would hardly help: the score has levelled off {step}."
-    return f"Whether more pairs would help cannot be told from this many questions {step}."
+        return f"More pairs of this kind would hardly help. The score has levelled off: {step}"
+    return f"So many questions cannot tell whether more pairs would help: {step}"

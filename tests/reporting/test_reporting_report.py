@@ -252,7 +252,7 @@ def test_seeds_and_learning_curve_have_their_sections(
     page = Page(html.read_text())
     assert "8 1,500 – 0.700 +0.200 −0.010 … +0.410 NO EVIDENCE" in page.text
     assert "25% 375 0.600" in page.text
-    assert "More pairs are likely to help: the score still rises from 50% of the pairs to all" in page.text
+    assert "More pairs are likely to help. The score still rises: from 50% of the pairs to all" in page.text
     assert "The verdict hangs on the training seed (1 WIN, 1 NO EVIDENCE)" in page.text
     assert page.count("svg") == 4
     text = markdown.read_text()

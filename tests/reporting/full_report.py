@@ -1,0 +1,170 @@
+"""A made-up run whose report has every section, with hostile texts in all places that data reach."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from embexp.benchmarking.contrasts import contrasts
+from embexp.benchmarking.documents import changed_documents
+from embexp.benchmarking.repeats import over_seeds, over_shares
+from embexp.benchmarking.slices import slices
+from embexp.reporting.examples import biggest_changes
+from embexp.reporting.report import Report
+from embexp.types import (
+    Chunk,
+    EmbeddingMap,
+    Hit,
+    IndexReport,
+    Leak,
+    Leaks,
+    Outcome,
+    Query,
+    Repeat,
+    RetrievalTask,
+    Scores,
+    Spot,
+    SystemCost,
+    Training,
+    TrainingStep,
+)
+
+ATTACK = "<script>document.title = 'hit'; fetch('http://203.0.113.1/')</script>"
+METRIC = "ndcg@10"
+METRICS = (METRIC, "accuracy@1", "recall@10", "mrr@10", "map@100")
+DOCUMENTS, QUESTIONS = 60, 4
+TEXT = (
+    "how the joint of a kettle lid is sealed against steam when the spout is blocked and the whistle sounds"
+)
+
+
+def full_report() -> Report:
+    """Return the report of 240 questions on 60 documents; the same at every call."""
+    draw = random.Random(1)
+    task = _task()
+    lift = {"untuned": 0.0, "tuned": 0.08, "bm25": -0.1, "hybrid": 0.02, "tuned int8": 0.075}
+    scores = {name: _scores(task, name, shift, draw) for name, shift in lift.items()}
+    clusters = {query.id: query.cluster for query in task.queries}
+    untuned, tuned = scores["untuned"], scores["tuned"]
+    pairs = [("untuned", name) for name in scores if name != "untuned"]
+    compared = contrasts(scores, pairs, metric=METRIC, clusters=clusters, resamples=500)
+    rankings = {name: _rankings(task, draw) for name in ("untuned", "tuned")}
+    runs, others = _repeats(task, tuned, compared[0].comparison, draw)
+    seeds = over_seeds(runs, untuned, [tuned, *others], metric=METRIC, clusters=clusters, seed=0)
+    part = Repeat(0, 0.5, 700, 0.5, others[0].mean[METRIC] - 0.02, compared[2].comparison)
+    outcome = Outcome(
+        dataset=f"kb {ATTACK}",
+        model="minilm",
+        loss="mnrl",
+        seed=0,
+        counts={"documents": DOCUMENTS, "chunks": 180, "pairs": {"train": 1400, "dev": 100, "test": 240}},
+        scores={name: found.mean for name, found in scores.items()},
+        comparison=compared[0].comparison,
+        leaks=Leaks(0, 1, 1, 2, 0, (Leak("question", "train", ATTACK, TEXT, 0.93),) * 4),
+        training=Training(1400, 44, 91.0, 15.4, None, 44, _history(draw)),
+        seconds={"synthesize": 12.0, "finetune": 95.0, "benchmark": 61.0},
+        mlflow={"experiment": "embexp", "run_id": "4f1c"},
+        model_dir="/runs/1/model",
+        index=IndexReport("chroma", 0.995, 10, 1.0, 0.1, 0.2),
+        seeds=seeds,
+        learning_curve=over_shares(
+            [replace(part, share=0.25, pairs=350, score=part.score - 0.02), part, runs[0]],
+            others[0],
+            tuned,
+            metric=METRIC,
+            clusters=clusters,
+            seed=0,
+        ),
+        systems={name: SystemCost(12.5, 0.0021, 276_480, 384) for name in scores},
+    )
+    return Report(
+        outcome=outcome,
+        scores=scores,
+        queries=task.queries,
+        examples=biggest_changes(task, scores, rankings, metric=METRIC),
+        slices=slices(task, untuned, tuned, metric=METRIC, resamples=200),
+        documents=changed_documents(task, untuned, tuned, metric=METRIC, resamples=200),
+        contrasts=compared,
+        synthesis={
+            "accepted": 900,
+            "rejected": {"round_trip": 310, "near_duplicates": 120, "copied": 40, "length": 3},
+            "examples_dropped": {"round_trip": [f"{ATTACK} (rank 40)", TEXT], "copied": [TEXT]},
+        },
+        map=_map(draw),
+        config=f"model: minilm\n# {ATTACK}\n",
+        provenance={"git_commit": "abc123", "odd": ATTACK},
+    )
+
+
+def _task() -> RetrievalTask:
+    kinds = ("human", "keyword")
+    corpus = [
+        Chunk(
+            f"c{n}.{part}",
+            f"d{n}",
+            f"{TEXT} {n}",
+            title=f"Kettles {n} > Lids" if n else ATTACK,
+            position=part,
+        )
+        for n in range(DOCUMENTS)
+        for part in range(3)
+    ]
+    queries = [
+        Query(
+            f"q{n}.{at}", f"{ATTACK if at == 0 else ''} {TEXT[: 20 + 20 * at]} {n}?", f"d{n}", kinds[at % 2]
+        )
+        for n in range(DOCUMENTS)
+        for at in range(QUESTIONS)
+    ]
+    qrels = {query.id: {query.cluster: 1} for query in queries}
+    return RetrievalTask("kb", corpus, queries, qrels, "document")
+
+
+def _scores(task: RetrievalTask, name: str, shift: float, draw: random.Random) -> Scores:
+    shared = {query.cluster: draw.gauss(shift, 0.1) for query in task.queries}
+    per_query = {}
+    for query in task.queries:
+        value = min(max(0.5 + shared[query.cluster] + draw.gauss(0, 0.15), 0.0), 1.0)
+        per_query[query.id] = dict.fromkeys(METRICS, value)
+    mean = sum(found[METRIC] for found in per_query.values()) / len(per_query)
+    return Scores(name, dict.fromkeys(METRICS, mean), per_query)
+
+
+def _rankings(task: RetrievalTask, draw: random.Random) -> dict[str, list[Hit]]:
+    names = [f"d{n}" for n in range(DOCUMENTS)]
+    return {
+        query.id: [
+            Hit(name, 1.0 - at / 10) for at, name in enumerate([*draw.sample(names, 9), query.cluster])
+        ]
+        for query in task.queries
+    }
+
+
+def _repeats(
+    task: RetrievalTask, tuned: Scores, found: object, draw: random.Random
+) -> tuple[list[Repeat], list[Scores]]:
+    others = [_scores(task, f"seed {seed}", 0.06, draw) for seed in (1, 2)]
+    runs = [
+        Repeat(seed, 1.0, 1400, 0.55, system.mean[METRIC], found)  # type: ignore[arg-type]
+        for seed, system in enumerate([tuned, *others])
+    ]
+    return runs, others
+
+
+def _history(draw: random.Random) -> list[TrainingStep]:
+    steps = [TrainingStep(step, {"loss": 2 / (1 + step / 8) + draw.gauss(0, 0.05)}) for step in range(1, 45)]
+    return steps + [TrainingStep(11 * at, {f"dev_{METRIC}": 0.48 + 0.02 * at}) for at in range(5)]
+
+
+def _map(draw: random.Random) -> EmbeddingMap:
+    def near(point: tuple[float, float], spread: float) -> tuple[float, float]:
+        return draw.gauss(point[0], spread), draw.gauss(point[1], spread)
+
+    centres = [near((0, 0), 1.0) for _ in range(8)]
+    spots = []
+    for at in range(300):
+        before = near(centres[at % 8], 0.35)
+        kind = "question" if at < 120 else "passage"
+        spots.append(Spot(kind, ATTACK if at % 50 == 0 else TEXT[:60], before, near(before, 0.2)))
+    links = [(at, 120 + at, 0.6 if at < 5 else -0.4) for at in range(10)]
+    return EmbeddingMap(spots, links, (0.14, 0.17), (0.52, 0.71), (0.55, 0.58))
