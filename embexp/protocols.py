@@ -13,6 +13,7 @@ from embexp.types import (
     Document,
     Hit,
     Pair,
+    Question,
     Registered,
     Request,
     RetrievalTask,
@@ -317,6 +318,21 @@ class Benchmark(Protocol):
 
     def task(self, chunks: Sequence[Chunk], pairs: Sequence[Pair], *, unit: Unit) -> RetrievalTask:
         """Return the task that scores a system on ``pairs``."""
+
+
+class Questions(Protocol):
+    """A source of questions of the user's own."""
+
+    def questions(self) -> list[Question]:
+        """Return the questions, with the ids of what answers them or all without."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A benchmark that can tell before the training that it cannot be scored after it."""
+
+    def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
+        """Raise a DataError or ConfigError; ``judge`` says whether there is a language model."""
 
 
 class TrackedRun(Protocol):

@@ -200,10 +200,22 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A question of the user's own file, where it stands, and the grades of what answers it, if known."""
+
+    id: str
+    text: str
+    where: str
+    relevant: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievalTask:
     """A corpus, its questions and their judgments; a task knows no scores.
 
-    ``unit`` says what qrels judge: chunks, or the documents that the chunks belong to.
+    ``unit`` says what qrels judge: chunks, or the documents that the chunks belong to. With ``skip_own`` a
+    unit with the question's own id is no hit of it. Where ``judge_depth`` is set there are no judgments yet:
+    a language model is asked about each system's first ``judge_depth`` chunks.
     """
 
     name: str
@@ -211,6 +223,22 @@ class RetrievalTask:
     queries: Sequence[Query]
     qrels: Qrels
     unit: Unit
+    skip_own: bool = False
+    judge_depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What a language model judged: ``pairs`` of question and passage, of which ``unreadable`` got no grade.
+
+    ``left_out`` counts the questions that it found no answer to.
+    """
+
+    model: str
+    pairs: int
+    unreadable: int
+    left_out: int
+    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,4 +472,5 @@ class Outcome:
     systems: Mapping[str, SystemCost] = field(default_factory=dict)
     seeds: Seeds | None = None
     learning_curve: LearningCurve | None = None
+    judging: Judging | None = None
     schema: int = 1

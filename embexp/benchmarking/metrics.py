@@ -60,27 +60,35 @@ def run_system(
     with progress("Searching", total=len(task.queries)) as bar:
         for start in range(0, len(task.queries), batch_size):
             batch = task.queries[start : start + batch_size]
-            found.update(_search(index, batch, owners, k=k, depth=depth))
+            found.update(_search(index, batch, owners, k=k, depth=depth, skip_own=task.skip_own))
             bar.advance(len(batch))
     return found
 
 
 def _first_depth(task: RetrievalTask, k: int) -> int:
+    wanted = k + task.skip_own
     if task.unit == "chunk":
-        return min(k, len(task.corpus))
+        return min(wanted, len(task.corpus))
     most = max(Counter(chunk.document_id for chunk in task.corpus).values(), default=1)
-    return min(k if most == 1 else 2 * k, len(task.corpus))
+    return min(wanted if most == 1 else 2 * wanted, len(task.corpus))
 
 
 def _search(
-    index: Index, queries: Sequence[Query], owners: Mapping[str, str], *, k: int, depth: int
+    index: Index,
+    queries: Sequence[Query],
+    owners: Mapping[str, str],
+    *,
+    k: int,
+    depth: int,
+    skip_own: bool,
 ) -> dict[str, list[Hit]]:
     found: dict[str, list[Hit]] = {}
     waiting = list(queries)
     while waiting:
         again = []
         for query, hits in zip(waiting, index.search([q.text for q in waiting], k=depth), strict=True):
-            found[query.id] = _units(query, hits, owners)[:k]
+            units = _units(query, hits, owners)
+            found[query.id] = [hit for hit in units if not (skip_own and hit.id == query.id)][:k]
             # A search that returns less than it was asked for has no more to give.
             if len(found[query.id]) < k and len(hits) >= depth and depth < len(owners):
                 again.append(query)

@@ -19,10 +19,14 @@ class Problems:
     Args:
         on_error: ``skip`` logs and counts each problem, ``fail`` raises the first one.
         quiet: Count without logging, for a second pass over the same input.
+        option: The key that sets ``on_error``, for the remedy.
     """
 
-    def __init__(self, on_error: OnError = "skip", *, quiet: bool = False) -> None:
+    def __init__(
+        self, on_error: OnError = "skip", *, quiet: bool = False, option: str = "dataset.on_error"
+    ) -> None:
         self.on_error = on_error
+        self._option = option
         self.counts: Counter[str] = Counter()
         self.quiet = quiet
 
@@ -37,7 +41,7 @@ class Problems:
             DataError: ``on_error`` is ``fail``.
         """
         if self.on_error == "fail":
-            raise DataError(f"{message} Or set dataset.on_error=skip to leave such items out.")
+            raise DataError(f"{message} Or set {self._option}=skip to leave such items out.")
         self.count(reason)
         seen = self.counts[reason]
         if self.quiet or seen > SHOWN_PER_REASON:

@@ -163,6 +163,7 @@ def conclude(
         systems=results.costs,
         seeds=repeats.seeds if repeats else None,
         learning_curve=repeats.curve if repeats else None,
+        judging=results.judging,
     )
     systems = [*results.scores.values(), *(repeats.scores if repeats else ())]
     write_outcome(out_dir / "outcome.json", outcome)

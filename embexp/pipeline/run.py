@@ -14,7 +14,7 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.forgetting import forgetting
 from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
-from embexp.pipeline.scoring import benchmark
+from embexp.pipeline.scoring import benchmark, check_benchmark
 from embexp.pipeline.splits import Data, split_pairs
 from embexp.pipeline.training import Tuned, finetune, finetune_folder, teachers_of
 from embexp.protocols import SweepTrial, Tracker
@@ -52,6 +52,7 @@ def run_experiment(
         teachers_of(experiment)  # one that is not there ends the run before pairs are written
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
+            check_benchmark(experiment, data)
             hand_over_data(experiment, data, run, out_dir)
         if not data.splits.train:
             refuse_repeats(experiment, "there is no training pair: leave it out, or give some")
@@ -163,6 +164,7 @@ def run_benchmark(
     with tracker.run(experiment.title, params=params, tags=provenance()) as run:
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
+            check_benchmark(experiment, data)
             hand_over_data(experiment, data, run, out_dir)
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from embexp import __version__
@@ -17,14 +17,26 @@ from embexp.benchmarking.repeats import scoring_settings
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.embedding import SourceEmbedder
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.judging import judge, judging_inputs
 from embexp.pipeline.mapping import draw_map, map_from
 from embexp.pipeline.splits import Data
 from embexp.pipeline.systems import Rankings, further_inputs, search_systems
-from embexp.protocols import Embedder, ModelSource, TrackedRun
+from embexp.protocols import Checked, Embedder, ModelSource, TrackedRun
+from embexp.reporting.questions import write_judgments
 from embexp.reporting.scores import read_scores, write_scores
 from embexp.retrieval.exact import ExactRetriever
-from embexp.storage.files import copy_folder, write_json
-from embexp.types import Comparison, EmbeddingMap, Hit, IndexReport, RetrievalTask, Scores, SystemCost
+from embexp.storage.files import copy_folder, sha256_of, write_json
+from embexp.types import (
+    Comparison,
+    EmbeddingMap,
+    Hit,
+    IndexReport,
+    Judging,
+    Query,
+    RetrievalTask,
+    Scores,
+    SystemCost,
+)
 
 log = logging.getLogger(__name__)
 KEPT = 10
@@ -42,6 +54,7 @@ class Results:
     comparison: Comparison | None
     index: IndexReport | None
     map: EmbeddingMap | None = None
+    judging: Judging | None = None
     cached: bool = False
 
 
@@ -54,6 +67,7 @@ def benchmark(
     tuned model there is no comparison.
     """
     task = experiment.benchmark.task(data.chunks, data.splits.test, unit=experiment.dataset.unit)
+    _warn_of_known_documents(task, data)
     settings = {
         "benchmark": scoring_settings(experiment.settings["benchmark"]),
         "retriever": experiment.settings["retriever"],
@@ -62,7 +76,8 @@ def benchmark(
     prints = [source.fingerprint() for source in sources.values()]
     prints += further_inputs(experiment.benchmark)
     lengths = trained_lengths(experiment) if tuned else []
-    inputs = (__version__, data.key, prints, settings, lengths, experiment.metric, experiment.seed)
+    asked = (_digest(task), *judging_inputs(experiment, task))
+    inputs = (__version__, data.key, asked, prints, settings, lengths, experiment.metric, experiment.seed)
     with experiment.stages.stage("benchmark", *inputs) as stage:
         if stage.done is None:
             results = measure(experiment, data, task, sources, stage.folder)
@@ -72,12 +87,44 @@ def benchmark(
         if (stage.folder / "index").is_dir():
             copy_folder(stage.folder / "index", out_dir / "index")
     _log_systems(run, results)
+    if results.judging:
+        write_judgments(out_dir / "judgments.jsonl", results.task)
+        run.log_artifact(out_dir / "judgments.jsonl")
     return results
 
 
 def trained_lengths(experiment: Experiment) -> list[int]:
     """Return the vector lengths that the loss trains beside the model's own (``loss=matryoshka``)."""
     return sorted(getattr(experiment.loss, "dims", ()), reverse=True)
+
+
+def check_benchmark(experiment: Experiment, data: Data) -> None:
+    """Have the benchmark say, before anything is trained, what would keep it from scoring the result.
+
+    Raises:
+        DataError: Its questions cannot be used.
+        ConfigError: They need judgments, and there is no language model.
+    """
+    if isinstance(experiment.benchmark, Checked):
+        experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
+
+
+def _digest(task: RetrievalTask) -> str:
+    """Return a digest of what is asked of which corpus."""
+    corpus = sha256_of([(chunk.id, chunk.document_id, chunk.passage) for chunk in task.corpus])
+    return sha256_of(corpus, [(query.id, query.text) for query in task.queries], task.qrels, task.unit)
+
+
+def _warn_of_known_documents(task: RetrievalTask, data: Data) -> None:
+    """Say how many questions ask about documents that training drew on, unless the leak audit does."""
+    trained = {pair.document_id for pair in data.splits.train}
+    known = sum(query.cluster in trained for query in task.queries)
+    if known and not data.leaks.documents:
+        log.warning(
+            "%s of %s questions ask about documents that training pairs come from: they show how the tuned "
+            "model does on documents that it knows, not on new ones.",
+            f"{known:,}", f"{len(task.queries):,}",
+        )  # fmt: skip
 
 
 def measure(
@@ -92,6 +139,9 @@ def measure(
     embedders = {name: SourceEmbedder(source, cache) for name, source in sources.items()}
     lengths = trained_lengths(experiment) if "tuned" in sources else []
     found = search_systems(task, experiment.benchmark, embedders, cache, folder, lengths=lengths)
+    judging = None
+    if task.judge_depth is not None:
+        task, judging = judge(experiment, task, {name: each.rankings for name, each in found.items()})
     metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
     scores = {
         name: evaluate(task, each.rankings, system=name, metrics=metrics) for name, each in found.items()
@@ -104,6 +154,7 @@ def measure(
         comparison=_compare(experiment, task, scores),
         index=_index_for_search(experiment, data, task, embedders, folder / "index"),
         map=_map(experiment, task, embedders, scores),
+        judging=judging,
     )
 
 
@@ -157,18 +208,25 @@ def _save(results: Results, folder: Path) -> None:
         system: {query: [asdict(hit) for hit in hits[:KEPT]] for query, hits in found.items()}
         for system, found in results.rankings.items()
     }
-    record = {
+    record: dict[str, object] = {
         "rankings": kept,
         "costs": {system: asdict(cost) for system, cost in results.costs.items()},
         "comparison": asdict(results.comparison) if results.comparison else None,
         "index": asdict(results.index) if results.index else None,
         "map": asdict(results.map) if results.map else None,
+        "judging": asdict(results.judging) if results.judging else None,
     }
+    if results.judging:  # else the task follows from its own files
+        record["queries"] = [asdict(query) for query in results.task.queries]
+        record["qrels"] = results.task.qrels
     write_json(folder / "results.json", record)
 
 
 def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    if record["judging"]:
+        queries = [Query(**query) for query in record["queries"]]
+        task = replace(task, queries=queries, qrels=record["qrels"], judge_depth=None)
     comparison = record["comparison"]
     if comparison:
         comparison = Comparison(**{**comparison, "interval": tuple(comparison["interval"])})
@@ -183,6 +241,7 @@ def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
         comparison=comparison,
         index=IndexReport(**record["index"]) if record["index"] else None,
         map=map_from(record["map"]) if record["map"] else None,
+        judging=Judging(**record["judging"]) if record["judging"] else None,
         cached=cached,
     )
 

@@ -19,7 +19,7 @@ from embexp.reporting.repeats_record import (
     seeds_record,
 )
 from embexp.storage.files import write_json
-from embexp.types import Forgetting, IndexReport, Leaks, Outcome, SystemCost, Training
+from embexp.types import Forgetting, IndexReport, Judging, Leaks, Outcome, SystemCost, Training
 
 SCHEMA = 1
 LEAKS_KEYS = (
@@ -42,6 +42,7 @@ TRAINING_KEYS = (
 )
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
 SYSTEM_KEYS = ("embed_seconds", "query_seconds", "index_bytes", "dimension", "cached")
+JUDGING_KEYS = ("model", "pairs", "unreadable", "left_out", "depth")
 OUTCOME_KEYS = (
     "dataset",
     "model",
@@ -75,6 +76,7 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
         "scores": outcome.forgetting.scores,
         "comparison": comparison_record(outcome.forgetting.comparison),
     }
+    record["judging"] = _fields(outcome.judging, JUDGING_KEYS)
     record["systems"] = {name: _fields(cost, SYSTEM_KEYS) for name, cost in outcome.systems.items()}
     record["seeds"] = seeds_record(outcome.seeds)
     record["learning_curve"] = curve_record(outcome.learning_curve)
@@ -101,6 +103,8 @@ def read_outcome(path: Path) -> Outcome:
             **{**forgotten, "comparison": read_comparison(forgotten["comparison"])}
         )
         fields["cached"] = tuple(record["cached"])
+        judging = record.get("judging")
+        fields["judging"] = judging and Judging(**_known(judging, JUDGING_KEYS))
         fields["systems"] = {
             name: SystemCost(**_known(cost, SYSTEM_KEYS)) for name, cost in record.get("systems", {}).items()
         }

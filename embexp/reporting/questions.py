@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embexp.errors import DataError
 from embexp.storage.files import atomic_write
-from embexp.types import Query
+from embexp.types import Query, RetrievalTask
 
 FIELDS = ("id", "text", "cluster", "query_type")
 
@@ -19,6 +19,17 @@ def write_queries(path: Path, queries: Iterable[Query]) -> None:
     with atomic_write(path) as stream:
         for query in queries:
             stream.write(json.dumps(asdict(query), ensure_ascii=False) + "\n")
+
+
+def write_judgments(path: Path, task: RetrievalTask) -> None:
+    """Write one judgment to a line, atomically: question, passage and grade, for a person to look through."""
+    passages = {chunk.id: chunk.passage for chunk in task.corpus}
+    with atomic_write(path) as stream:
+        for query in task.queries:
+            for name, grade in task.qrels[query.id].items():
+                row = {"query_id": query.id, "chunk_id": name, "grade": grade}
+                row |= {"query": query.text, "passage": passages[name]}
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def read_queries(path: Path) -> list[Query]:

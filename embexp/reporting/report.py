@@ -24,6 +24,7 @@ from embexp.reporting.verdict import (
     forgetting_line,
     headline,
     index_line,
+    judging_line,
     leaks_line,
     power_line,
     training_line,
@@ -35,7 +36,7 @@ from embexp.types import Contrast, EmbeddingMap, Outcome, Query, Scores, Slice
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TRUST = (power_line, forgetting_line, index_line)
+TRUST = (judging_line, power_line, forgetting_line, index_line)
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {
     "accuracy": "share of questions with at least one relevant result among the first k",

@@ -200,6 +200,7 @@ def facts(outcome: Outcome) -> list[str]:
         forgetting_line(outcome),
         training_line(outcome),
         index_line(outcome),
+        judging_line(outcome),
         cache_line(outcome),
     ]
     return [line for line in found if line]
@@ -227,6 +228,25 @@ def index_line(outcome: Outcome) -> str:
         return ""
     share = f"{index.recall:.1%}"
     return f"Index: {index.retriever} finds {share} of what exact search finds in its first {index.k}."
+
+
+def judging_line(outcome: Outcome) -> str:
+    """Return what a language model judged; empty where people's judgments, or none, were needed."""
+    judging = outcome.judging
+    if judging is None:
+        return ""
+    rest = [
+        f"{counted(number, word)} {what}"
+        for number, word, what in (
+            (judging.unreadable, "passage", "got no readable grade"),
+            (judging.left_out, "question", "without an answer left out"),
+        )
+        if number
+    ]
+    return (
+        f"Judged by {judging.model}, not by people: {counted(judging.pairs, 'passage')}, the first "
+        f"{judging.depth} of every system; what lies deeper counts as wrong. {'; '.join(rest)}"
+    ).rstrip() + ("." if rest else "")
 
 
 def cache_line(outcome: Outcome) -> str:

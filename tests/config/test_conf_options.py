@@ -32,6 +32,9 @@ NEEDED = {
     ("synthesis", "rag"): ["llm=groq"],
     ("synthesis", "entries"): ["llm=groq"],
     ("benchmark", "beir"): ["benchmark.dataset.path=scifact"],
+    ("benchmark", "hub"): ["benchmark.dataset.id=mteb/scifact"],
+    ("benchmark", "mteb"): ["benchmark.id=SciFact"],
+    ("benchmark", "queries"): ["benchmark.questions.path=questions.jsonl"],
 }
 
 

@@ -1,0 +1,206 @@
+"""Retrieval tasks of MTEB: by name, by the class of one's own task, or from a folder in MTEB's layout."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embexp.benchmarking.systems import MoreSystems
+from embexp.benchmarking.tasks import HeldOut
+from embexp.errors import ConfigError, DataError
+from embexp.progress import without_bars
+from embexp.storage.files import sha256_of
+from embexp.types import Chunk, Pair, RetrievalTask, Unit
+
+log = logging.getLogger(__name__)
+KEY = "benchmark.id"
+RETRIEVAL = ("Retrieval", "InstructionRetrieval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MtebTask(MoreSystems):
+    """Asks a retrieval task of MTEB of its own corpus (Muennighoff et al., EACL 2023).
+
+    The mteb library reads the data; the systems are searched and scored as on any other benchmark, so that
+    there are an interval and a verdict. Prompts are the model's own and not the task's. Where MTEB lets no
+    question find itself, neither do we. ``MoreSystems`` holds the arguments that all benchmarks share.
+
+    Args:
+        id: A task's name ("SciFact"), the import path of a task's class, or a folder in MTEB's layout.
+        split: Which split to ask; None takes "test" or else the task's only one.
+        subset: Which subset (language) to ask; None takes the only one.
+        limit: The most questions to ask; None for all. The corpus stays whole.
+    """
+
+    id: str
+    split: str | None = None
+    subset: str | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        MoreSystems.__post_init__(self)
+        if not self.id.strip():
+            raise ConfigError(f"{KEY} is empty: give the name of an MTEB task, such as {KEY}=SciFact.")
+
+    def task(
+        self,
+        chunks: Sequence[Chunk],  # noqa: ARG002
+        pairs: Sequence[Pair],
+        *,
+        unit: Unit,  # noqa: ARG002
+    ) -> RetrievalTask:
+        """Return the task with its own corpus, one passage a document; those of the run are not used.
+
+        Raises:
+            ConfigError: mteb is not installed, there is no such task, split or subset, or it is of a kind
+                that has no corpus to search.
+            DataError: The data cannot be had, or hold no question with a relevant document.
+        """
+        folder = Path(self.id).expanduser()
+        if folder.is_dir():
+            name, own, data = folder.name, False, _from_folder(folder, self.split or "test", self.subset)
+        else:
+            task = _task(self.id)
+            name, own = str(task.metadata.name), bool(getattr(task, "ignore_identical_ids", False))
+            data = _loaded(task, self.split, self.subset)
+        if data.get("top_ranked"):
+            raise ConfigError(
+                f"{KEY}={self.id} gives each question its own few candidates to put in order, and systems "
+                "here search a whole corpus: choose a retrieval task."
+            )
+        corpus = list(_passages(data["corpus"]))
+        pairs = list(_pairs(data["queries"], data["relevant_docs"], {each.document_id for each in corpus}))
+        found = HeldOut(name=name, limit=self.limit).task(corpus, pairs, unit="document")
+        return replace(found, skip_own=own)
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("mteb")
+    except ImportError as error:
+        raise ConfigError(
+            f'benchmark=mteb needs the mteb library ({error}): pip install "embexp[mteb]".'
+        ) from error
+
+
+def _task(name: str) -> Any:
+    """Return the retrieval task of that name or class, its data not loaded yet."""
+    mteb = _library()
+    task = _own_class(name) if "." in name else _named(mteb, name)
+    kind, reads = str(task.metadata.type), ", ".join(task.metadata.modalities)
+    if kind not in RETRIEVAL or reads != "text":
+        raise ConfigError(
+            f"{KEY}={name} is a task of the kind {kind} over {reads}, and systems here "
+            "search texts: choose a retrieval task over text."
+        )
+    return task
+
+
+def _named(mteb: Any, name: str) -> Any:
+    try:
+        return mteb.get_task(name)
+    except KeyError as error:
+        said = str(error.args[0]).removeprefix("KeyError: ").rstrip(".") if error.args else name
+        raise ConfigError(
+            f"{KEY}={name}: {said}. A task of your own is named by its class, as in my_tasks.MyTask, or by "
+            "its folder."
+        ) from error
+
+
+def _own_class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        task = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{KEY}={path} is neither a folder nor a class that can be imported ({error}): name a "
+            "subclass of mteb's AbsTaskRetrieval as package.module.Class."
+        ) from error
+    if not isinstance(task, _library().AbsTask):
+        raise ConfigError(f"{KEY}={path} is no task of mteb: name a subclass of AbsTaskRetrieval.")
+    return task
+
+
+def _loaded(task: Any, split: str | None, subset: str | None) -> Mapping[str, Any]:
+    """Return one split of one subset: corpus, queries, relevant_docs and, of some tasks, top_ranked."""
+    if split is not None:
+        _chosen("split", split, task.metadata.eval_splits, str(task.metadata.name))
+    with _data_errors(str(task.metadata.name)), without_bars():
+        task.load_data()
+        task.convert_v1_dataset_format_to_v2(num_proc=None)
+    found = task.dataset[_chosen("subset", subset, list(task.dataset), str(task.metadata.name))]
+    data: Mapping[str, Any] = found[_chosen("split", split, list(found), str(task.metadata.name))]
+    return data
+
+
+def _chosen(option: str, wanted: str | None, known: Sequence[str], name: str) -> str:
+    """Return the wanted one, else the only one, else ``test`` or ``default``."""
+    usual = next((each for each in ("test", "default") if each in known), None)
+    only = known[0] if len(known) == 1 else usual
+    choice = wanted or only
+    if choice is None or choice not in known:
+        raise ConfigError(
+            f"The MTEB task {name} has the {option}s {', '.join(known)}: choose one with benchmark.{option}=…"
+        )
+    return choice
+
+
+def _from_folder(folder: Path, split: str, subset: str | None) -> Mapping[str, Any]:
+    _library()
+    from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
+
+    with _data_errors(str(folder)), without_bars():
+        loader = RetrievalDatasetLoader(hf_repo=str(folder), revision="main", split=split, config=subset)
+        data: Mapping[str, Any] = loader.load()
+    return data
+
+
+@contextmanager
+def _data_errors(name: str) -> Iterator[None]:
+    """Turn what reading data raises into a sentence with the remedy."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"The data of the MTEB task {name} cannot be had ({type(error).__name__}: {reason}): check the "
+            f"network and the layout. Without a network name a local folder, as in {KEY}=FOLDER."
+        ) from error
+
+
+def _passages(corpus: Any) -> Iterator[Chunk]:
+    for row in corpus:
+        name, text, title = str(row["id"]), str(row.get("text") or ""), str(row.get("title") or "")
+        yield Chunk(id=sha256_of(name, title, text)[:16], document_id=name, text=text, title=title)
+
+
+def _pairs(queries: Any, relevant: Mapping[str, Mapping[str, int]], documents: set[str]) -> Iterator[Pair]:
+    """Yield a pair for each judgment; a judged document that the corpus lacks is counted and left out."""
+    gone = 0
+    for row in queries:
+        name, text = str(row["id"]), row["text"]
+        if not isinstance(text, str):
+            raise ConfigError(
+                f"{KEY}: a question is a conversation ({name}): choose a task of plain questions."
+            )
+        if instruction := row.get("instruction"):
+            text = f"{text} {instruction}"
+        for document, grade in relevant.get(name, {}).items():
+            if str(document) not in documents:
+                gone += 1
+                continue
+            yield Pair(
+                id=f"{name}/{document}",
+                query=text,
+                positive="",
+                document_id=str(document),
+                query_id=name,
+                label=float(grade),
+            )
+    if gone:
+        log.warning("%s judgments name documents that the corpus lacks and are left out.", f"{gone:,}")

@@ -1,0 +1,120 @@
+"""The user's own questions about the run's corpus as the benchmark."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from embexp.benchmarking.systems import MoreSystems
+from embexp.errors import ConfigError, DataError
+from embexp.protocols import Questions
+from embexp.types import Chunk, Pair, Query, Question, RetrievalTask, Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnQueries(MoreSystems):
+    """Asks the questions of a file, which names what answers them or leaves that to a language model.
+
+    The ids are of documents or of chunks of the run's corpus. Questions without any ids make a task that
+    is yet to be judged: the pipeline asks the configured ``llm`` about what the systems find.
+    ``MoreSystems`` holds the arguments that all benchmarks share.
+
+    Args:
+        questions: What reads the file, such as ``embexp.knowledge.questions.QuestionFile``.
+        name: The task's name.
+        limit: The most questions to ask, the first of the file; None for all.
+        judge_depth: Of each system's hits, how many a language model judges.
+    """
+
+    questions: Questions
+    name: str = "queries"
+    limit: int | None = None
+    judge_depth: int = 10
+
+    def __post_init__(self) -> None:
+        MoreSystems.__post_init__(self)
+        for key, value in (("limit", self.limit), ("judge_depth", self.judge_depth)):
+            if value is not None and value < 1:
+                raise ConfigError(f"benchmark.{key}={value}: give a number from 1 up.")
+
+    def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
+        """Refuse a file that cannot be scored, before anything is trained.
+
+        Raises:
+            DataError: A row is bad, an id is not in the corpus, or only some questions name ids.
+            ConfigError: No question names ids, and there is no language model to judge.
+        """
+        task = self.task(chunks, (), unit="chunk")
+        if task.judge_depth and not judge:
+            raise ConfigError(
+                f"None of the {len(task.queries):,} questions of benchmark={self.name} names what answers "
+                "it, and llm is not set: give their ids in the column 'relevant', or choose a language model "
+                "to judge what is found, as in llm=groq."
+            )
+
+    def task(
+        self,
+        chunks: Sequence[Chunk],
+        pairs: Sequence[Pair],  # noqa: ARG002
+        *,
+        unit: Unit,  # noqa: ARG002
+    ) -> RetrievalTask:
+        """Return the task over the chunks, judged by the file, or yet to be judged.
+
+        The unit follows the ids: chunks if all of them are ids of chunks, else documents.
+
+        Raises:
+            DataError: A row is bad, an id is not in the corpus, or only some questions name ids.
+        """
+        asked = self.questions.questions()[: self.limit]
+        if len(chunks) < 2:
+            raise DataError(
+                f"The corpus of the {self.name} benchmark holds {len(chunks)} chunk: retrieval needs two or "
+                "more to choose from, so add documents."
+            )
+        judged = [question for question in asked if question.relevant]
+        if judged and len(judged) < len(asked):
+            bare = next(question for question in asked if not question.relevant)
+            raise DataError(
+                f"{bare.where}: this question names no relevant ids, and {judged[0].where} does: name some, "
+                "or put the questions without ids into a file of their own, for a language model to judge."
+            )
+        if not judged:
+            queries = [Query(question.id, question.text, question.id) for question in asked]
+            return RetrievalTask(self.name, chunks, queries, {}, "chunk", judge_depth=self.judge_depth)
+        return self._judged(chunks, asked)
+
+    def _judged(self, chunks: Sequence[Chunk], asked: Sequence[Question]) -> RetrievalTask:
+        owners = {chunk.id: chunk.document_id for chunk in chunks}
+        documents = set(owners.values())
+        for question in asked:
+            for name in question.relevant:
+                if name not in owners and name not in documents:
+                    raise _unknown(question, name, [*documents, *owners])
+        of_chunks = all(name in owners for question in asked for name in question.relevant)
+        qrels: dict[str, dict[str, int]] = {}
+        queries = []
+        for question in asked:
+            grades: dict[str, int] = {}
+            for name, grade in question.relevant.items():
+                unit = name if of_chunks or name in documents else owners[name]
+                grades[unit] = max(grade, grades.get(unit, 0))
+            best = max(grades, key=lambda name: grades[name])
+            if not grades[best]:
+                raise DataError(
+                    f"{question.where}: every id of this question has the grade 0: name one that answers it, "
+                    "or delete the row."
+                )
+            qrels[question.id] = grades
+            queries.append(Query(question.id, question.text, owners[best] if of_chunks else best))
+        return RetrievalTask(self.name, chunks, queries, qrels, "chunk" if of_chunks else "document")
+
+
+def _unknown(question: Question, name: str, known: Sequence[str]) -> DataError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"ids look like {min(known)!r}."
+    return DataError(
+        f"{question.where}: {name!r} is neither a document nor a chunk of the corpus: {hint} Chunks and "
+        "their documents are listed in data/chunks.jsonl of a run."
+    )
