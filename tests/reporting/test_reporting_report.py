@@ -285,7 +285,11 @@ def test_leaks_documents_and_the_funnel_are_shown_and_escaped(report: Report, tm
         documents=[Slice("gaining most", ATTACK, 12, 12, 0.5, 0.6, 0.1, (0.05, 0.15))],
         synthesis={"accepted": 3, "rejected": {ATTACK: 1}, "examples_dropped": {ATTACK: [ATTACK]}},
     )
-    page = Page(write_report(tmp_path, full)[0].read_text())
+    html, markdown = write_report(tmp_path, full)
+    page = Page(html.read_text())
+    assert "<script>" not in markdown.read_text()
+    assert "| 12 | 0.500 | 0.600 | +0.100 | +0.050 … +0.150 |" in markdown.read_text()
+    assert "Synthesis: 3 accepted, 1 dropped by " in markdown.read_text()
     assert page.count("script") == 1
     assert "question, train 93% <script>alert(1)</script>" in page.text
     assert "12 0.500 0.600 +0.100 +0.050 … +0.150" in page.text
