@@ -10,7 +10,7 @@ from embexp.errors import ConfigError, DataError
 from embexp.finetuning.anchored import needed_negatives
 from embexp.finetuning.batches import Keys
 from embexp.finetuning.rows import Column, Request, Rows, positives_of, sample
-from embexp.finetuning.teachers import Labels
+from embexp.finetuning.teachers import NO_TEACHER, Labels
 from embexp.protocols import Teacher, VectorTeacher
 from embexp.types import Pair
 
@@ -67,10 +67,7 @@ def vector_rows(request: Request) -> Rows:
 
 def _teacher(request: Request) -> Teacher:
     if request.teacher is None:
-        raise ConfigError(
-            "This loss learns from a teacher, and loss.teacher is not set: choose one, as in "
-            "teacher@loss.teacher=cross_encoder, bi_encoder or labels."
-        )
+        raise ConfigError(NO_TEACHER)
     return request.teacher
 
 

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from embexp.protocols import Vectors
 
 
+NO_TEACHER = (
+    "This loss learns from a teacher, and loss.teacher is not set: choose one, as in "
+    "teacher@loss.teacher=cross_encoder, bi_encoder or labels."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labels:
     """The labels of the pairs as a teacher's scores: several judged passages of each query.

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import make_pair, mean_reciprocal_rank
+from jargon import make_pair, mean_reciprocal_rank
 
 from embexp.finetuning.losses.classified import Softmax
 from embexp.finetuning.losses.distilled import EmbedDistill

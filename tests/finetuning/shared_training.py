@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import make_pair, mean_reciprocal_rank
+from jargon import make_pair, mean_reciprocal_rank
 
 from embexp.finetuning import team as teams
 from embexp.finetuning.losses.classified import Softmax

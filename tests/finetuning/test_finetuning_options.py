@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import freeze_imports, make_pair
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from jargon import freeze_imports, make_pair
 
 from embexp.config.check import check
 from embexp.config.schema import conf_dir, register

@@ -8,7 +8,6 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import TOPICS
 from pipeline_settings import TINY
 
 FEW = [*TINY, "trainer.batch_size=32", "trainer.epochs=8", "trainer.learning_rate=5e-3", "trainer.dropout=0",
@@ -80,13 +79,10 @@ def test_a_csv_with_classes_in_words_trains_a_classifier(run, tmp_path: Path) ->
 @pytest.mark.parametrize("loss", ["margin_mse", "distill_kl"])
 def test_judged_passages_of_a_query_stand_in_for_a_teacher(run, tmp_path: Path, loss: str) -> None:
     lines = ["query,positive,label"]
-    for topic, words in TOPICS.items():
-        for number in range(10):
-            word = words.split()[number]
-            lines += [
-                f"{word} of the {topic}?,Page {number} on the {topic}: {word}.,3",
-                f"{word} of the {topic}?,Page {(number + 1) % 10} on the {topic}: other.,1",
-            ]
+    for number in range(60):
+        one, other = WORDS[number % 30], WORDS[(7 * number + 1) % 30]
+        lines += [f"{one} of {other} {number},{one[::-1]} {other[::-1]} {number},3",
+                  f"{one} of {other} {number},{one[::-1]} nothing {number},1"]  # fmt: skip
     (tmp_path / "graded.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     arguments = ["dataset=pairs", "dataset.path=graded.csv", f"loss={loss}", "teacher@loss.teacher=labels"]
     done = run("finetune", *arguments, *QUICK)
@@ -124,6 +120,7 @@ def test_a_second_trial_asks_its_teacher_nothing(run, tmp_path: Path, monkeypatc
         (["loss=softmax"], "loss=softmax reads classes, and the training pairs have scores such as 0.4"),
         (["loss=embed_distill", "teacher@loss.teacher=labels"], "Labels gives scores alone"),
         (["loss=margin_mse", "loss.teacher.model=nowhere"], "teacher.model=nowhere: there is no such folder"),
+        (["loss=distill_kl", "loss.teacher=null"], "learns from a teacher, and loss.teacher is not set"),
         (["loss=matryoshka", "loss@loss.loss=softmax"], "Softmax has weights for one length alone"),
     ],
 )

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from embexp.errors import ConfigError
 from embexp.finetuning.losses.options import above_zero
+from embexp.finetuning.teachers import NO_TEACHER
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,7 +33,7 @@ class MarginMse:
 
     def fingerprint(self) -> str:
         """Return the teacher's digest."""
-        return str(self.teacher.fingerprint())
+        return digest_of(self.teacher)
 
     def build(self, model: SentenceTransformer) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -61,7 +63,7 @@ class DistillKl:
 
     def fingerprint(self) -> str:
         """Return the teacher's digest."""
-        return str(self.teacher.fingerprint())
+        return digest_of(self.teacher)
 
     def build(self, model: SentenceTransformer) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -91,7 +93,7 @@ class EmbedDistill:
 
     def fingerprint(self) -> str:
         """Return the teacher's digest."""
-        return str(self.teacher.fingerprint())
+        return digest_of(self.teacher)
 
     def build(self, model: SentenceTransformer, *, outputs: int) -> nn.Module:
         """Return the loss module over ``model`` for a teacher whose vectors have ``outputs`` numbers."""
@@ -102,6 +104,17 @@ class EmbedDistill:
             model, distance_metric=self.distance, projection_dim=None if same else outputs
         )
         return module
+
+
+def digest_of(teacher: Any) -> str:
+    """Return a teacher's digest.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if teacher is None:
+        raise ConfigError(NO_TEACHER)
+    return str(teacher.fingerprint())
 
 
 def scaled_cosine(scale: float) -> Callable[[Tensor, Tensor], Tensor]:
