@@ -46,6 +46,13 @@ def test_every_option_and_template_is_shipped(installed: Path) -> None:
         assert {path for path in wanted if not (installed / "embexp" / target / path).is_file()} == set()
 
 
+def test_the_sweeper_is_shipped_where_hydra_finds_it(installed: Path, tmp_path: Path) -> None:
+    done = ask(installed, tmp_path, "hparams=mnrl", "--cfg", "hydra", "--package", "hydra.sweeper")
+    assert done.returncode == 0, done.stderr
+    assert "hydra_plugins.embexp_optuna.sweeper.EmbexpOptunaSweeper" in done.stdout
+    assert (installed / "hydra_plugins" / "embexp_optuna" / "sweeper.py").is_file()
+
+
 def test_a_user_s_own_option_is_found_from_any_folder(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "mine" / "loss").mkdir(parents=True)
     (tmp_path / "mine" / "loss" / "sharp.yaml").write_text(

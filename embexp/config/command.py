@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("embexp")
 USER_ERROR, OUR_ERROR = 2, 1
+OPTUNA = ("hydra.sweeper.sampler.", "hydra.sweeper.pruner.")
+"""Keys whose classes are Optuna's, so that no file of ours lists their arguments."""
 
 
 def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
@@ -115,7 +117,7 @@ def _settable(argument: str) -> str:
     Hydra wants ``++`` before a key that no file names; whether the component knows it is checked later.
     """
     key, equals, _ = argument.partition("=")
-    below = key.partition(".")[0] in COMPONENTS and "." in key
+    below = ("." in key and key.partition(".")[0] in COMPONENTS) or key.startswith(OPTUNA)
     return f"++{argument}" if equals and below else argument
 
 

@@ -60,7 +60,7 @@ def sweep_folder(config: DictConfig, options: Options, name: str) -> Path:
     """Return the sweep's folder: the one given as ``hydra.sweep.dir``, else one named by the study."""
     given = any(str(text).startswith("hydra.sweep.dir=") for text in config.hydra.overrides.hydra)
     folder = Path(str(config.hydra.sweep.dir)) if given else Path(options.folder) / name
-    with read_write(config), open_dict(config):
+    with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)  # where launchers write what is not a job's
     return folder
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobStatus
+from hydra.errors import InstantiationException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from embexp.errors import EmbexpError, PrunedError, SweepError
+from embexp.errors import ConfigError, EmbexpError, PrunedError, SweepError
 from embexp.storage.files import atomic_write
 from embexp.sweeper.identity import check_space, default_values, shared_settings, study_name, sweep_folder
 from embexp.sweeper.options import Options, read_options
@@ -87,7 +88,13 @@ def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arg
 
 
 def _built(node: Any) -> Any:
-    return instantiate(dict(node), _convert_="all")
+    try:
+        return instantiate(dict(node), _convert_="all")
+    except InstantiationException as error:
+        raise ConfigError(
+            f"hydra.sweeper names {node.get('_target_')!r}, which cannot be built: "
+            f"{str(error).splitlines()[0]}. Name a sampler or pruner as Optuna does, with its own arguments."
+        ) from error
 
 
 def _save_config(config: DictConfig, folder: Path) -> None:

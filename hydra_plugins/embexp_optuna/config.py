@@ -19,13 +19,7 @@ class EmbexpOptunaConf:
     objectives: list[str] = field(default_factory=lambda: ["quality"])
     direction: Any = None
     sampler: dict[str, Any] = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
-    pruner: dict[str, Any] = field(
-        default_factory=lambda: {
-            "_target_": "optuna.pruners.MedianPruner",
-            "n_startup_trials": 4,
-            "n_warmup_steps": 1,
-        }
-    )
+    pruner: dict[str, Any] = field(default_factory=lambda: {"_target_": "optuna.pruners.MedianPruner"})
     seed: int | None = 0
     batch_size: int = 1
     retries: int = 2

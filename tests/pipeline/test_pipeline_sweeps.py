@@ -35,6 +35,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, shared_kb: Path) -> Path:
     arguments = [
         "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={shared_kb}", "hydra.sweep.dir=sweep",
         "trainer.evaluations=3", "trainer.batch_size=choice(8,16)",
+        "hydra.sweeper.pruner.n_startup_trials=2",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -76,7 +77,51 @@ def test_the_sweep_s_runs_in_mlflow_are_nested_and_the_best_is_tagged(swept: Pat
     assert best.data.metrics["quality"] == pytest.approx(study_in(swept).best_value)
     pruned = [run for run in trials if "pruned" in run.data.tags]
     states = [trial.state.name for trial in study_in(swept).trials]
-    assert len(pruned) == states.count("PRUNED")
+    assert len(pruned) == states.count("PRUNED") > 0
     assert "config.yaml" in [artifact.path for artifact in client.list_artifacts(best.info.run_id)]
     kept = [artifact.path for artifact in client.list_artifacts(study.info.run_id)]
     assert {"sweep.html", "sweep.json", "sweep.md"} <= set(kept)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["trainer.learning_rat=interval(0,1)"],
+            "trainer.learning_rat is not an option of trainer",
+        ),
+        (["trainer.epochs=choice(1,two)"], "trainer.epochs is 'two': input should be a valid integer"),
+        (["loss=mnrl,gistt"], "loss=gistt is not an option of loss: did you mean 'gist'?"),
+        (["trainer.epochs=tag(log,range(1,9))"], "the tag 'log' means nothing here"),
+        (["hydra.sweeper.n_trial=3"], "hydra.sweeper.n_trial is not a key"),
+        (["hparams=tinny"], "hparams=tinny is not an option of hparams: did you mean 'tiny'?"),
+    ],
+)
+def test_a_wrong_space_ends_before_any_work(run, tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    ended = run("run", "-m", "hparams=tiny", "experiment=tiny", "tracker=none", *arguments)
+    assert ended.code == 2
+    assert sentence in ended.out + ended.err
+    assert not (tmp_path / "outputs" / "cache").exists()
+
+
+@pytest.mark.slow
+def test_trials_of_the_joblib_launcher_are_pruned_while_they_train(command, kb: Path, tmp_path: Path) -> None:
+    ended = command(
+        "run", "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={kb}", "hydra.sweep.dir=sweep",
+        "trainer.evaluations=4", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
+        "hydra.sweeper.pruner._target_=optuna.pruners.PercentilePruner", "hydra.sweeper.pruner.percentile=10",
+        "hydra.sweeper.batch_size=2",
+        "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.n_trials=6", "hydra.sweeper.winner=false",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    study = study_in(tmp_path / "sweep")
+    states = [trial.state.name for trial in study.trials]
+    assert sorted(set(states)) == ["COMPLETE", "PRUNED"]
+    assert len(states) == 6
+    pruned = [trial for trial in study.trials if trial.state.name == "PRUNED"]
+    assert all(len(trial.intermediate_values) < 4 for trial in pruned)  # stopped before their end
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    for trial in pruned:
+        run = client.get_run(trial.user_attrs["run_id"])
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["pruned"].startswith("pruned at step")

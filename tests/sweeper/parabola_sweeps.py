@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -46,3 +48,24 @@ def states(study: optuna.Study) -> dict[str, int]:
     for trial in study.trials:
         found[trial.state.name] = found.get(trial.state.name, 0) + 1
     return found
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for a sweep to end well and return what it said."""
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, out
+    return out
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something is so, while the process runs."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def trial_lines(folder: Path) -> list[str]:
+    """Return what each job wrote: process, x, y, name."""
+    return (folder / "diary.txt").read_text().splitlines()

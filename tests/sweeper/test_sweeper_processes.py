@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from parabola_sweeps import start, states, study_at
+from parabola_sweeps import finish, start, states, study_at, trial_lines, wait_for
 
 FILES = [pytest.param("study.db", marks=pytest.mark.slow), "study.journal"]
 
 
 def storage_option(name: str) -> str:
     return f"hydra.sweeper.storage={'sqlite:///' if name.endswith('.db') else ''}{name}"
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, out
-    return out
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def trial_lines(folder: Path) -> list[str]:
-    return (folder / "diary.txt").read_text().splitlines()
 
 
 @pytest.mark.parametrize("storage", FILES)

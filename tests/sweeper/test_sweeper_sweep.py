@@ -150,8 +150,14 @@ def test_a_file_that_is_no_database_is_one_sentence(sweep, tmp_path: Path) -> No
         ("direction=up", "hydra.sweeper.direction is 'up'"),
         ("direction=[minimize,maximize]", "2 directions for 1 objectives"),
         ("objectives=[]", "hydra.sweeper.objectives is empty"),
+        ("sampler._target_=optuna.samplers.Tpe", "names 'optuna.samplers.Tpe', which cannot be built"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(sweep, option: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence.replace("[", r"\[")):
         sweep("x=interval(0,9)", f"hydra.sweeper.{option}")
+
+
+def test_an_argument_that_a_pruner_does_not_have_is_named(sweep) -> None:
+    with pytest.raises(ConfigError, match=r"'optuna\.pruners\.MedianPruner', which cannot be built: .*"):
+        sweep("x=interval(0,9)", "++hydra.sweeper.pruner.wait=3")
