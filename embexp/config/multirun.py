@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -61,7 +62,9 @@ class BeforeJobs(Callback):
         from embexp.config.build import component
         from embexp.config.check import check_component
 
-        HydraConfig.instance().set_config(config)  # paths.root reads the working directory from it
+        # paths.root reads the working directory from it. A copy: what it is given becomes read-only, and a
+        # sweeper may choose its folder itself.
+        HydraConfig.instance().set_config(copy.deepcopy(config))
         BeforeJobs.folder = Path(str(config.hydra.sweep.dir))
         for old in BeforeJobs.folder.glob(f"*/{FAILED}"):
             old.unlink()
@@ -128,6 +131,8 @@ def told(error: Exception) -> Exception:
     if folder is None or not isinstance(error, (JobMistakeError, JobFaultError)):
         return error
     failed = failures(folder)
+    if not failed:
+        return error
     every = [_overrides(path) for path in folder.glob("*/.hydra/overrides.yaml")]
     shared = set.intersection(*map(set, every)) if len(every) > 1 else set()
     by_reason: dict[str, list[str]] = {}

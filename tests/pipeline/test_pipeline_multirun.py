@@ -6,6 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import open_dict, read_write
+
+from embexp.config.multirun import BeforeJobs
+from embexp.config.schema import conf_dir, register
 
 JOBS = ["dataset=folder", "tracker=none", "synthesis.target=10", "hydra.sweep.dir=jobs"]
 
@@ -54,3 +59,16 @@ def test_a_fault_of_ours_in_a_job_ends_with_1(run, kb: Path, monkeypatch: pytest
     assert ended.code == 1
     assert "2 of 2 jobs failed. Job 0 (), 1 (): ZeroDivisionError: by zero" in ended.err
     assert "A fault in embexp, not in your input: 2 of 2" in ended.err
+
+
+def test_the_configuration_stays_as_it_is_for_the_sweeper(tmp_path: Path) -> None:
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose(
+            "config", overrides=["tracker=none", "hydra.sweep.dir=jobs"], return_hydra_config=True
+        )
+    BeforeJobs().on_multirun_start(config)
+    assert BeforeJobs.folder == Path("jobs")
+    with read_write(config), open_dict(config):
+        config.hydra.sweep.dir = "elsewhere"
+    assert config.hydra.sweep.dir == "elsewhere"

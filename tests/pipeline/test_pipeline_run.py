@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ def outcome_of(folder: Path) -> dict:
 
 
 def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) -> None:
-    done = run("run", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", *TINY)
+    done = run(
+        "run", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", "tracker.register=docs", *TINY
+    )
     assert done.code == 0, done.err
     outcome = outcome_of(tmp_path / "X")
     assert outcome.keys() >= CONTRACT
@@ -40,7 +43,14 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
     }  # fmt: skip
     assert outcome["comparison"]["verdict"] in done.out
     assert "embexp.search" in done.out
-    assert (tmp_path / "mlflow.db").exists()
+    champion = "champion" if outcome["comparison"]["verdict"] == "WIN" else ""
+    registered = {"registered_model": "docs", "registered_version": "1", "registered_alias": champion}
+    assert outcome["mlflow"].items() >= registered.items()
+    assert "Registry  models:/docs/1" in done.out
+    assert ("models:/docs@champion is this version now" in done.out) == bool(champion)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        aliases = database.execute("SELECT alias FROM registered_model_aliases").fetchall()
+    assert aliases == ([("champion",)] if champion else [])
 
 
 def test_no_document_stands_in_two_splits(run, kb: Path, tmp_path: Path) -> None:
