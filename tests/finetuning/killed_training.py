@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def loss_of(name: str, folder: Path) -> Any:
     return {"mnrl": Mnrl(), "softmax": Softmax(), "embed_distill": EmbedDistill(teacher=teacher)}[name]
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, *, epochs: int = 4, checkpoint_seconds: float = 0.15) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -45,8 +46,9 @@ def train(folder: Path) -> None:
         train=[make_pair(n) for n in range(96)], dev=[make_pair(n) for n in range(100, 130)], test=[]
     )
     tuner = SentenceTransformerFineTuner(
-        epochs=4, batch_size=8, learning_rate=2e-3, evaluations=4, hard_negatives=1, checkpoint_seconds=0.15
-    )
+        epochs=epochs, batch_size=8, learning_rate=2e-3, evaluations=4, hard_negatives=1, merge=[0.5],
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
     training = tuner.fit(
         model, loss_of(sys.argv[3], folder), splits, dev_scores=mean_reciprocal_rank(list(splits.dev)),
         work_dir=folder / "work", seed=0, on_step=lambda step: None,
@@ -60,13 +62,13 @@ def train(folder: Path) -> None:
     (folder / "result.json").write_text(json.dumps(found))
 
 
-def attempt(folder: Path, seconds: float) -> bool:
+def attempt(folder: Path, seconds: float, work: Callable[[Path], None] = train) -> bool:
     """Train in a child process, kill it after ``seconds``, and say whether it had ended by itself."""
     folder.mkdir(exist_ok=True)
     child = os.fork()
     if child == 0:
         os.close(1)
-        train(folder)
+        work(folder)
         os._exit(0)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

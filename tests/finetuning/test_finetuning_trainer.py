@@ -204,6 +204,23 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(loss, tmp_pat
     assert found["killed"]["best"] == found["whole"]["best"]
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_run_killed_while_it_writes_ends_with_the_same_weights(kills, tmp_path):
+    script = Path(__file__).with_name("killed_writing.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(os.getpid()), "mnrl", str(kills)],
+        capture_output=True, text=True, timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found["kills"]) == kills
+    for kill in found["kills"]:
+        assert "result.json" not in kill["left"], "the process ended before it was killed"
+        assert kill["digest"] == found["whole"]["digest"], kill
+        assert kill["dev"] == found["whole"]["dev"], kill
+
+
 def test_no_pairs_are_an_error(train, model, splits):
     with pytest.raises(DataError, match=r"There is no training pair.*split\.dev"):
         train(model, Mnrl(), splits=replace(splits, train=[]))
