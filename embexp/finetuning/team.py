@@ -192,7 +192,7 @@ def _lost(what: str = "Another process of this training has ended, see its messa
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise TeamError(f"{what} ({reason}); the same command goes on from the newest checkpoint.") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -58,6 +59,35 @@ class ShortOnce:
         return module
 
 
+class KilledOnce:
+    """MNRL that ends one process with SIGKILL at its fourth step, once."""
+
+    columns = "pairs"
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.calls = rank, 0
+
+    def __repr__(self) -> str:
+        return "KilledOnce()"
+
+    def build(self, model):
+        module = Mnrl().build(model)
+        forward = module.forward
+
+        def killed(*arguments, **options):
+            self.calls += 1
+            here = teams.current()
+            if here is not None and here.rank == self.rank and self.calls == 4 and not MARK.exists():
+                MARK.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return forward(*arguments, **options)
+
+        module.forward = killed
+        return module
+
+
+MARK = Path(sys.argv[1]) / "killed"
+KILLS = ("the leader is killed", "a follower is killed")
 # 46 rows in batches of at most 16 are 16 + 16 + 14: over four processes 4 + 4 + 3 + 3 rows in the last one.
 PAIRS = [make_pair(n) for n in range(46)]
 SCORED = [replace(pair, label=float(at % 3) / 2) for at, pair in enumerate(PAIRS)]
@@ -85,6 +115,8 @@ CASES = {
     "fewer rows than processes": (Mnrl, FEW, {}),
     "the leader runs out of memory": (lambda: ShortOnce(0), PAIRS, {}),
     "a follower runs out of memory": (lambda: ShortOnce(1), PAIRS, {}),
+    "the leader is killed": (lambda: KilledOnce(0), PAIRS, {"evaluations": 4}),
+    "a follower is killed": (lambda: KilledOnce(1), PAIRS, {"evaluations": 4}),
 }
 
 
@@ -100,13 +132,13 @@ def train(case: str, folder: Path) -> None:
     from embexp.finetuning.checkpoints import save_weights
 
     save_weights(folder / "weights.safetensors", model)
-    (folder / "training.json").write_text(json.dumps({"steps": training.steps}))
+    (folder / "training.json").write_text(json.dumps({"resumed_from": training.resumed_from}))
 
 
 def tuner(options) -> SentenceTransformerFineTuner:
     return SentenceTransformerFineTuner(
-        epochs=2, batch_size=16, learning_rate=2e-3, evaluations=2, deliver="tuned", dropout=0.0,
-        attention_dropout=0.0, **options,
+        epochs=2, batch_size=16, learning_rate=2e-3, deliver="tuned", dropout=0.0, attention_dropout=0.0,
+        **{"evaluations": 2, **options},
     )  # fmt: skip
 
 
@@ -130,8 +162,9 @@ def member(case: str, folder: Path, rank: int, size: int, port: int) -> None:
         tuner(options).follow(loss(), TinyModel(seed=1, layers=1).load)
 
 
-def run(case: str, folder: Path, size: int) -> None:
-    folder.mkdir()
+def run(case: str, folder: Path, size: int) -> bool:
+    """Train in ``size`` processes, and say whether all ended well."""
+    folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -149,8 +182,7 @@ def run(case: str, folder: Path, size: int) -> None:
                 os._exit(code)
         children.append(child)
     ended = [os.waitpid(child, 0)[1] for child in children]
-    if any(ended):
-        raise SystemExit(f"{case}: the processes ended with {ended}")
+    return not any(ended)
 
 
 def main() -> None:
@@ -161,15 +193,20 @@ def main() -> None:
 
     folder = Path(sys.argv[1])
     for at, case in enumerate(sys.argv[3:] or CASES):
-        run(case, folder / f"{at}-one", 1)
-        run(case, folder / f"{at}-shared", int(sys.argv[2]))
+        ended = [run(case, folder / f"{at}-one", 1), run(case, folder / f"{at}-shared", int(sys.argv[2]))]
+        if case in KILLS:
+            assert ended == [True, False], f"{case}: nothing was killed"
+            ended = [run(case, folder / f"{at}-shared", int(sys.argv[2]))]
+            MARK.unlink()
+        assert all(ended), f"{case}: a process failed"
+        told = json.loads((folder / f"{at}-shared" / "training.json").read_text())
         one, shared = (
             load_file(folder / f"{at}-{name}" / "weights.safetensors") for name in ("one", "shared")
         )
         start = TinyModel(seed=1, layers=1).load().state_dict()
         apart = max(float((one[name] - shared[name]).abs().max()) for name in one)
         moved = max(float((one[name] - start[name]).abs().max()) for name in one if name in start)
-        print(json.dumps({"case": case, "apart": apart, "moved": moved}), flush=True)
+        print(json.dumps({"case": case, "apart": apart, "moved": moved, **told}), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,13 @@ from embexp.finetuning import team as teams
 from embexp.finetuning.team import PLACE, shares, take_over
 
 SCRIPT = Path(__file__).with_name("shared_training.py")
-QUICK = ["mnrl with negatives", "cached_gist", "cosent", "a follower runs out of memory"]
+QUICK = [
+    "mnrl with negatives",
+    "cached_gist",
+    "cosent",
+    "a follower runs out of memory",
+    "the leader is killed",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +41,7 @@ def train(folder: Path, size: int, *cases: str) -> list[dict]:
 def check(found: list[dict]) -> None:
     for case in found:
         assert case["apart"] < 5e-6, case
+        assert case["resumed_from"] == (2 if "killed" in case["case"] else None), case
         assert case["moved"] > 1e-3 or case["case"] == "query_adapter", case
 
 
@@ -47,7 +54,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path):
 @pytest.mark.slow
 def test_every_loss_and_method_is_shared_by_four_processes(tmp_path):
     found = train(tmp_path, 4)
-    assert len(found) == 21
+    assert len(found) == 23
     check(found)
 
 
