@@ -1,7 +1,8 @@
 """How well the recommended recipe retrieves, beside plain in-batch training on the same pairs.
 
-    python benchmarks/quality.py                                 # one seed, 400 pairs: minutes on two cores
-    python benchmarks/quality.py --pairs 1500 --seeds 0 1 2 --ablate      # the whole measurement, hours there
+    python benchmarks/quality.py                                   # one seed, 400 pairs: minutes on two cores
+    python benchmarks/quality.py --pairs 1500 --seeds 0 1 2 --kept kept.jsonl     # the whole measurement
+    python benchmarks/quality.py --ablate --kept kept.jsonl         # what each ingredient adds
 
 The peer is a plain sentence-transformers script: one epoch, in-batch negatives, learning rate 5e-5, the
 last weights. Ours is experiment=best_small, which chooses by questions of its own that are not trained on.
@@ -23,13 +24,16 @@ tune_allocator()
 
 from retrieval_sets import SETS, RetrievalSet, load, machine, model_source, plain_training, score  # noqa: E402
 
-ABLATIONS = {
-    "without hard negatives": ["trainer.hard_negatives=0"],
+OURS, PEER, UNTUNED = "best_small", "plain", "untuned"
+PLAIN = {PEER: 1, "plain, three epochs": 3}
+CHANGES = {
     "one epoch": ["trainer.epochs=1"],
+    "half the learning rate": ["trainer.learning_rate=5e-5"],
     "with dropout": ["trainer.dropout=null", "trainer.attention_dropout=null"],
-    "without merging": ["trainer.merge=[]"],
-    "without choosing on dev": ["trainer.deliver=tuned", "trainer.evaluations=0"],
+    "with a mined hard negative": ["trainer.hard_negatives=1"],
     "with GIST": ["loss=gist"],
+    "without merging": ["trainer.merge=[]"],
+    "the last weights, not the best on dev": ["trainer.deliver=tuned", "trainer.evaluations=0"],
 }
 
 
@@ -62,28 +66,40 @@ def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: li
     return str(training.delivered)
 
 
-def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """Return each way's nDCG@10 on one set with one seed."""
-    data = load(options.data / name, pairs=options.pairs, dev=options.dev, test=options.questions, seed=seed)
-    ways = {"best_small": [], **(ABLATIONS if options.ablate else {})}
-    found: dict[str, float] = {}
+def measure(way: str, data: RetrievalSet, options: argparse.Namespace, *, seed: int) -> tuple[float, str]:
+    """Return one way's nDCG@10 on the held-out questions, and which weights it delivered."""
+    model, delivered = model_source(options.model).load(), "-"
     with tempfile.TemporaryDirectory() as folder:
-        model = model_source(options.model).load()
-        found["untuned"] = score(model, data.test_task, Path(folder)).mean["ndcg@10"]
-        plain_training(model, data.train, Path(folder) / "plain", batch=64, seed=seed)
-        found["plain"] = score(model, data.test_task, Path(folder)).mean["ndcg@10"]
-        for way, overrides in ways.items():
-            model = model_source(options.model).load()
-            work = Path(folder) / way.replace(" ", "_")
-            work.mkdir()
-            delivered = ours(data, model, work, seed=seed, overrides=[*overrides, *options.override])
-            found[way] = score(model, data.test_task, work).mean["ndcg@10"]
-            print(f"{name} seed {seed} {way}: {found[way]:.4f} ({delivered})", flush=True)
-    print(f"{name} seed {seed} untuned: {found['untuned']:.4f}, plain: {found['plain']:.4f}", flush=True)
-    return found
+        if way in PLAIN:
+            plain_training(model, data.train, Path(folder), batch=64, seed=seed, epochs=PLAIN[way])
+        elif way != UNTUNED:
+            changes = [*CHANGES.get(way, []), *options.override]
+            delivered = ours(data, model, Path(folder), seed=seed, overrides=changes)
+        return score(model, data.test_task, Path(folder)).mean["ndcg@10"], delivered
 
 
-def main() -> None:
+class Kept:
+    """What was measured already, a line each, so that a measurement that was cut off goes on."""
+
+    def __init__(self, path: Path | None, options: argparse.Namespace) -> None:
+        self.path = path
+        self.common = {"pairs": options.pairs, "model": options.model, "override": options.override}
+        lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
+        self.rows = [row for row in map(json.loads, lines) if self.common.items() <= row.items()]
+
+    def find(self, **key: object) -> float | None:
+        return next((row["ndcg@10"] for row in self.rows if key.items() <= row.items()), None)
+
+    def add(self, value: float, delivered: str, **key: object) -> None:
+        row = {**self.common, **key, "ndcg@10": value, "delivered": delivered}
+        print(json.dumps(row), flush=True)
+        self.rows.append(row)
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=SETS, help="the folder of the sets, in the BEIR layout")
     parser.add_argument("--sets", nargs="+", default=["tatqa", "attack"])
@@ -92,19 +108,37 @@ def main() -> None:
     parser.add_argument("--dev", type=int, default=100, help="questions that choose the weights")
     parser.add_argument("--questions", type=int, default=300, help="held-out questions")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--ablate", action="store_true", help="leave out each ingredient in turn, too")
+    parser.add_argument("--ablate", action="store_true", help="change each ingredient in turn, too")
     parser.add_argument("--override", nargs="*", default=[], help="changes of the recipe: trainer.epochs=2")
-    options = parser.parse_args()
-    found = [measure(name, seed, options) for name in options.sets for seed in options.seeds]
-    means = {way: round(mean(run[way] for run in found), 4) for way in found[0]}
+    parser.add_argument("--kept", type=Path, help="a file that keeps what was measured, to go on from")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parsed()
+    kept = Kept(options.kept, options)
+    more = [name for name in PLAIN if name != PEER] + list(CHANGES)
+    ways = [UNTUNED, PEER, OURS, *(more if options.ablate else [])]
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    for seed in options.seeds:
+        for name in options.sets:
+            data = load(
+                options.data / name, pairs=options.pairs, dev=options.dev, test=options.questions, seed=seed
+            )
+            for way in ways:
+                key = {"set": name, "seed": seed, "way": way}
+                if kept.find(**key) is None:
+                    kept.add(*measure(way, data, options, seed=seed), **key)
+                found[way].append(float(kept.find(**key) or 0.0))
+    means = {way: round(mean(values), 4) for way, values in found.items()}
     result = {
         "benchmark": "quality",
-        "ours": means["best_small"],
-        "peer": means["plain"],
-        "ratio": round(means["best_small"] / means["plain"], 3),
+        "ours": means[OURS],
+        "peer": means[PEER],
+        "ratio": round(means[OURS] / means[PEER], 3),
         "unit": "nDCG@10",
         "machine": machine(),
-        "delta": round(means["best_small"] - means["plain"], 4),
+        "delta": round(means[OURS] - means[PEER], 4),
         "pairs": options.pairs,
         "seeds": options.seeds,
         "means": means,

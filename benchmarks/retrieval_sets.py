@@ -81,7 +81,7 @@ def score(model: SentenceTransformer, task: RetrievalTask, folder: Path) -> Scor
 
 
 def plain_training(
-    model: SentenceTransformer, pairs: Sequence[Pair], folder: Path, *, batch: int, seed: int
+    model: SentenceTransformer, pairs: Sequence[Pair], folder: Path, *, batch: int, seed: int, epochs: int = 1
 ) -> float:
     """Train as the documentation of sentence-transformers shows it; return the seconds."""
     from datasets import Dataset
@@ -92,7 +92,7 @@ def plain_training(
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
-            output_dir=str(folder), num_train_epochs=1, per_device_train_batch_size=batch,
+            output_dir=str(folder), num_train_epochs=epochs, per_device_train_batch_size=batch,
             learning_rate=5e-5, warmup_steps=0.1, seed=seed, save_strategy="no", report_to="none",
             disable_tqdm=True, logging_strategy="no",
         ),
