@@ -39,7 +39,7 @@ def half_means(sums: Floats, sizes: Floats, *, resamples: int, seed: int) -> tup
     block = max(1, CELLS_PER_BLOCK // clusters)
     lows, highs = [], []
     for start in range(0, resamples, block):
-        one = rng.integers(0, 2, size=(min(block, resamples - start), clusters)).astype(np.float64)
+        one = _coins(rng, min(block, resamples - start), clusters)
         sum_one, size_one = one @ sums, one @ sizes
         divided = (size_one > 0) & (size_one < count)
         first = sum_one / np.where(divided, size_one, 1.0)
@@ -47,3 +47,11 @@ def half_means(sums: Floats, sizes: Floats, *, resamples: int, seed: int) -> tup
         lows.append(np.where(divided, np.minimum(first, second), -np.inf))
         highs.append(np.where(divided, np.maximum(first, second), np.inf))
     return np.sort(np.concatenate(lows)), np.sort(np.concatenate(highs))
+
+
+def _coins(rng: np.random.Generator, rows: int, columns: int) -> Floats:
+    """Return zeros and ones of equal chance, shape (rows, columns), from 64 bits at a time."""
+    import numpy as np
+
+    words = rng.integers(0, 2**64 - 1, size=(rows, -(-columns // 64)), dtype=np.uint64, endpoint=True)
+    return np.unpackbits(words.view(np.uint8), axis=1)[:, :columns].astype(np.float64)

@@ -24,9 +24,9 @@ def test_the_mean_lies_between_the_halves():
 def test_it_is_the_randomisation_test_turned_round():
     rng = np.random.default_rng(2)
     sums, sizes = rng.normal(0.3, 1, 40), rng.integers(1, 9, 40).astype(float)
-    lows, _ = half_means(sums, sizes, resamples=20_000, seed=0)
+    lows, _ = half_means(sums, sizes, resamples=4000, seed=0)
     # 0 lies outside a division's two means just where swapping the names of its half changes the sign
-    assert (lows <= 0).mean() == pytest.approx(randomisation_p(sums, resamples=20_000), abs=0.01)
+    assert (lows <= 0).mean() == pytest.approx(randomisation_p(sums, resamples=4000), abs=0.03)
 
 
 def test_few_large_clusters_do_not_make_an_interval_endless(monkeypatch):
