@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from embexp.protocols import Vectors
 
 PLURAL = {"query": "queries", "passage": "passages"}
+BATCH, FEWEST = 64, 16
+CHARACTERS = 6_400
+"""About what goes through at once on a CPU: 64 texts of 100 characters, 16 of 400 and more."""
 BATCHES_PER_STEP = 4
 """How many batches go to the model in one call; the bar moves after each call."""
 
@@ -28,7 +31,7 @@ class ModelEmbedder:
     Args:
         model: The model; it may go on training between calls if there is no cache.
         fingerprint: A digest of its weights and prompts, under which vectors are cached.
-        batch_size: How many texts go through the model at once.
+        batch_size: How many texts go through the model at once; None takes 64, and on a CPU fewer long ones.
         cache: Where vectors are kept on disk, or None to encode every time.
         label: What is being encoded, for the progress bar.
     """
@@ -38,11 +41,11 @@ class ModelEmbedder:
         model: SentenceTransformer,
         *,
         fingerprint: str,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         cache: EmbeddingCache | None = None,
         label: str = "Encoding",
     ) -> None:
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ConfigError(f"The batch size for encoding is {batch_size}: give 1 or more, such as 64.")
         self.fingerprint = fingerprint
         self._model = model
@@ -89,14 +92,15 @@ class ModelEmbedder:
         import numpy as np
 
         order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
-        step = self._batch_size * BATCHES_PER_STEP
-        parts = []
+        parts, start = [], 0
         with progress(label, total=len(texts)) as bar:
-            for start in range(0, len(order), step):
-                batch = [texts[number] for number in order[start : start + step]]
+            while start < len(order):
+                size = self._size(texts[order[start]])
+                batch = [texts[number] for number in order[start : start + size * BATCHES_PER_STEP]]
+                start += len(batch)
                 found = encode(
                     batch,
-                    batch_size=self._batch_size,
+                    batch_size=size,
                     normalize_embeddings=True,
                     convert_to_numpy=True,
                     show_progress_bar=False,
@@ -107,6 +111,14 @@ class ModelEmbedder:
         vectors[order] = np.concatenate(parts)
         _check_finite(vectors, texts)
         return vectors
+
+    def _size(self, longest: str) -> int:
+        """Return how many texts go through at once: on a CPU padding costs more than small batches do."""
+        if self._batch_size is not None:
+            return self._batch_size
+        if self._model.device.type != "cpu":
+            return BATCH
+        return min(max(CHARACTERS // max(len(longest), 1), FEWEST), BATCH)
 
 
 def _check_finite(vectors: Vectors, texts: Sequence[str]) -> None:

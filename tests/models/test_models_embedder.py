@@ -98,3 +98,12 @@ def test_the_packaged_minilm_ranks_a_paraphrase_first() -> None:
 
     assert source.tokens().limit == 254
     assert (query @ passages.T).argmax() == 0
+
+
+@pytest.mark.parametrize(
+    ("characters", "expected"),
+    [(1, 64), (100, 64), (200, 32), (400, 16), (5000, 16)],  # 6,400 characters at once, 16 to 64 texts
+)
+def test_fewer_long_texts_go_through_a_cpu_at_once(model: Any, characters: int, expected: int) -> None:
+    assert ModelEmbedder(model, fingerprint="f")._size("x" * characters) == expected
+    assert ModelEmbedder(model, fingerprint="f", batch_size=5)._size("x" * characters) == 5
