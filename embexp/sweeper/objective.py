@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from embexp.config.build import output_dir
 from embexp.errors import ConfigError
+from embexp.sweeper.study import VALUES
 from embexp.sweeper.trial import LiveTrial, sweep_tags
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def trial_values(trial: LiveTrial, experiment: Experiment, tracker: Tracker) -> 
 
     values = run_trial(experiment, tracker, folder, trial, tags=sweep_tags(), measure=measure)
     found = [values[name] for name in trial.objectives]
-    trial.note(values=found)
+    trial.note(**{VALUES: found})
     return found
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 log = logging.getLogger("embexp.sweeper")
-OWNER, REPEATS, ATTEMPT, ERROR = "owner", "repeats", "attempt", "error"
+OWNER, REPEATS, ATTEMPT, ERROR, VALUES = "owner", "repeats", "attempt", "error", "values"
 SPACE, SETTINGS, PARENT = "space", "settings", "parent_run_id"
 WINNER, REPORTED = "winner", "reported"
 
@@ -124,9 +124,15 @@ class Ledger:
         for trial in self.trials():
             # Reserving names the owner under the lock: a running trial without one was cut off in it.
             owner = trial.user_attrs.get(OWNER, "")
-            if trial.state == TrialState.RUNNING and owner != self.owner and not self.store.alive(owner):
-                log.info("Trial %d was cut off when its process ended.", trial.number)
-                self._fail(trial, Failure(reason="its process ended", again=True))
+            if trial.state != TrialState.RUNNING or owner == self.owner or self.store.alive(owner):
+                continue
+            if (
+                values := trial.user_attrs.get(VALUES)
+            ) is not None:  # the job had ended, its sweeper not told it
+                self._finish(trial.number, values, TrialState.COMPLETE)
+                continue
+            log.info("Trial %d was cut off when its process ended.", trial.number)
+            self._fail(trial, Failure(reason="its process ended", again=True))
 
     def _finish(self, number: int, values: Sequence[float] | None, state: TrialState) -> None:
         try:
@@ -196,13 +202,12 @@ def open_study(
     with store.locked(name):
         storage = store.open()
         with storage_errors(store.shown), quiet():
-            study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                directions=list(directions) if name not in _names(storage) else None,
-                pruner=pruner,
-                load_if_exists=True,
-            )
+            if name in {each.study_name for each in storage.get_all_studies()}:
+                study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+            else:
+                study = optuna.create_study(
+                    study_name=name, storage=storage, pruner=pruner, directions=list(directions)
+                )
             _check_same(study, space, directions, settings)
             if SPACE not in study.user_attrs:
                 study.set_user_attr(SETTINGS, dict(settings))
@@ -210,10 +215,6 @@ def open_study(
             if first is not None and not study.get_trials(deepcopy=False):
                 study.enqueue_trial(dict(first))
     return study
-
-
-def _names(storage: Any) -> set[str]:
-    return {each.study_name for each in storage.get_all_studies()}
 
 
 def _check_same(

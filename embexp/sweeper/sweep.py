@@ -29,6 +29,7 @@ from embexp.sweeper.study import (
     ERROR,
     REPEATS,
     REPORTED,
+    VALUES,
     WINNER,
     Failure,
     Ledger,
@@ -165,7 +166,7 @@ class Sweep:
 
     def _settle(self, number: int, returned: Any) -> None:
         """Tell the study what a job came to, and the terminal in a line."""
-        noted = self.ledger.trials()[number].user_attrs.get("values")
+        noted = self.ledger.trials()[number].user_attrs.get(VALUES)
         value, directions = returned._return_value, self.options.directions
         outcome: Sequence[float] | Failure | None
         if noted is not None or returned.status == JobStatus.COMPLETED:
@@ -263,10 +264,8 @@ class Sweep:
         )
         with self.ledger.store.locked(f"{self.ledger.study.study_name} report"):
             told = len(self.ledger.trials())
-            if (
-                self.ledger.study.user_attrs.get(REPORTED) != told
-                or not (self.folder / "sweep.html").exists()
-            ):
+            page = self.folder / "sweep.html"
+            if self.ledger.study.user_attrs.get(REPORTED) != told or not page.exists():
                 for path in write_sweep_report(found):
                     self.run.log_artifact(path)
                 self.run.log_metrics(study_metrics(self.ledger.trials(), best[0], self.options.objectives))

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from embexp.storage.stages import discard
 from embexp.sweeper.options import MAXIMIZE
 from embexp.sweeper.space import Space
+from embexp.tracking.masking import masked_text
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -31,16 +32,21 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
+    if len(study.directions) == 1:
+        return [study.best_trial]
     sign = -1 if study.directions[0].name.lower() == MAXIMIZE else 1
     return sorted(study.best_trials, key=lambda trial: (sign * (trial.values or [0])[0], trial.number))
 
 
 def command_of(config: DictConfig, space: Space, values: Mapping[str, Any]) -> str:
-    """Return the command that runs a trial's settings whole, outside of the sweep, quoted for a shell."""
+    """Return the command that runs a trial's settings whole, outside of the sweep, quoted for a shell.
+
+    Secrets on the command line are masked: the command is written into reports.
+    """
     sources = config.hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
     given = [part for folder in folders for part in ("--config-dir", str(folder))]
-    overrides = [text.lstrip("+") for text in (*space.fixed, *space.overrides(values))]
+    overrides = [masked_text(text.lstrip("+")) for text in (*space.fixed, *space.overrides(values))]
     return shlex.join(["python", "-m", f"embexp.{config.hydra.job.name}", *given, *overrides])
 
 

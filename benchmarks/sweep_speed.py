@@ -1,0 +1,81 @@
+"""How long a trial of a sweep takes, beside the same trials as commands of their own.
+
+    python benchmarks/sweep_speed.py
+
+A sweep of ten trials runs first, without pruning, so that all of its trainings are whole. Then the same ten
+settings run as ten commands (python -m embexp.finetune), one after the other in a fresh folder: they share
+chunks and pairs through the cache as the trials do, and pay for a start and its imports each. Both are
+divided by the number of trials; the sweep's report counts, the winner's own run, which the ten commands have
+no part of, is left out. --model minilm takes the real model instead of a random one (about an hour).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SETTINGS = {
+    "tiny": ["experiment=tiny"],
+    "minilm": ["experiment=quickstart", "trainer=fast", "trainer.max_pairs=640"],
+}
+SPACE = {"tiny": "tiny", "minilm": "mnrl"}
+
+
+def run(folder: Path, *arguments: str) -> float:
+    """Run ``python -m embexp.finetune`` and return its seconds."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "embexp.finetune", "tracker=none", *arguments],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
+    return time.monotonic() - start
+
+
+def main() -> None:
+    from retrieval_sets import machine
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", choices=sorted(SETTINGS), default="tiny")
+    parser.add_argument("--trials", type=int, default=10)
+    options = parser.parse_args()
+    settings, space = SETTINGS[options.model], f"hparams={SPACE[options.model]}"
+    with tempfile.TemporaryDirectory() as name:
+        ours, theirs = Path(name) / "sweep", Path(name) / "commands"
+        ours.mkdir()
+        theirs.mkdir()
+        swept = run(
+            ours, "-m", space, *settings, f"hydra.sweeper.n_trials={options.trials}", "hydra.sweep.dir=sweep",
+            "hydra.sweeper.pruner._target_=optuna.pruners.NopPruner", "hydra.sweeper.winner=false",
+        )  # fmt: skip
+        trials = json.loads((ours / "sweep" / "sweep.json").read_text())["trials"]
+        alone = [
+            run(
+                theirs, space, *settings, f"hydra.run.dir=run{trial['number']}",
+                *(f"{key}={value}" for key, value in trial["params"].items()),
+            )
+            for trial in trials
+        ]  # fmt: skip
+    count = len(trials)
+    print(f"{count} trials in one sweep: {swept:.1f} s; as commands: {sum(alone):.1f} s")
+    print(f"the first command {alone[0]:.1f} s, the others {sum(alone[1:]) / max(count - 1, 1):.1f} s each")
+    result = {
+        "benchmark": "sweep_speed",
+        "ours": round(swept / count, 2),
+        "peer": round(sum(alone) / count, 2),
+        "ratio": round(sum(alone) / swept, 3),
+        "unit": "s/trial",
+        "model": options.model,
+        "machine": machine(),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
