@@ -35,6 +35,17 @@ def clustered(documents: int, most: int, *, skewed: bool) -> Draw:
     return draw
 
 
+def uneven(documents: int, most: int) -> Draw:
+    """Differences that share a part by document; few documents have most of the questions (Pareto)."""
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        sizes = np.clip(np.ceil(rng.pareto(0.8, documents)), 1, most).astype(int)
+        owners = np.repeat(np.arange(documents), sizes)
+        return owners, rng.normal(0, 0.1, documents)[owners] + rng.normal(0, 0.15, len(owners))
+
+    return draw
+
+
 def jumps(documents: int, most: int) -> Draw:
     """Differences that are mostly 0, with some jumps of either sign that come together."""
 
@@ -51,6 +62,8 @@ KINDS: dict[str, Draw] = {
     "clustered": clustered(77, 40, skewed=False),
     "skewed": clustered(100, 30, skewed=True),
     "jumps": jumps(200, 10),
+    "few": clustered(20, 10, skewed=True),
+    "uneven": uneven(100, 105),
 }
 
 

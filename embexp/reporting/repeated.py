@@ -68,4 +68,5 @@ def more_pairs(curve: LearningCurve) -> str:
         return f"More pairs of this kind would not help; look at their quality. The score falls: {step}"
     if high < EFFECT:
         return f"More pairs of this kind would hardly help. The score has levelled off: {step}"
-    return f"So many questions cannot tell whether more pairs would help: {step}"
+    asked = counted(curve.last.queries, "test question")
+    return f"{asked} cannot tell whether more pairs would help: {step}"

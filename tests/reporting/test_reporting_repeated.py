@@ -33,7 +33,7 @@ def test_seeds_that_agree_need_no_warning(repeated: Outcome) -> None:
         ("WIN", (0.01, 0.05), "More pairs are likely to help"),
         ("REGRESSION", (-0.05, -0.01), "More pairs of this kind would not help"),
         ("NO EVIDENCE", (-0.01, 0.015), "More pairs of this kind would hardly help"),
-        ("NO EVIDENCE", (-0.01, 0.05), "So many questions cannot tell whether more pairs would help"),
+        ("NO EVIDENCE", (-0.01, 0.05), "4 test questions cannot tell whether more pairs would help"),
     ],
 )
 def test_the_last_step_says_whether_more_pairs_would_help(
