@@ -76,3 +76,45 @@ def test_smaller_vectors_are_systems_of_their_own(run, tmp_path: Path) -> None:
     wrong = run("benchmark", *data, "benchmark.systems=[int4]")
     assert wrong.code == 2
     assert "benchmark.systems names 'int4'" in wrong.err
+
+
+BROKEN = ["q0\td0\tgood", "q1\td1", "q2\tgone\t1", "lost\td2\t1", "q3\td3\t1"]
+
+
+def broken_qrels(root: Path) -> list[str]:
+    """A set of which only the last judgment can be used: a word for a grade, a lost column, missing ids."""
+    data = beir_set(root, documents=5, grades=[1, 1, 1, 1])
+    rows = "\n".join(["query-id\tcorpus-id\tscore", *BROKEN, ""])
+    (root / "shop" / "qrels" / "test.tsv").write_text(rows)
+    return data
+
+
+def test_broken_qrels_are_counted_and_the_rest_is_scored(run, tmp_path: Path) -> None:
+    done = run("benchmark", *broken_qrels(tmp_path), "hydra.run.dir=X")
+    assert done.code == 0, done.err
+    assert len((tmp_path / "X" / "queries.jsonl").read_text().splitlines()) == 1
+    said = " ".join(done.err.split())
+    for place in ("test.tsv:2: grade 'good'", "test.tsv:3: 2 columns", "test.tsv:4: document 'gone'"):
+        assert place in said
+    assert "test.tsv:5: query 'lost'" in said
+
+
+def test_broken_qrels_end_the_run_where_that_is_asked_for(run, tmp_path: Path) -> None:
+    done = run("benchmark", *broken_qrels(tmp_path), "dataset.on_error=fail")
+    assert done.code == 2
+    last = " ".join(done.err.split())
+    assert "test.tsv:2: grade 'good' is not a whole number; write 0, 1, 2 and so on." in last
+    assert "Traceback" not in done.err
+
+
+def test_a_question_that_finds_nothing_scores_zero_and_counts(run, tmp_path: Path) -> None:
+    data = beir_set(tmp_path, documents=5, grades=[1, 1])
+    queries = [{"_id": "q0", "text": "zzz qqq"}, {"_id": "q1", "text": "which kettle is number 1"}]
+    (tmp_path / "shop" / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    done = run("benchmark", *data, "hydra.run.dir=X")
+    assert done.code == 0, done.err
+    scores = json.loads((tmp_path / "X" / "outcome.json").read_text())["scores"]
+    # Two questions count. BM25 finds no passage with a word of the first, and the second's at once.
+    assert scores["bm25"]["recall@100"] == 0.5
+    assert scores["bm25"]["accuracy@1"] == 0.5
+    assert scores["hybrid"]["recall@100"] == 1.0  # what the model finds stays in
