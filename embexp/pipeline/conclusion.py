@@ -144,28 +144,9 @@ def conclude(
     repeats: Repeats | None = None,
 ) -> Outcome:
     """Write outcome.json, scores.parquet and the reports, and log them with the final metrics."""
-    outcome = Outcome(
-        dataset=experiment.dataset.name,
-        model=experiment.model.name,
-        loss=experiment.names["loss"],
-        seed=experiment.seed,
-        counts=data.counts,
-        scores={name: scores.mean for name, scores in results.scores.items()},
-        comparison=results.comparison,
-        leaks=data.leaks,
-        training=tuned.training if tuned else None,
-        seconds=seconds,
-        mlflow={"experiment": run.experiment, "run_id": run.run_id},
-        model_dir=str(tuned.model_dir.resolve()) if tuned else "",
-        index=results.index,
-        forgetting=general,
-        cached=_cached(data, tuned, results),
-        systems=results.costs,
-        seeds=repeats.seeds if repeats else None,
-        learning_curve=repeats.curve if repeats else None,
-        judging=results.judging,
-    )
-    systems = [*results.scores.values(), *(repeats.scores if repeats else ())]
+    repeats = repeats or Repeats()
+    outcome = _outcome(experiment, data, tuned, results, run, seconds, general, repeats)
+    systems = [*results.scores.values(), *repeats.scores]
     write_outcome(out_dir / "outcome.json", outcome)
     write_scores(out_dir / "scores.parquet", systems)
     write_queries(out_dir / "queries.jsonl", results.task.queries)
@@ -188,6 +169,39 @@ def conclude(
             write_outcome(out_dir / "outcome.json", outcome)
             run.log_artifact(out_dir / "outcome.json")
     return outcome
+
+
+def _outcome(
+    experiment: Experiment,
+    data: Data,
+    tuned: Tuned | None,
+    results: Results,
+    run: TrackedRun,
+    seconds: Mapping[str, float],
+    general: Forgetting | None,
+    repeats: Repeats,
+) -> Outcome:
+    return Outcome(
+        dataset=experiment.dataset.name,
+        model=experiment.model.name,
+        loss=experiment.names["loss"],
+        seed=experiment.seed,
+        counts=data.counts,
+        scores={name: scores.mean for name, scores in results.scores.items()},
+        comparison=results.comparison,
+        leaks=data.leaks,
+        training=tuned.training if tuned else None,
+        seconds=seconds,
+        mlflow={"experiment": run.experiment, "run_id": run.run_id},
+        model_dir=str(tuned.model_dir.resolve()) if tuned else "",
+        index=results.index,
+        forgetting=general,
+        cached=_cached(data, tuned, results),
+        systems=results.costs,
+        seeds=repeats.seeds,
+        learning_curve=repeats.curve,
+        judging=results.judging,
+    )
 
 
 def _registered(registered: Registered) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from embexp.benchmarking.projection import project
 from embexp.protocols import Embedder
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Vectors = npt.NDArray[np.float32]
+    Points = npt.NDArray[np.floating]
 
 QUESTIONS = 150
 OTHERS = 190
@@ -50,14 +51,13 @@ def draw_map(
     """
     import numpy as np
 
-    if len(task.queries) < FEWEST:
+    answerable = _answerable(task)
+    if len(answerable) < FEWEST:
         return None
-    deltas = {
-        query.id: scores["tuned"].per_query[query.id][metric] - scores["untuned"].per_query[query.id][metric]
-        for query in task.queries
-    }
-    drawn = random.Random(seed).sample(list(task.queries), min(QUESTIONS - 2 * LINKED, len(task.queries)))
-    picked = _most_changed(task.queries, deltas)
+    before, after = (scores[name].per_query for name in ("untuned", "tuned"))
+    deltas = {query.id: after[query.id][metric] - before[query.id][metric] for query in answerable}
+    drawn = random.Random(seed).sample(answerable, min(QUESTIONS - 2 * LINKED, len(answerable)))
+    picked = _most_changed(answerable, deltas)
     questions = list({query.id: query for query in (*drawn, *picked)}.values())
     models = (untuned, tuned)
     asked = [model.encode_queries([query.text for query in questions]) for model in models]
@@ -65,28 +65,43 @@ def draw_map(
     passages = [*dict.fromkeys(answers), *_others(task, answers, seed)]
     found = [model.encode_passages([chunk.passage for chunk in passages]) for model in models]
     at_answer = [passages.index(chunk) for chunk in answers]
-    before, after, variance = project(*(np.concatenate(both) for both in zip(asked, found, strict=True)))
     near = [
         _cosines(queries[: len(drawn)], vectors, at_answer[: len(drawn)])
         for queries, vectors in zip(asked, found, strict=True)
     ]
-    spots = [
-        Spot("question" if at < len(questions) else "passage", snippet(text, LABEL), _point(b), _point(a))
-        for at, (text, b, a) in enumerate(
-            zip([*(q.text for q in questions), *(c.passage for c in passages)], before, after, strict=True)
-        )
-    ]
-    place = {query.id: at for at, query in enumerate(questions)}
+    one, other, variance = project(*(np.concatenate(pair) for pair in zip(asked, found, strict=True)))
+    number = {query.id: at for at, query in enumerate(questions)}
     return EmbeddingMap(
-        spots=spots,
+        spots=_spots(questions, passages, one, other),
         links=[
-            (place[query.id], len(questions) + at_answer[place[query.id]], deltas[query.id])
+            (number[query.id], len(questions) + at_answer[number[query.id]], deltas[query.id])
             for query in picked
         ],
         variance=variance,
         answer=(near[0][0], near[1][0]),
         other=(near[0][1], near[1][1]),
     )
+
+
+def _answerable(task: RetrievalTask) -> list[Query]:
+    """Return the questions that have a relevant unit in the corpus."""
+    units = {chunk.id if task.unit == "chunk" else chunk.document_id for chunk in task.corpus}
+    return [query for query in task.queries if _relevant(task, query) & units]
+
+
+def _relevant(task: RetrievalTask, query: Query) -> set[str]:
+    return {unit for unit, grade in task.qrels[query.id].items() if grade > 0}
+
+
+def _spots(
+    questions: Sequence[Query], passages: Sequence[Chunk], before: Points, after: Points
+) -> list[Spot]:
+    texts: list[tuple[Literal["question", "passage"], str]] = [("question", each.text) for each in questions]
+    texts += [("passage", each.passage) for each in passages]
+    return [
+        Spot(kind, snippet(text, LABEL), _point(one), _point(other))
+        for (kind, text), one, other in zip(texts, before, after, strict=True)
+    ]
 
 
 def _most_changed(queries: Sequence[Query], deltas: Mapping[str, float]) -> list[Query]:
@@ -101,9 +116,7 @@ def _answers(
     task: RetrievalTask, questions: Sequence[Query], asked: Sequence[Vectors], models: Sequence[Embedder]
 ) -> list[Chunk]:
     """Return the nearest relevant chunk of each question."""
-    relevant = {
-        query.id: {u for u, grade in task.qrels[query.id].items() if grade > 0} for query in questions
-    }
+    relevant = {query.id: _relevant(task, query) for query in questions}
     units = set().union(*relevant.values())
     by_unit: dict[str, list[Chunk]] = {}
     for chunk in task.corpus:
@@ -112,7 +125,7 @@ def _answers(
             by_unit.setdefault(unit, []).append(chunk)
     nearest = []
     for at, query in enumerate(questions):
-        chunks = [chunk for unit in sorted(relevant[query.id]) for chunk in by_unit[unit]]
+        chunks = [chunk for unit in sorted(relevant[query.id]) for chunk in by_unit.get(unit, ())]
         texts = [chunk.passage for chunk in chunks]
         both = [model.encode_passages(texts) @ asked[which][at] for which, model in enumerate(models)]
         nearest.append(chunks[int((both[0] + both[1]).argmax())])
@@ -136,7 +149,7 @@ def _cosines(queries: Vectors, passages: Vectors, answers: Sequence[int]) -> tup
     return float(own.mean()), float(found.max(axis=1).mean())
 
 
-def _point(values: Vectors) -> tuple[float, float]:
+def _point(values: Points) -> tuple[float, float]:
     return round(float(values[0]), 4), round(float(values[1]), 4)
 
 

@@ -66,3 +66,16 @@ def test_questions_are_tied_to_the_nearest_chunk_of_their_document(task, models)
 def test_too_few_questions_make_no_map(task, models):
     few = RetrievalTask("kb", task.corpus, task.queries[:2], task.qrels, "document")
     assert draw_map(few, *models, {}, metric="m", seed=0) is None
+
+
+def test_a_question_whose_answer_is_not_in_the_corpus_is_left_out(task, models):
+    before, after = scores("untuned", [0, 0, 1, 0]), scores("tuned", [0, 1, 0, 1])
+    more = RetrievalTask(
+        "kb",
+        task.corpus,
+        [*task.queries, Query("q3", "asks of nothing here", "gone")],
+        {**task.qrels, "q3": {"gone": 1}},
+        "document",
+    )
+    found = draw_map(more, *models, {"untuned": before, "tuned": after}, metric="m", seed=0)
+    assert "asks of nothing here" not in {spot.text for spot in found.spots}
