@@ -30,7 +30,7 @@ def run(folder: Path, *arguments: str) -> float:
     """Run ``python -m embexp.finetune`` and return its seconds."""
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "embexp.finetune", "tracker=none", *arguments],
+        [sys.executable, "-m", "embexp.finetune", *arguments, "tracker=none"],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -1,0 +1,71 @@
+"""The sweep's page in a real browser: nothing is asked of the network, and the pictures are drawn."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+
+from embexp.sweeper.report import Found, write_sweep_report
+from embexp.sweeper.space import parse_space
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+SPACE = parse_space({"x": "interval(0,10)", "kind": "choice(a,'<b>')"}, [], None)
+
+
+def found_in(folder: Path, objectives: tuple[str, ...] = ("quality",)) -> Found:
+    """A study of six finished trials, one pruned and one failed, with a value that is markup."""
+    directions = ("maximize", "minimize")[: len(objectives)]
+    study = optuna.create_study(study_name="<script>alert(1)</script>", directions=list(directions))
+    for number in range(6):
+        trial = study.ask(dict(SPACE.swept))
+        trial.set_user_attr("folder", str(folder / str(number)))
+        study.tell(trial, [float(number), 6.0 - number][: len(objectives)])
+    study.tell(study.ask(dict(SPACE.swept)), state=optuna.trial.TrialState.PRUNED)
+    failed = study.ask(dict(SPACE.swept))
+    failed.set_user_attr("error", "no <b>memory</b> left")
+    study.tell(failed, state=optuna.trial.TrialState.FAIL)
+    return Found(
+        study=study, objectives=objectives, directions=directions, total=8, best=study.best_trials[:1],
+        space=SPACE.as_json(), storage="study.db", command="python -m embexp.run 'kind=<b>'", folder=folder,
+        winner=None, baseline=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("objectives", [("quality",), ("quality", "embedding_ms")], ids=["one", "two"])
+def test_texts_of_a_study_stay_texts(tmp_path: Path, objectives: tuple[str, ...]) -> None:
+    html, markdown, record = write_sweep_report(found_in(tmp_path, objectives))
+    page = html.read_text()
+    assert "<script>alert(1)" not in page
+    assert "no &lt;b&gt;memory" in page
+    assert ("Pareto front" in page) == (len(objectives) > 1)
+    assert "| 6 | pruned |" in markdown.read_text()
+    assert record.stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_draws_and_asks_nothing_of_the_network(tmp_path: Path, width: int) -> None:
+    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    html, *_ = write_sweep_report(found_in(tmp_path))
+    said, asked = [], []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(html.as_uri())
+        page.wait_for_selector(".plot svg.main-svg")
+        drawn = page.locator(".plot .js-plotly-plot").count()
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        browser.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert drawn >= 4
+    assert wide <= width
