@@ -51,10 +51,11 @@ def _check_combination(values: Mapping[Any, Any]) -> None:
             "dataset.train=synthetic trains on written pairs and synthesis=none writes none: "
             "add synthesis=extractive."
         )
-    if values.get("forgetting") and str(values["forgetting"]["_target_"]).endswith("HeldOut"):
+    if values.get("forgetting") and str(values["forgetting"]["_target_"]).endswith(("HeldOut", "OwnQueries")):
         raise ConfigError(
-            "benchmark@forgetting=heldout asks what the verdict asks: choose a set with a corpus of its own, "
-            "as in benchmark@forgetting=beir forgetting.dataset.path=FOLDER."
+            "benchmark@forgetting=heldout and benchmark@forgetting=queries ask about the run's own corpus: "
+            "choose a set with a corpus of its own, as in benchmark@forgetting=beir "
+            "forgetting.dataset.path=FOLDER."
         )
 
 

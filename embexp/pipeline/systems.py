@@ -167,6 +167,7 @@ def _reranked(
         units = [
             Hit(chunks[hit.id].document_id if task.unit == "document" else hit.id, hit.score) for hit in best
         ]
+        units = [hit for hit in units if not (task.skip_own and hit.id == query)]
         rankings[query] = _first_of_each([*units, *_behind(units, base.rankings[query])])[:DEPTH]
     query_seconds = base.cost.query_seconds + scored.seconds / len(task.queries)
     cost = replace(base.cost, query_seconds=query_seconds, cached=base.cost.cached or scored.known > 0)

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 
 from embexp.config.check import check
 from embexp.config.schema import COMPONENTS, conf_dir, register
+from embexp.errors import ConfigError
 from embexp.sweeper.identity import check_space, default_values
 from embexp.sweeper.options import read_options
 from embexp.sweeper.space import parse_space
@@ -150,3 +151,29 @@ def test_a_tuned_model_is_an_option_of_its_own() -> None:
 def test_conf_is_found_beside_the_package() -> None:
     assert isinstance(CONF, Path)
     assert (CONF / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["benchmark@forgetting=mteb", "forgetting.id=SciFact"],
+        ["benchmark@forgetting=hub", "forgetting.dataset.id=mteb/scifact"],
+        ["benchmark@forgetting=beir", "forgetting.dataset.path=scifact"],
+    ],
+)
+def test_a_benchmark_with_a_corpus_of_its_own_shows_what_is_forgotten(overrides: list[str]) -> None:
+    config = composed(*overrides)
+    check(config)
+    assert instantiate(config.forgetting, _convert_="all") is not None
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["benchmark@forgetting=heldout"],
+        ["benchmark@forgetting=queries", "forgetting.questions.path=q.csv"],
+    ],
+)
+def test_questions_about_the_run_s_own_corpus_do_not_show_it(overrides: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"ask about the run's own corpus: choose a set with a corpus"):
+        check(composed(*overrides))

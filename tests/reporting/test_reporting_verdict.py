@@ -7,7 +7,7 @@ import pytest
 
 from embexp.reporting.verdict import advice, evidence, facts, headline, leaks_line
 from embexp.reporting.words import counted, signed
-from embexp.types import Leaks, Outcome
+from embexp.types import Judging, Leaks, Outcome, SystemCost
 
 Change = Callable[..., Outcome]
 
@@ -117,3 +117,34 @@ def test_training_without_a_best_step_does_not_name_one(outcome: Outcome) -> Non
     assert outcome.training
     bare = replace(outcome, training=replace(outcome.training, best_step=None))
     assert facts(bare)[1].endswith("(17.4 pairs/s).")
+
+
+@pytest.mark.parametrize(
+    ("system", "score", "expected"),
+    [
+        (
+            "bge_base",
+            0.8,
+            "bge_base, untuned, scores higher than the tuned model here (0.800): weigh its costs.",
+        ),
+        ("bge_base", 0.75, None),  # no higher
+        ("tuned int8", 0.8, None),  # no other model
+        ("tuned reranked", 0.8, "Reranking lifts the tuned model from 0.750 to 0.800, at 12 ms a question."),
+        ("tuned reranked", 0.7, None),
+    ],
+)
+def test_a_further_system_that_does_better_is_told(
+    outcome: Outcome, system: str, score: float, expected: str | None
+) -> None:
+    scores = {**outcome.scores, system: {"ndcg@10": score}}
+    costs = {system: SystemCost(1.0, 0.012, 100)}
+    found = advice(replace(outcome, scores=scores, systems=costs))
+    assert found[len(advice(outcome)) :] == ([expected] if expected else [])
+
+
+def test_a_language_model_s_judgments_are_told(outcome: Outcome) -> None:
+    judged = replace(outcome, judging=Judging("gpt-oss", 120, unreadable=1, left_out=3, depth=10))
+    assert (
+        "Judged by gpt-oss, not by people: 120 passages, the first 10 of every system; what lies deeper "
+        "counts as wrong. 1 passage got no readable grade; 3 questions without an answer left out."
+    ) in facts(judged)
