@@ -204,7 +204,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(loss, tmp_pat
     assert found["killed"]["best"] == found["whole"]["best"]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_run_killed_while_it_writes_ends_with_the_same_weights(kills, tmp_path):
     script = Path(__file__).with_name("killed_writing.py")
     done = subprocess.run(
