@@ -88,7 +88,9 @@ def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path:
 
     from embexp.models.tiny import TinyModel
 
-    TinyModel(name="tiny", seed=0, dimension=32, layers=1).load().save_pretrained(str(tmp_path / "model"))
+    model = TinyModel(name="tiny", seed=0, dimension=32, layers=1).load()
+    model.prompts = {"query": "query: "}
+    model.save_pretrained(str(tmp_path / "model"))
     tracker = MlflowTracker(root=str(tmp_path), register="docs")
     with tracker.run("tuned", params={}, tags={}) as run:
         registered = run.log_model(tmp_path / "model", verdict="WIN")
@@ -107,12 +109,16 @@ def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path:
         address = f"http://127.0.0.1:{port}"
         wait_for(f"{address}/ping", server)
         asked = requests.post(f"{address}/invocations", json={"inputs": TEXTS}, timeout=60)
+        prompted = {"inputs": TEXTS, "params": {"prompt_name": "query"}}
+        as_queries = requests.post(f"{address}/invocations", json=prompted, timeout=60)
         wrong = requests.post(f"{address}/invocations", json={"inputs": [{"a": 1}]}, timeout=60)
     finally:
         stop(server)
-    assert asked.status_code == 200
-    vectors = np.array(asked.json()["predictions"])
-    expected = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
-    assert vectors.shape == (3, 32)
-    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    local = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    for answer, prompt in ((asked, None), (as_queries, "query")):
+        assert answer.status_code == 200
+        vectors = np.array(answer.json()["predictions"])
+        assert vectors.shape == (3, 32)
+        np.testing.assert_allclose(vectors, local.encode(TEXTS, prompt_name=prompt), atol=1e-6)
+    assert not np.allclose(asked.json()["predictions"], as_queries.json()["predictions"], atol=1e-3)
     assert wrong.status_code == 400
