@@ -13,7 +13,7 @@ from pipeline_settings import TINY
 
 
 def start(cwd: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    place = launcher or ("torch.distributed.run", "--nproc_per_node=2", "--master_port=0")
+    place = launcher or ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
     return subprocess.run(
         [sys.executable, "-m", *place, "-m", *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=300,
