@@ -24,7 +24,7 @@ def multirun(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProce
         env={**environment, "HYDRA_FULL_ERROR": "0"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,  # eight jobs on two busy cores
         check=False,
     )
 
