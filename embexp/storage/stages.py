@@ -17,6 +17,8 @@ from embexp.storage.files import sha256_of, space_checked, write_json
 
 log = logging.getLogger(__name__)
 DONE = "done.json"
+LAYOUT = 2
+"""Of what stages keep; raise it when a stage writes other fields, so that older caches are left alone."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class StageCache:
 
     def folder(self, name: str, *inputs: object) -> Path:
         """Return where the stage with these inputs keeps its files."""
-        return self.root / name / sha256_of(name, *inputs)[:24]
+        return self.root / name / sha256_of(LAYOUT, name, *inputs)[:24]
 
     @contextmanager
     def stage(self, name: str, *inputs: object) -> Iterator[Stage]:
