@@ -16,6 +16,7 @@ def storage_option(name: str) -> str:
     return f"hydra.sweeper.storage={'sqlite:///' if name.endswith('.db') else ''}{name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", FILES)
 def test_two_sweepers_at_once_keep_the_total(tmp_path: Path, storage: str) -> None:
     options = ["x=interval(0,9)", "seconds=0.1", "hydra.sweeper.n_trials=10", "hydra.sweeper.winner=false"]

@@ -39,6 +39,8 @@ def test_texts_of_a_study_stay_texts(tmp_path: Path, objectives: tuple[str, ...]
     html, markdown, record = write_sweep_report(found_in(tmp_path, objectives))
     page = html.read_text()
     assert "<script>alert(1)" not in page
+    assert page.count("plotly.js v") == 1  # the library stands in the page, once
+    assert "<script src" not in page
     assert "no &lt;b&gt;memory" in page
     assert ("Pareto front" in page) == (len(objectives) > 1)
     assert "| 6 | pruned |" in markdown.read_text()
