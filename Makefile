@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .PHONY: help run test test-fast lint wheel clean
@@ -25,10 +26,10 @@ run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether 
 	$(BIN)/python -m embexp.run $(ARGS)
 
 test: $(TOOLS) lint  ## Run every test, the slow ones with real models too
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-fast: $(TOOLS)  ## Run the default tests alone
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(ARGS)
 
 lint: $(TOOLS)  ## Check style and types
 	$(BIN)/ruff check .

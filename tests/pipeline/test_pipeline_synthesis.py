@@ -209,10 +209,11 @@ def test_the_key_is_written_nowhere_and_the_price_everywhere(
     usage = json.loads((tmp_path / "X/synthesis.json").read_text())["usage"]
     assert usage["usd"] > 0
     assert json.loads((tmp_path / "X/data/pairs.manifest.json").read_text())["usage"]["usd"] == usage["usd"]
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    (found,) = mlflow.search_runs(search_all_experiments=True).to_dict("records")
-    assert found["metrics.llm/usd"] == usage["usd"]
-    assert found["metrics.llm/prompt_tokens"] == usage["prompt_tokens"]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    (found,) = client.search_runs(experiments)
+    assert found.data.metrics["llm/usd"] == usage["usd"]
+    assert found.data.metrics["llm/prompt_tokens"] == usage["prompt_tokens"]
     server.settings.key = "another"  # from now on the service refuses the key, and repeats it in its words
     refused = run("synthesize", *ENTRIES, *arguments, "synthesis.seed=5", "hydra.run.dir=Z")
     assert refused.code == 2
