@@ -52,7 +52,7 @@ def _ours(side: str, model, pairs, work: Path) -> float:  # type: ignore[no-unty
     from embexp.types import Splits
 
     rates = {"dropout": 0.0, "attention_dropout": 0.0} if side == "fast" else {}
-    tuner = SentenceTransformerFineTuner(max_pairs=None, evaluations=0, **rates)
+    tuner = SentenceTransformerFineTuner(max_pairs=None, evaluations=0, bf16=None, **rates)
     training = tuner.fit(
         model, Mnrl(), Splits(train=pairs, dev=[], test=[]), dev_scores=lambda _: {}, work_dir=work,
         seed=SEED, on_step=lambda _: None,

@@ -53,6 +53,33 @@ def dropout_rates(
             setattr(owner, name, value)
 
 
+@contextmanager
+def attention(model: SentenceTransformer, kind: str | None) -> Iterator[None]:
+    """Compute attention as ``kind`` within the block.
+
+    Nothing is changed for None, or for a model that is no transformer or has no such choice.
+    """
+    transformer = getattr(model[0], "auto_model", None)
+    own = getattr(getattr(transformer, "config", None), "_attn_implementation", None)
+    differs = kind is not None and own is not None and own != kind
+    if differs:
+        transformer.set_attn_implementation(kind)  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        if differs:
+            transformer.set_attn_implementation(own)  # type: ignore[union-attr]
+
+
+def training_attention(model: SentenceTransformer) -> str | None:
+    """Return how to compute attention in training steps; None for the model's own way.
+
+    On a CPU the backward pass of the fused kernel takes several times as long as that of plain matrix
+    products, at the lengths that models are trained at.
+    """
+    return "eager" if model.device.type == "cpu" else None
+
+
 def _rates(
     model: SentenceTransformer, *, dropout: float | None, attention_dropout: float | None
 ) -> Iterator[tuple[object, str, float]]:

@@ -15,6 +15,7 @@ from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 
 from embexp.finetuning.faults import out_of_memory
+from embexp.finetuning.model_modes import attention, training_attention
 from embexp.finetuning.sharing import SharingCollator, whole_batches
 from embexp.finetuning.team import PeerShortageError, Team, shares
 
@@ -61,6 +62,10 @@ class Steps(SentenceTransformerTrainer):  # type: ignore[misc]
         Returns:
             The loss of the whole batch.
         """
+        with attention(self.model, training_attention(self.model)):
+            return self._gradients(model, inputs, batch, *arguments)
+
+    def _gradients(self, model: Any, inputs: Any, batch: Sequence[int], *arguments: Any) -> torch.Tensor:
         if self._team is None:
             loss: torch.Tensor = super().training_step(model, inputs, *arguments)
             return loss

@@ -67,7 +67,7 @@ class SentenceTransformerFineTuner:
         length_pool: Batches within whose rows lengths are sorted, which saves padding; 0 leaves them mixed.
         dropout: Dropout of hidden states; None keeps the model's own.
         attention_dropout: Dropout of attention weights; None keeps the model's own.
-        bf16: Mixed precision; None uses it on GPUs that have it.
+        bf16: Mixed precision; None uses it where the GPU or the CPU multiplies bf16 in hardware.
         checkpoint_seconds: The longest time between two checkpoints.
         retries: How often a training that diverges goes back to its last good checkpoint, each time at
             half the learning rate.
@@ -103,7 +103,7 @@ class SentenceTransformerFineTuner:
     length_pool: int = 8
     dropout: float | None = None
     attention_dropout: float | None = None
-    bf16: bool | None = None
+    bf16: bool | None = False
     checkpoint_seconds: float = 300.0
     retries: int = 3
     method: Any = None

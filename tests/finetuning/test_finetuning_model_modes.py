@@ -4,12 +4,13 @@ import ctypes
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from torch import nn
 
 from embexp.finetuning import allocator
 from embexp.finetuning.allocator import tune_allocator
-from embexp.finetuning.model_modes import dropout_rates, prompts_for, text_length, training_length
+from embexp.finetuning.model_modes import attention, dropout_rates, prompts_for, text_length, training_length
 
 
 def rates(model) -> dict[str, float]:
@@ -98,3 +99,14 @@ def test_the_allocator_is_left_alone_without_glibc(monkeypatch):
     monkeypatch.setattr(allocator.sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert tune_allocator() is False
+
+
+def test_attention_is_computed_otherwise_within_the_block_alone(model):
+    config, texts = model[0].auto_model.config, ["barato deneli", "lamach"]
+    own, before = config._attn_implementation, model.encode(texts)
+    with attention(model, "eager"):
+        assert config._attn_implementation == "eager"
+        assert np.allclose(model.encode(texts), before, atol=1e-6)
+    assert config._attn_implementation == own
+    with attention(model, None):
+        assert config._attn_implementation == own
