@@ -14,9 +14,9 @@ from embexp.errors import DataError
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.embedding import SourceEmbedder
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.scoring import task_digest
 from embexp.protocols import Benchmark, ModelSource, TrackedRun
 from embexp.retrieval.exact import ExactRetriever
-from embexp.storage.files import sha256_of
 from embexp.types import Comparison, Forgetting, Query, RetrievalTask, Unit
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,7 @@ def forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRu
     task = general_set(experiment.forgetting, unit=experiment.dataset.unit, seed=experiment.seed).final
     sources = {"untuned": experiment.model, "tuned": tuned}
     prints = [source.fingerprint() for source in sources.values()]
-    asked = sha256_of([chunk.id for chunk in task.corpus], [query.text for query in task.queries], task.qrels)
-    inputs = (__version__, asked, prints, experiment.metric, experiment.seed)
+    inputs = (__version__, task_digest(task), prints, experiment.metric, experiment.seed)
     with experiment.stages.stage("forgetting", *inputs) as stage:
         if stage.done is None:
             found = _ask(experiment, task, sources)

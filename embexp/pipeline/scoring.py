@@ -76,7 +76,7 @@ def benchmark(
     prints = [source.fingerprint() for source in sources.values()]
     prints += further_inputs(experiment.benchmark)
     lengths = trained_lengths(experiment) if tuned else []
-    asked = (_digest(task), *judging_inputs(experiment, task))
+    asked = (task_digest(task), *judging_inputs(experiment, task))
     inputs = (__version__, data.key, asked, prints, settings, lengths, experiment.metric, experiment.seed)
     with experiment.stages.stage("benchmark", *inputs) as stage:
         if stage.done is None:
@@ -109,7 +109,7 @@ def check_benchmark(experiment: Experiment, data: Data) -> None:
         experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
 
 
-def _digest(task: RetrievalTask) -> str:
+def task_digest(task: RetrievalTask) -> str:
     """Return a digest of what is asked of which corpus."""
     corpus = sha256_of([(chunk.id, chunk.document_id, chunk.passage) for chunk in task.corpus])
     return sha256_of(corpus, [(query.id, query.text) for query in task.queries], task.qrels, task.unit)

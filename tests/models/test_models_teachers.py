@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from tiny_cross_encoder import save_cross_encoder
 
 from embexp.errors import ConfigError, ModelError
 from embexp.models import reranker as module
 from embexp.models.reranker import Reranker
 from embexp.models.sources import LocalModel
 from embexp.models.teachers import BiEncoderTeacher, CrossEncoderTeacher
-from embexp.models.tiny import build_tokenizer
 
 PAIRS = [
     ("how to boil", "a kettle boils"),
@@ -19,29 +17,9 @@ PAIRS = [
 ]
 
 
-def save_cross_encoder(folder: Path, *, outputs: int = 1, seed: int = 0) -> str:
-    """Save a random BERT that reads both texts and gives ``outputs`` numbers."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=build_tokenizer(), model_max_length=64, pad_token="[PAD]", unk_token="[UNK]",
-        cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
-    )  # fmt: skip
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=64, num_labels=outputs, initializer_range=0.5,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def cross_encoder(tmp_path_factory) -> str:
-    return save_cross_encoder(tmp_path_factory.mktemp("cross"))
+    return str(save_cross_encoder(tmp_path_factory.mktemp("cross")))
 
 
 @pytest.fixture
@@ -84,7 +62,7 @@ def test_another_length_or_model_is_asked_again(cross_encoder, tmp_path, asked):
     cache = str(tmp_path / "cache")
     CrossEncoderTeacher(model=cross_encoder, cache=cache).scores(PAIRS)
     CrossEncoderTeacher(model=cross_encoder, cache=cache, max_tokens=8).scores(PAIRS)
-    other = save_cross_encoder(tmp_path / "other", seed=1)
+    other = str(save_cross_encoder(tmp_path / "other", seed=1))
     CrossEncoderTeacher(model=other, cache=cache).scores(PAIRS)
     assert asked == [2, 2, 2]
 
@@ -114,7 +92,7 @@ def test_what_was_scored_before_a_kill_is_kept(cross_encoder, tmp_path, monkeypa
 
 
 def test_a_cross_encoder_of_several_numbers_is_refused(tmp_path):
-    folder = save_cross_encoder(tmp_path / "classes", outputs=3)
+    folder = str(save_cross_encoder(tmp_path / "classes", outputs=3))
     with pytest.raises(ModelError, match=r"gives 3 numbers for a pair: choose a cross-encoder"):
         CrossEncoderTeacher(model=folder).scores(PAIRS)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from embexp.models.tiny import build_tokenizer
 
 
-def save_cross_encoder(folder: Path, *, outputs: int = 1) -> Path:
+def save_cross_encoder(folder: Path, *, outputs: int = 1, seed: int = 0) -> Path:
     """Save a random BERT that reads both texts and gives ``outputs`` numbers for a pair."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -21,7 +21,7 @@ def save_cross_encoder(folder: Path, *, outputs: int = 1) -> Path:
         intermediate_size=32, max_position_embeddings=64, num_labels=outputs, initializer_range=0.5,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
