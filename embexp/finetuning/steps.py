@@ -7,13 +7,14 @@ itself imported only when training starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 
+from embexp.finetuning.dropout import QuickDropout
 from embexp.finetuning.faults import out_of_memory
 from embexp.finetuning.model_modes import attention, training_attention
 from embexp.finetuning.sharing import SharingCollator, whole_batches
@@ -62,8 +63,11 @@ class Steps(SentenceTransformerTrainer):  # type: ignore[misc]
         Returns:
             The loss of the whole batch.
         """
-        with attention(self.model, training_attention(self.model)):
+        with attention(self.model, training_attention(self.model)), self._dropout():
             return self._gradients(model, inputs, batch, *arguments)
+
+    def _dropout(self) -> AbstractContextManager[object]:
+        return QuickDropout() if self.args.device.type == "cpu" else nullcontext()
 
     def _gradients(self, model: Any, inputs: Any, batch: Sequence[int], *arguments: Any) -> torch.Tensor:
         if self._team is None:

@@ -34,9 +34,9 @@ def train(folder: Path, size: int, *cases: str) -> list[dict]:
 
 def check(found: list[dict]) -> None:
     for case in found:
-        assert case["apart"] < 5e-6, case
+        assert case["apart"] < 1e-3, case
         assert case["resumed_from"] == (2 if "killed" in case["case"] else None), case
-        assert case["moved"] > 1e-3 or case["case"] == "query_adapter", case
+        assert case["moved"] > 0.05, case
 
 
 def test_two_processes_end_with_the_weights_of_one(tmp_path):
