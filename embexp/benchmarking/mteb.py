@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embexp.benchmarking.mteb_library import data_errors, find_task, library
 from embexp.benchmarking.systems import MoreSystems
 from embexp.benchmarking.tasks import HeldOut
-from embexp.errors import ConfigError, DataError
+from embexp.errors import ConfigError
 from embexp.progress import without_bars
 from embexp.storage.files import sha256_of
 from embexp.types import Chunk, Pair, RetrievalTask, Unit
 
 log = logging.getLogger(__name__)
-KEY = "benchmark.id"
+KEY, OPTION = "benchmark.id", "benchmark=mteb"
+REMEDY = f"check the network and the layout. Without a network name a local folder, as in {KEY}=FOLDER."
 RETRIEVAL = ("Retrieval", "InstructionRetrieval")
 
 
@@ -71,7 +71,7 @@ class MtebTask(MoreSystems):
         if data.get("top_ranked"):
             raise ConfigError(
                 f"{KEY}={self.id} gives each question its own few candidates to put in order, and systems "
-                "here search a whole corpus: choose a retrieval task."
+                f"here search a whole corpus: have mteb itself score it, suite=mteb suite.tasks=[{self.id}]."
             )
         corpus = list(_passages(data["corpus"]))
         pairs = list(_pairs(data["queries"], data["relevant_docs"], {each.document_id for each in corpus}))
@@ -79,50 +79,15 @@ class MtebTask(MoreSystems):
         return replace(found, skip_own=own)
 
 
-def _library() -> Any:
-    try:
-        return importlib.import_module("mteb")
-    except ImportError as error:
-        raise ConfigError(
-            f'benchmark=mteb needs the mteb library ({error}): pip install "embexp[mteb]".'
-        ) from error
-
-
 def _task(name: str) -> Any:
     """Return the retrieval task of that name or class, its data not loaded yet."""
-    mteb = _library()
-    task = _own_class(name) if "." in name else _named(mteb, name)
+    task = find_task(name, key=KEY, option=OPTION)
     kind, reads = str(task.metadata.type), ", ".join(task.metadata.modalities)
     if kind not in RETRIEVAL or reads != "text":
         raise ConfigError(
-            f"{KEY}={name} is a task of the kind {kind} over {reads}, and systems here "
-            "search texts: choose a retrieval task over text."
+            f"{KEY}={name} is a task of the kind {kind} over {reads}, and a benchmark searches texts: choose "
+            f"a retrieval task, or have mteb itself score it beside: suite=mteb suite.tasks=[{name}]."
         )
-    return task
-
-
-def _named(mteb: Any, name: str) -> Any:
-    try:
-        return mteb.get_task(name)
-    except KeyError as error:
-        said = str(error.args[0]).removeprefix("KeyError: ").rstrip(".") if error.args else name
-        raise ConfigError(
-            f"{KEY}={name}: {said}. A task of your own is named by its class, as in my_tasks.MyTask, or by "
-            "its folder."
-        ) from error
-
-
-def _own_class(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        task = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{KEY}={path} is neither a folder nor a class that can be imported ({error}): name a "
-            "subclass of mteb's AbsTaskRetrieval as package.module.Class."
-        ) from error
-    if not isinstance(task, _library().AbsTask):
-        raise ConfigError(f"{KEY}={path} is no task of mteb: name a subclass of AbsTaskRetrieval.")
     return task
 
 
@@ -130,7 +95,7 @@ def _loaded(task: Any, split: str | None, subset: str | None) -> Mapping[str, An
     """Return one split of one subset: corpus, queries, relevant_docs and, of some tasks, top_ranked."""
     if split is not None:
         _chosen("split", split, task.metadata.eval_splits, str(task.metadata.name))
-    with _data_errors(str(task.metadata.name)), without_bars():
+    with data_errors(str(task.metadata.name), REMEDY), without_bars():
         task.load_data()
         task.convert_v1_dataset_format_to_v2(num_proc=None)
     found = task.dataset[_chosen("subset", subset, list(task.dataset), str(task.metadata.name))]
@@ -151,26 +116,13 @@ def _chosen(option: str, wanted: str | None, known: Sequence[str], name: str) ->
 
 
 def _from_folder(folder: Path, split: str, subset: str | None) -> Mapping[str, Any]:
-    _library()
+    library(OPTION)
     from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
 
-    with _data_errors(str(folder)), without_bars():
+    with data_errors(str(folder), REMEDY), without_bars():
         loader = RetrievalDatasetLoader(hf_repo=str(folder), revision="main", split=split, config=subset)
         data: Mapping[str, Any] = loader.load()
     return data
-
-
-@contextmanager
-def _data_errors(name: str) -> Iterator[None]:
-    """Turn what reading data raises into a sentence with the remedy."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DataError(
-            f"The data of the MTEB task {name} cannot be had ({type(error).__name__}: {reason}): check the "
-            f"network and the layout. Without a network name a local folder, as in {KEY}=FOLDER."
-        ) from error
 
 
 def _passages(corpus: Any) -> Iterator[Chunk]:

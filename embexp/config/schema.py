@@ -22,6 +22,7 @@ COMPONENTS = (
     "retriever",
     "benchmark",
     "forgetting",
+    "suite",
     "tracker",
 )
 
@@ -53,6 +54,7 @@ class Config:
     retriever: Any = None
     benchmark: Any = None
     forgetting: Any = None
+    suite: Any = None
     tracker: Any = None
 
 

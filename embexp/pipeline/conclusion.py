@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from embexp.storage.records import export_csv, export_parquet, read_jsonl, write
 from embexp.synthesis.data_card import data_card
 from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
-from embexp.types import HELD_OUT, Forgetting, Outcome, Pair, Registered, Slice
+from embexp.types import HELD_OUT, Forgetting, Outcome, Pair, Registered, Slice, SuiteScore
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
@@ -141,11 +141,12 @@ def conclude(
     *,
     seconds: Mapping[str, float],
     general: Forgetting | None = None,
+    suite: Sequence[SuiteScore] = (),
     repeats: Repeats | None = None,
 ) -> Outcome:
     """Write outcome.json, scores.parquet and the reports, and log them with the final metrics."""
     repeats = repeats or Repeats()
-    outcome = _outcome(experiment, data, tuned, results, run, seconds, general, repeats)
+    outcome = _outcome(experiment, data, tuned, results, run, seconds, general, suite, repeats)
     systems = [*results.scores.values(), *repeats.scores]
     write_outcome(out_dir / "outcome.json", outcome)
     write_scores(out_dir / "scores.parquet", systems)
@@ -179,6 +180,7 @@ def _outcome(
     run: TrackedRun,
     seconds: Mapping[str, float],
     general: Forgetting | None,
+    suite: Sequence[SuiteScore],
     repeats: Repeats,
 ) -> Outcome:
     return Outcome(
@@ -196,6 +198,7 @@ def _outcome(
         model_dir=str(tuned.model_dir.resolve()) if tuned else "",
         index=results.index,
         forgetting=general,
+        suite=suite,
         cached=_cached(data, tuned, results),
         systems=results.costs,
         seeds=repeats.seeds,
@@ -272,6 +275,11 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
         metrics["p"] = outcome.comparison.p
     if outcome.forgetting:
         metrics |= {"forgetting/delta": outcome.forgetting.comparison.delta}
+    for score in outcome.suite:
+        values = {"untuned": score.untuned, "tuned": score.tuned}
+        metrics |= {
+            f"suite/{score.task}/{name}": value for name, value in values.items() if value is not None
+        }
     if outcome.seeds:
         metrics |= {"seeds/mean": outcome.seeds.mean, "seeds/std": outcome.seeds.std}
     if outcome.index:

@@ -16,6 +16,7 @@ from embexp.protocols import (
     Loss,
     ModelSource,
     Retriever,
+    Suite,
     Synthesis,
 )
 from embexp.splitting.split import SplitSettings
@@ -42,6 +43,7 @@ class Experiment:
     retriever: Retriever
     benchmark: Benchmark
     forgetting: Benchmark | None
+    suite: Suite | None
     seed: int
     metric: str
     cache: Path

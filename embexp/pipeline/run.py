@@ -16,6 +16,7 @@ from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
 from embexp.pipeline.scoring import benchmark, check_benchmark
 from embexp.pipeline.splits import Data, split_pairs
+from embexp.pipeline.suite import check_suite, suite_scores
 from embexp.pipeline.training import Tuned, finetune, finetune_folder, teachers_of
 from embexp.protocols import SweepTrial, Tracker
 from embexp.tracking.provenance import provenance
@@ -49,7 +50,9 @@ def run_experiment(
     """
     clock = Clock()
     with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
-        teachers_of(experiment)  # one that is not there ends the run before pairs are written
+        teachers_of(experiment)  # what is not there ends the run before pairs are written
+        with clock.measure("benchmark"):
+            check_suite(experiment)
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
             check_benchmark(experiment, data)
@@ -58,7 +61,8 @@ def run_experiment(
             refuse_repeats(experiment, "there is no training pair: leave it out, or give some")
             with clock.measure("benchmark"):
                 results = benchmark(experiment, data, None, run, out_dir)
-            return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds)
+                suite = suite_scores(experiment, None, run)
+            return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds, suite=suite)
         plan = plan_trainings(experiment, data)
         with clock.measure("finetune"):
             tuned = finetune(experiment, data, run, out_dir)
@@ -68,6 +72,7 @@ def run_experiment(
             results = benchmark(experiment, data, source, run, out_dir)
             repeats = score_repeats(experiment, plan, trained, results.task, results.scores, run)
             general = forgetting(experiment, source, run)
+            suite = suite_scores(experiment, source, run)
         return conclude(
             experiment,
             data,
@@ -77,6 +82,7 @@ def run_experiment(
             out_dir,
             seconds=clock.seconds,
             general=general,
+            suite=suite,
             repeats=repeats,
         )
 
@@ -162,6 +168,8 @@ def run_benchmark(
     refuse_repeats(experiment, "this command trains nothing: leave it out, or use python -m embexp.run")
     clock = Clock()
     with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+        with clock.measure("benchmark"):
+            check_suite(experiment)
         with clock.measure("synthesize"):
             data = split_pairs(experiment)
             check_benchmark(experiment, data)
@@ -169,7 +177,10 @@ def run_benchmark(
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)
             general = forgetting(experiment, experiment.tuned, run)
-        return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds, general=general)
+            suite = suite_scores(experiment, experiment.tuned, run)
+        return conclude(
+            experiment, data, None, results, run, out_dir, seconds=clock.seconds, general=general, suite=suite
+        )
 
 
 class Clock:

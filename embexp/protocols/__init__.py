@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embexp.protocols.models import Embedder, ModelSource, Teacher, VectorTeacher
-from embexp.protocols.retrieval import Benchmark, Index, Retriever
+from embexp.protocols.retrieval import Benchmark, Index, Retriever, Suite
 from embexp.protocols.texts import Checked, Chunker, Dataset, Questions, TokenCounter
 from embexp.protocols.tracking import SweepTrial, TrackedRun, Tracker
 from embexp.protocols.training import FineTuner, Loss, SharedFineTuner, Untuned
@@ -42,6 +42,7 @@ __all__ = [
     "Questions",
     "Retriever",
     "SharedFineTuner",
+    "Suite",
     "SweepTrial",
     "Synthesis",
     "SynthesisPlan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from embexp.protocols.models import Embedder
 from embexp.types import (
@@ -16,7 +16,7 @@ from embexp.types import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from sentence_transformers import SentenceTransformer
 
 
 class Index(Protocol):
@@ -38,3 +38,20 @@ class Benchmark(Protocol):
 
     def task(self, chunks: Sequence[Chunk], pairs: Sequence[Pair], *, unit: Unit) -> RetrievalTask:
         """Return the task that scores a system on ``pairs``."""
+
+
+class Suite(Protocol):
+    """Tasks of any kind that score a model by an evaluation of their own."""
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """The tasks' names."""
+
+    def check(self) -> None:
+        """Raise ConfigError for a task that does not exist."""
+
+    def fingerprint(self, name: str) -> str:
+        """Return a text that changes when the scores of a task do."""
+
+    def score(self, name: str, model: SentenceTransformer) -> dict[str, Any]:
+        """Return ``task``, ``kind``, ``metric`` and ``value`` of a model on one task."""

@@ -19,7 +19,7 @@ from embexp.reporting.repeats_record import (
     seeds_record,
 )
 from embexp.storage.files import write_json
-from embexp.types import Forgetting, IndexReport, Judging, Leaks, Outcome, SystemCost, Training
+from embexp.types import Forgetting, IndexReport, Judging, Leaks, Outcome, SuiteScore, SystemCost, Training
 
 SCHEMA = 1
 LEAKS_KEYS = (
@@ -42,6 +42,7 @@ TRAINING_KEYS = (
 )
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
 SYSTEM_KEYS = ("embed_seconds", "query_seconds", "index_bytes", "dimension", "cached")
+SUITE_KEYS = ("task", "kind", "metric", "untuned", "tuned")
 JUDGING_KEYS = ("model", "pairs", "unreadable", "left_out", "depth")
 OUTCOME_KEYS = (
     "dataset",
@@ -78,6 +79,7 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
     }
     record["judging"] = _fields(outcome.judging, JUDGING_KEYS)
     record["systems"] = {name: _fields(cost, SYSTEM_KEYS) for name, cost in outcome.systems.items()}
+    record["suite"] = [_fields(score, SUITE_KEYS) for score in outcome.suite]
     record["seeds"] = seeds_record(outcome.seeds)
     record["learning_curve"] = curve_record(outcome.learning_curve)
     write_json(path, _plain(record))
@@ -108,6 +110,7 @@ def read_outcome(path: Path) -> Outcome:
         fields["systems"] = {
             name: SystemCost(**_known(cost, SYSTEM_KEYS)) for name, cost in record.get("systems", {}).items()
         }
+        fields["suite"] = tuple(SuiteScore(**_known(each, SUITE_KEYS)) for each in record.get("suite", ()))
         fields["seeds"] = read_seeds(record.get("seeds"))
         fields["learning_curve"] = read_curve(record.get("learning_curve"))
         return Outcome(**fields)

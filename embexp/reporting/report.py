@@ -27,6 +27,7 @@ from embexp.reporting.verdict import (
     judging_line,
     leaks_line,
     power_line,
+    suite_line,
     training_line,
 )
 from embexp.reporting.words import signed, spelled
@@ -36,7 +37,7 @@ from embexp.types import Contrast, EmbeddingMap, Outcome, Query, Scores, Slice
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TRUST = (judging_line, power_line, forgetting_line, index_line)
+TRUST = (judging_line, power_line, forgetting_line, suite_line, index_line)
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {
     "accuracy": "share of questions with at least one relevant result among the first k",

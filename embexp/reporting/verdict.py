@@ -190,6 +190,16 @@ def forgetting_line(outcome: Outcome) -> str:
     )
 
 
+def suite_line(outcome: Outcome) -> str:
+    """Return what tasks of other kinds came to before and after tuning; empty where none was scored."""
+    told = [
+        f"{each.task} ({each.kind}, {each.metric}) {each.untuned:.3f}"
+        + ("" if each.tuned is None else f" → {each.tuned:.3f}")
+        for each in outcome.suite
+    ]
+    return f"MTEB's own scores, one number each and no interval: {'; '.join(told)}." if told else ""
+
+
 def facts(outcome: Outcome) -> list[str]:
     """Return leaks, power, repeats, training, index and cache in a line each, where there is one to say."""
     found = [
@@ -198,6 +208,7 @@ def facts(outcome: Outcome) -> list[str]:
         seeds_line(outcome),
         curve_line(outcome),
         forgetting_line(outcome),
+        suite_line(outcome),
         training_line(outcome),
         index_line(outcome),
         judging_line(outcome),

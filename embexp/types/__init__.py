@@ -14,6 +14,7 @@ from embexp.types.findings import (
     Seeds,
     Slice,
     Spot,
+    SuiteScore,
     Verdict,
 )
 from embexp.types.retrieval import (
@@ -65,6 +66,7 @@ __all__ = [
     "SplitName",
     "Splits",
     "Spot",
+    "SuiteScore",
     "SystemCost",
     "Training",
     "TrainingStep",

@@ -137,6 +137,17 @@ class Forgetting:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteScore:
+    """A task of another kind, as its own library scores it; ``tuned`` is None without a tuned model."""
+
+    task: str
+    kind: str
+    metric: str
+    untuned: float
+    tuned: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run leaves in outcome.json; see docs/concepts.md for the meaning of every key."""
 
@@ -159,4 +170,5 @@ class Outcome:
     seeds: Seeds | None = None
     learning_curve: LearningCurve | None = None
     judging: Judging | None = None
+    suite: Sequence[SuiteScore] = ()
     schema: int = 1

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mteb_samples import TASKS
 
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.mteb import MtebTask
@@ -17,35 +18,6 @@ from embexp.retrieval.exact import ExactRetriever
 
 pytest.importorskip("mteb", reason='needs pip install "embexp[mteb]"')
 
-TASK = """
-from mteb.abstasks.retrieval import AbsTaskRetrieval
-from mteb.abstasks.task_metadata import TaskMetadata
-
-TOPICS = ["kettle", "bicycle", "garden", "piano", "harbour", "bakery"]
-
-
-class Shop(AbsTaskRetrieval):
-    ignore_identical_ids = True
-    metadata = TaskMetadata(
-        name="Shop", description="A shop.", reference=None, type="Retrieval", category="t2t",
-        modalities=["text"], dataset={"path": "none/none", "revision": "1"}, eval_splits=["test"],
-        eval_langs=["eng-Latn"], main_score="ndcg_at_10", date=None, domains=None, task_subtypes=None,
-        license=None, annotations_creators=None, dialect=None, sample_creation=None, bibtex_citation=None,
-    )
-
-    def load_data(self, num_proc=None, **kwargs):
-        documents = {f"{t}{n}": f"the {t} number {n} in the shop" for t in TOPICS for n in range(4)}
-        self.corpus = {"test": {name: {"title": "", "text": text} for name, text in documents.items()}}
-        self.queries = {"test": {f"{t}{n}": f"which {t} is number {n}" for t in TOPICS for n in range(2)}}
-        self.relevant_docs = {
-            "test": {f"{t}{n}": {f"{t}{n}": 2, f"{t}{n + 1}": 1} for t in TOPICS for n in range(2)}
-        }
-        self.data_loaded = True
-
-
-class Similar(Shop):
-    metadata = Shop.metadata.model_copy(update={"name": "Similar", "type": "STS"})
-"""
 README = """---
 configs:
 - config_name: corpus
@@ -60,7 +32,7 @@ configs:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "my_tasks.py").write_text(TASK)
+    (tmp_path / "my_tasks.py").write_text(TASKS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
     return "my_tasks.Shop"
@@ -143,7 +115,10 @@ def test_a_named_task_is_known_before_its_data() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"id": "my_tasks.Similar"}, r"is a task of the kind STS over text, and .*: choose a retrieval task"),
+        (
+            {"id": "my_tasks.Similar"},
+            r"of the kind STS over text, and .* score it beside: suite=mteb suite.tasks=\[my_tasks.Similar\]",
+        ),
         ({"id": "my_tasks.Missing"}, r"neither a folder nor a class that can be imported"),
         ({"id": "pathlib.Path"}, r"benchmark.id=pathlib.Path is no task of mteb"),
         (

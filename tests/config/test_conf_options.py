@@ -35,6 +35,7 @@ NEEDED = {
     ("benchmark", "beir"): ["benchmark.dataset.path=scifact"],
     ("benchmark", "hub"): ["benchmark.dataset.id=mteb/scifact"],
     ("benchmark", "mteb"): ["benchmark.id=SciFact"],
+    ("suite", "mteb"): ["suite.tasks=[STSBenchmark]"],
     ("benchmark", "queries"): ["benchmark.questions.path=questions.jsonl"],
 }
 

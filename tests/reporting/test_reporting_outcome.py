@@ -29,7 +29,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
             "leaks",
             "training",
         ),
-        *("seconds", "mlflow", "model_dir", "cached", "index", "forgetting", "systems", "judging"),
+        *("seconds", "mlflow", "model_dir", "cached", "index", "forgetting", "suite", "systems", "judging"),
         *("seeds", "learning_curve"),
     }
     assert record["schema"] == 1
