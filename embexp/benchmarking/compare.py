@@ -22,7 +22,7 @@ CELLS_PER_BLOCK = 2_000_000
 """Bounds memory: this many resampled clusters are held at once (about 50 MB)."""
 NO_SPREAD = 1e-9
 """Rounding leaves errors of this size where there is no spread at all."""
-WIDER = 1.2
+WIDER = 1.1
 """Skewed data make the interval of half means too narrow: it is taken so much wider."""
 LEAST_SPREAD = 4
 """A resample's error counts as at least the observed one divided by this. Where most questions differ by
@@ -47,7 +47,7 @@ def compare(
     (Cameron & Miller, J. Human Resources 50, 2015). That keeps its level with few and unequal clusters,
     where plain percentile intervals come out too narrow. Where a few large clusters decide, resamples
     without them have tiny errors, and it comes out far too wide: so the second, made of the means over
-    random halves of the clusters (``half_means``) and a fifth wider than they make it, bounds it.
+    random halves of the clusters (``half_means``) and a tenth wider than they make it, bounds it.
     docs/benchmarking.md has the measurements.
 
     Args:
