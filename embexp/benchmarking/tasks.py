@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from embexp.benchmarking.judgments import judged, query_of
@@ -78,6 +79,22 @@ class HeldOut(MoreSystems):
         )
         kept = set(names[: self.limit])
         return [pair for pair in pairs if query_of(pair) in kept]
+
+
+def fewer_chunks(chunks: Sequence[Chunk], asked: Collection[str], *, most: int, seed: int) -> list[Chunk]:
+    """Return the chunks that are asked about, then a seeded sample of the others: quick to embed, and alike.
+
+    Args:
+        chunks: The corpus.
+        asked: Ids of the chunks or documents that stay.
+        most: The most others.
+        seed: Draws them.
+    """
+    near: list[Chunk] = []
+    far: list[Chunk] = []
+    for chunk in chunks:
+        (near if chunk.document_id in asked or chunk.id in asked else far).append(chunk)
+    return [*near, *random.Random(seed).sample(far, min(most, len(far)))]
 
 
 def without_cut_outs(chunks: Sequence[Chunk], pairs: Iterable[Pair]) -> list[Chunk]:

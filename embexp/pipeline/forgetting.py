@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from embexp import __version__
 from embexp.benchmarking.compare import compare
 from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
+from embexp.benchmarking.tasks import fewer_chunks
 from embexp.errors import DataError
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.pipeline.embedding import SourceEmbedder
@@ -54,20 +55,14 @@ def general_set(benchmark: Benchmark, *, unit: Unit, seed: int) -> GeneralSet:
     guard = [query for query in task.queries if query.cluster in guarded]
     final = [query for query in task.queries if query.cluster not in guarded]
     guard = random.Random(seed).sample(guard, min(GUARD_QUESTIONS, len(guard)))
-    return GeneralSet(guard=_smaller(_asking(task, guard), seed=seed), final=_asking(task, final))
+    smaller = _asking(task, guard)
+    judged = {unit for grades in smaller.qrels.values() for unit in grades}
+    corpus = fewer_chunks(task.corpus, judged, most=GUARD_DISTRACTORS, seed=seed)
+    return GeneralSet(guard=replace(smaller, corpus=corpus), final=_asking(task, final))
 
 
 def _asking(task: RetrievalTask, queries: Sequence[Query]) -> RetrievalTask:
     return replace(task, queries=queries, qrels={query.id: task.qrels[query.id] for query in queries})
-
-
-def _smaller(task: RetrievalTask, *, seed: int) -> RetrievalTask:
-    """Return the task over its judged chunks and a seeded sample of others."""
-    judged = {unit for grades in task.qrels.values() for unit in grades}
-    near = [chunk for chunk in task.corpus if (chunk.document_id in judged) or (chunk.id in judged)]
-    kept = {chunk.id for chunk in near}
-    far = [chunk for chunk in task.corpus if chunk.id not in kept]
-    return replace(task, corpus=[*near, *random.Random(seed).sample(far, min(GUARD_DISTRACTORS, len(far)))])
 
 
 def forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRun) -> Forgetting | None:
@@ -92,9 +87,9 @@ def forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRu
             found = _ask(experiment, task, sources)
             stage.finish(asdict(found))
         else:
-            comparison = stage.done["comparison"]
-            comparison = Comparison(**{**comparison, "interval": tuple(comparison["interval"])})
-            found = Forgetting(**{**stage.done, "comparison": comparison})
+            found = Forgetting(
+                **{**stage.done, "comparison": Comparison.from_record(stage.done["comparison"])}
+            )
     for name, means in found.scores.items():
         params = {"system": name, "task": found.task}
         with run.child(f"forgetting {name}", params=params, tags={"stage": "forgetting"}) as child:

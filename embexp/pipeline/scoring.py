@@ -227,9 +227,7 @@ def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
     if record["judging"]:
         queries = [Query(**query) for query in record["queries"]]
         task = replace(task, queries=queries, qrels=record["qrels"], judge_depth=None)
-    comparison = record["comparison"]
-    if comparison:
-        comparison = Comparison(**{**comparison, "interval": tuple(comparison["interval"])})
+    comparison = record["comparison"] and Comparison.from_record(record["comparison"])
     return Results(
         task=task,
         scores={scores.system: scores for scores in read_scores(folder / "scores.parquet")},

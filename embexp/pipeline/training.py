@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embexp import __version__
 from embexp.benchmarking.metrics import evaluate, run_system
-from embexp.benchmarking.tasks import HeldOut
+from embexp.benchmarking.tasks import HeldOut, fewer_chunks
 from embexp.errors import ConfigError
 from embexp.models.embedder import ModelEmbedder
 from embexp.models.embedding_cache import EmbeddingCache
@@ -198,8 +197,6 @@ def dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mappi
 
 def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
     """Return the dev questions over their own documents and a seeded sample of others."""
-    judged = {pair.document_id for pair in data.splits.dev}
-    near = [chunk for chunk in data.chunks if chunk.document_id in judged]
-    far = [chunk for chunk in data.chunks if chunk.document_id not in judged]
-    sample = random.Random(seed).sample(far, min(DEV_DISTRACTORS, len(far)))
-    return HeldOut(name="dev").task([*near, *sample], data.splits.dev, unit=unit)
+    asked = {pair.document_id for pair in data.splits.dev}
+    chunks = fewer_chunks(data.chunks, asked, most=DEV_DISTRACTORS, seed=seed)
+    return HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit)

@@ -13,13 +13,22 @@ from embexp.errors import DataError
 from embexp.reporting.repeats_record import (
     comparison_record,
     curve_record,
-    read_comparison,
     read_curve,
     read_seeds,
     seeds_record,
 )
 from embexp.storage.files import write_json
-from embexp.types import Forgetting, IndexReport, Judging, Leaks, Outcome, SuiteScore, SystemCost, Training
+from embexp.types import (
+    Comparison,
+    Forgetting,
+    IndexReport,
+    Judging,
+    Leaks,
+    Outcome,
+    SuiteScore,
+    SystemCost,
+    Training,
+)
 
 SCHEMA = 1
 LEAKS_KEYS = (
@@ -95,14 +104,14 @@ def read_outcome(path: Path) -> Outcome:
     try:
         fields: dict[str, Any] = {key: record[key] for key in OUTCOME_KEYS}
         compared = record["comparison"]
-        fields["comparison"] = read_comparison(compared) if compared else None
+        fields["comparison"] = Comparison.from_record(compared) if compared else None
         fields["leaks"] = Leaks(**_known(record["leaks"], LEAKS_KEYS))
         fields["training"] = record["training"] and Training(**_known(record["training"], TRAINING_KEYS))
         index = record.get("index")
         fields["index"] = index and IndexReport(**_known(index, INDEX_KEYS))
         forgotten = record.get("forgetting")
         fields["forgetting"] = forgotten and Forgetting(
-            **{**forgotten, "comparison": read_comparison(forgotten["comparison"])}
+            **{**forgotten, "comparison": Comparison.from_record(forgotten["comparison"])}
         )
         fields["cached"] = tuple(record["cached"])
         judging = record.get("judging")

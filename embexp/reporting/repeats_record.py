@@ -58,7 +58,7 @@ def read_seeds(record: Mapping[str, Any] | None) -> Seeds | None:
         runs=tuple(_repeat(run) for run in record["runs"]),
         mean=record["mean"],
         std=record["std"],
-        comparison=read_comparison(record["comparison"]),
+        comparison=Comparison.from_record(record["comparison"]),
     )
 
 
@@ -67,15 +67,9 @@ def read_curve(record: Mapping[str, Any] | None) -> LearningCurve | None:
     if not record:
         return None
     points = tuple(_repeat(point) for point in record["points"])
-    return LearningCurve(metric=record["metric"], points=points, last=read_comparison(record["last"]))
-
-
-def read_comparison(record: Mapping[str, Any]) -> Comparison:
-    """Return a comparison from its record; keys of a later version are left out."""
-    known = {name: record[name] for name in COMPARED if name in record}
-    return Comparison(**{**known, "interval": tuple(known["interval"])})
+    return LearningCurve(metric=record["metric"], points=points, last=Comparison.from_record(record["last"]))
 
 
 def _repeat(record: Mapping[str, Any]) -> Repeat:
     own = {name: record[name] for name in OWN}
-    return Repeat(**own, comparison=read_comparison(record["comparison"]))
+    return Repeat(**own, comparison=Comparison.from_record(record["comparison"]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from embexp.types.retrieval import IndexReport, Judging, SystemCost
 from embexp.types.texts import Leaks
@@ -28,6 +28,12 @@ class Comparison:
     clusters: int
     verdict: Verdict
     randomisation_p: float | None = None
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Comparison:
+        """Return the comparison that a JSON object holds; keys of a later version are left out."""
+        known = {each.name: record[each.name] for each in fields(cls) if each.name in record}
+        return cls(**{**known, "interval": tuple(known["interval"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.losses.classified import Softmax
 from embexp.finetuning.losses.distances import Contrastive, OnlineContrastive, Triplet
 from embexp.finetuning.losses.distilled import EmbedDistill
-from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric, guide_for
+from embexp.finetuning.losses.guides import guide_for
+from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
 from embexp.finetuning.losses.scored import Angle, Cosent
 from embexp.finetuning.losses.wrappers import Matryoshka
+from embexp.models.tiny import TinyModel
 
 OPTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
 
@@ -102,9 +104,22 @@ def test_a_guide_can_be_a_saved_model(model, tmp_path):
     assert guide_for(model, str(tmp_path / "guide")).get_embedding_dimension() == 64
 
 
+@pytest.mark.parametrize("kind", [Gist, CachedGist])
+def test_a_guide_that_changes_changes_what_the_cache_asks(model, tmp_path, kind):
+    loss = kind(guide=str(tmp_path / "guide"))
+    model.save_pretrained(loss.guide)
+    before = loss.fingerprint()
+    assert before == loss.fingerprint()
+    TinyModel(seed=9).load().save_pretrained(loss.guide)
+    assert before != loss.fingerprint()
+    assert kind().fingerprint() == ""
+
+
 def test_a_missing_guide_is_named(model, tmp_path):
-    with pytest.raises(ModelError, match=r"loss.guide=.*nowhere.*loss.guide=self"):
-        Gist(guide=str(tmp_path / "nowhere")).build(model)
+    loss = Gist(guide=str(tmp_path / "nowhere"))
+    for asked in (loss.fingerprint, lambda: loss.build(model)):
+        with pytest.raises(ModelError, match=r"loss.guide=.*nowhere.*loss.guide=self"):
+            asked()
 
 
 def test_matryoshka_adds_the_full_length_and_leaves_out_longer_ones(model, caplog):

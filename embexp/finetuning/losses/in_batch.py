@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from embexp.errors import ModelError
+from embexp.finetuning.losses.guides import SELF, guide_fingerprint, guide_for
 from embexp.finetuning.losses.options import above_zero
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
-
-SELF = "self"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +107,10 @@ class Gist:
     def __post_init__(self) -> None:
         above_zero(temperature=self.temperature)
 
+    def fingerprint(self) -> str:
+        """Return the guide's digest."""
+        return guide_fingerprint(self.guide)
+
     def build(self, model: SentenceTransformer) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
@@ -145,6 +147,10 @@ class CachedGist:
     def __post_init__(self) -> None:
         above_zero(temperature=self.temperature, mini_batch_size=self.mini_batch_size)
 
+    def fingerprint(self) -> str:
+        """Return the guide's digest."""
+        return guide_fingerprint(self.guide)
+
     def build(self, model: SentenceTransformer) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
@@ -158,28 +164,3 @@ class CachedGist:
             mini_batch_size=self.mini_batch_size,
         )
         return module
-
-
-def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
-    """Return a frozen guide: a copy of ``model`` as it is now for ``self``, else the model of that name.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    import copy
-
-    if guide == SELF:
-        frozen = copy.deepcopy(model)
-    else:
-        from sentence_transformers import SentenceTransformer
-
-        try:
-            frozen = SentenceTransformer(guide, device=str(model.device))
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"loss.guide={guide}: no such model ({error}); give the folder of a saved model, "
-                "or loss.guide=self for the untuned model itself."
-            ) from error
-    for parameter in frozen.parameters():
-        parameter.requires_grad_(False)
-    return frozen.eval()
