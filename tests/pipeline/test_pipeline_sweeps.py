@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -124,3 +128,36 @@ def test_trials_of_the_joblib_launcher_are_pruned_while_they_train(command, kb: 
     assert run.info.status == "FINISHED"
     assert run.data.tags["pruned"] == "true"
     assert not (tmp_path / "sweep" / "1" / "model").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_of_trainings_killed_again_and_again_ends_with_just_its_trials(
+    kb: Path, tmp_path: Path
+) -> None:
+    """SIGKILL at three random moments, the same command each time: none lost, none double, a winner."""
+    arguments = [
+        "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={kb}", "hydra.sweep.dir=sweep",
+        "trainer.evaluations=3", "trainer.batch_size=choice(8,16)", "hydra.sweeper.n_trials=6",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "embexp.run", *arguments]
+    draw = random.Random()
+    for _ in range(3):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(draw.uniform(8, 20))
+        process.kill()
+        assert process.wait() in (-signal.SIGKILL, 0)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    trials = study_in(tmp_path / "sweep").trials
+    finished = [trial for trial in trials if trial.state.is_finished() and trial.state.name != "FAIL"]
+    assert len(finished) == 6
+    assert len({tuple(sorted(trial.params.items())) for trial in finished}) == 6
+    assert {trial.user_attrs["error"] for trial in trials if trial not in finished} <= {"its process ended"}
+    record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert record["best"]["values"][0] >= record["defaults"]["values"][0]
+    assert (tmp_path / "sweep" / "winner" / "outcome.json").exists()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    kept = {client.get_run(trial.user_attrs["run_id"]).info.status for trial in finished}
+    assert kept == {"FINISHED"}
