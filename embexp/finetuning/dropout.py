@@ -1,35 +1,35 @@
 """Dropout whose masks a CPU draws several times as quickly: one 64-bit random number serves four values.
 
-This file imports torch at its top, because it derives a class from torch's; it is itself imported only
-when training starts.
+This file imports torch at its top; it is itself imported only when training starts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.nn import functional
 
 LEVELS = 2**16
 
 
-class QuickDropout(TorchFunctionMode):
+@contextmanager
+def quick_dropout() -> Iterator[None]:
     """Within the block, every ``torch.nn.functional.dropout`` (so every ``nn.Dropout``) is ``dropout`` below.
 
     Half of the time that a small transformer spends beside its matrix products on a CPU goes to the
-    Bernoulli generator: it draws its numbers one value at a time, for each attention weight and state.
+    Bernoulli generator: it draws its numbers one value at a time, for each attention weight and state. The
+    function itself is exchanged, since torch's own modes for that do not reach what ``backward`` calls,
+    where losses in less memory embed once more and must drop the same values.
     """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        """Call ``func``, or our dropout in its place."""
-        if func is torch.nn.functional.dropout:
-            func = dropout
-        return func(*args, **(kwargs or {}))
+    own = functional.dropout
+    functional.dropout = dropout
+    try:
+        yield
+    finally:
+        functional.dropout = own
 
 
 def dropout(

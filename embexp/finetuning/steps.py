@@ -14,7 +14,7 @@ import torch
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 
-from embexp.finetuning.dropout import QuickDropout
+from embexp.finetuning.dropout import quick_dropout
 from embexp.finetuning.faults import out_of_memory
 from embexp.finetuning.model_modes import attention, training_attention
 from embexp.finetuning.sharing import SharingCollator, whole_batches
@@ -67,7 +67,7 @@ class Steps(SentenceTransformerTrainer):  # type: ignore[misc]
             return self._gradients(model, inputs, batch, *arguments)
 
     def _dropout(self) -> AbstractContextManager[object]:
-        return QuickDropout() if self.args.device.type == "cpu" else nullcontext()
+        return quick_dropout() if self.args.device.type == "cpu" else nullcontext()
 
     def _gradients(self, model: Any, inputs: Any, batch: Sequence[int], *arguments: Any) -> torch.Tensor:
         if self._team is None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from embexp.finetuning.dropout import QuickDropout, dropout
+from embexp.finetuning.dropout import dropout, quick_dropout
 from embexp.models.tiny import TinyModel
 
 
@@ -72,7 +72,7 @@ def test_it_stands_in_for_torchs_within_the_block_alone(monkeypatch):
 
     monkeypatch.setattr("embexp.finetuning.dropout.dropout", told)
     layer = nn.Dropout(0.25)
-    with QuickDropout():
+    with quick_dropout():
         layer(torch.ones(4))
         nn.functional.dropout(torch.ones(4), 0.75)
     layer(torch.ones(4))
@@ -82,9 +82,29 @@ def test_it_stands_in_for_torchs_within_the_block_alone(monkeypatch):
 def test_a_transformer_trains_with_it():
     model = TinyModel(seed=1, layers=1).load().train()
     features = model.preprocess(["a query", "another query"])
-    with QuickDropout():
+    with quick_dropout():
         torch.manual_seed(4)
         one, other = (model(dict(features))["sentence_embedding"] for _ in range(2))
     assert not torch.equal(one, other)
     (one.sum() + other.sum()).backward()
     assert all(value.grad is None or torch.isfinite(value.grad).all() for value in model.parameters())
+
+
+def test_a_cached_loss_drops_the_same_values_when_it_embeds_again():
+    """Its second pass is made within ``backward``: other masks would give the gradients of another loss."""
+    from sentence_transformers.base.losses.merged_forward import column_merging_disabled
+
+    from embexp.finetuning.losses.in_batch import CachedMnrl, Mnrl
+
+    found = []
+    for loss in (Mnrl(), CachedMnrl(mini_batch_size=8)):
+        model = TinyModel(seed=1, layers=1).load().train()
+        texts = [[f"{kind} {at} of a kettle" for at in range(6)] for kind in ("query", "passage")]
+        module = loss.build(model).train()
+        torch.manual_seed(5)
+        with quick_dropout(), column_merging_disabled():
+            module([model.preprocess(column) for column in texts], None).backward()
+        found.append({name: value.grad for name, value in model.named_parameters() if value.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6), name
