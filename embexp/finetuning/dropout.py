@@ -1,16 +1,14 @@
-"""Dropout whose masks a CPU draws several times as quickly: one 64-bit random number serves four values.
-
-This file imports torch at its top; it is itself imported only when training starts.
-"""
+"""Dropout whose masks a CPU draws several times as quickly: one 64-bit random number serves four values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional
+if TYPE_CHECKING:
+    import torch
 
 LEVELS = 2**16
 
@@ -24,6 +22,8 @@ def quick_dropout() -> Iterator[None]:
     function itself is exchanged, since torch's own modes for that do not reach what ``backward`` calls,
     where losses in less memory embed once more and must drop the same values.
     """
+    from torch.nn import functional
+
     own = functional.dropout
     functional.dropout = dropout
     try:
@@ -63,6 +63,8 @@ def dropout(
 
 def _factors(like: torch.Tensor, dropped: int) -> torch.Tensor:
     """Return 0 for each value that is dropped, and what to multiply it by for each other."""
+    import torch
+
     if dropped == LEVELS:
         return torch.zeros_like(like)
     number = like.numel()

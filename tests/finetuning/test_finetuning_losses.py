@@ -113,6 +113,7 @@ def test_a_guide_that_changes_changes_what_the_cache_asks(model, tmp_path, kind)
     TinyModel(seed=9).load().save_pretrained(loss.guide)
     assert before != loss.fingerprint()
     assert kind().fingerprint() == ""
+    assert kind(guide="owner/name").fingerprint() == "owner/name"
 
 
 def test_a_missing_guide_is_named(model, tmp_path):

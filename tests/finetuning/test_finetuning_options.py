@@ -30,6 +30,8 @@ SPLITS = Splits(
 )
 FASTER = 40
 """The tiny model's weights are random, and learn in a few steps only at rates far above the options'."""
+LONGER = {"softmax": 20}
+"""Epochs of a loss that has a classifier of random weights to train, too; 5 for the others."""
 
 
 @functools.cache
@@ -82,7 +84,8 @@ def learns(loss: str, trainer: str, untuned: Any, teacher: str, folder: Path) ->
         config = composed(f"loss={loss}", teacher)
     check(config)
     settings = copy.deepcopy(composed(f"trainer={trainer}").trainer)
-    settings.update(learning_rate=FASTER * settings.learning_rate, batch_size=32, epochs=5, evaluations=2)
+    settings.update(learning_rate=FASTER * settings.learning_rate, batch_size=32, evaluations=2)
+    settings.update(epochs=LONGER.get(loss, 5))
     model = copy.deepcopy(untuned)
     training = instantiate(settings, _convert_="all").fit(
         model, instantiate(config.loss, _convert_="all"), SPLITS, dev_scores=dev_scores, work_dir=folder,

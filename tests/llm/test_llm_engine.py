@@ -119,8 +119,8 @@ def test_a_fault_is_survived(fault: str, serve: Serve, groq: Groq, requests: Req
 
 
 def test_random_faults_are_survived(serve: Serve, groq: Groq, requests: Requests, journal: Path) -> None:
-    server = serve(faults=0.2, seed=3, retry_after=0.05, slow_seconds=2.0)
-    found = texts(groq(server, timeout_seconds=1.0), journal, requests(150))
+    server = serve(faults=0.2, seed=3, retry_after=0.05, slow_seconds=5.0)
+    found = texts(groq(server, timeout_seconds=2.5), journal, requests(150))
     assert len(set(found)) == 150
     assert server.summary()["distinct"] == 150
     assert server.summary()["repeated"] == 0

@@ -38,8 +38,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory, shared_kb: Path) -> Path:
     folder = tmp_path_factory.mktemp("swept")
     arguments = [
         "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={shared_kb}", "hydra.sweep.dir=sweep",
-        "trainer.evaluations=3", "trainer.batch_size=choice(8,16)",
-        "hydra.sweeper.pruner.n_startup_trials=2",
+        "trainer.evaluations=3", "trainer.batch_size=choice(8,16)", "trainer.epochs=4",
+        "synthesis.target=200", "split.max_dev=40", "hydra.sweeper.pruner.n_startup_trials=2",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -6,15 +6,15 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import ConfigError, ModelError
-from embexp.models.sources import HubModel, LocalModel
+from embexp.errors import ModelError
+from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from embexp.protocols import ModelSource
-
 SELF = "self"
+SHAPING = frozenset({".safetensors", ".json", ".txt", ".model"})
+"""Kinds of files that decide a model's vectors."""
 
 
 def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
@@ -23,30 +23,40 @@ def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
     Raises:
         ModelError: There is no such model.
     """
-    frozen = copy.deepcopy(model) if guide == SELF else _source(guide).load().to(model.device)
+    frozen = copy.deepcopy(model) if guide == SELF else _loaded(guide).to(model.device)
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
     return frozen.eval()
 
 
 def guide_fingerprint(guide: str) -> str:
-    """Return a digest of a guide's weights; nothing for ``self``, which the trained model's own digest tells.
+    """Return a digest of a guide's files; a name of the Hub stands for itself, and ``self`` for nothing.
 
     Raises:
-        ModelError: There is no such model.
+        ModelError: A path names no folder.
     """
-    return "" if guide == SELF else _source(guide).fingerprint()
+    folder = Path(guide).expanduser()
+    if guide == SELF:
+        return ""
+    if not folder.is_dir():
+        if guide.count("/") != 1 or guide.startswith((".", "/", "~")):
+            raise _missing(guide, "there is no such folder")
+        return guide
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SHAPING)
+    return sha256_of([(str(path.relative_to(folder)), sha256_of_file(path)) for path in files])
 
 
-def _source(guide: str) -> ModelSource:
+def _loaded(guide: str) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
     try:
-        source = (
-            LocalModel(path=guide) if Path(guide).expanduser().is_dir() else HubModel(name=guide, id=guide)
-        )
-        source.folder()
-    except (ConfigError, ModelError) as error:
-        raise ModelError(
-            f"loss.guide={guide}: no such model ({error}) Give the folder of a saved model, its name on the "
-            "Hugging Face Hub, or loss.guide=self for the untuned model itself."
-        ) from error
-    return source
+        return SentenceTransformer(guide, model_kwargs={"use_safetensors": True})
+    except (OSError, ValueError) as error:
+        raise _missing(guide, str(error)) from error
+
+
+def _missing(guide: str, reason: str) -> ModelError:
+    return ModelError(
+        f"loss.guide={guide}: no such model ({reason}); give the folder of a saved model with safetensors "
+        "weights, its name on the Hugging Face Hub, or loss.guide=self for the untuned model itself."
+    )
