@@ -30,7 +30,7 @@ CHANGES = {
     "one epoch": ["trainer.epochs=1"],
     "half the learning rate": ["trainer.learning_rate=5e-5"],
     "with dropout": ["trainer.dropout=null", "trainer.attention_dropout=null"],
-    "with a mined hard negative": ["trainer.hard_negatives=1"],
+    "with a mined hard negative": ["+trainer.hard_negatives=1"],
     "with GIST": ["loss=gist"],
     "without merging": ["trainer.merge=[]"],
     "the last weights, not the best on dev": ["trainer.deliver=tuned", "trainer.evaluations=0"],
