@@ -33,7 +33,7 @@ CHANGES = {
     "with a mined hard negative": ["+trainer.hard_negatives=1"],
     "with GIST": ["loss=gist"],
     "without merging": ["trainer.merge=[]"],
-    "the last weights, not the best on dev": ["trainer.deliver=tuned", "trainer.evaluations=0"],
+    "the last weights, not the best on dev": ["+trainer.deliver=tuned", "trainer.evaluations=0"],
 }
 
 
