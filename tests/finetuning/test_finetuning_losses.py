@@ -114,6 +114,7 @@ def test_a_guide_that_changes_changes_what_the_cache_asks(model, tmp_path, kind)
     assert before != loss.fingerprint()
     assert kind().fingerprint() == ""
     assert kind(guide="owner/name").fingerprint() == "owner/name"
+    assert kind(guide="all-MiniLM-L6-v2").fingerprint() == "all-MiniLM-L6-v2"
 
 
 def test_a_missing_guide_is_named(model, tmp_path):

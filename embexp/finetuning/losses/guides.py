@@ -23,7 +23,7 @@ def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
     Raises:
         ModelError: There is no such model.
     """
-    frozen = copy.deepcopy(model) if guide == SELF else _loaded(guide).to(model.device)
+    frozen = copy.deepcopy(model) if guide == SELF else _loaded(guide, device=str(model.device))
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
     return frozen.eval()
@@ -39,18 +39,20 @@ def guide_fingerprint(guide: str) -> str:
     if guide == SELF:
         return ""
     if not folder.is_dir():
-        if guide.count("/") != 1 or guide.startswith((".", "/", "~")):
+        if guide.count("/") > 1 or guide.startswith((".", "/", "~")):
             raise _missing(guide, "there is no such folder")
         return guide
     files = sorted(path for path in folder.rglob("*") if path.suffix in SHAPING)
     return sha256_of([(str(path.relative_to(folder)), sha256_of_file(path)) for path in files])
 
 
-def _loaded(guide: str) -> SentenceTransformer:
+def _loaded(guide: str, *, device: str) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceTransformer(guide, model_kwargs={"use_safetensors": True})
+        return SentenceTransformer(
+            str(Path(guide).expanduser()), device=device, model_kwargs={"use_safetensors": True}
+        )
     except (OSError, ValueError) as error:
         raise _missing(guide, str(error)) from error
 
