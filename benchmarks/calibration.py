@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from embexp.benchmarking.compare import compare
-from embexp.types import Scores
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.statistics.bootstrap import compare
 
 EFFECT = 0.05
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]

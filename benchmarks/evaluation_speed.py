@@ -23,14 +23,14 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from embexp.benchmarking.metrics import evaluate, run_system
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.records import Chunk
 from embexp.models import loading
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.models.sources import PackagedModel
+from embexp.models.encoder import SourceEmbedder
+from embexp.models.sources import ModelSource, PackagedModel
 from embexp.models.tiny import TinyModel
-from embexp.pipeline.embedding import SourceEmbedder
-from embexp.protocols import ModelSource
 from embexp.retrieval.exact import ExactRetriever
-from embexp.types import Chunk, Query, RetrievalTask
 
 if TYPE_CHECKING:
     from mteb import AbsTask

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from embexp.finetuning.allocator import tune_allocator
+from embexp.finetuning.cpu import tune_allocator
 
 tune_allocator()
 
@@ -53,7 +53,7 @@ def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: li
     """Train by the recipe; return what it delivered."""
     from hydra.utils import instantiate
 
-    from embexp.types import Splits
+    from embexp.data.records import Splits
 
     config = recipe(overrides)
     tuner = instantiate(config.trainer, _convert_="all")

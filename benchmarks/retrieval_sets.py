@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.metrics import evaluate, run_system
-from embexp.benchmarking.tasks import HeldOut
-from embexp.knowledge.beir import BeirFolder
-from embexp.models.embedder import ModelEmbedder
-from embexp.models.sources import PackagedModel
+from embexp.benchmarking.held_out import HeldOut
+from embexp.benchmarking.metrics import Scores, evaluate, run_system
+from embexp.benchmarking.task import RetrievalTask
+from embexp.data.datasets.beir import BeirFolder
+from embexp.data.records import Chunk, Pair
+from embexp.models.encoder import ModelEmbedder
+from embexp.models.sources import ModelSource, PackagedModel
 from embexp.models.tiny import TinyModel
-from embexp.protocols import ModelSource
 from embexp.retrieval.exact import ExactRetriever
-from embexp.types import Chunk, Pair, RetrievalTask, Scores
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -18,8 +18,9 @@ import time
 import numpy as np
 
 from embexp.benchmarking.metrics import evaluate
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.records import Chunk
 from embexp.retrieval.exact import ExactIndex
-from embexp.types import Chunk, Query, RetrievalTask
 
 MIB = 2**20
 BLOCK = 4096

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embexp.llm.groq import GroqLLM, connect_for_batches
-from embexp.types import Message, Request
+from embexp.llm.llm import Message, Request
 
 SERVER = Path(__file__).parent.parent / "tests" / "llm" / "groq_server.py"
 KEY = "gsk_test"

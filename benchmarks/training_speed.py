@@ -26,7 +26,7 @@ SEED = 0
 
 def measure(side: str, options: argparse.Namespace) -> dict[str, object]:
     """Train one side in this process; return its rate, peak memory and held-out scores."""
-    from embexp.finetuning.allocator import tune_allocator
+    from embexp.finetuning.cpu import tune_allocator
 
     if side != "peer":
         tune_allocator()
@@ -47,9 +47,9 @@ def measure(side: str, options: argparse.Namespace) -> dict[str, object]:
 
 
 def _ours(side: str, model, pairs, work: Path) -> float:  # type: ignore[no-untyped-def]
+    from embexp.data.records import Splits
     from embexp.finetuning.losses.in_batch import Mnrl
     from embexp.finetuning.trainer import SentenceTransformerFineTuner
-    from embexp.types import Splits
 
     rates = {"dropout": 0.0, "attention_dropout": 0.0} if side == "fast" else {}
     tuner = SentenceTransformerFineTuner(max_pairs=None, evaluations=0, bf16=None, **rates)
@@ -93,8 +93,8 @@ def main() -> None:
 
 
 def summary(found: dict[str, dict], rates: dict[str, float], machine: str) -> dict[str, object]:  # type: ignore[type-arg]
-    from embexp.benchmarking.compare import compare
-    from embexp.types import Scores
+    from embexp.benchmarking.metrics import Scores
+    from embexp.benchmarking.statistics.bootstrap import compare
 
     scores = {side: Scores(**found[side]["scores"]) for side in SIDES}
     clusters = {query: query for query in scores["peer"].per_query}

@@ -59,7 +59,7 @@ def compare_runs(
     Raises:
         EmbexpError: A run cannot be read, or the runs were not asked the same questions.
     """
-    from embexp.benchmarking.contrasts import contrasts
+    from embexp.benchmarking.statistics.multiple_tests import contrasts
     from embexp.pipeline.past_runs import check_same_questions, past_run, systems_of
     from embexp.reporting.compared import Compared, print_compared, write_compared
     from embexp.tracking.mlflow import MlflowTracker

@@ -18,7 +18,7 @@ def main(config: DictConfig) -> Returned:
     if (trial := live_trial()) is not None:
         return trial_values(trial, experiment, tracker)
     from embexp.pipeline.run import run_finetune
-    from embexp.reporting.closing import print_training
+    from embexp.reporting.console import print_training
 
     tuned, registered = run_finetune(
         experiment, tracker, output_dir(), flat_parameters(config), tags=sweep_tags()

@@ -12,8 +12,8 @@ from embexp.config.command import hydra_command
 def main(config: DictConfig) -> None:
     """Print requests, tokens, price and time of ``synthesis=`` with ``llm=``; nothing is asked."""
     experiment, _ = build(config, needs_key=False)
-    from embexp.pipeline.planning import plan_synthesis
-    from embexp.reporting.closing import print_plan
+    from embexp.pipeline.synthesize import plan_synthesis
+    from embexp.reporting.console import print_plan
 
     print_plan(plan_synthesis(experiment))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embexp.errors import DataError, EmbexpError
 
 if TYPE_CHECKING:
-    from embexp.types import Chunk
+    from embexp.data.records import Chunk
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,9 +67,9 @@ def search(question: str, folder: Path, *, k: int) -> None:
     from omegaconf import OmegaConf
 
     from embexp.config.check import check
+    from embexp.data.record_files import read_jsonl
+    from embexp.data.records import Chunk
     from embexp.reporting.console import print_side_by_side
-    from embexp.storage.records import read_jsonl
-    from embexp.types import Chunk
 
     config = OmegaConf.load(folder / ".hydra" / "config.yaml")
     check(config)  # type: ignore[arg-type]
@@ -84,8 +84,8 @@ def _search_both(
     from hydra.utils import instantiate
 
     from embexp.models.embedding_cache import EmbeddingCache
+    from embexp.models.encoder import SourceEmbedder
     from embexp.models.sources import LocalModel
-    from embexp.pipeline.embedding import SourceEmbedder
 
     retriever = instantiate(config.retriever, _convert_="all")
     cache = EmbeddingCache(Path(config.paths.cache) / "embeddings")

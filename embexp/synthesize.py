@@ -13,7 +13,7 @@ def main(config: DictConfig) -> None:
     """Write ``data/pairs.jsonl`` with its manifest, its exports, and synthesis.json."""
     experiment, tracker = build(config)
     from embexp.pipeline.run import run_synthesis
-    from embexp.reporting.closing import print_synthesis
+    from embexp.reporting.console import print_synthesis
 
     summary = run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
     again = given_options("dataset", "chunker", "synthesis", "llm", "model", "retriever", "seed")

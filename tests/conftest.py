@@ -9,13 +9,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import postgres_server
 import pytest
+
+from tests import postgres_server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models run faster on one thread than on two
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+pytest_plugins = ["tests.small_run"]
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -52,3 +55,13 @@ def postgres_address() -> Iterator[str]:
 def postgres(postgres_address: str) -> str:
     """Return the address of an empty PostgreSQL database of this test's own."""
     return postgres_server.new_database(postgres_address, f"test_{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model's folder; copy it before changing anything in it."""
+    from embexp.models.tiny import TinyModel
+
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    TinyModel(dimension=16, layers=1).load().save(str(folder))
+    return folder

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
-from postgres_server import free_port
+
+from tests.postgres_server import free_port
 
 SECONDS = 180
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from embexp.errors import DataError
-from embexp.protocols import Index
-from embexp.types import Hit, IndexReport
+from embexp.retrieval.index import Hit, Index
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """How an approximate index compares with exact search over the same vectors."""
+
+    retriever: str
+    recall: float
+    k: int
+    build_seconds: float
+    query_seconds: float
+    exact_query_seconds: float
+
 
 TIE = 1e-5
 """Scores this close are equal: indexes compute cosines in 32 bits, in orders of their own."""
+
+
 BATCH = 256
 
 

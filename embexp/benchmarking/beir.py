@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from embexp.benchmarking.systems import MoreSystems
-from embexp.benchmarking.tasks import HeldOut
+from embexp.benchmarking.benchmark import MoreSystems
+from embexp.benchmarking.held_out import HeldOut
+from embexp.benchmarking.task import RetrievalTask
+from embexp.data.datasets.dataset import Dataset
+from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
 from embexp.progress import track
-from embexp.protocols import Dataset
 from embexp.storage.files import sha256_of
-from embexp.types import Chunk, Pair, RetrievalTask, Unit
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class BeirTask(MoreSystems):
     """Asks the test questions of another data set of that set's own corpus.
 
     Args:
-        dataset: What reads the set, such as ``embexp.knowledge.beir.BeirFolder``.
+        dataset: What reads the set, such as ``embexp.data.datasets.beir.BeirFolder``.
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
     """

@@ -10,10 +10,15 @@ from embexp.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from embexp.protocols import Embedder, Vectors
+    from embexp.models.embedding_cache import Vectors
+    from embexp.models.encoder import Embedder
 
 FORM = re.compile(r"int8|binary|dimensions=([1-9]\d*)")
+
+
 LEAST = 1e-12
+
+
 FLOAT_BYTES = 4
 
 

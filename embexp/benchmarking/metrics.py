@@ -8,20 +8,38 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
+from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.errors import ConfigError, DataError, RetrievalError
 from embexp.progress import progress
-from embexp.protocols import Index
-from embexp.types import Hit, Query, RetrievalTask, Scores
+from embexp.retrieval.index import Hit, Index
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One system's metrics on one task: the means, and query id -> metric -> value behind them.
+
+    Metric names are ``ndcg@10``, ``mrr@10``, ``accuracy@1`` and the like, all in [0, 1].
+    """
+
+    system: str
+    mean: Mapping[str, float]
+    per_query: Mapping[str, Mapping[str, float]]
+
+
 Rankings = Mapping[str, Sequence[Hit]]
+
 
 DEFAULT_METRICS = (
     "accuracy@1", "accuracy@5", "accuracy@10", "precision@10", "recall@10", "recall@100", "f1@10",
     "mrr@10", "ndcg@10", "map@100",
 )  # fmt: skip
+
+
 _TREC_NAMES = {
     "accuracy": ("success_{k}",),
     "precision": ("P_{k}",),
@@ -31,6 +49,8 @@ _TREC_NAMES = {
     "ndcg": ("ndcg_cut_{k}",),
     "map": ("map_cut_{k}",),
 }
+
+
 _METRIC = re.compile(r"([a-z0-9]+)@([1-9]\d*)")
 
 

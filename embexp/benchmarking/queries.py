@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embexp.benchmarking.systems import MoreSystems
+from embexp.benchmarking.benchmark import MoreSystems
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.datasets.questions import Question, Questions
+from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
-from embexp.protocols import Questions
-from embexp.types import Chunk, Pair, Query, Question, RetrievalTask, Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class OwnQueries(MoreSystems):
     ``MoreSystems`` holds the arguments that all benchmarks share.
 
     Args:
-        questions: What reads the file, such as ``embexp.knowledge.questions.QuestionFile``.
+        questions: What reads the file, such as ``embexp.data.datasets.questions.QuestionFile``.
         name: The task's name.
         limit: The most questions to ask, the first of the file; None for all.
         judge_depth: Of each system's hits, how many a language model judges.

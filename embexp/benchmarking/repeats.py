@@ -4,12 +4,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from embexp.benchmarking.compare import compare
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.statistics.bootstrap import Comparison, compare
 from embexp.errors import ConfigError
-from embexp.types import LearningCurve, Repeat, Scores, Seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One more training on the run's own splits, scored on the run's own test questions.
+
+    ``share`` is the part of the training pairs that it saw, ``dev`` its best score on dev (None without
+    one), ``score`` its score on the test questions, and ``comparison`` sets it against the untuned model.
+    """
+
+    seed: int
+    share: float
+    pairs: int
+    dev: float | None
+    score: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """The run's training and its repeats under further seeds.
+
+    ``comparison`` sets each question's mean over the seeds against the untuned model. ``std`` is the
+    standard deviation of the seeds' scores, with one less than their number in the divisor.
+    """
+
+    metric: str
+    runs: Sequence[Repeat]
+    mean: float
+    std: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Trainings on a part of the pairs, the smallest first and all pairs last.
+
+    ``last`` sets all pairs against the largest part: whether the curve still rises at its end.
+    """
+
+    metric: str
+    points: Sequence[Repeat]
+    last: Comparison
+
 
 MOST_SEEDS = 100
+
+
 OPTIONS = ("seeds", "learning_curve")
 
 

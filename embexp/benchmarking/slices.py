@@ -1,4 +1,4 @@
-"""Where a model gains and loses: questions sorted by kind, length, shared words and rarity of their terms."""
+"""Which source documents move a comparison most, up and down."""
 
 from __future__ import annotations
 
@@ -6,16 +6,49 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from embexp.benchmarking.compare import FEWEST_CLUSTERS, compare
-from embexp.types import Query, RetrievalTask, Scores, Slice
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.statistics.bootstrap import FEWEST_CLUSTERS, compare
+from embexp.benchmarking.task import Query, RetrievalTask
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The questions of one kind: their mean scores before and after, and the difference.
+
+    ``feature`` says what they were sorted by (query type, length …), ``name`` which kind this is.
+    ``interval`` is the difference's 95% interval, None where the sources are too few for one.
+    """
+
+    feature: str
+    name: str
+    queries: int
+    clusters: int
+    before: float
+    after: float
+    delta: float
+    interval: tuple[float, float] | None
+
 
 WORD = re.compile(r"\w+")
+
+
 LENGTHS = ((5, "1 to 5 words"), (10, "6 to 10 words"), (20, "11 to 20 words"))
+
+
 LONG = "over 20 words"
+
+
 OVERLAPS = ((1 / 3, "up to a third of the words"), (2 / 3, "up to two thirds"))
+
+
 MOST_SHARED = "more than two thirds"
+
+
 RARITIES = ("the most common third", "the middle third", "the rarest third")
+
+
 RESAMPLES = 2_000
 
 
@@ -188,3 +221,72 @@ def slice_of(
         delta=found.delta,
         interval=found.interval if found.clusters >= FEWEST_CLUSTERS else None,
     )
+
+
+SHOWN = 5
+
+
+FEWEST_QUESTIONS = 2
+
+
+def changed_documents(
+    task: RetrievalTask,
+    base: Scores,
+    tuned: Scores,
+    *,
+    metric: str,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    shown: int = SHOWN,
+) -> list[Slice]:
+    """Return the documents whose questions gained most in sum, then those that lost most.
+
+    The sum says what a document adds to the overall difference. Documents with a single question are left
+    out: the biggest wins and losses tell of them. Within a document each question counts by itself, and
+    its interval says how far its questions agree, where there are 10 or more.
+
+    Args:
+        task: The questions; each one's cluster is its source document.
+        base: The untuned system's scores.
+        tuned: The tuned system's scores.
+        metric: The metric to compare.
+        seed: Seeds the bootstrap.
+        resamples: How many resamples each interval draws.
+        shown: How many gaining documents, and how many losing ones, to return at most.
+    """
+    members: dict[str, list[Query]] = defaultdict(list)
+    for query in task.queries:
+        members[query.cluster].append(query)
+    sums = {
+        name: sum(tuned.per_query[each.id][metric] - base.per_query[each.id][metric] for each in queries)
+        for name, queries in members.items()
+        if len(queries) >= FEWEST_QUESTIONS
+    }
+    ranked = sorted(sums, key=lambda name: (-sums[name], name))
+    gaining = [name for name in ranked[:shown] if sums[name] > 0]
+    losing = [name for name in ranked[::-1][:shown] if sums[name] < 0]
+    titles = _titles(task, {*gaining, *losing})
+    return [
+        slice_of(
+            feature,
+            titles.get(name, name),
+            members[name],
+            base,
+            tuned,
+            metric=metric,
+            clusters={query.id: query.id for query in members[name]},
+            seed=seed,
+            resamples=resamples,
+        )
+        for feature, names in (("gaining most", gaining), ("losing most", losing))
+        for name in names
+    ]
+
+
+def _titles(task: RetrievalTask, wanted: set[str]) -> dict[str, str]:
+    """Return the title of each document's first chunk, up to its first heading; where it has one."""
+    found: dict[str, str] = {}
+    for chunk in task.corpus:
+        if chunk.document_id in wanted and chunk.document_id not in found and chunk.title:
+            found[chunk.document_id] = chunk.title.split(" > ")[0]
+    return found

@@ -14,13 +14,13 @@ from embexp.benchmarking.metrics import check_metrics
 from embexp.config.check import check
 from embexp.config.models import expand_models
 from embexp.config.schema import COMPONENTS
+from embexp.data.datasets.dataset import NoDocuments
 from embexp.errors import ConfigError, EmbexpError
-from embexp.knowledge.none import NoDocuments
-from embexp.protocols import Inventing
+from embexp.synthesis.synthesis import Inventing
 
 if TYPE_CHECKING:
     from embexp.pipeline.experiment import Experiment
-    from embexp.protocols import Tracker
+    from embexp.tracking.tracker import Tracker
 
 
 def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tracker]:

@@ -27,10 +27,10 @@ from embexp.config.multirun import (
 from embexp.config.processes import Returned, Task, leader_says, own_folder, run_task
 from embexp.config.schema import COMPONENTS, conf_dir, register
 from embexp.errors import EmbexpError, PrunedError
-from embexp.finetuning.threads import choose_threads
+from embexp.finetuning.cpu import choose_threads
 
 if TYPE_CHECKING:
-    from embexp.finetuning.team import Team
+    from embexp.finetuning.distributed.process_group import Team
 
 log = logging.getLogger("embexp")
 USER_ERROR, OUR_ERROR = 2, 1
@@ -99,8 +99,8 @@ def _before_heavy_imports() -> Team | None:
     Returns:
         The processes that were started together, None for one alone.
     """
-    from embexp.finetuning.allocator import tune_allocator
-    from embexp.finetuning.team import take_over
+    from embexp.finetuning.cpu import tune_allocator
+    from embexp.finetuning.distributed.process_group import take_over
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

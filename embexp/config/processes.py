@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from omegaconf import DictConfig
 
 from embexp.errors import ConfigError
-from embexp.finetuning.team import Team, TeamError
+from embexp.finetuning.distributed.process_group import Team, TeamError
 
 Returned = float | list[float] | None
 """What a sweep reads of a job: one value for each objective, None where there is none."""
@@ -63,7 +63,7 @@ def leader_says(error: BaseException, team: Team) -> bool:
 
 def _help(config: DictConfig, team: Team) -> None:
     from embexp.config.build import build
-    from embexp.pipeline.training import follow
+    from embexp.pipeline.finetune import follow
 
     experiment, _ = build(config, needs_key=False)
     team.join()

@@ -11,23 +11,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import EmbexpError
+from embexp.finetuning.training import Training, TrainingStep
 from embexp.storage.files import atomic_write, sha256_of, write_json
-from embexp.types import Training, TrainingStep
 
 if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger(__name__)
+
+
 COMPLETE = "complete.json"
+
+
 DONE = "done.json"
+
+
 START = "start.safetensors"
+
+
 TUNED = "tuned.safetensors"
+
+
 MODEL = "model.safetensors"
+
+
 RUN = "run.json"
+
+
 WEIGHTS = "weights.safetensors"
+
+
 LOSS = "loss.safetensors"
+
+
 PREFIX = "checkpoint-"
+
+
 KEEP = 2
+
+
 MIB = 1 << 20
 
 

@@ -1,26 +1,64 @@
-"""What is trained on: the pairs as rows of the loss's columns, with negatives where it needs them."""
+"""From pairs to the columns that a loss reads: one file of pairs feeds every loss."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from embexp.errors import DataError
-from embexp.finetuning.columns import build_rows
-from embexp.finetuning.encoding import encode_passages, encode_queries
-from embexp.finetuning.labels import label_scale
-from embexp.finetuning.negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
-from embexp.finetuning.rows import Request, Rows
-from embexp.types import Pair
+from embexp.data.labels import label_scale
+from embexp.data.records import Pair
+from embexp.errors import ConfigError, DataError
+from embexp.finetuning.distillation_rows import ranked_rows, vector_rows
+from embexp.finetuning.hard_negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
+from embexp.finetuning.training_rows import (
+    Request,
+    Rows,
+    binary_rows,
+    class_rows,
+    pair_rows,
+    scored_rows,
+    triplet_rows,
+)
+from embexp.models.encoder import encode_passages, encode_queries
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from embexp.finetuning.losses.loss import Loss
     from embexp.finetuning.trainer import SentenceTransformerFineTuner
-    from embexp.protocols import Loss, Untuned
+    from embexp.finetuning.training import Untuned
 
 log = logging.getLogger(__name__)
+
+
+BUILDERS: dict[str, Callable[[Request], Rows]] = {
+    "pairs": pair_rows,
+    "triplets": triplet_rows,
+    "scored": scored_rows,
+    "binary": binary_rows,
+    "classes": class_rows,
+    "ranked": ranked_rows,
+    "vectors": vector_rows,
+}
+
+
+def build_rows(kind: str, request: Request) -> Rows:
+    """Build the rows of one kind of columns.
+
+    Args:
+        kind: A loss's ``columns``: pairs, triplets, scored, binary, classes, ranked or vectors.
+        request: The pairs and how to use them.
+
+    Raises:
+        ConfigError: These rows cannot be built from these pairs; the message says what is missing.
+    """
+    if kind not in BUILDERS:
+        raise ConfigError(
+            f"The loss reads {kind!r} columns, which cannot be built; known are "
+            f"{', '.join(sorted(BUILDERS))}."
+        )
+    return BUILDERS[kind](request)
 
 
 def training_rows(

@@ -1,15 +1,43 @@
-"""Teachers that need no model; those that are models are in ``embexp.models.teachers``."""
+"""Teachers: the labels themselves, a cross-encoder's scores, or another bi-encoder's vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from embexp.errors import ConfigError
+from embexp.models.cross_encoder import Reranker
+from embexp.models.embedding_cache import EmbeddingCache, Role
+from embexp.models.encoder import PLURAL, ModelEmbedder
+from embexp.progress import progress
+from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
-    from embexp.protocols import Vectors
+    from embexp.models.embedding_cache import Vectors
+    from embexp.models.sources import ModelSource
+
+
+class Teacher(Protocol):
+    """Says how well passages answer queries, and knows better than the model in training."""
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when its scores do."""
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
+        """Return a score for each (query, passage), shape (len(pairs),); higher is better."""
+
+
+@runtime_checkable
+class VectorTeacher(Teacher, Protocol):
+    """A teacher that embeds."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors, shape (len(texts), dimension)."""
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors, shape (len(texts), dimension)."""
 
 
 NO_TEACHER = (
@@ -42,3 +70,124 @@ class Labels:
             f"The labels of the training pairs cannot score {len(pairs)} other pairs: name a model, as in "
             "teacher@trainer.negative_scorer=cross_encoder."
         )
+
+
+BLOCK = 512
+"""Texts that are encoded before their vectors are written: the most that a kill can cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEncoderTeacher:
+    """A cross-encoder: it reads query and passage together, which is slow and exact.
+
+    Args:
+        model: Its folder, or its name on the Hugging Face Hub (owner/name).
+        max_tokens: Both texts together are cut here; None keeps the model's own limit.
+        batch_size: How many pairs go through it at once.
+        cache: The folder that keeps its scores; None keeps none.
+    """
+
+    model: str
+    max_tokens: int | None = None
+    batch_size: int = 32
+    cache: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"teacher.batch_size={self.batch_size}: must be 1 or more.")
+        if self.max_tokens is not None and self.max_tokens < 8:
+            raise ConfigError(f"teacher.max_tokens={self.max_tokens}: must be 8 or more, or null.")
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes with the weights or the length.
+
+        Raises:
+            ModelError: There is no such model.
+        """
+        return self._reranker().fingerprint()
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
+        """Return the logit of each (query, passage), shape (len(pairs),).
+
+        Raises:
+            ModelError: There is no such model, it gives several numbers for a pair, or one that is none.
+        """
+        found: Vectors = self._reranker().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
+        return found
+
+    def _reranker(self) -> Reranker:
+        return Reranker(
+            model=self.model,
+            max_tokens=self.max_tokens,
+            batch_size=self.batch_size,
+            key="teacher.model",
+            label="Scoring with the teacher",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiEncoderTeacher:
+    """Another embedding model, larger or trained before: its similarities, or its vectors.
+
+    Args:
+        model: The model, as an option of the group ``model``.
+        scale: A score is this many times the cosine, to be like a cross-encoder's logits.
+        batch_size: How many texts go through it at once.
+        cache: The folder that keeps its vectors; None keeps none.
+    """
+
+    model: Any
+    scale: float = 20.0
+    batch_size: int = 64
+    cache: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ConfigError(f"teacher.scale={self.scale}: must be above 0.")
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes with the weights, the prompts or the scale."""
+        return sha256_of("bi-encoder", self.model.fingerprint(), self.scale)
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
+        """Return the scaled cosine of each (query, passage), shape (len(pairs),)."""
+        import numpy as np
+
+        queries = self.encode_queries([query for query, _ in pairs])
+        passages = self.encode_passages([passage for _, passage in pairs])
+        found: Vectors = self.scale * np.einsum("ij,ij->i", queries, passages)
+        return found
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors of queries, shape (len(texts), dimension)."""
+        return self._encode("query", texts)
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors of passages, shape (len(texts), dimension)."""
+        return self._encode("passage", texts)
+
+    def _encode(self, role: Role, texts: Sequence[str]) -> Vectors:
+        import numpy as np
+
+        source: ModelSource = self.model
+        fingerprint, cache = source.fingerprint(), _cache_at(self.cache)
+        loaded: list[ModelEmbedder] = []
+
+        def encode(block: Sequence[str]) -> Vectors:
+            if not loaded:
+                loaded.append(ModelEmbedder(source.load(), fingerprint="teacher", batch_size=self.batch_size))
+            return loaded[0].encode_queries(block) if role == "query" else loaded[0].encode_passages(block)
+
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        distinct, parts = list(place), []
+        with progress(f"Encoding {PLURAL[role]} with the teacher", total=len(distinct)) as bar:
+            for start in range(0, len(distinct), BLOCK):
+                block = distinct[start : start + BLOCK]
+                known = cache.get_or_encode(fingerprint, role, block, encode) if cache else encode(block)
+                parts.append(known)
+                bar.advance(len(block))
+        return np.concatenate(parts)[[place[text] for text in texts]]
+
+
+def _cache_at(folder: str | None) -> EmbeddingCache | None:
+    return EmbeddingCache(Path(folder)) if folder is not None else None

@@ -1,39 +1,141 @@
-"""The trainer: pairs and a loss in, the weights that score best on dev out."""
+"""Our settings as those of sentence-transformers' trainer."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embexp.errors import DataError
-from embexp.finetuning.arguments import training_arguments
-from embexp.finetuning.attempts import Job, train
-from embexp.finetuning.batches import plan_batches
+from embexp.data.records import Splits
+from embexp.errors import ConfigError, DataError
+from embexp.finetuning.batch_sampler import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, fingerprint_of
-from embexp.finetuning.delivery import UNTUNED, Delivery
-from embexp.finetuning.limits import check_settings
-from embexp.finetuning.methods import Full, Method
-from embexp.finetuning.model_modes import (
-    dropout_rates,
-    text_length,
-    training_length,
-)
+from embexp.finetuning.distributed.process_group import current
+from embexp.finetuning.model_modes import dropout_rates, prompts_for, routes_for, text_length, training_length
+from embexp.finetuning.model_selection import UNTUNED, Delivery
+from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.preparation import training_rows
-from embexp.finetuning.team import current
+from embexp.finetuning.recovery import Job, train
+from embexp.finetuning.training import Training, TrainingStep
+from embexp.finetuning.training_rows import QUERY_COLUMNS, Rows
 from embexp.progress import progress
 from embexp.storage.files import sha256_of, space_checked
-from embexp.types import Splits, Training, TrainingStep
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 
-    from embexp.protocols import Loss, Untuned
+    from embexp.finetuning.losses.loss import Loss
+    from embexp.finetuning.training import Untuned
 
 log = logging.getLogger(__name__)
+
+
+POINTS_IN_LOG = 100
+
+
+def training_arguments(
+    settings: SentenceTransformerFineTuner,
+    model: SentenceTransformer,
+    rows: Rows,
+    *,
+    folder: Path,
+    steps: int,
+    seed: int,
+    learning_rate: float,
+) -> SentenceTransformerTrainingArguments:
+    """Return the arguments of a training; ``learning_rate`` stands for the one in ``settings``.
+
+    Args:
+        settings: Our settings.
+        model: The model, for its prompts and routes.
+        rows: The training rows, for their columns.
+        folder: Where checkpoints go.
+        steps: The steps of all epochs.
+        seed: Of dropout.
+        learning_rate: The peak of the schedule.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    cuda, columns = torch.cuda.is_available(), list(rows.columns)
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=learning_rate,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=settings.warmup_ratio,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=mixed_precision(model.device.type) if settings.bf16 is None else settings.bf16,
+        use_cpu=model.device.type == "cpu",
+        prompts=prompts_for(model, columns, query_columns=QUERY_COLUMNS) or None,
+        router_mapping=routes_for(model, columns, query_columns=QUERY_COLUMNS) or None,
+        seed=seed,
+        logging_steps=max(1, steps // POINTS_IN_LOG),
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="no",
+        save_strategy="no",
+        disable_tqdm=True,
+        report_to="none",
+        dataloader_pin_memory=cuda,
+    )
+
+
+def mixed_precision(device: str) -> bool:
+    """Say whether a device multiplies bf16 matrices in hardware: a GPU of today, or a CPU with such units.
+
+    On a CPU with avx512_bf16 or AMX a product of bf16 matrices is more than twice as quick as one of
+    float32; weights, gradients and the optimizer stay float32 (Micikevicius et al. 2018, arXiv 1710.03740).
+    """
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device == "cpu" and bool(units)
+
+
+def check_settings(settings: SentenceTransformerFineTuner) -> None:
+    """Check the settings of a trainer.
+
+    Raises:
+        ConfigError: One is out of its range; the message names it.
+    """
+    least = {
+        "epochs": 1, "batch_size": 2, "max_tokens": 8, "max_pairs": 2, "evaluations": 0, "patience": 1,
+        "hard_negatives": 0, "length_pool": 0, "retries": 0,
+    }  # fmt: skip
+    for name, lowest in least.items():
+        value = getattr(settings, name)
+        if value is not None and value < lowest:
+            raise ConfigError(f"trainer.{name}={value}: must be {lowest} or more.")
+    if not (math.isfinite(settings.negative_gap) and settings.negative_gap >= 0):
+        raise ConfigError(f"trainer.negative_gap={settings.negative_gap}: must be 0 or more.")
+    for name in ("learning_rate", "max_grad_norm", "checkpoint_seconds"):
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"trainer.{name}={value}: must be above 0.")
+    for name in ("warmup_ratio", "weight_decay", "dropout", "attention_dropout"):
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value < 1:
+            raise ConfigError(f"trainer.{name}={value}: must be in [0, 1).")
+    for name in ("negative_margin", "forgetting_floor"):
+        value = getattr(settings, name)
+        if value is not None and not 0 < value <= 1:
+            raise ConfigError(f"trainer.{name}={value}: must be in (0, 1].")
+    ranks = list(settings.negative_ranks)
+    if len(ranks) != 2 or not 0 <= ranks[0] < ranks[1]:
+        raise ConfigError(f"trainer.negative_ranks={ranks}: give two rising ranks, such as [0, 20].")
+    if not all(0 < weight < 1 for weight in settings.merge):
+        raise ConfigError(
+            f"trainer.merge={list(settings.merge)}: give shares between 0 and 1, such as [0.5]."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +281,7 @@ class SentenceTransformerFineTuner:
             loss: The loss that the leader trains with.
             load: Loads the untuned model.
         """
-        from embexp.finetuning.follower import follow
+        from embexp.finetuning.distributed.worker import follow
 
         team = current()
         if team is not None:
@@ -196,8 +298,8 @@ class SentenceTransformerFineTuner:
         on_step: Callable[[TrainingStep], None],
         untuned: Untuned | None,
     ) -> Training:
-        from embexp.finetuning.follower import announce_training
-        from embexp.finetuning.loop import Recorder
+        from embexp.finetuning.distributed.worker import announce_training
+        from embexp.finetuning.training_loop import Recorder
 
         start, own_length = time.monotonic(), model.max_seq_length
 

@@ -1,20 +1,77 @@
-"""The chat protocol that Groq and most other services speak: bodies, replies, formats and fallbacks."""
+"""The chat protocol that Groq and most other services speak, and one request sent with it."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from embexp.errors import EmbexpError
-from embexp.llm.client import Reply, approximate_tokens, prompt_tokens
-from embexp.llm.faults import FormatUnsupported, ModelGone, Retry
-from embexp.types import Request
+from embexp.llm.llm import Request
+from embexp.llm.request_errors import FormatUnsupported, ModelGone, Retry
 
 log = logging.getLogger(__name__)
+
+
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came: its text, who wrote it, the tokens it took, and the response's headers."""
+
+    text: str
+    model: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Client(Protocol):
+    """A service or a model in this process."""
+
+    @property
+    def model(self) -> str:
+        """The model that the next request goes to; it changes when a model is gone."""
+
+    async def send(self, request: Request) -> Reply:
+        """Send one request once.
+
+        Raises:
+            Fault: There is no answer; its class says what to do.
+            EmbexpError: No request can succeed: the key is refused, the address is wrong.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections and memory."""
+
+
+def approximate_tokens(text: str) -> int:
+    """Return about how many tokens a text has: its UTF-8 bytes by four, rounded up.
+
+    English has about four letters to a token; scripts with three bytes to a letter have about one
+    token to a letter or a little more.
+    """
+    return -(-len(text.encode("utf-8", errors="replace")) // BYTES_PER_TOKEN)
+
+
+def prompt_tokens(request: Request) -> int:
+    """Return about how many tokens a request's prompt has, its schema and each turn's frame included."""
+    import json
+
+    schema = approximate_tokens(json.dumps(request.schema)) if request.schema else 0
+    return schema + sum(approximate_tokens(message.content) + 4 for message in request.messages)
+
+
 Format = Literal["json_schema", "json_object", "text"]
+
+
 FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
+
+
 Post = Callable[[dict[str, Any]], Awaitable[tuple[object, Mapping[str, str]]]]
 
 

@@ -17,20 +17,27 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from embexp.errors import EmbexpError
-from embexp.llm.budget import Budget
-from embexp.llm.client import Client, Reply, prompt_tokens
-from embexp.llm.faults import BrokenJson, Fault, Retry, TooLong
+from embexp.llm.chat import Client, Reply, prompt_tokens
 from embexp.llm.journal import Journal, request_key
-from embexp.llm.pace import GO_ON, Pace, PaceSettings
-from embexp.llm.prices import Prices
+from embexp.llm.llm import Answer, Completion, Request, Usage
+from embexp.llm.prices import Budget, Prices
+from embexp.llm.rate_limiter import GO_ON, Pace, PaceSettings
+from embexp.llm.request_errors import BrokenJson, Fault, Retry, TooLong
 from embexp.progress import Bar, progress
-from embexp.types import Answer, Completion, Request, Usage
 
 log = logging.getLogger(__name__)
+
+
 T = TypeVar("T")
+
+
 WINDOW = 4
 """Requests drawn ahead, as a multiple of those that may be under way at once."""
+
+
 ALL_REFUSED = 10
+
+
 LAST_WORDS = 10.0
 """Seconds that requests under way get to finish when nobody asks any more: they are paid for."""
 
@@ -53,7 +60,7 @@ class EngineSettings:
 
 
 class Engine:
-    """An open language model; see ``embexp.protocols.LLM``.
+    """An open language model; see ``embexp.llm.llm.LLM``.
 
     Args:
         client: The service.
@@ -102,7 +109,7 @@ class Engine:
         return self._usage
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
-        """Yield one answer for each request, in their order; see ``embexp.protocols.LLM``."""
+        """Yield one answer for each request, in their order; see ``embexp.llm.llm.LLM``."""
         pending: deque[tuple[str, Future[Answer]]] = deque()
         source = iter(requests)
         drawn_all = False

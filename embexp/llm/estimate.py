@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from embexp.llm.limits import DAY
 from embexp.llm.prices import Prices, batch_discount
+from embexp.llm.service_limits import DAY
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embexp.errors import ConfigError
-from embexp.llm.chat import Chat
-from embexp.llm.client import Reply
+from embexp.llm.chat import Chat, Reply
 from embexp.llm.engine import Engine
-from embexp.llm.faults import Retry, fault
 from embexp.llm.journal import Journal
+from embexp.llm.llm import Request
 from embexp.llm.remote import Remote
-from embexp.types import Request
+from embexp.llm.request_errors import Retry, fault
 
 if TYPE_CHECKING:
     from groq import AsyncGroq, Groq
 
 REASONING = "openai/gpt-oss"
+
+
 SDK_PATH = "/openai/v1"
+
+
 KEYS = "https://console.groq.com/keys"
 
 
@@ -131,7 +134,7 @@ class GroqClient:
         return self._chat.model
 
     async def send(self, request: Request) -> Reply:
-        """Send one request once; see ``embexp.llm.client.Client``."""
+        """Send one request once; see ``embexp.llm.chat.Client``."""
         return await self._chat.send(request, self._post)
 
     async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:

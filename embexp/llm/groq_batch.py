@@ -15,28 +15,35 @@ from typing import Any, Literal, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embexp.errors import ConfigError, EmbexpError
-from embexp.llm.chat import Chat, read
-from embexp.llm.client import prompt_tokens
+from embexp.llm.chat import Chat, prompt_tokens, read
 from embexp.llm.engine import added, completion_of_reply
-from embexp.llm.faults import Fault, FormatUnsupported, ModelGone, Retry, TooLong, fault
 from embexp.llm.groq import GroqLLM, connect_for_batches, groq_fault, groq_key, sdk_errors
 from embexp.llm.journal import Journal, request_key
-from embexp.llm.pace import GO_ON
+from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import batch_discount
+from embexp.llm.rate_limiter import GO_ON
+from embexp.llm.request_errors import Fault, FormatUnsupported, ModelGone, Retry, TooLong, fault
 from embexp.progress import progress
 from embexp.storage.files import write_json
-from embexp.types import Answer, Completion, Request, Usage
 
 log = logging.getLogger(__name__)
+
+
 T = TypeVar("T")
+
+
 Answers = list[tuple[str, Completion]]
+
+
 DONE = ("completed", "failed", "expired", "cancelled")
+
+
 ROUNDS = 4
 """How often what a batch left unanswered is put into another one."""
 
 
 class GroqBatches:
-    """Answers requests in batches; see ``embexp.protocols.LLM``.
+    """Answers requests in batches; see ``embexp.llm.llm.LLM``.
 
     Args:
         settings: The component's settings.

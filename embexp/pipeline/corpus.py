@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embexp import __version__
+from embexp.data.chunking import TokenCounter, truncated
+from embexp.data.record_files import read_jsonl, write_jsonl
+from embexp.data.records import Chunk, Document
 from embexp.errors import DataError
-from embexp.knowledge.chunkers import truncated
 from embexp.pipeline.experiment import Experiment
 from embexp.progress import track
-from embexp.protocols import TokenCounter
-from embexp.storage.records import read_jsonl, write_jsonl
-from embexp.types import Chunk, Document
 
 log = logging.getLogger(__name__)
 

@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embexp.protocols import (
-    Benchmark,
-    Chunker,
-    Dataset,
-    FineTuner,
-    LLMSource,
-    Loss,
-    ModelSource,
-    Retriever,
-    Suite,
-    Synthesis,
-)
-from embexp.splitting.split import SplitSettings
+from embexp.benchmarking.benchmark import Benchmark
+from embexp.benchmarking.suite import Suite
+from embexp.data.chunking import Chunker
+from embexp.data.datasets.dataset import Dataset
+from embexp.data.splitting import SplitSettings
+from embexp.finetuning.losses.loss import Loss
+from embexp.finetuning.training import FineTuner, TrainingStep
+from embexp.llm.llm import LLMSource
+from embexp.models.sources import ModelSource
+from embexp.retrieval.index import Retriever
 from embexp.storage.stages import StageCache
-from embexp.types import TrainingStep
+from embexp.synthesis.synthesis import Synthesis
 
 
 @dataclass(frozen=True, kw_only=True)

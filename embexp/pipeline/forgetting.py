@@ -8,21 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from embexp import __version__
-from embexp.benchmarking.compare import compare
+from embexp.benchmarking.benchmark import Benchmark
+from embexp.benchmarking.forgetting import Forgetting
+from embexp.benchmarking.held_out import fewer_chunks
 from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
-from embexp.benchmarking.tasks import fewer_chunks
+from embexp.benchmarking.statistics.bootstrap import Comparison, compare
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.records import Unit
 from embexp.errors import DataError
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.pipeline.embedding import SourceEmbedder
+from embexp.models.encoder import SourceEmbedder
+from embexp.models.sources import ModelSource
+from embexp.pipeline.benchmark import task_digest
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.scoring import task_digest
-from embexp.protocols import Benchmark, ModelSource, TrackedRun
 from embexp.retrieval.exact import ExactRetriever
-from embexp.types import Comparison, Forgetting, Query, RetrievalTask, Unit
+from embexp.tracking.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
+
+
 GUARD_QUESTIONS, GUARD_DISTRACTORS = 100, 500
 """The guard is asked at each dev evaluation: enough to see a loss of some hundredths, few to embed."""
+
+
 FEWEST = 4
 
 

@@ -6,25 +6,40 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from embexp.benchmarking.judging import Judging
+from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.errors import ConfigError, DataError
+from embexp.llm.llm import LLM, Priced, Request
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.pairs import language_model
+from embexp.pipeline.synthesize import language_model
 from embexp.progress import track
-from embexp.protocols import LLM, Priced
+from embexp.retrieval.index import Hit
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import INTEGER, by_number, field_problem, list_schema, object_schema, read_items
-from embexp.synthesis.passages import printable, shorten
-from embexp.synthesis.prompts import Prompts
-from embexp.types import Hit, Judging, Query, Request, RetrievalTask
+from embexp.synthesis.prompts import Prompts, printable, shorten
 
 log = logging.getLogger(__name__)
+
+
 ITEMS = 10
 """Passages that one request asks about."""
+
+
 CHARACTERS = 2500
+
+
 BYTES_PER_TOKEN = 4
+
+
 TOKENS_PER_GRADE = 14
+
+
 MOST_TOKENS = 1024
+
+
 HIGHEST = 3
+
+
 SCHEMA = list_schema("grades", object_schema(number=INTEGER, grade=INTEGER))
 
 

@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.score_files import read_queries, read_scores
+from embexp.benchmarking.task import Query
 from embexp.errors import DataError
-from embexp.reporting.outcome import read_outcome
-from embexp.reporting.questions import read_queries
-from embexp.reporting.scores import read_scores
+from embexp.reporting.outcome import Outcome, read_outcome
 from embexp.tracking.mlflow import MlflowTracker
-from embexp.tracking.past_runs import fetch
-from embexp.types import Outcome, Query, Scores
+from embexp.tracking.mlflow_past_runs import fetch
 
 FILES = ("outcome.json", "scores.parquet", "queries.jsonl")
+
+
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 

@@ -8,26 +8,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embexp import __version__
-from embexp.benchmarking.compare import compare
-from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
-from embexp.benchmarking.repeats import over_seeds, over_shares, scoring_settings
+from embexp.benchmarking.metrics import DEFAULT_METRICS, Scores, evaluate, run_system
+from embexp.benchmarking.repeats import (
+    LearningCurve,
+    Repeat,
+    Seeds,
+    over_seeds,
+    over_shares,
+    scoring_settings,
+)
+from embexp.benchmarking.score_files import read_scores, write_scores
+from embexp.benchmarking.statistics.bootstrap import compare
+from embexp.benchmarking.task import RetrievalTask
+from embexp.data.records import Pair
+from embexp.data.splitting import draw
 from embexp.errors import ConfigError
 from embexp.models.embedding_cache import EmbeddingCache
+from embexp.models.encoder import SourceEmbedder
 from embexp.models.sources import LocalModel
-from embexp.pipeline.embedding import SourceEmbedder
+from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.splits import Data
-from embexp.pipeline.training import Tuned, finetune
-from embexp.protocols import TrackedRun
-from embexp.reporting.scores import read_scores, write_scores
+from embexp.pipeline.finetune import Tuned, finetune
 from embexp.retrieval.exact import ExactRetriever
-from embexp.splitting.groups import draw
 from embexp.storage.files import sha256_of
-from embexp.types import LearningCurve, Pair, Repeat, RetrievalTask, Scores, Seeds
+from embexp.tracking.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
+
+
 FEWEST_PAIRS = 8
 """A part of the pairs that is smaller than this says nothing."""
+
+
 DEPTH = 100
 
 

@@ -7,20 +7,43 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+from embexp.finetuning.training import TrainingStep
 from embexp.models.sources import LocalModel
-from embexp.pipeline.conclusion import conclude, hand_over_data, hand_over_pairs
+from embexp.pipeline.benchmark import benchmark, check_benchmark
+from embexp.pipeline.conclude import conclude, hand_over_data, hand_over_pairs
+from embexp.pipeline.data import Data, split_pairs
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.finetune import Tuned, finetune, finetune_folder, teachers_of
 from embexp.pipeline.forgetting import forgetting
-from embexp.pipeline.pairs import write_pairs
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
-from embexp.pipeline.scoring import benchmark, check_benchmark
-from embexp.pipeline.splits import Data, split_pairs
 from embexp.pipeline.suite import check_suite, suite_scores
-from embexp.pipeline.training import Tuned, finetune, finetune_folder, teachers_of
-from embexp.protocols import SweepTrial, Tracker
+from embexp.pipeline.synthesize import write_pairs
+from embexp.reporting.outcome import Outcome
 from embexp.tracking.provenance import provenance
-from embexp.types import Outcome, Registered, TrainingStep
+from embexp.tracking.tracker import Registered, Tracker
+
+
+class SweepTrial(Protocol):
+    """A trial of a sweep, as the pipeline sees it."""
+
+    @property
+    def name(self) -> str:
+        """What the tracker's table shows."""
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """The values that were drawn for it."""
+
+    def begin(self, *, run_id: str) -> None:
+        """Keep the id of the trial's run in the tracker."""
+
+    def trains_in(self, folder: Path) -> None:
+        """Keep where the cache holds the trial's training."""
+
+    def watch(self, step: TrainingStep, *, metric: str, evaluations: int) -> None:
+        """Hear a point of the log of a training that scores dev so often; raising ends the training."""
 
 
 def run_experiment(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from embexp.benchmarking.suite import Suite, SuiteScore
+from embexp.models.sources import ModelSource
 from embexp.pipeline.experiment import Experiment
-from embexp.protocols import ModelSource, Suite, TrackedRun
-from embexp.types import SuiteScore
+from embexp.tracking.tracker import TrackedRun
 
 Found = dict[str, Any]
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.statistics.intervals import clustered_interval
+from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.reporting import figures
 from embexp.reporting.console import TERMINAL_METRICS, shorter, standard_output
-from embexp.reporting.intervals import clustered_interval
+from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import environment
-from embexp.reporting.words import counted, signed, spelled
+from embexp.reporting.tables import counted, signed, spelled
 from embexp.storage.files import atomic_write, write_json
-from embexp.types import Contrast, Outcome, Scores
 
 LEVEL = 0.05
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import environment
 from embexp.reporting.verdict import headline
 from embexp.storage.files import atomic_write
-from embexp.types import Outcome
 
 
 def write_model_card(model_dir: Path, outcome: Outcome, *, config: str = "") -> Path:

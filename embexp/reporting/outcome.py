@@ -5,32 +5,123 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from embexp.benchmarking.approximate import IndexReport
+from embexp.benchmarking.forgetting import Forgetting
+from embexp.benchmarking.judging import Judging
+from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
+from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.suite import SuiteScore
+from embexp.benchmarking.systems import SystemCost
+from embexp.data.records import Leaks
 from embexp.errors import DataError
-from embexp.reporting.repeats_record import (
-    comparison_record,
-    curve_record,
-    read_curve,
-    read_seeds,
-    seeds_record,
-)
+from embexp.finetuning.training import Training
 from embexp.storage.files import write_json
-from embexp.types import (
-    Comparison,
-    Forgetting,
-    IndexReport,
-    Judging,
-    Leaks,
-    Outcome,
-    SuiteScore,
-    SystemCost,
-    Training,
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run leaves in outcome.json; see docs/concepts.md for the meaning of every key."""
+
+    dataset: str
+    model: str
+    loss: str
+    seed: int
+    counts: Mapping[str, object]
+    scores: Mapping[str, Mapping[str, float]]
+    comparison: Comparison | None
+    leaks: Leaks
+    training: Training | None
+    seconds: Mapping[str, float]
+    mlflow: Mapping[str, str]
+    model_dir: str
+    index: IndexReport | None = None
+    forgetting: Forgetting | None = None
+    cached: Sequence[str] = ()
+    systems: Mapping[str, SystemCost] = field(default_factory=dict)
+    seeds: Seeds | None = None
+    learning_curve: LearningCurve | None = None
+    judging: Judging | None = None
+    suite: Sequence[SuiteScore] = ()
+    schema: int = 1
+
+
+COMPARED = tuple(each.name for each in fields(Comparison))
+
+
+OWN = ("seed", "share", "pairs", "dev", "score")
+
+
+def seeds_record(seeds: Seeds | None) -> dict[str, object] | None:
+    """Return ``seeds`` as outcome.json holds it, with the lowest and highest score beside the spread."""
+    if seeds is None:
+        return None
+    scores = [run.score for run in seeds.runs]
+    return {
+        "metric": seeds.metric,
+        "mean": seeds.mean,
+        "std": seeds.std,
+        "min": min(scores),
+        "max": max(scores),
+        "comparison": comparison_record(seeds.comparison),
+        "runs": [_repeat_record(run) for run in seeds.runs],
+    }
+
+
+def curve_record(curve: LearningCurve | None) -> dict[str, object] | None:
+    """Return the learning curve as outcome.json holds it."""
+    if curve is None:
+        return None
+    return {
+        "metric": curve.metric,
+        "points": [_repeat_record(point) for point in curve.points],
+        "last": comparison_record(curve.last),
+    }
+
+
+def comparison_record(comparison: Comparison) -> dict[str, object]:
+    """Return a comparison as outcome.json holds it."""
+    return {name: getattr(comparison, name) for name in COMPARED}
+
+
+def _repeat_record(repeat: Repeat) -> dict[str, object]:
+    own = {name: getattr(repeat, name) for name in OWN}
+    return {**own, "comparison": comparison_record(repeat.comparison)}
+
+
+def read_seeds(record: Mapping[str, Any] | None) -> Seeds | None:
+    """Return what ``seeds_record`` wrote; None where there is nothing."""
+    if not record:
+        return None
+    return Seeds(
+        metric=record["metric"],
+        runs=tuple(_repeat(run) for run in record["runs"]),
+        mean=record["mean"],
+        std=record["std"],
+        comparison=Comparison.from_record(record["comparison"]),
+    )
+
+
+def read_curve(record: Mapping[str, Any] | None) -> LearningCurve | None:
+    """Return what ``curve_record`` wrote; None where there is nothing."""
+    if not record:
+        return None
+    points = tuple(_repeat(point) for point in record["points"])
+    return LearningCurve(metric=record["metric"], points=points, last=Comparison.from_record(record["last"]))
+
+
+def _repeat(record: Mapping[str, Any]) -> Repeat:
+    own = {name: record[name] for name in OWN}
+    return Repeat(**own, comparison=Comparison.from_record(record["comparison"]))
+
 
 SCHEMA = 1
+
+
 LEAKS_KEYS = (
     "documents",
     "near_duplicate_chunks",
@@ -38,6 +129,8 @@ LEAKS_KEYS = (
     "removed_from_train",
     "removed_from_dev",
 )
+
+
 TRAINING_KEYS = (
     "pairs",
     "steps",
@@ -49,10 +142,20 @@ TRAINING_KEYS = (
     "candidates",
     "general",
 )
+
+
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
+
+
 SYSTEM_KEYS = ("embed_seconds", "query_seconds", "index_bytes", "dimension", "cached")
+
+
 SUITE_KEYS = ("task", "kind", "metric", "untuned", "tuned")
+
+
 JUDGING_KEYS = ("model", "pairs", "unreadable", "left_out", "depth")
+
+
 OUTCOME_KEYS = (
     "dataset",
     "model",

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs no network, and Markdown for pull requests."""
+"""What each filter of a synthesis took out, for the report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.reporting.costs import COLUMNS, MEANING, cost_rows
-from embexp.reporting.examples import Example, snippet
+from embexp.benchmarking.embedding_map import EmbeddingMap
+from embexp.benchmarking.examples import Example, snippet
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.slices import Slice
+from embexp.benchmarking.statistics.multiple_tests import Contrast
+from embexp.benchmarking.task import Query
 from embexp.reporting.figures import Group
-from embexp.reporting.funnel import funnel
+from embexp.reporting.outcome import Outcome
 from embexp.reporting.pictures import draw_all
-from embexp.reporting.repeated import more_pairs, seeds_line
-from embexp.reporting.table import best_value, shown_metrics
+from embexp.reporting.tables import COLUMNS, MEANING, best_value, cost_rows, shown_metrics, signed, spelled
 from embexp.reporting.verdict import (
     FINDING,
     advice,
@@ -26,19 +29,53 @@ from embexp.reporting.verdict import (
     index_line,
     judging_line,
     leaks_line,
+    more_pairs,
     power_line,
+    seeds_line,
     suite_line,
     training_line,
 )
-from embexp.reporting.words import signed, spelled
 from embexp.storage.files import atomic_write
-from embexp.types import Contrast, EmbeddingMap, Outcome, Query, Scores, Slice
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A reason for which queries were dropped: how many, their share of all, and the first few of them."""
+
+    name: str
+    count: int
+    share: float
+    examples: Sequence[str] = ()
+
+
+def funnel(report: Mapping[str, Any]) -> list[Step]:
+    """Return what was accepted, then what was rejected, the commonest reason first.
+
+    Args:
+        report: The synthesis's own account, with ``accepted``, ``rejected`` and ``examples_dropped``.
+
+    Returns:
+        The steps; none where the synthesis gave no account.
+    """
+    if "accepted" not in report:
+        return []
+    rejected = report.get("rejected", {})
+    examples = report.get("examples_dropped", {})
+    total = max(report["accepted"] + sum(rejected.values()), 1)
+    steps = [Step("accepted", report["accepted"], report["accepted"] / total)]
+    ordered = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    return steps + [Step(name, count, count / total, examples.get(name, ())) for name, count in ordered]
+
+
 TRUST = (judging_line, power_line, forgetting_line, suite_line, index_line)
+
+
 TEMPLATES = Path(__file__).parent / "templates"
+
+
 METRICS = {
     "accuracy": "share of questions with at least one relevant result among the first k",
     "precision": "share of the first k results that are relevant",

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from embexp.data.records import Chunk
 from embexp.errors import ConfigError
-from embexp.retrieval.passages import best_columns, check_k, empty_corpus
-from embexp.types import Chunk, Hit
+from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 
 if TYPE_CHECKING:
-    from embexp.protocols import Embedder
+    from embexp.models.encoder import Embedder
 
 StemmerName = Literal[
     "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french",
@@ -21,10 +21,14 @@ StemmerName = Literal[
     "norwegian", "porter", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil",
     "turkish", "yiddish",
 ]  # fmt: skip
+
+
 StopwordsName = Literal[
     "english", "english_plus", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian",
     "swedish", "norwegian", "chinese", "turkish", "korean", "danish",
 ]  # fmt: skip
+
+
 WORD = r"\w+"
 
 

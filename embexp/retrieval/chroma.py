@@ -15,16 +15,22 @@ from typing import Any, ClassVar, Literal
 
 from filelock import FileLock, Timeout
 
+from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
-from embexp.protocols import Embedder
-from embexp.retrieval.collection import Collection, digest_of
-from embexp.retrieval.passages import check_k, empty_corpus, query_vectors
+from embexp.models.encoder import Embedder
+from embexp.retrieval.chroma_collection import Collection, digest_of
+from embexp.retrieval.index import Hit, check_k, empty_corpus, query_vectors
 from embexp.storage.files import sha256_of, space_checked
-from embexp.types import Chunk, Hit
 
 Space = Literal["cosine", "ip", "l2"]
+
+
 PATIENCE_SECONDS = 5.0
+
+
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
 TOKEN_PROVIDER = "chromadb.auth.token_authn.TokenAuthClientProvider"
 
 
@@ -229,6 +235,8 @@ def _let_go(client: Any, lock: FileLock | None) -> None:
 
 
 _open_stores: weakref.WeakValueDictionary[Path, _Store] = weakref.WeakValueDictionary()
+
+
 _opening = threading.Lock()
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embexp.data.records import Chunk
 from embexp.errors import ConfigError
-from embexp.protocols import Embedder
-from embexp.retrieval.passages import (
+from embexp.models.encoder import Embedder
+from embexp.retrieval.index import (
+    Hit,
     best_columns,
     blocks,
     check_k,
@@ -17,13 +19,12 @@ from embexp.retrieval.passages import (
     passage_vectors,
     query_vectors,
 )
-from embexp.types import Chunk, Hit
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from embexp.protocols import Vectors
+    from embexp.models.embedding_cache import Vectors
 
 QUERIES_AT_ONCE = 256
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from embexp.data.records import Chunk
 from embexp.errors import ConfigError
-from embexp.protocols import Embedder, Index, Retriever
-from embexp.types import Chunk, Hit
+from embexp.models.encoder import Embedder
+from embexp.retrieval.index import Hit, Index, Retriever
 
 CONSTANT = 60
 

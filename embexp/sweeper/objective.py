@@ -12,10 +12,10 @@ from embexp.sweeper.study import VALUES
 from embexp.sweeper.trial import LiveTrial, sweep_tags
 
 if TYPE_CHECKING:
+    from embexp.pipeline.data import Data
     from embexp.pipeline.experiment import Experiment
-    from embexp.pipeline.splits import Data
-    from embexp.pipeline.training import Tuned
-    from embexp.protocols import Tracker
+    from embexp.pipeline.finetune import Tuned
+    from embexp.tracking.tracker import Tracker
 
 TIMED_PASSAGES = 256
 
@@ -59,7 +59,7 @@ def _measured(experiment: Experiment, data: Data, tuned: Tuned, objectives: list
 
 def embedding_ms(data: Data, tuned: Tuned) -> float:
     """Return the milliseconds that the tuned model takes to embed a passage, the best of two rounds."""
-    from embexp.models.embedder import ModelEmbedder
+    from embexp.models.encoder import ModelEmbedder
     from embexp.models.sources import LocalModel
 
     passages = [chunk.passage for chunk in data.chunks[:TIMED_PASSAGES]]

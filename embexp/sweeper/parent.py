@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from embexp.sweeper.identity import known_to_hydra
 from embexp.sweeper.space import Space, described
 from embexp.sweeper.study import PARENT, Ledger
-from embexp.tracking.none import NoTracker
 from embexp.tracking.provenance import provenance
+from embexp.tracking.tracker import NoTracker
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from embexp.protocols import TrackedRun, Tracker
+    from embexp.tracking.tracker import TrackedRun, Tracker
 
 
 def tracker_of(config: DictConfig) -> Tracker:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from optuna import Trial
     from optuna.trial import FrozenTrial
 
-    from embexp.protocols import TrackedRun, Tracker
+    from embexp.tracking.tracker import TrackedRun, Tracker
 
 log = logging.getLogger("embexp.sweeper")
 WAIT_SECONDS = 1.0

@@ -20,7 +20,7 @@ from embexp.storage.stages import DONE
 if TYPE_CHECKING:
     import optuna
 
-    from embexp.types import TrainingStep
+    from embexp.finetuning.training import TrainingStep
 
 log = logging.getLogger(__name__)
 

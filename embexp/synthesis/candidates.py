@@ -7,16 +7,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from embexp.data.records import Chunk, Document
 from embexp.storage.files import sha256_of
-from embexp.synthesis.queries import acceptable, clean, key
-from embexp.synthesis.sentences import Sentence, cut, sentences
-from embexp.synthesis.terms import Terms, cosine
-from embexp.types import Chunk, Document
+from embexp.synthesis.query_text import acceptable, clean, key
+from embexp.synthesis.salience import Sentence, Terms, cosine, cut, sentences
 
 QueryType = Literal["summary", "title", "heading", "sentence", "keywords"]
+
+
 PATH = " > "
+
+
 LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
+
+
 MOST_KEYWORDS = 6
+
+
 MOST_LOOKED_AT = 500
 """Chunks of one document whose sentences are compared with all its others: a log file has thousands."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from embexp.data.records import Chunk, Generator, Pair
+from embexp.llm.llm import Completion, Request
 from embexp.storage.files import sha256_of
 from embexp.synthesis.drafts import Draft, Problem, Reading, Slot
 from embexp.synthesis.examples import drawn, one_line
 from embexp.synthesis.grounded import SMALLEST_PASSAGE, Asking
 from embexp.synthesis.mix import seed_of, share_of
-from embexp.synthesis.passages import printable
-from embexp.synthesis.tidy import tidy_query
-from embexp.types import Chunk, Completion, Generator, Pair, Request
+from embexp.synthesis.prompts import printable
+from embexp.synthesis.query_text import tidy_query
 
 QUERY_TOKENS = 48
 

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from embexp.data.records import Pair
 from embexp.storage.files import sha256_of
-from embexp.synthesis.queries import words
-from embexp.types import Pair
+from embexp.synthesis.query_text import words
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from embexp.protocols import Embedder
+    from embexp.models.encoder import Embedder
 
     Matrix = npt.NDArray[np.float64]
 

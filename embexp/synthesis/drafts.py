@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from embexp.types import Pair
+from embexp.data.records import Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embexp.data.records import Chunk, Document, Pair
 from embexp.errors import ConfigError
-from embexp.protocols import LLM, Index
+from embexp.llm.llm import LLM
+from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of, sha256_of_file
 from embexp.synthesis.diversity import Diversity
-from embexp.synthesis.domains import domain_text
 from embexp.synthesis.examples import Example, read_examples
 from embexp.synthesis.filters.funnel import Funnel, Tally
-from embexp.synthesis.filters.judge import Judge
+from embexp.synthesis.filters.judging import Judge
 from embexp.synthesis.filters.options import Filters
 from embexp.synthesis.invented import Inventing, InventingTask
-from embexp.synthesis.mix import check_mix, slots
-from embexp.synthesis.planning import Plan, requests_for
-from embexp.synthesis.prompts import Prompts
+from embexp.synthesis.mix import check_counts, check_mix, default_difficulties, default_personas, slots, tell
+from embexp.synthesis.prompts import Prompts, domain_text
 from embexp.synthesis.rounds import Known, Rounds, Task
-from embexp.synthesis.settings import check_counts, default_difficulties, default_personas, tell
+from embexp.synthesis.synthesis import Plan, requests_for
 from embexp.synthesis.taxonomy import Taxonomy, Topic
-from embexp.types import Chunk, Document, Pair
 
 TOKENS_PER_WORD = 1.4
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from embexp.errors import ConfigError, DataError
 from embexp.synthesis.mix import share_of
-from embexp.synthesis.passages import printable, shorten
+from embexp.synthesis.prompts import printable, shorten
 
 MOST = 1000
+
+
 PASSAGE_CHARACTERS = 600
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar, get_args
 
+from embexp.data.records import HELD_OUT, Chunk, Document, Generator, Pair
 from embexp.errors import ConfigError
+from embexp.llm.llm import LLM
 from embexp.progress import track
-from embexp.protocols import LLM, Index
+from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.candidates import (
     KINDS,
@@ -22,12 +24,15 @@ from embexp.synthesis.candidates import (
     headings_of_several,
     summaries_of_several,
 )
-from embexp.synthesis.queries import key, words
-from embexp.synthesis.terms import Terms
-from embexp.types import Chunk, Document, Generator, Pair
+from embexp.synthesis.query_text import key, words
+from embexp.synthesis.salience import Terms
 
 log = logging.getLogger(__name__)
+
+
 T = TypeVar("T")
+
+
 GENERATOR = Generator(kind="extractive")
 
 
@@ -216,3 +221,39 @@ def _mixed(one: Iterator[T], other: Iterator[T], share: float) -> Iterator[T]:
         yield from item
         taken += from_one
         total += 1
+
+
+HELD_OUT_GENERATOR = Generator(kind=HELD_OUT)
+
+
+ENOUGH = 1500
+"""Queries to write where the documents are fewer; a tenth and a fifth of them are asked."""
+
+
+MOST = 10
+"""The most that one document gives, in turn with the others."""
+
+
+def held_out_pairs(
+    chunks: Sequence[Chunk], documents: Mapping[str, Document], *, seed: int
+) -> Iterator[Pair]:
+    """Yield queries by turns over the documents: summaries, and the most telling sentences of chunks.
+
+    A model that is tuned on a language model's questions and tested on more of them may have learnt no
+    more than how that model asks. These queries come from another hand.
+
+    Args:
+        chunks: The corpus.
+        documents: The documents' headers by id.
+        seed: Draws the order of documents and chunks.
+    """
+    extractive = Extractive(
+        target=max(len({chunk.document_id for chunk in chunks}), ENOUGH),
+        per_document=MOST,
+        held_out_share=1.0,
+        query_types=["summary", "sentence"],
+        seed=seed,
+    )
+    for pair in extractive.pairs(chunks, documents):
+        # An id of its own: another synthesis may have written the same pair for training.
+        yield replace(pair, id=sha256_of(HELD_OUT, pair.id)[:16], generator=HELD_OUT_GENERATOR)

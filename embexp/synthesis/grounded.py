@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embexp.data.records import Chunk, Generator, Pair
+from embexp.llm.llm import Completion, Message, Request
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import (
     INTEGER,
@@ -18,20 +20,26 @@ from embexp.synthesis.answers import (
 )
 from embexp.synthesis.drafts import Draft, Problem, Reading, Slot
 from embexp.synthesis.examples import Example, drawn
-from embexp.synthesis.filters.evidence import occurs
+from embexp.synthesis.filters.text import occurs
 from embexp.synthesis.mix import seed_of
-from embexp.synthesis.passages import Quoted, printable, quoted, shorten
-from embexp.synthesis.prompts import Prompts
+from embexp.synthesis.prompts import Prompts, Quoted, printable, quoted, shorten
+from embexp.synthesis.query_text import chatter, is_refusal, tidy_query
 from embexp.synthesis.seeds import Neighbours
-from embexp.synthesis.tidy import chatter, is_refusal, tidy_query
-from embexp.types import Chunk, Completion, Generator, Message, Pair, Request
 
 QUOTE = object_schema(passage=INTEGER, quote=TEXT)
+
+
 SCHEMA = list_schema(
     "queries", object_schema(number=INTEGER, query=TEXT, evidence={"type": "array", "items": QUOTE})
 )
+
+
 FIELDS: Mapping[str, type] = {"query": str}
+
+
 SMALLEST_PASSAGE = 200
+
+
 ANSWER_SHOWN = 6000
 """Characters of a bad answer that are sent back with the request to repair it."""
 

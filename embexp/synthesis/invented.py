@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embexp.data.records import Generator, Pair
+from embexp.llm.llm import Completion, Message, Request
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import (
     INTEGER,
@@ -20,14 +22,16 @@ from embexp.synthesis.drafts import Draft, Problem, Reading, Slot
 from embexp.synthesis.examples import Example, drawn
 from embexp.synthesis.grounded import ANSWER_SHOWN, unreadable
 from embexp.synthesis.mix import seed_of
-from embexp.synthesis.passages import printable, shorten
-from embexp.synthesis.prompts import Prompts
+from embexp.synthesis.prompts import Prompts, printable, shorten
+from embexp.synthesis.query_text import chatter, tidy_passage, tidy_query
 from embexp.synthesis.taxonomy import Topic
-from embexp.synthesis.tidy import chatter, tidy_passage, tidy_query
-from embexp.types import Completion, Generator, Message, Pair, Request
 
 SCHEMA = list_schema("entries", object_schema(number=INTEGER, query=TEXT, positive=TEXT, negative=TEXT))
+
+
 FIELDS: Mapping[str, type] = {"query": str, "positive": str, "negative": str}
+
+
 ANGLES = (
     "what it is and how it works",
     "how to do it, step by step",

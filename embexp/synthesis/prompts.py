@@ -1,7 +1,8 @@
-"""Prompts are template files: ours in conf/prompts, and a user's own folder that takes precedence."""
+"""Prompts: their template files, the description of a domain, and passages quoted so that they stay data."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,14 +10,62 @@ from typing import TYPE_CHECKING
 
 import embexp
 from embexp.errors import ConfigError
+from embexp.llm.llm import Message
 from embexp.storage.files import sha256_of
-from embexp.types import Message
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
+# C0 and C1 controls but tab and newline, zero-width and bidirectional marks, lone surrogates, non-characters.
+_CONTROL = re.compile(
+    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff0-\uffff\ud800-\udfff]"
+)
+
+
+_GAP = re.compile(r"\n{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A passage as a prompt shows it; ``mark`` is a digest of its text, which the text cannot contain."""
+
+    number: int
+    mark: str
+    text: str
+
+
+def printable(text: str) -> str:
+    """Return the text without characters that print nothing and could hide or break something."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
+    return _CONTROL.sub("", text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return at most ``limit`` characters, cut at a space where there is one near the end."""
+    if len(text) <= limit:
+        return text
+    head = text[:limit]
+    at = max(head.rfind(" "), head.rfind("\n"))
+    return (head[:at] if at > limit * 0.8 else head).rstrip()
+
+
+def quoted(number: int, text: str, *, limit: int) -> Quoted:
+    """Return a passage ready to stand in a prompt.
+
+    Args:
+        number: How the prompt calls it.
+        text: A passage of any origin and length.
+        limit: The most characters to show.
+    """
+    shown = _GAP.sub("\n\n", printable(shorten(text, 2 * limit))).strip()
+    shown = shorten(shown, limit)
+    return Quoted(number, sha256_of(shown)[:8], shown)
+
+
 SPLIT = "=== user ==="
 """The line of a template that parts the system message from the user's."""
+
+
 MAX_TEMPLATE_BYTES = 1 << 20
 
 
@@ -92,3 +141,36 @@ class Prompts:
         folders = [default_folder(), *([Path(self.folder)] if self.folder else [])]
         files = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
         return sha256_of([(path.name, path.read_bytes()[:MAX_TEMPLATE_BYTES].hex()) for path in files])
+
+
+CHARACTERS = 8000
+"""What is shown of a description; a longer one is cut."""
+
+
+LONGEST_NAME = 300
+
+
+SUFFIXES = (".md", ".txt")
+
+
+def domain_text(domain: str) -> str:
+    """Return the description: the text itself, or what the file of that name holds.
+
+    Args:
+        domain: A text, the path of a file, or the name of a file among our prompts.
+
+    Raises:
+        ConfigError: A file that does not exist was named, or there is no text.
+    """
+    text = domain
+    if domain.strip() and len(domain) <= LONGEST_NAME and "\n" not in domain:
+        path = next((path for path in (Path(domain), default_folder() / domain) if path.is_file()), None)
+        if path is not None:
+            with path.open(encoding="utf-8", errors="replace") as stream:
+                text = stream.read(4 * CHARACTERS)
+        elif domain.endswith(SUFFIXES) and " " not in domain:
+            raise ConfigError(f"synthesis.domain={domain}: no such file; name one, or give a description.")
+    text = shorten(printable(text).replace("</domain>", "").strip(), CHARACTERS)
+    if not text:
+        raise ConfigError("synthesis.domain is empty: describe the domain in a few sentences.")
+    return text

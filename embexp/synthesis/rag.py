@@ -10,29 +10,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from embexp.data.records import Chunk, Document, Pair
 from embexp.errors import ConfigError
-from embexp.protocols import LLM, Index
+from embexp.llm.llm import LLM
+from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of, sha256_of_file
 from embexp.synthesis.completing import CompletingTask
 from embexp.synthesis.diversity import Diversity
 from embexp.synthesis.drafts import Slot
 from embexp.synthesis.examples import Example, read_examples
+from embexp.synthesis.extractive import held_out_pairs
 from embexp.synthesis.filters.funnel import Funnel, Tally
-from embexp.synthesis.filters.judge import Judge
+from embexp.synthesis.filters.judging import Judge
 from embexp.synthesis.filters.options import Filters
 from embexp.synthesis.grounded import Asking, GroundedTask
-from embexp.synthesis.held_out import held_out_pairs
-from embexp.synthesis.mix import check_mix, slots
-from embexp.synthesis.planning import Plan, requests_for
+from embexp.synthesis.mix import check_counts, check_mix, default_difficulties, default_personas, slots, tell
 from embexp.synthesis.prompts import Prompts, default_folder
 from embexp.synthesis.rounds import Known, Rounds, Task
 from embexp.synthesis.seeds import Neighbours, SerialIndex, even_order
-from embexp.synthesis.settings import check_counts, default_difficulties, default_personas, tell
-from embexp.types import Chunk, Document, Pair
+from embexp.synthesis.synthesis import Plan, requests_for
 
 log = logging.getLogger(__name__)
+
+
 TOKENS_PER_QUERY = 85
+
+
 COMPLETED_TOKENS = 18
+
+
 COMPLETION_CHARACTERS = 700
 
 

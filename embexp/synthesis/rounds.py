@@ -1,8 +1,4 @@
-"""Asks, reads, filters, and asks again until enough pairs are accepted: the loop behind rag and entries.
-
-What one round asks is settled before it begins, from what the rounds before it left. So the requests,
-and with them the pairs, depend on the answers alone and not on how fast or in what order they arrived.
-"""
+"""What the writing of pairs hands from step to step: slots, drafts, and what is wrong with an answer."""
 
 from __future__ import annotations
 
@@ -13,26 +9,38 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from embexp.data.records import Pair
 from embexp.errors import EmbexpError
+from embexp.llm.llm import LLM, Answer, Completion, Request, Usage
 from embexp.progress import Bar, progress
-from embexp.protocols import LLM
 from embexp.synthesis.drafts import Draft, Problem, Reading, Slot
 from embexp.synthesis.filters.funnel import Funnel, Tally
-from embexp.synthesis.filters.judge import Judge
-from embexp.types import Answer, Completion, Pair, Request, Usage
+from embexp.synthesis.filters.judging import Judge
 
 log = logging.getLogger(__name__)
+
+
 BATCH = 64
 """Drafts that pass through the filters together, so that an index is searched in batches."""
+
+
 MARGIN = 1.1
+
+
 TOO_LONG = ("too long", "context", "413", "too large")
+
+
 SHRINKS = 4
+
+
 STOPPED = (
     "The last {:,} queries asked for gave no new pair; what is accepted is kept. To go on, raise "
     "synthesis.patience or synthesis.temperature, widen what is asked about (areas, topics_per_area, mix, "
     "personas, documents) or loosen synthesis.filters, and run the same command again: what was answered is "
     "not asked twice."
 )
+
+
 LARGEST_ROUND = 3.0
 """A round asks for at most this many times the queries that are missing."""
 

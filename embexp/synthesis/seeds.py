@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from embexp.protocols import Index
+from embexp.data.records import Chunk
+from embexp.retrieval.index import Hit, Index
 from embexp.storage.files import sha256_of
-from embexp.synthesis.passages import shorten
-from embexp.synthesis.queries import words
-from embexp.types import Chunk, Hit
+from embexp.synthesis.prompts import shorten
+from embexp.synthesis.query_text import words
 
 QUERY_CHARACTERS = 1000
+
+
 REMEMBERED = 2048
 
 

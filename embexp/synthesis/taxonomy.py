@@ -9,21 +9,31 @@ from itertools import zip_longest
 from typing import Any
 
 from embexp.errors import EmbexpError
-from embexp.protocols import LLM
+from embexp.llm.llm import LLM, Message, Request, Usage
 from embexp.synthesis.answers import TEXT, field_problem, list_schema, object_schema, read_items
 from embexp.synthesis.examples import one_line
 from embexp.synthesis.mix import seed_of
 from embexp.synthesis.prompts import Prompts
-from embexp.synthesis.queries import key
-from embexp.synthesis.tidy import chatter, tidy_query
-from embexp.types import Message, Request, Usage
+from embexp.synthesis.query_text import chatter, key, tidy_query
 
 log = logging.getLogger(__name__)
+
+
 SCHEMA = list_schema("topics", object_schema(name=TEXT, description=TEXT))
+
+
 FIELDS: Mapping[str, type] = {"name": str}
+
+
 MOST_NAME = 120
+
+
 MOST_DESCRIPTION = 300
+
+
 TOKENS_PER_TOPIC = 60
+
+
 ATTEMPTS = 3
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError
 from embexp.tracking.mlflow_run import MlflowRun, created, ending
+from embexp.tracking.mlflow_store import open_experiment, quieten, reported
 from embexp.tracking.names import mlflow_tags
-from embexp.tracking.store import open_experiment, quieten, reported
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embexp.benchmarking.statistics.bootstrap import Verdict
 from embexp.errors import PrunedError, TrackingError
 from embexp.tracking.masking import masked, masked_text
+from embexp.tracking.mlflow_registry import check_model, register, store_model
+from embexp.tracking.mlflow_store import reported, tracking_address
 from embexp.tracking.names import TAG_LENGTH, flat_params, mlflow_key, mlflow_tags, shortened, user
-from embexp.tracking.registry import check_model, register, store_model
-from embexp.tracking.store import reported, tracking_address
-from embexp.types import Registered, Verdict
+from embexp.tracking.tracker import Registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
 PARAMS_PER_CALL = 100
+
+
 METRICS_PER_CALL = 1000
+
+
 DIGEST_LENGTH = 36
 
 

@@ -9,8 +9,13 @@ from collections.abc import Iterator, Mapping
 from embexp.tracking.masking import masked_text
 
 PARAM_LENGTH = 6000
+
+
 TAG_LENGTH = 8000
+
+
 KEY_LENGTH = 250
+
 
 TAGS = {
     "note": "mlflow.note.content",
@@ -19,6 +24,7 @@ TAGS = {
     "parent_run_id": "mlflow.parentRunId",
 }
 """Our tag names, and the ones by which MLflow's pages show them."""
+
 
 _FORBIDDEN = re.compile(r"[^\w.\- /]")
 

@@ -11,7 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+
 SECONDS = 10.0
+
+
 PACKAGES = ("embexp", "sentence-transformers", "transformers", "torch")
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jargon import freeze_imports, make_pair, mean_reciprocal_rank
 
+from embexp.data.records import Splits
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
+from embexp.finetuning.training import Training, TrainingStep
 from embexp.models.tiny import TinyModel
-from embexp.types import Splits, Training, TrainingStep
+from tests.finetuning.jargon import freeze_imports, make_pair, mean_reciprocal_rank
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from embexp.types import Pair
+from embexp.data.records import Pair
 
 WORDS = [
     start + end
@@ -53,7 +53,7 @@ def mean_reciprocal_rank(pairs: list[Pair]) -> Callable[[Any], Mapping[str, floa
 @functools.cache
 def freeze_imports() -> None:
     """Take what the libraries have made at import out of garbage collection: each training collects twice."""
-    import embexp.finetuning.loop  # noqa: F401
+    import embexp.finetuning.training_loop  # noqa: F401
 
     gc.collect()
     gc.freeze()

@@ -18,17 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # started as a script
 
-from jargon import make_pair, mean_reciprocal_rank
-
-from embexp.finetuning.losses.classified import Softmax
-from embexp.finetuning.losses.distilled import EmbedDistill
+from embexp.data.records import Splits
+from embexp.finetuning.losses.distillation import EmbedDistill
 from embexp.finetuning.losses.in_batch import Mnrl
+from embexp.finetuning.losses.scored import Softmax
+from embexp.finetuning.teachers import BiEncoderTeacher
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
-from embexp.models.teachers import BiEncoderTeacher
 from embexp.models.tiny import TinyModel
-from embexp.types import Splits
+from tests.finetuning.jargon import make_pair, mean_reciprocal_rank
 
 
 def loss_of(name: str, folder: Path) -> Any:
@@ -83,7 +82,7 @@ def attempt(folder: Path, seconds: float, work: Callable[[Path], None] = train) 
 def main() -> None:
     import sentence_transformers  # noqa: F401  (imported once, for all children)
 
-    import embexp.finetuning.loop  # noqa: F401
+    import embexp.finetuning.training_loop  # noqa: F401
 
     folder, moments = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
     attempt(folder / "whole", 300)

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # started as a script
 
-from killed_training import attempt, train
+from tests.finetuning.killed_training import attempt, train
 
 
 class Killer:
@@ -65,7 +65,7 @@ def train_until(folder: Path, moment: int | None) -> None:
 def main() -> None:
     import sentence_transformers  # noqa: F401  (imported once, for all children)
 
-    import embexp.finetuning.loop  # noqa: F401
+    import embexp.finetuning.training_loop  # noqa: F401
 
     folder, draw, kills = Path(sys.argv[1]), random.Random(int(sys.argv[2])), int(sys.argv[4])
     attempt(folder / "whole", 300, lambda where: train_until(where, None))

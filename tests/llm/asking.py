@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from embexp.llm.groq import GroqLLM
-from embexp.types import Message, Request
+from embexp.llm.llm import Message, Request
 
 url, journal, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 asked = (Request((Message("user", f"Write query {number}."),), max_tokens=50) for number in range(count))

@@ -21,7 +21,7 @@ class Batches:
 
     async def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         """Answer, by raising the server's Reply, if the path is one of these."""
-        from groq_server import Reply
+        from tests.llm.groq_server import Reply
 
         if (method, path) == ("POST", "/openai/v1/files"):
             name = f"file_{len(self._files)}"
@@ -62,7 +62,7 @@ class Batches:
         return batch
 
     def _work(self, source: str) -> dict[str, Any]:
-        from groq_server import Reply, completion, digest
+        from tests.llm.groq_server import Reply, completion, digest
 
         good, bad = [], []
         for line in self._files[source].decode().splitlines():

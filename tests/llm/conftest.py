@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from groq_server import KEY, GroqServer, running
-
 from embexp.llm.groq import GroqLLM
-from embexp.types import Message, Request
+from embexp.llm.llm import Message, Request
+from tests.llm.groq_server import KEY, GroqServer, running
 
 SCHEMA = {
     "type": "object",

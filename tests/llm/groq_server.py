@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # started as a script
 
-from batch_endpoints import Batches
-from schema_answers import answer
+from tests.llm.batch_endpoints import Batches
+from tests.llm.schema_answers import answer
 
 RANDOM_FAULTS = (
     "429",

@@ -5,29 +5,20 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from embexp.benchmarking.contrasts import contrasts
-from embexp.benchmarking.documents import changed_documents
-from embexp.benchmarking.repeats import over_seeds, over_shares
-from embexp.benchmarking.slices import slices
-from embexp.reporting.examples import biggest_changes
+from embexp.benchmarking.approximate import IndexReport
+from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
+from embexp.benchmarking.examples import biggest_changes
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.repeats import Repeat, over_seeds, over_shares
+from embexp.benchmarking.slices import changed_documents, slices
+from embexp.benchmarking.statistics.multiple_tests import contrasts
+from embexp.benchmarking.systems import SystemCost
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.records import Chunk, Leak, Leaks
+from embexp.finetuning.training import Training, TrainingStep
+from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report
-from embexp.types import (
-    Chunk,
-    EmbeddingMap,
-    Hit,
-    IndexReport,
-    Leak,
-    Leaks,
-    Outcome,
-    Query,
-    Repeat,
-    RetrievalTask,
-    Scores,
-    Spot,
-    SystemCost,
-    Training,
-    TrainingStep,
-)
+from embexp.retrieval.index import Hit
 
 ATTACK = "<script>document.title = 'hit'; fetch('http://203.0.113.1/')</script>"
 METRIC = "ndcg@10"

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from letter_embedder import LetterEmbedder
 
-from embexp.types import Chunk
+from embexp.data.records import Chunk
+from tests.retrieval.letter_embedder import LetterEmbedder
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from parabola_sweeps import BASE, study_at
+
+from tests.sweeper.parabola_sweeps import BASE, study_at
 
 Sweep = Callable[..., optuna.Study]
 
@@ -22,7 +23,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     monkeypatch.setattr("embexp.sweeper.report.plots", lambda *_: [])  # test_sweeper_report.py draws them
 
     def run(*arguments: str) -> optuna.Study:
-        import parabola
+        from tests.sweeper import parabola
 
         GlobalHydra.instance().clear()
         monkeypatch.setattr(sys, "argv", ["parabola.py", *BASE, *arguments])

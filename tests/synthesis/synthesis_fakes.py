@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from embexp.types import Answer, Chunk, Completion, Hit, Request, Usage
+from embexp.data.records import Chunk
+from embexp.llm.llm import Answer, Completion, Request, Usage
+from embexp.retrieval.index import Hit
 
 PASSAGE = re.compile(r"<passage-(\d+)-(\w{8})>\n(.*?)\n</passage-\1-\2>", re.DOTALL)
 SLOT = re.compile(r"^(\d+)\. (\w+): ", re.MULTILINE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from embexp.finetuning.losses.guides import SELF, guide_fingerprint, guide_for
-from embexp.finetuning.losses.options import above_zero
+from embexp.finetuning.losses.gist_guide import SELF, guide_fingerprint, guide_for
+from embexp.finetuning.losses.loss import above_zero
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

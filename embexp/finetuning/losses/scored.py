@@ -1,11 +1,11 @@
-"""Losses over pairs with a score: graded similarity, as people or a teacher gave it."""
+"""Losses over pairs of texts with a score or a class: graded similarity, or one of several relations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embexp.finetuning.losses.options import above_zero
+from embexp.finetuning.losses.loss import above_zero
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -67,4 +67,31 @@ class Angle:
         from sentence_transformers.sentence_transformer.losses import AnglELoss
 
         module: nn.Module = AnglELoss(model, scale=self.scale)
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax:
+    """A classifier over both vectors and their difference must tell the class (arXiv 1908.10084).
+
+    The classifier is trained along and is no part of what comes out.
+
+    Args:
+        product: Whether it reads the product of both vectors, too: for vectors that are to be searched by
+            their cosine.
+    """
+
+    product: bool = True
+    columns = "classes"
+
+    def build(self, model: SentenceTransformer, *, outputs: int) -> nn.Module:
+        """Return the loss module over ``model`` for ``outputs`` classes."""
+        from sentence_transformers.sentence_transformer.losses import SoftmaxLoss
+
+        module: nn.Module = SoftmaxLoss(
+            model,
+            model.get_embedding_dimension(),
+            outputs,
+            concatenation_sent_multiplication=self.product,
+        )
         return module

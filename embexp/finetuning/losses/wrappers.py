@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger(__name__)
+
+
 NOT_WITHIN = ("classes", "vectors")
 """Columns of losses that have weights for vectors of one length."""
 

@@ -1,1 +1,3 @@
-"""The funnel that written pairs pass through: one small filter a file, each optional, each counted."""
+"""The funnel that written pairs pass through: filters in a row, each optional, each counted."""
+
+from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from embexp.synthesis.drafts import Draft
-from embexp.synthesis.passages import shorten
+from embexp.synthesis.prompts import shorten
 
 SHOWN = 200
 """Characters of a dropped query that an example keeps."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from embexp.errors import ConfigError
-from embexp.protocols import Index
+from embexp.retrieval.index import Index
 from embexp.synthesis.filters.duplicates import Duplicates
 from embexp.synthesis.filters.funnel import Filter
 
@@ -85,13 +85,8 @@ class Filters:
         return [*self._single(index, passages=passages, completes=completes), duplicates]
 
     def _single(self, index: Index | None, *, passages: bool, completes: bool) -> Iterator[Filter]:
-        from embexp.synthesis.filters.chatter import Chatter
-        from embexp.synthesis.filters.copied import Copied
-        from embexp.synthesis.filters.cross_encoder import CrossEncoderJudge
-        from embexp.synthesis.filters.language import Language
-        from embexp.synthesis.filters.length import Length
-        from embexp.synthesis.filters.overlap import Overlap
-        from embexp.synthesis.filters.round_trip import RoundTrip
+        from embexp.synthesis.filters.judging import CrossEncoderJudge, RoundTrip
+        from embexp.synthesis.filters.text import Chatter, Copied, Language, Length, Overlap
 
         yield Chatter(passages)
         bounds = (self.min_passage_words, self.max_passage_words) if passages else None

@@ -1,0 +1,3 @@
+"""Whether a difference is real: bootstrap, randomisation test, corrections, power and intervals."""
+
+from __future__ import annotations

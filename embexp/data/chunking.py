@@ -1,0 +1,321 @@
+"""Cutting documents into passages that fit the model, at their natural boundaries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from embexp.data.records import Chunk, Document
+from embexp.errors import ConfigError
+from embexp.storage.files import sha256_of
+
+
+class TokenCounter(Protocol):
+    """Counts tokens as the model in use does."""
+
+    @property
+    def limit(self) -> int:
+        """How many tokens of a text the model reads, special tokens left out."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return each text's length in tokens, special tokens left out."""
+
+
+class Chunker(Protocol):
+    """Cuts documents into passages that fit the model."""
+
+    def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
+        """Return the document's chunks in reading order; an empty document has none."""
+
+
+HEADING = re.compile(r" {0,3}(#{1,6}) +(\S.*)")
+
+
+CLOSING = re.compile(r"\s+#+$")
+
+
+FENCE = re.compile(r"\s*(```|~~~)")
+
+
+# Each seam belongs to the piece before it, so that the pieces of a text, joined, are the text.
+PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+
+
+SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
+
+
+LINE = re.compile(r"\n")
+
+
+WORD = re.compile(r"\s+")
+
+
+SURELY_LONG = 40  # characters a token: what is longer is cut without being counted first
+
+
+Piece = tuple[str, int]
+
+
+def sections(text: str, title: str = "") -> Iterator[tuple[tuple[str, ...], str]]:
+    """Split a text at its ``# Heading`` lines, those inside code fences excepted.
+
+    Args:
+        text: Markdown, or what a reader made to look like it.
+        title: The document's title; a first heading that repeats it is dropped.
+
+    Yields:
+        The headings above a section, outermost first, and its text. A section without text is
+        yielded only where no other one carries its heading.
+    """
+    path: list[tuple[int, str]] = []
+    body: list[str] = []
+    fenced = ""
+    for line in text.split("\n"):
+        fence = FENCE.match(line)
+        if fence and fenced in ("", fence.group(1)):
+            fenced = "" if fenced else fence.group(1)
+        heading = None if fenced or fence else HEADING.fullmatch(line.rstrip())
+        if heading is None:
+            body.append(line)
+            continue
+        level, name = len(heading.group(1)), CLOSING.sub("", heading.group(2))
+        yield from _section(path, body, below=bool(path) and level > path[-1][0])
+        body = []
+        path = [(above, kept) for above, kept in path if above < level] + [(level, name)]
+        if len(path) == 1 and name.casefold() == title.casefold():
+            path = [(level, "")]
+    yield from _section(path, body, below=False)
+
+
+def _section(
+    path: list[tuple[int, str]], body: list[str], *, below: bool
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield a section; ``below`` says that the next one stands below it and carries its heading too."""
+    names = tuple(name for _, name in path if name)
+    text = "\n".join(body)
+    if text.strip():
+        yield names, text
+    elif names and path[-1][1] and not below:
+        yield names[:-1], names[-1]
+
+
+def pack(
+    text: str, budget: int, overlap: int, tokens: TokenCounter, *, by_sentence: bool = False
+) -> Iterator[str]:
+    """Yield consecutive parts of a text, each as long as ``budget`` tokens allow.
+
+    Args:
+        text: What to cut.
+        budget: The longest part, in tokens.
+        overlap: How many tokens of a part the next one repeats, in whole words.
+        tokens: Counts tokens.
+        by_sentence: Cut between sentences even where paragraphs would fit.
+    """
+    group: list[Piece] = []
+    total = 0
+    fresh = False  # whether the group holds more than what it repeats
+    for piece in split(text, budget, tokens, by_sentence=by_sentence):
+        if fresh and total + piece[1] > budget:
+            yield from _fitting("".join(part for part, _ in group), budget, tokens)
+            group = _tail(group, min(overlap, budget - piece[1]), tokens)
+            total = sum(size for _, size in group)
+        group.append(piece)
+        total += piece[1]
+        fresh = True
+    if fresh:
+        yield from _fitting("".join(part for part, _ in group), budget, tokens)
+
+
+def split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False) -> list[Piece]:
+    """Cut a text into pieces of at most ``budget`` tokens with as few cuts inside sentences as can be."""
+    pieces = _sized(_cut(text, PARAGRAPH), budget, tokens)
+    for seam in (SENTENCE, LINE, WORD):
+        if seam is SENTENCE and by_sentence:
+            pieces = _sized([part for piece, _ in pieces for part in _cut(piece, seam)], budget, tokens)
+        else:
+            pieces = _recut(
+                pieces, [_cut(piece, seam) for piece, size in pieces if size > budget], budget, tokens
+            )
+    letters = [_letters(piece, budget) for piece, size in pieces if size > budget]
+    return _recut(pieces, letters, budget, tokens)
+
+
+def _recut(pieces: list[Piece], parts: list[list[str]], budget: int, tokens: TokenCounter) -> list[Piece]:
+    """Put ``parts`` in the places of the pieces that are too long, counted in one go."""
+    sized = iter(_sized([part for group in parts for part in group], budget, tokens))
+    groups = iter(parts)
+    cut: list[Piece] = []
+    for piece in pieces:
+        cut += [next(sized) for _ in next(groups)] if piece[1] > budget else [piece]
+    return cut
+
+
+def _sized(parts: list[str], budget: int, tokens: TokenCounter) -> list[Piece]:
+    surely = budget * SURELY_LONG
+    counted = iter(tokens.count([part for part in parts if len(part) <= surely]))
+    return [(part, next(counted) if len(part) <= surely else surely) for part in parts]
+
+
+def _cut(text: str, seam: re.Pattern[str]) -> list[str]:
+    ends = [match.end() for match in seam.finditer(text)]
+    starts = [0, *ends]
+    parts = [text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True)]
+    return [part for part in parts if part]
+
+
+def _letters(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _tail(group: list[Piece], overlap: int, tokens: TokenCounter) -> list[Piece]:
+    """Return the last words of a group, at most ``overlap`` tokens of them."""
+    tail: list[Piece] = []
+    left = overlap
+    for piece, size in reversed(group):
+        if left <= 0:
+            break
+        if size <= left:
+            tail.insert(0, (piece, size))
+            left -= size
+            continue
+        words = _cut(piece, WORD)[-left:]
+        for word, length in zip(reversed(words), reversed(tokens.count(words)), strict=True):
+            if length > left:
+                break
+            tail.insert(0, (word, length))
+            left -= length
+        break
+    return tail
+
+
+def _fitting(text: str, budget: int, tokens: TokenCounter) -> Iterator[str]:
+    """Yield a text whole, or halved where its tokens are more than the sum of its pieces' tokens."""
+    if len(text) < 2 or tokens.count([text])[0] <= budget:
+        yield text
+        return
+    middle = len(text) // 2
+    blank = text.rfind(" ", 1, middle)
+    cut = blank if blank > 0 else middle
+    yield from _fitting(text[:cut], budget, tokens)
+    yield from _fitting(text[cut:], budget, tokens)
+
+
+BATCH = 256
+
+
+SPARE = 2  # tokens for the line break between title and text, which some tokenizers count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headings:
+    """Chunks that follow the document's own order: its headings, then paragraphs, then sentences.
+
+    Each section is packed on its own, so that no chunk speaks of two things; a chunk's title is the
+    document's title and the headings above it ("Guide > Install > Windows").
+
+    Args:
+        max_tokens: The longest chunk, with its title; None takes the model's own limit.
+        overlap: How many tokens of a chunk the next one repeats, where a section does not fit in one.
+    """
+
+    max_tokens: int | None = None
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        _check_sizes("max_tokens", self.max_tokens, self.overlap)
+
+    def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
+        """Return the document's chunks in reading order; a title without text is a chunk of its own."""
+        limit = min(self.max_tokens or tokens.limit, tokens.limit)
+        parts = [
+            (" > ".join(name for name in (document.title, *path) if name), path, body)
+            for path, body in sections(document.text, document.title)
+        ]
+        sizes = iter(tokens.count([text for title, _, body in parts for text in (title, body)]))
+        passages: list[tuple[str, str]] = []
+        for title, path, body in parts:
+            title_size, size = next(sizes), next(sizes)
+            if title_size + size + SPARE <= limit:
+                passages.append((title, body))
+                continue
+            if title_size > limit // 2:  # the headings go into the text, which can be cut
+                title, body = document.title, "\n\n".join([*path, body])
+            passages += _packed(title, body, tokens, limit, self.overlap)
+        return _chunks(document, passages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Chunks of one fixed size, cut between sentences where there are any, whatever the headings say.
+
+    Args:
+        tokens: The longest chunk, with its title.
+        overlap: How many tokens of a chunk the next one repeats.
+    """
+
+    tokens: int = 128
+    overlap: int = 32
+
+    def __post_init__(self) -> None:
+        _check_sizes("tokens", self.tokens, self.overlap)
+
+    def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
+        """Return the document's chunks in reading order; a title without text is a chunk of its own."""
+        passages = _packed(document.title, document.text, tokens, self.tokens, self.overlap, by_sentence=True)
+        return _chunks(document, passages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """One chunk for each document, however long; the model truncates what does not fit."""
+
+    def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:  # noqa: ARG002 - the protocol
+        """Return the document as one chunk; an empty document has none."""
+        return _chunks(document, [(document.title, document.text)])
+
+
+def truncated(chunks: Iterable[Chunk], tokens: TokenCounter) -> int:
+    """Return how many chunks are longer than the model reads, so that it drops their ends."""
+    stream, count = iter(chunks), 0
+    while batch := list(islice(stream, BATCH)):
+        count += sum(size > tokens.limit for size in tokens.count([chunk.passage for chunk in batch]))
+    return count
+
+
+def _packed(
+    title: str, body: str, tokens: TokenCounter, limit: int, overlap: int, *, by_sentence: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) passages of at most ``limit`` tokens."""
+    title = _shortened(title, tokens, limit // 2)
+    budget = max(limit - tokens.count([title])[0] - SPARE, 1)
+    for text in pack(body, budget, min(overlap, budget - 1), tokens, by_sentence=by_sentence):
+        yield title, text
+
+
+def _shortened(title: str, tokens: TokenCounter, budget: int) -> str:
+    """Return as many of a title's first words as fit."""
+    words = title.split()[: max(budget, 1)]
+    while words and tokens.count([" ".join(words)])[0] > budget:
+        words = words[: len(words) * 3 // 4]
+    return " ".join(words) if len(words) < len(title.split()) else title
+
+
+def _chunks(document: Document, passages: Iterable[tuple[str, str]]) -> list[Chunk]:
+    kept = [(title, text.strip("\n").rstrip()) for title, text in passages]
+    kept = [(title, text) for title, text in kept if text.strip()]
+    if not kept and document.title.strip():
+        kept = [("", document.title.strip())]
+    return [
+        Chunk(sha256_of(document.id, position, title, text)[:16], document.id, text, title, position)
+        for position, (title, text) in enumerate(kept)
+    ]
+
+
+def _check_sizes(name: str, size: int | None, overlap: int) -> None:
+    if size is not None and size < 8:
+        raise ConfigError(f"chunker.{name}={size}: a chunk of so few tokens says nothing; give 8 or more.")
+    if overlap < 0 or (size is not None and overlap >= size):
+        raise ConfigError(f"chunker.overlap={overlap}: give 0 or more tokens, and fewer than chunker.{name}.")

@@ -1,0 +1,214 @@
+"""The documentation of installed Python packages as a knowledge base: real text without a download."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import logging
+import pkgutil
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+
+from embexp.data.datasets.python_docstrings import Entry, Module, Namespace, compiled, parse, private
+from embexp.data.records import Document, Pair, Unit
+from embexp.data.sampling import check_limit, sample
+from embexp.data.summaries import first_sentence, one_line, stands_in, usable
+from embexp.errors import ConfigError
+from embexp.progress import track
+from embexp.storage.files import sha256_of, sha256_of_file
+
+log = logging.getLogger(__name__)
+
+
+# Tests and demonstrations are no documentation; readline changes the terminal when it is imported.
+LEFT_OUT = {"antigravity", "this", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "readline"}
+
+
+LEFT_OUT |= {"test", "tests", "conftest"}
+
+
+SIGNATURE = re.compile(r"[\w.]+\(.*\)(\s*-+>.*)?$")
+
+
+UNDERLINED = re.compile(r"^(\S.*)\n[-=~]{3,}[ \t]*$", re.MULTILINE)
+
+
+@dataclass(kw_only=True)
+class PyDocs:
+    """A document for each public module, class, function and method that has a docstring.
+
+    The docstring's first sentence is the document's summary: it stands in ``metadata["summary"]`` and
+    not in the text. Source is read, not run; only the standard library's compiled modules are imported.
+
+    Args:
+        packages: Import names of installed packages to add ("numpy").
+        stdlib: Read the standard library.
+        min_words: A document that has fewer words beside call and summary keeps its summary in the text:
+            it can be found, and gives no query.
+        limit: At most this many documents, spread evenly; None for all.
+        name: How reports call this set.
+    """
+
+    packages: list[str] = field(default_factory=list)
+    stdlib: bool = True
+    min_words: int = 8
+    limit: int | None = None
+    name: str = "pydocs"
+    unit: Unit = field(default="document", init=False)
+
+    def __post_init__(self) -> None:
+        check_limit("limit", self.limit)
+        if not self.stdlib and not self.packages:
+            raise ConfigError(
+                "dataset.stdlib=false leaves nothing to read: name some in dataset.packages=[…]."
+            )
+
+    def fingerprint(self) -> str:
+        """Return a digest of the settings, Python's version and the packages' source files.
+
+        Raises:
+            ConfigError: A package is not installed.
+        """
+        files = [
+            (module, sha256_of_file(path))
+            for package in self.packages
+            for module, path in sorted(_package_files(package).items())
+        ]
+        return sha256_of("pydocs", asdict(self), sys.version, files)
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents, sorted by qualified name within the standard library and each package.
+
+        Raises:
+            ConfigError: A package is not installed.
+        """
+        documents = sample(self._distinct(), self.limit, key=lambda document: document.id)
+        count = 0
+        for document in documents:
+            count += 1
+            yield document
+        log.info("Python documentation: %s documents", f"{count:,}")
+
+    def labelled(self) -> Iterator[Pair]:
+        """Yield nothing: documentation brings no judged pairs."""
+        return iter(())
+
+    def _distinct(self) -> Iterator[Document]:
+        """Yield each text once: an inherited or copied docstring belongs to the first that has it."""
+        seen: set[str] = set()
+        for public, entry in self._entries():
+            document = _document(public, entry, self.min_words)
+            if document is None:
+                continue
+            digest = sha256_of(one_line(entry.doc))
+            if digest not in seen and f"id {public}" not in seen:
+                seen.update((digest, f"id {public}"))
+                yield document
+
+    def _entries(self) -> Iterator[tuple[str, Entry]]:
+        if self.stdlib:
+            yield from _read(stdlib_files(), stdlib=True)
+        for package in self.packages:
+            yield from _read(_package_files(package), stdlib=False)
+
+
+def _read(files: dict[str, Path], *, stdlib: bool) -> Iterator[tuple[str, Entry]]:
+    binary = sorted(_compiled_names() - set(files)) if stdlib else []
+
+    @cache
+    def load(name: str) -> Module | None:
+        try:
+            if name in files:
+                return parse(files[name], name)
+            return compiled(name) if name in binary else None
+        except (SyntaxError, ValueError, ImportError, RecursionError) as error:
+            log.debug("%s is left out: %s", name, error)
+            return None
+
+    modules = [name for name in sorted([*files, *binary]) if not private(name)]
+    for name in track(modules, "Reading modules", total=len(modules)):
+        load(name)
+    yield from Namespace(modules, load).entries()
+
+
+def _document(public: str, entry: Entry, min_words: int) -> Document | None:
+    """Build an object's document, or None where its docstring says nothing.
+
+    The summary is cut out as the document's query where enough text is left to find it by.
+    """
+    call, doc = entry.call, entry.doc.strip()
+    first, _, rest = doc.partition("\n")
+    if SIGNATURE.match(first):
+        call, doc = first, rest.strip()
+    paragraph, _, others = doc.partition("\n\n")
+    summary, remainder = first_sentence(paragraph)
+    body = UNDERLINED.sub(r"\1:", "\n\n".join(part for part in (remainder, others.strip("\n")) if part))
+    text = f"{call}\n\n{body}" if call else body
+    source = public.partition(".")[0]
+    if len(body.split()) < min_words or not usable(summary) or stands_in(summary, text):
+        whole = f"{call}\n\n{doc}" if call else doc
+        return Document(public, whole, public, source) if len(doc.split()) > 1 else None
+    return Document(public, text, public, source, {"summary": summary})
+
+
+def stdlib_files() -> dict[str, Path]:
+    """Return the standard library's modules that have source, private ones too."""
+    root = Path(sysconfig.get_path("stdlib"))
+    found: dict[str, Path] = {}
+    for name in sorted(sys.stdlib_module_names - LEFT_OUT):
+        if (root / f"{name}.py").is_file():
+            found[name] = root / f"{name}.py"
+        elif (root / name / "__init__.py").is_file():
+            found.update(_modules_below(root / name, name))
+    return found
+
+
+def _compiled_names() -> frozenset[str]:
+    """Return the standard library's modules without source."""
+    return frozenset(sys.stdlib_module_names) - LEFT_OUT
+
+
+def _modules_below(folder: Path, name: str) -> dict[str, Path]:
+    """Return a package's modules by full name; test folders are left out."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = list(path.relative_to(folder).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        if not LEFT_OUT.intersection(parts) and all(part.isidentifier() for part in parts):
+            found[".".join([name, *parts])] = path
+    return found
+
+
+def _package_files(package: str) -> dict[str, Path]:
+    """Return an installed package's modules by full name, found without importing it.
+
+    Raises:
+        ConfigError: It is not installed, or has no Python source.
+    """
+    top, *below = package.split(".")
+    spec = importlib.util.find_spec(top) if top.isidentifier() else None
+    if spec is None:
+        names = [module.name for module in pkgutil.iter_modules()]
+        near = difflib.get_close_matches(package.replace("-", "_"), names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"dataset.packages: {package!r} is not installed.{hint} Give import names, not those of "
+            f"distributions, and install them first (pip install {package})."
+        )
+    files: dict[str, Path] = {}
+    for location in spec.submodule_search_locations or []:
+        part = Path(location).joinpath(*below)
+        files.update(_modules_below(part, package))
+        if part.with_suffix(".py").is_file():
+            files[package] = part.with_suffix(".py")
+    if not files and not below and spec.origin and spec.origin.endswith(".py"):
+        files[package] = Path(spec.origin)
+    if not files:
+        raise ConfigError(f"dataset.packages: {package!r} has no Python source to read; leave it out.")
+    return files

@@ -1,0 +1,162 @@
+"""Questions of the user's own about a corpus, with or without the ids of what answers them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from embexp.data.readers.problems import OnError, Problems
+from embexp.data.readers.tables import Row, check_columns, read_rows
+from embexp.errors import DataError
+from embexp.storage.files import sha256_of, sha256_of_file
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of the user's own file, where it stands, and the grades of what answers it, if known."""
+
+    id: str
+    text: str
+    where: str
+    relevant: Mapping[str, int] = field(default_factory=dict)
+
+
+class Questions(Protocol):
+    """A source of questions of the user's own."""
+
+    def questions(self) -> list[Question]:
+        """Return the questions, with the ids of what answers them or all without."""
+
+
+OPTION = "benchmark.questions.on_error"
+
+
+SEPARATOR = ";"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionFile:
+    """A jsonl, csv, tsv or parquet file with a question in each row.
+
+    Relevant ids are a list, a mapping from id to grade, or text with ``;`` between ids. Rows with the same
+    question (the same id, or the same text where there is none) are put together, so that a table with a
+    row for each judgment can be read too.
+
+    Args:
+        path: The file.
+        text_column: The question.
+        id_column: Its id; it may be missing, then the text decides.
+        relevant_column: The ids of the documents or chunks that answer it; it may be missing or empty.
+        grade_column: One grade for all ids of the row, a whole number; 1 where it is missing.
+        on_error: ``fail`` stops at the first bad row; ``skip`` leaves bad rows out and counts them.
+    """
+
+    path: str
+    text_column: str = "text"
+    id_column: str = "id"
+    relevant_column: str = "relevant"
+    grade_column: str = "grade"
+    on_error: OnError = "fail"
+
+    def fingerprint(self) -> str:
+        """Return a digest of the settings and of the file."""
+        settings = {key: value for key, value in asdict(self).items() if key != "path"}
+        return sha256_of("questions", settings, sha256_of_file(self._file()))
+
+    def questions(self) -> list[Question]:
+        """Return the questions in the order of the file.
+
+        Raises:
+            DataError: The file is missing or empty, or a row is bad and ``on_error`` is ``fail``.
+        """
+        problems = Problems(self.on_error, option=OPTION)
+        found: dict[str, Question] = {}
+        for number, row in enumerate(read_rows(self._file(), problems)):
+            if number == 0:
+                check_columns(row, [self.text_column], "benchmark.questions.text_column")
+            if question := self._question(row, problems):
+                found[question.id] = _joined(found.get(question.id), question, problems)
+        if not found:
+            raise DataError(
+                f"{self.path} holds no question (skipped: {problems.summary() or 'nothing'}): give a row for "
+                f"each, with the columns {self.text_column} and {self.relevant_column}."
+            )
+        problems.close(f"{self.path}: {len(found):,} questions")
+        return list(found.values())
+
+    def _file(self) -> Path:
+        path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise DataError(f"benchmark.questions.path={self.path}: there is no such file.")
+        return path
+
+    def _question(self, row: Row, problems: Problems) -> Question | None:
+        text = row.text(self.text_column)
+        if not text:
+            message = f"{row.where}: no question in the column {self.text_column!r}; write one."
+            problems.report("row without a question", message)
+            return None
+        grades = self._grades(row, problems)
+        if grades is None:
+            return None
+        return Question(row.text(self.id_column) or sha256_of(text)[:16], text, row.where, grades)
+
+    def _grades(self, row: Row, problems: Problems) -> dict[str, int] | None:
+        """Return id to grade; None, once reported, where the row cannot be read."""
+        value = _parsed(row.values.get(self.relevant_column))
+        shared = row.values.get(self.grade_column)
+        given = value.items() if isinstance(value, Mapping) else ((name, shared) for name in value)
+        grades: dict[str, int] = {}
+        for name, grade in given:
+            if (
+                isinstance(value, Mapping) and grade is None
+            ):  # Parquet gives all rows of a struct all its keys
+                continue
+            number = _whole(1 if grade in (None, "") else grade)
+            if number is None:
+                message = f"{row.where}: grade {grade!r} is not a whole number from 0 up; write 0, 1, 2 or 3."
+                problems.report("grade not a whole number", message)
+                return None
+            if str(name).strip():
+                grades[str(name).strip()] = number
+        return grades
+
+
+def _parsed(value: Any) -> Mapping[Any, Any] | Iterable[Any]:
+    """Return a list or a mapping of ids, whatever way the cell writes them."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping | list | tuple):
+        return value
+    text = str(value).strip()
+    if text[:1] in ("[", "{"):
+        try:
+            read = json.loads(text)
+        except ValueError:
+            read = None
+        if isinstance(read, dict | list):
+            return read
+    return text.split(SEPARATOR)
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return int(number) if number.is_integer() and number >= 0 else None
+
+
+def _joined(before: Question | None, now: Question, problems: Problems) -> Question:
+    if before is None:
+        return now
+    if before.text != now.text:
+        problems.report(
+            "question with another text",
+            f"{now.where}: the id {now.id!r} stands in {before.where} with another text; give each its own.",
+        )
+        return before
+    return Question(before.id, before.text, before.where, {**before.relevant, **now.relevant})

@@ -1,0 +1,93 @@
+"""Our records as files: JSON Lines to work with, CSV and Parquet to hand on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from embexp.data.records import Chunk, Document, Generator, Leak, Pair
+from embexp.errors import DataError
+from embexp.storage.files import atomic_write
+
+Record = TypeVar("Record", Chunk, Document, Pair)
+
+
+ROWS_PER_GROUP = 10_000
+
+
+def write_jsonl(path: Path, records: Iterable[Chunk | Document | Leak | Pair]) -> int:
+    """Write records one to a line, atomically, and return how many there were."""
+    count = 0
+    with atomic_write(path) as stream:
+        for record in records:
+            stream.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """Yield the records of a file that ``write_jsonl`` wrote.
+
+    Raises:
+        DataError: A line is not JSON or lacks a field; the message names file and line.
+    """
+    known = {field.name for field in fields(kind)}
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+                yield kind(**{key: _frozen(key, value) for key, value in row.items() if key in known})
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DataError(
+                    f"{path}:{number}: not a {kind.__name__} record ({error}); write the file again."
+                ) from error
+
+
+def _frozen(key: str, value: Any) -> Any:
+    if key == "generator":
+        return Generator(**value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def flat_rows(pairs: Iterable[Pair]) -> Iterator[dict[str, object]]:
+    """Yield pairs as flat rows: lists and mappings become JSON text, so that any table can hold them."""
+    for pair in pairs:
+        row: dict[str, object] = {}
+        for key, value in asdict(pair).items():
+            nested = isinstance(value, (list, tuple, Mapping))
+            row[key] = json.dumps(value, ensure_ascii=False) if nested else value
+        yield row
+
+
+def export_csv(path: Path, pairs: Iterable[Pair]) -> int:
+    """Write pairs as CSV, one row each, atomically, and return how many there were."""
+    import csv
+
+    count = 0
+    with atomic_write(path) as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(Pair)], lineterminator="\n")
+        writer.writeheader()
+        for row in flat_rows(pairs):
+            writer.writerow(row)
+            count += 1
+    return count
+
+
+def export_parquet(path: Path, pairs: Iterable[Pair]) -> int:
+    """Write pairs as Parquet in row groups of 10,000, atomically, and return how many there were."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [(field.name, pa.float64() if field.name == "label" else pa.string()) for field in fields(Pair)]
+    )
+    rows, count = flat_rows(pairs), 0
+    with atomic_write(path, "wb") as stream, pq.ParquetWriter(stream, schema) as writer:
+        while group := list(islice(rows, ROWS_PER_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            count += len(group)
+    return count

@@ -1,0 +1,3 @@
+"""Training in several processes."""
+
+from __future__ import annotations

@@ -1,0 +1,95 @@
+"""Losses over distances with a margin: triplets, and pairs that match or do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embexp.finetuning.losses.loss import Distance, above_zero
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triplet:
+    """The positive must lie nearer to the query than the negative, by a margin (arXiv 1503.03832).
+
+    Args:
+        margin: The least difference of the two distances; cosine distance lies in [0, 2].
+        distance: How far apart two vectors are.
+    """
+
+    margin: float = 0.3
+    distance: Distance = "cosine"
+    columns = "triplets"
+
+    def __post_init__(self) -> None:
+        above_zero(margin=self.margin)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
+
+        metric = getattr(TripletDistanceMetric, self.distance.upper())
+        module: nn.Module = TripletLoss(model, distance_metric=metric, triplet_margin=self.margin)
+        return module
+
+
+def _siamese(distance: Distance) -> Any:
+    from sentence_transformers.sentence_transformer.losses import SiameseDistanceMetric
+
+    return getattr(SiameseDistanceMetric, "COSINE_DISTANCE" if distance == "cosine" else distance.upper())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrastive:
+    """Positives are pulled together, negatives pushed beyond a margin (Hadsell et al. 2006).
+
+    Args:
+        margin: The distance beyond which a negative is left alone.
+        distance: How far apart two vectors are.
+    """
+
+    margin: float = 0.5
+    distance: Distance = "cosine"
+    columns = "binary"
+
+    def __post_init__(self) -> None:
+        above_zero(margin=self.margin)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import ContrastiveLoss
+
+        module: nn.Module = ContrastiveLoss(
+            model, distance_metric=_siamese(self.distance), margin=self.margin
+        )
+        return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineContrastive:
+    """Contrastive loss on the hard cases of each batch alone: far positives and near negatives.
+
+    Args:
+        margin: The distance beyond which a negative is left alone.
+        distance: How far apart two vectors are.
+    """
+
+    margin: float = 0.5
+    distance: Distance = "cosine"
+    columns = "binary"
+
+    def __post_init__(self) -> None:
+        above_zero(margin=self.margin)
+
+    def build(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss module over ``model``."""
+        from sentence_transformers.sentence_transformer.losses import OnlineContrastiveLoss
+
+        module: nn.Module = OnlineContrastiveLoss(
+            model, distance_metric=_siamese(self.distance), margin=self.margin
+        )
+        return module

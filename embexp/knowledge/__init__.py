@@ -1,1 +1,0 @@
-"""Where text comes from: sets of documents and judged pairs, and the chunkers that cut documents up."""

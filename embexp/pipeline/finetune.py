@@ -1,0 +1,206 @@
+"""Training pairs become a fine-tuned model, unless an earlier run has trained the very same one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp import __version__
+from embexp.benchmarking.held_out import HeldOut, fewer_chunks
+from embexp.benchmarking.metrics import evaluate, run_system
+from embexp.benchmarking.task import RetrievalTask
+from embexp.data.records import Unit
+from embexp.errors import ConfigError
+from embexp.finetuning.training import GENERAL, SharedFineTuner, Training, TrainingStep
+from embexp.models.embedding_cache import EmbeddingCache
+from embexp.models.encoder import Embedder, ModelEmbedder
+from embexp.pipeline.data import Data
+from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.forgetting import general_set
+from embexp.progress import without_bars
+from embexp.retrieval.exact import ExactRetriever
+from embexp.storage.files import copy_folder, sha256_of
+from embexp.storage.stages import Stage
+from embexp.tracking.tracker import TrackedRun
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+log = logging.getLogger(__name__)
+
+
+DEV_DISTRACTORS = 500
+"""Unjudged chunks in the dev corpus: enough to tell checkpoints apart, few enough to embed often."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned model on disk and how its training went."""
+
+    training: Training
+    model_dir: Path
+    cached: bool
+
+
+def finetune(
+    experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path | None, *, name: str = "finetune"
+) -> Tuned:
+    """Train on the training split and leave the best model on dev in ``out_dir/model``.
+
+    Without ``out_dir`` the model stays in the cache. ``name`` is what the tracker's child run is called.
+    A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
+    """
+    with experiment.stages.stage("finetune", *_inputs(experiment, data)) as stage:
+        params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
+        with run.child(name, params=params, tags={"stage": "finetune"}) as child:
+            if stage.done is None:
+                training = _train(experiment, data, stage, child)
+            else:
+                training = training_from(stage.done)
+                for step in training.history:
+                    child.log_metrics(step.metrics, step=step.step)
+        model_dir = stage.folder / "model"
+        if out_dir is not None:
+            copy_folder(model_dir, out_dir / "model")
+            model_dir = out_dir / "model"
+    return Tuned(training, model_dir, cached=stage.done is not None)
+
+
+def finetune_folder(experiment: Experiment, data: Data) -> Path:
+    """Return where the cache keeps this fine-tune, finished or not."""
+    return experiment.stages.folder("finetune", *_inputs(experiment, data))
+
+
+def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
+    return (
+        __version__,
+        data.key,
+        experiment.model.fingerprint(),
+        {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")},
+        teachers_of(experiment),
+        experiment.seed,
+        experiment.metric,
+    )
+
+
+def teachers_of(experiment: Experiment) -> list[str]:
+    """Return the digests of the models that the loss and the trainer ask, which settings alone do not fix."""
+    parts: tuple[Any, ...] = (experiment.loss, getattr(experiment.trainer, "negative_scorer", None))
+    return [part.fingerprint() for part in parts if hasattr(part, "fingerprint")]
+
+
+def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
+    """Train, write the model whole, and only then mark the stage as finished."""
+    model = experiment.model.load()
+    score = dev_scorer(experiment, data)
+
+    def on_step(step: TrainingStep) -> None:
+        run.log_metrics(step.metrics, step=step.step)
+        if experiment.watch is not None:
+            experiment.watch(step)
+
+    training = experiment.trainer.fit(
+        model,
+        experiment.loss,
+        data.splits,
+        dev_scores=lambda trained: score(ModelEmbedder(trained, fingerprint="in training")),
+        work_dir=stage.folder / "work",
+        seed=experiment.seed,
+        on_step=on_step,
+        untuned=KnownModel(
+            fingerprint=experiment.model.fingerprint(), tokens=model.max_seq_length,
+            cache=EmbeddingCache(experiment.cache / "embeddings"), score=score,
+        ),
+    )  # fmt: skip
+    fresh = stage.folder / "fresh"
+    with without_bars():
+        model.save_pretrained(str(fresh))
+    copy_folder(fresh, stage.folder / "model")
+    shutil.rmtree(fresh)
+    stage.finish(asdict(training))
+    shutil.rmtree(stage.folder / "work", ignore_errors=True)
+    return training
+
+
+def follow(experiment: Experiment) -> None:
+    """Help another process's command with its trainings, until it ends; write nothing.
+
+    Raises:
+        ConfigError: The trainer works alone.
+    """
+    if not isinstance(experiment.trainer, SharedFineTuner):
+        raise ConfigError(
+            f"{type(experiment.trainer).__name__} cannot train with several processes: start the command "
+            "without torchrun."
+        )
+    experiment.trainer.follow(experiment.loss, experiment.model.load)
+
+
+def training_from(record: Mapping[str, object]) -> Training:
+    """Rebuild a training summary from its JSON form."""
+    fields = json.loads(json.dumps(record))
+    history = tuple(TrainingStep(**step) for step in fields.pop("history"))
+    return Training(**fields, history=history)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """The untuned model, whose vectors are kept on disk.
+
+    Args:
+        fingerprint: The model's digest.
+        tokens: Its own text length; cut shorter, texts have other vectors.
+        cache: Where the vectors are.
+        score: Scores an embedder on dev.
+    """
+
+    fingerprint: str
+    tokens: int | None
+    cache: EmbeddingCache
+    score: Callable[[Embedder], Mapping[str, float]]
+
+    def embedder(self, model: SentenceTransformer) -> Embedder:
+        """Return an embedder over the untuned ``model`` at its present text length."""
+        length = model.max_seq_length
+        known = self.fingerprint if length == self.tokens else sha256_of(self.fingerprint, "tokens", length)
+        return ModelEmbedder(model, fingerprint=known, cache=self.cache)
+
+    def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
+        """Score the untuned ``model`` on dev."""
+        return self.score(self.embedder(model))
+
+
+def dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapping[str, float]]:
+    """Return a function that scores a model on the dev questions by exact search.
+
+    Where ``benchmark@forgetting`` names a general set, a part of it is asked as well: its metrics bear the
+    prefix ``general_``.
+    """
+    if not data.splits.dev:
+        return lambda _: {}
+    unit, seed = experiment.dataset.unit, experiment.seed
+    tasks = {"": dev_task(data, seed=seed, unit=unit)}
+    if experiment.forgetting is not None:
+        tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
+
+    def scores(embedder: Embedder) -> Mapping[str, float]:
+        found: dict[str, float] = {}
+        for prefix, task in tasks.items():
+            index = ExactRetriever().index(task.corpus, embedder, path=data.folder)
+            means = evaluate(task, run_system(task, index), system="dev").mean
+            found |= {f"{prefix}{name}": value for name, value in means.items()}
+        return found
+
+    return scores
+
+
+def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
+    """Return the dev questions over their own documents and a seeded sample of others."""
+    asked = {pair.document_id for pair in data.splits.dev}
+    chunks = fewer_chunks(data.chunks, asked, most=DEV_DISTRACTORS, seed=seed)
+    return HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit)

@@ -1,0 +1,124 @@
+"""What every retriever promises, and what all of them need to keep that promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from embexp.data.records import Chunk
+from embexp.errors import RetrievalError
+from embexp.models.encoder import Embedder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from embexp.models.embedding_cache import Vectors
+    from embexp.models.encoder import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A retrieved chunk and its score; a higher score is a better match in every retriever."""
+
+    id: str
+    score: float
+
+
+class Index(Protocol):
+    """A searchable set of chunks."""
+
+    def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
+        """Return at most k hits for each query, best first; ties are broken by chunk id."""
+
+
+class Retriever(Protocol):
+    """Builds indexes; holds no state of its own."""
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> Index:
+        """Index the chunks under ``path`` and return something that can be searched."""
+
+
+PASSAGES_AT_ONCE = 65_536
+"""Chunks that are encoded together: enough to batch by length, about 100 MB of vectors at most models."""
+
+
+def blocks(chunks: Iterable[Chunk], size: int = PASSAGES_AT_ONCE) -> Iterator[list[Chunk]]:
+    """Yield the chunks in lists of up to ``size``."""
+    iterator = iter(chunks)
+    while block := list(islice(iterator, size)):
+        yield block
+
+
+def passage_vectors(chunks: list[Chunk], embedder: Embedder) -> Vectors:
+    """Return the chunks' vectors, float32, shape (chunks, dimension).
+
+    Raises:
+        RetrievalError: A vector has a number that is not finite.
+    """
+    vectors = embedder.encode_passages([chunk.passage for chunk in chunks])
+    _check(vectors, [f"chunk {chunk.id}" for chunk in chunks])
+    return vectors
+
+
+def query_vectors(queries: list[str], embedder: Embedder) -> Vectors:
+    """Return the queries' vectors, float32, shape (queries, dimension).
+
+    Raises:
+        RetrievalError: A vector has a number that is not finite.
+    """
+    vectors = embedder.encode_queries(queries)
+    _check(vectors, [f"query {query[:60]!r}" for query in queries])
+    return vectors
+
+
+def _check(vectors: Vectors, names: list[str]) -> None:
+    import numpy as np
+
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise RetrievalError(
+            f"The model gave {names[broken[0]]} a vector that is not finite ({len(broken)} such in all): its "
+            "weights are broken. Train it again with a lower learning rate, or choose another model."
+        )
+
+
+def check_k(k: int) -> None:
+    """Raise RetrievalError unless ``k`` asks for one hit or more."""
+    if k < 1:
+        raise RetrievalError(f"{k} hits were asked for: ask for 1 or more.")
+
+
+def empty_corpus(path: Path) -> RetrievalError:
+    """Return the error of an index that got no chunks."""
+    return RetrievalError(
+        f"There is nothing to index under {path}: the corpus has no chunks. Check dataset.path, and that the "
+        "chunker leaves some text."
+    )
+
+
+def best_columns(scores: Vectors, k: int) -> npt.NDArray[np.int64]:
+    """Return the columns of each row's ``k`` highest scores, the highest first, ties by column.
+
+    Args:
+        scores: Shape (rows, columns).
+        k: How many to return; all columns where there are fewer.
+
+    Returns:
+        Shape (rows, min(k, columns)).
+    """
+    import numpy as np
+
+    if k >= scores.shape[1]:
+        return np.argsort(-scores, axis=1, kind="stable")
+    # A partition is linear but picks any of several equal scores at its edge. So it only finds the k-th best
+    # score; of those that reach it, each row keeps the first.
+    edge = np.partition(scores, -k, axis=1)[:, -k]
+    best = np.empty((len(scores), k), dtype=np.int64)
+    for row, (values, least) in enumerate(zip(scores, edge, strict=True)):
+        candidates = np.flatnonzero(values >= least)
+        best[row] = candidates[np.argsort(-values[candidates], kind="stable")[:k]]
+    return best

@@ -1,1 +1,0 @@
-"""Train, dev and test by document, and the audit that finds what leaks between them."""

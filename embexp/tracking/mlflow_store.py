@@ -1,0 +1,195 @@
+"""Opens MLflow's store: reaches it quickly or says so, and creates what is missing exactly once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.errors import TrackingError
+from embexp.tracking.masking import masked_text
+from embexp.tracking.names import shortened
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # With a server, each run that ends would print two lines of addresses between ours.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A server that has gone is reported after about 15 seconds, not after some minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+
+
+_FLUENT = threading.Lock()
+"""MLflow's log_model reads the process-wide tracking address; one thread at a time may change it."""
+
+
+SECONDS = 10
+
+
+TIME_LIMITS = {"sqlite": "timeout", "postgresql": "connect_timeout", "mysql": "connect_timeout"}
+
+
+def open_experiment(address: str, experiment: str, artifacts: str | None) -> tuple[MlflowClient, str]:
+    """Return a client and an experiment's id; create the database and the experiment where they are missing.
+
+    Raises:
+        TrackingError: No server answers, a database driver is missing, or the experiment was deleted.
+        MlflowException, SQLAlchemyError, OSError: The store cannot be used.
+    """
+    database = sqlite_file(address)
+    with _created_once(database) if database else nullcontext():
+        _reach(address)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=address)
+        return client, _experiment_id(client, experiment, artifacts)
+
+
+def sqlite_file(address: str) -> Path | None:
+    """Return the file of a ``sqlite:///…`` address; None for every other kind."""
+    from sqlalchemy.engine import make_url
+
+    if not address.startswith("sqlite:"):
+        return None
+    name = make_url(address).database
+    return Path(name).resolve() if name and name != ":memory:" else None
+
+
+@contextmanager
+def _created_once(database: Path) -> Iterator[None]:
+    """Let one process at a time open the file, and start again where a creation was cut off.
+
+    Several processes that create the tables of one fresh file at once destroy it, and so does a
+    Ctrl-C half-way: the tables that are there then stop MLflow from making the others.
+    """
+    from filelock import FileLock
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = database.with_name(f"{database.name}.creating")
+    with FileLock(database.with_name(f"{database.name}.lock")):
+        if unfinished.exists():
+            log.info("%s was not finished by the process that began it: creating it anew", database)
+            database.unlink(missing_ok=True)
+        if database.exists():
+            yield
+            return
+        unfinished.touch()
+        yield
+        unfinished.unlink()
+
+
+def _reach(address: str) -> None:
+    """Connect once with a short time limit: MLflow itself retries for up to an hour."""
+    if address.startswith(("http://", "https://")):
+        import requests
+
+        try:
+            requests.get(address, timeout=SECONDS, stream=True).close()
+        except requests.RequestException as error:
+            raise TrackingError(
+                f"No MLflow server answers at {masked_text(address)} ({type(error).__name__}): start it "
+                "(mlflow server), correct tracker.uri or MLFLOW_TRACKING_URI, or use tracker=none."
+            ) from error
+    elif "://" in address and not address.startswith("databricks"):
+        _connect(address)
+
+
+def _connect(address: str) -> None:
+    import sqlalchemy
+    from sqlalchemy.pool import NullPool
+
+    dialect = address.split(":", 1)[0].split("+", 1)[0]
+    limit = {TIME_LIMITS[dialect]: SECONDS} if dialect in TIME_LIMITS else {}
+    try:
+        engine = sqlalchemy.create_engine(address, poolclass=NullPool, connect_args=limit)
+    except ImportError as error:
+        raise TrackingError(
+            f"tracker.uri names a {dialect} database, whose driver is not installed ({error}): "
+            f"install the package that holds {error.name}, or use another tracker.uri."
+        ) from error
+    query = "SELECT count(*) FROM sqlite_master" if dialect == "sqlite" else "SELECT 1"
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(query))
+
+
+def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage == "deleted":
+        where = (
+            f"mlflow experiments restore --experiment-id {found.experiment_id}"
+            if found
+            else "the MLflow page"
+        )
+        raise TrackingError(
+            f"tracker.experiment={name} has been deleted in MLflow: bring it back with `{where}`, "
+            "or choose another name."
+        )
+    return str(found.experiment_id)
+
+
+def quieten() -> None:
+    """Set MLflow's environment before its import; what the user has set himself stands."""
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    # Its errors reach the user through ours; a second copy with a traceback only frightens.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def reported(address: str) -> Iterator[None]:
+    """Turn whatever MLflow and the libraries under it raise into one clear sentence."""
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, requests.RequestException, OSError) as error:
+        # SQLAlchemy adds the statement and a link; the driver's own words are enough.
+        words = masked_text(" ".join(str(getattr(error, "orig", None) or error).split()))
+        reason = shortened(words, 400).rstrip(".")
+        raise TrackingError(
+            f"MLflow at {masked_text(address)} cannot be used: {reason}. Check that it runs and that nothing "
+            "else locks it, set tracker.uri to another address, or go without it (tracker=none)."
+        ) from error
+
+
+@contextmanager
+def tracking_address(address: str) -> Iterator[None]:
+    """Set MLflow's process-wide address for a while, and put back what was there."""
+    import mlflow
+
+    with _FLUENT:
+        before: Any = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+        environment = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(address)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
+            if environment is None:
+                os.environ.pop("MLFLOW_TRACKING_URI", None)
+            else:
+                os.environ["MLFLOW_TRACKING_URI"] = environment

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+
+from embexp.data.datasets.folder import Folder
+from embexp.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def kb(tmp_path):
+    (tmp_path / "guides" / "deep").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "a.md").write_text("# First\n\nHello.\n")
+    (tmp_path / "b.txt").write_text("Words.\n")
+    (tmp_path / "guides" / "c.md").write_text("# Third\n\nMore.\n")
+    (tmp_path / "guides" / "deep" / "d.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / ".git" / "e.md").write_text("hidden\n")
+    (tmp_path / ".f.md").write_text("hidden\n")
+    (tmp_path / "g.png").write_bytes(b"\x89PNG")
+    return tmp_path
+
+
+def ids(folder):
+    return [document.id for document in folder.documents()]
+
+
+def test_files_are_read_recursively_and_in_order(kb, caplog):
+    caplog.set_level("INFO")
+    folder = Folder(path=str(kb))
+    assert ids(folder) == ["a.md", "b.txt", "guides/c.md", "guides/deep/d.jsonl#1", "guides/deep/d.jsonl#2"]
+    assert "5 documents; skipped: 1 hidden, 1 of no known format (.png)" in caplog.text
+    assert list(folder.labelled()) == []
+    assert (folder.unit, folder.name) == ("chunk", "folder")
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (["*.md"], [], ["a.md", "guides/c.md"]),
+        (["**/*.md"], ["guides/*"], ["a.md"]),
+        ([], ["*.jsonl", "b.*"], ["a.md", "guides/c.md"]),
+        (["guides/c.md"], [], ["guides/c.md"]),
+    ],
+)
+def test_globs(kb, include, exclude, expected):
+    assert ids(Folder(path=str(kb), include=include, exclude=exclude)) == expected
+
+
+def test_a_single_file(kb):
+    (document,) = Folder(path=str(kb / "a.md")).documents()
+    assert (document.id, document.title, document.text, document.source) == (
+        "a.md",
+        "First",
+        "Hello.",
+        "a.md",
+    )
+
+
+def test_a_limit_keeps_that_many_documents(kb):
+    assert len(ids(Folder(path=str(kb), limit=2))) == 2
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(ConfigError, match=r"dataset.limit=0"):
+        Folder(path="x", limit=0)
+
+
+def test_links_that_loop_or_lead_nowhere_do_no_harm(kb, caplog):
+    caplog.set_level("INFO")
+    (kb / "guides" / "loop").symlink_to(kb)
+    (kb / "dead.md").symlink_to(kb / "nowhere")
+    (kb / "twin.md").symlink_to(kb / "a.md")
+    assert len(ids(Folder(path=str(kb)))) == 5
+    assert "1 broken link or special file" in caplog.text
+    assert "1 second link to the same file" in caplog.text
+
+
+BAD = {
+    "binary.txt": (b"\0\1\2", "binary file"),
+    "broken.pdf": (b"%PDF-1.4 junk", "broken file"),
+    "broken.docx": (b"junk", "broken file"),
+    "broken.parquet": (b"junk", "unreadable table"),
+    "nocolumn.csv": (b"txt\nhello\n", "unreadable table"),
+    "broken.jsonl": (b"not json\n", "broken line"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_skipped_and_counted(kb, caplog, name):
+    caplog.set_level("INFO")
+    content, reason = BAD[name]
+    (kb / name).write_bytes(content)
+    assert len(ids(Folder(path=str(kb)))) == 5
+    assert f"1 {reason}" in caplog.text
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_stops_the_run_where_that_is_asked_for(kb, name):
+    (kb / name).write_bytes(BAD[name][0])
+    with pytest.raises(DataError, match=name):
+        ids(Folder(path=str(kb), on_error="fail"))
+
+
+def test_an_unreadable_file_is_skipped(kb, monkeypatch, caplog):
+    from embexp.data.datasets import folder as module
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setitem(module.READERS, ".txt", refuse)
+    assert len(ids(Folder(path=str(kb)))) == 4
+    assert "Permission denied; check its permissions" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"no document with text in it\. Put files there \(\.md"),
+        ({"a.md": ""}, r"no document with text in it \(skipped: 1 file without text\)"),
+        ({"a.png": "x"}, r"skipped: 1 of no known format \(\.png\)"),
+        ({"a": "x"}, r"skipped: 1 of no known format \(no suffix\)"),
+    ],
+)
+def test_nothing_to_read(tmp_path, files, message):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        ids(Folder(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("method", ["documents", "fingerprint"])
+def test_a_path_that_does_not_exist(tmp_path, method):
+    with pytest.raises(DataError, match=r"nowhere does not exist: check dataset.path"):
+        list(getattr(Folder(path=str(tmp_path / "nowhere")), method)())
+
+
+def test_a_single_file_of_no_known_format(kb):
+    with pytest.raises(DataError, match=r"g.png: no known format; give a file of .md"):
+        ids(Folder(path=str(kb / "g.png")))
+
+
+def test_the_fingerprint_follows_content_names_and_settings(kb):
+    first = Folder(path=str(kb)).fingerprint()
+    assert Folder(path=str(kb)).fingerprint() == first
+    assert Folder(path=str(kb), limit=3).fingerprint() != first
+    (kb / "a.md").write_text("# First\n\nChanged.\n")
+    assert Folder(path=str(kb)).fingerprint() != first

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from embexp.data.chunking import Headings, Whole, Windows, pack, sections, split, truncated
+from embexp.data.records import Chunk, Document
+from embexp.errors import ConfigError
+
+
+class Words:
+    """Counts a token for each word and each sign, and remembers how often it was asked."""
+
+    def __init__(self, limit=20):
+        self.limit = limit
+        self.calls = 0
+
+    def count(self, texts):
+        self.calls += 1
+        return [len(re.findall(r"\w+|[^\w\s]", text)) for text in texts]
+
+
+class Letters(Words):
+    """Counts two tokens for each letter, as byte-level tokenizers do for rare scripts."""
+
+    def count(self, texts):
+        return [2 * len(text) for text in texts]
+
+
+TEXT = "\n\n".join(
+    f"Paragraph {number} begins here. It has a second sentence, with a comma! And a third one?"
+    for number in range(9)
+)
+MARKDOWN = f"Intro words.\n\n# Use\n\n{TEXT}\n\n## Deep\n\n```\n# no heading\n```\n\n# Last\n"
+
+
+def words(text):
+    return re.findall(r"\w+", text)
+
+
+def contents(chunks):
+    return [(chunk.title, chunk.text) for chunk in chunks]
+
+
+def test_sections_carry_the_headings_above_them():
+    text = "Intro.\n\n# A\n\na\n\n### B ##\n\nb\n\n## C#\n\n# D\n\n## E\n\ne\n\n    # code\n"
+    assert [(path, body.strip()) for path, body in sections(text)] == [
+        ((), "Intro."),
+        (("A",), "a"),
+        (("A", "B"), "b"),
+        (("A",), "C#"),
+        (("D", "E"), "e\n\n    # code"),
+    ]
+
+
+def test_a_heading_that_repeats_the_title_is_dropped():
+    assert [path for path, _ in sections("# Guide\n\na\n\n## Use\n\nb", "guide")] == [(), ("Use",)]
+
+
+def test_a_fence_ends_only_with_its_own_sign():
+    assert [path for path, _ in sections("~~~\n```\n# no\n~~~\n\n# Yes\n\nb")] == [(), ("Yes",)]
+
+
+def test_short_sections_are_chunks_of_their_own():
+    document = Document("d", "Hello.\n\n# Use\n\nDo it.\n\n## Deep\n\nMore.", "Guide")
+    chunks = Headings().chunk(document, Words())
+    assert contents(chunks) == [
+        ("Guide", "Hello."),
+        ("Guide > Use", "Do it."),
+        ("Guide > Use > Deep", "More."),
+    ]
+    assert [chunk.position for chunk in chunks] == [0, 1, 2]
+    assert {chunk.document_id for chunk in chunks} == {"d"}
+
+
+def test_a_document_that_fits_is_counted_in_one_call():
+    tokens = Words()
+    Headings().chunk(Document("d", "Hello.\n\n# Use\n\nDo it.", "Guide"), tokens)
+    assert tokens.calls == 1
+
+
+CHUNKERS = [
+    Headings(),
+    Headings(max_tokens=12),
+    Headings(overlap=5),
+    Windows(tokens=16, overlap=0),
+    Windows(tokens=16, overlap=6),
+]
+
+
+@pytest.mark.parametrize("chunker", CHUNKERS)
+@pytest.mark.parametrize("text", [TEXT, MARKDOWN, "word " * 200, "w" * 500, TEXT.replace("\n\n", " ")])
+def test_nothing_is_lost_and_everything_fits(chunker, text):
+    chunks = chunker.chunk(Document("d", text, "Title"), Words())
+    joined = "".join(chunk.passage.replace("\n", " ") + " " for chunk in chunks)
+    assert set(words(text)) <= set(words(joined)) or text.strip() in joined.replace(" ", "").replace(
+        "Title", ""
+    )
+    assert truncated(chunks, Words(getattr(chunker, "tokens", None) or chunker.max_tokens or 20)) == 0
+    assert len({chunk.id for chunk in chunks}) == len(chunks)
+
+
+@pytest.mark.parametrize("text", [TEXT, "word " * 200, "a  b\n\n\n c\td"])
+def test_without_overlap_the_parts_joined_are_the_text(text):
+    assert "".join(pack(text, 10, 0, Words())) == text
+    assert "".join(piece for piece, _ in split(text, 3, Words())) == text
+
+
+def test_paragraphs_stay_whole_where_they_fit():
+    assert list(pack("one two\n\nthree four\n\nfive six", 4, 0, Words())) == [
+        "one two\n\nthree four\n\n",
+        "five six",
+    ]
+
+
+def test_sentences_stay_whole_where_they_fit():
+    assert list(pack("One two. Three four. Five.", 6, 0, Words())) == ["One two. Three four. ", "Five."]
+
+
+def test_overlap_repeats_the_last_words():
+    first, second, *_ = pack("a b c d e f g h i j", 4, 2, Words())
+    assert (first, second) == ("a b c d ", "c d e f ")
+
+
+def test_overlap_takes_whole_pieces_then_words():
+    parts = list(pack("One two. Three. Four five six.", 6, 4, Words(), by_sentence=True))
+    assert parts == ["One two. Three. ", "Three. Four five six."]
+
+
+def test_a_script_with_several_tokens_a_letter_still_fits():
+    chunks = Headings().chunk(Document("d", "日本語" * 30), Letters())
+    assert "".join(chunk.text for chunk in chunks) == "日本語" * 30
+    assert truncated(chunks, Letters()) == 0
+
+
+def test_a_title_that_is_too_long_leaves_room_for_the_text():
+    chunks = Windows(tokens=10, overlap=0).chunk(Document("d", "a b c d", "long " * 30), Words())
+    assert [chunk.title for chunk in chunks] == [" ".join(["long"] * 5)] * len(chunks)
+    assert truncated(chunks, Words(10)) == 0
+
+
+def test_headings_that_are_too_long_go_into_the_text():
+    text = f"# {'heading ' * 15}\n\n{'body ' * 30}"
+    chunks = Headings().chunk(Document("d", text, "Guide"), Words())
+    assert chunks[0].title == "Guide"
+    assert chunks[0].text.startswith("heading heading")
+    assert sum(chunk.text.count("body") for chunk in chunks) == 30
+
+
+def test_whole_keeps_a_document_in_one_piece():
+    (chunk,) = Whole().chunk(Document("d", TEXT, "Guide"), Words())
+    assert (chunk.title, chunk.text) == ("Guide", TEXT)
+    assert truncated([chunk], Words()) == 1
+
+
+@pytest.mark.parametrize("chunker", [Headings(), Windows(), Whole()])
+def test_an_empty_document_has_no_chunks_and_a_bare_title_is_one(chunker):
+    assert chunker.chunk(Document("d", " \n"), Words()) == []
+    assert contents(chunker.chunk(Document("d", "", "card arrival"), Words())) == [("", "card arrival")]
+
+
+def test_ids_depend_on_the_content_alone():
+    first, second = (Headings().chunk(Document("d", "Hello.", "Guide"), Words()) for _ in range(2))
+    assert first == second
+    assert Headings().chunk(Document("e", "Hello.", "Guide"), Words())[0].id != first[0].id
+
+
+def test_truncated_counts_in_batches():
+    chunks = [Chunk(str(number), "d", "word " * (number % 2 * 30)) for number in range(600)]
+    tokens = Words()
+    assert truncated(iter(chunks), tokens) == 300
+    assert tokens.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Headings(max_tokens=3), r"chunker.max_tokens=3: .* give 8 or more"),
+        (lambda: Headings(overlap=-1), r"chunker.overlap=-1"),
+        (lambda: Windows(tokens=32, overlap=32), r"chunker.overlap=32: .* fewer than chunker.tokens"),
+    ],
+)
+def test_sizes_that_make_no_sense(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()

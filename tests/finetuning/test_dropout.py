@@ -1,0 +1,110 @@
+"""Dropout drawn in pieces of random numbers: as many zeros, the same expectation, the same gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from embexp.finetuning.cpu import dropout, quick_dropout
+from embexp.models.tiny import TinyModel
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_it_drops_the_asked_share_and_keeps_the_expectation(dtype, p):
+    torch.manual_seed(0)
+    number = 400_003
+    out = dropout(torch.ones(number, dtype=dtype), p).float()
+    share = float((out == 0).float().mean())
+    assert abs(share - p) < 5 * math.sqrt(p * (1 - p) / number)
+    assert out.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)], rel=0.01)
+    assert float(out.double().mean()) == pytest.approx(1.0, rel=0.03)
+
+
+def test_values_beside_each_other_are_dropped_independently():
+    torch.manual_seed(1)
+    kept = dropout(torch.ones(400_000), 0.5) > 0
+    for apart in (1, 2, 3, 4, 64):
+        both = float((kept[apart:] & kept[:-apart]).float().mean())
+        assert abs(both - 0.25) < 0.005
+
+
+def test_the_gradient_flows_through_the_kept_values_alone():
+    torch.manual_seed(2)
+    values = torch.randn(50, 7, requires_grad=True)
+    out = dropout(values, 0.3)
+    out.sum().backward()
+    assert torch.allclose(values.grad * values, out)
+    assert (values.grad == 0).sum() > 50
+
+
+def test_the_same_seed_drops_the_same_values():
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append(dropout(torch.ones(1000), 0.1))
+    assert torch.equal(*drawn)
+    assert not torch.equal(drawn[0], dropout(torch.ones(1000), 0.1))
+
+
+def test_edges():
+    values = torch.ones(9, 3)
+    assert dropout(values, 0.0) is values
+    assert dropout(values, 0.5, training=False) is values
+    assert not dropout(values, 1.0).any()
+    assert dropout(torch.ones(0, 3), 0.5).shape == (0, 3)
+    assert dropout(values, 0.5, inplace=True) is values
+    assert not values.all()
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            dropout(values, wrong)
+
+
+def test_it_stands_in_for_torchs_within_the_block_alone(monkeypatch):
+    asked = []
+
+    def told(input, p=0.5, training=True, inplace=False):
+        asked.append(p)
+        return input
+
+    monkeypatch.setattr("embexp.finetuning.cpu.dropout", told)
+    layer = nn.Dropout(0.25)
+    with quick_dropout():
+        layer(torch.ones(4))
+        nn.functional.dropout(torch.ones(4), 0.75)
+    layer(torch.ones(4))
+    assert asked == [0.25, 0.75]
+
+
+def test_a_transformer_trains_with_it():
+    model = TinyModel(seed=1, layers=1).load().train()
+    features = model.preprocess(["a query", "another query"])
+    with quick_dropout():
+        torch.manual_seed(4)
+        one, other = (model(dict(features))["sentence_embedding"] for _ in range(2))
+    assert not torch.equal(one, other)
+    (one.sum() + other.sum()).backward()
+    assert all(value.grad is None or torch.isfinite(value.grad).all() for value in model.parameters())
+
+
+def test_a_cached_loss_drops_the_same_values_when_it_embeds_again():
+    """Its second pass is made within ``backward``: other masks would give the gradients of another loss."""
+    from sentence_transformers.base.losses.merged_forward import column_merging_disabled
+
+    from embexp.finetuning.losses.in_batch import CachedMnrl, Mnrl
+
+    found = []
+    for loss in (Mnrl(), CachedMnrl(mini_batch_size=8)):
+        model = TinyModel(seed=1, layers=1).load().train()
+        texts = [[f"{kind} {at} of a kettle" for at in range(6)] for kind in ("query", "passage")]
+        module = loss.build(model).train()
+        torch.manual_seed(5)
+        with quick_dropout(), column_merging_disabled():
+            module([model.preprocess(column) for column in texts], None).backward()
+        found.append({name: value.grad for name, value in model.named_parameters() if value.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6), name

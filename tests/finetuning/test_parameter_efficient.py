@@ -1,0 +1,225 @@
+"""Ways to train, and what is delivered in the end."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embexp.errors import ConfigError
+from embexp.finetuning.losses.in_batch import Gist, Mnrl
+from embexp.finetuning.losses.scored import Cosent
+from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, QueryAdapter
+from embexp.models.tiny import TinyModel
+
+
+def state(model) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in model.state_dict().items()}
+
+
+def changed(before, after) -> set[str]:
+    return {name for name in before if not np.array_equal(before[name], after[name])}
+
+
+def ranking(pairs):
+    """Score a model by the rank of each query's own passage; queries and passages go their own ways."""
+
+    def score(model):
+        queries = model.encode_query([pair.query for pair in pairs], normalize_embeddings=True)
+        passages = model.encode_document([pair.positive for pair in pairs], normalize_embeddings=True)
+        scores = queries @ passages.T
+        ranks = (scores > scores.diagonal()[:, None]).sum(axis=1) + 1
+        return {"ndcg@10": float((1 / ranks).mean())}
+
+    return score
+
+
+@pytest.fixture
+def two_layers():
+    return TinyModel(seed=1, layers=2).load()
+
+
+METHODS = {
+    "full": (Full(), 3e-3),
+    "last_layers": (LastLayers(layers=1), 3e-3),
+    "lora": (Lora(rank=8, alpha=16), 1e-2),
+    "query_adapter": (QueryAdapter(), 1e-2),
+}
+
+
+@pytest.mark.parametrize("loss", [Mnrl(), Gist(), Cosent()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_raises_the_dev_score_and_loads_with_the_library_alone(
+    name, loss, two_layers, train, splits, tmp_path
+):
+    if name == "lora":
+        pytest.importorskip("peft")
+    from sentence_transformers import SentenceTransformer
+
+    method, rate = METHODS[name]
+    training = train(
+        two_layers, loss, method=method, learning_rate=rate, dev_scores=ranking(list(splits.dev)), epochs=5
+    )
+    assert training.best_step > 0
+    assert training.delivered == "tuned"
+    assert training.candidates["tuned"] > training.candidates["untuned"]
+    assert all(parameter.requires_grad for parameter in two_layers.parameters())
+    two_layers.save_pretrained(str(tmp_path / "saved"))
+    loaded = SentenceTransformer(str(tmp_path / "saved"), device="cpu", local_files_only=True)
+    for encode, own in ((loaded.encode_query, two_layers.encode_query), (loaded.encode, two_layers.encode)):
+        assert np.array_equal(encode(["barato deneli"]), own(["barato deneli"]))
+
+
+def test_last_layers_leave_the_others_alone(two_layers, train):
+    before = state(two_layers)
+    train(two_layers, Mnrl(), method=LastLayers(layers=1), evaluations=0, epochs=1)
+    touched = changed(before, state(two_layers))
+    assert touched
+    assert all("layer.1." in name for name in touched)
+
+
+def test_lora_ends_in_the_models_own_weights(two_layers, train):
+    pytest.importorskip("peft")
+    before = state(two_layers)
+    train(two_layers, Mnrl(), method=Lora(), learning_rate=1e-2, evaluations=0, epochs=1)
+    after = state(two_layers)
+    assert set(before) == set(after)
+    assert changed(before, after)
+    assert not [name for name in changed(before, after) if "embeddings" in name or "LayerNorm" in name]
+
+
+def test_a_query_adapter_leaves_passages_alone(two_layers, train, splits):
+    untuned = copy.deepcopy(two_layers)
+    texts = ["lamach mereth", "nidisk"]
+    train(two_layers, Mnrl(), method=QueryAdapter(), learning_rate=1e-2, dev_scores=ranking(list(splits.dev)))
+    cosine = untuned.encode_document(texts, normalize_embeddings=True)
+    assert np.allclose(two_layers.encode_document(texts, normalize_embeddings=True), cosine, atol=1e-6)
+    assert not np.allclose(two_layers.encode_query(texts), untuned.encode_query(texts), atol=1e-3)
+
+
+def test_an_untrained_query_adapter_changes_nothing(two_layers):
+    before = two_layers.encode_query(["lamach mereth"])
+    QueryAdapter().extend(two_layers)
+    assert np.allclose(two_layers.encode_query(["lamach mereth"]), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_resumes_to_the_same_weights(name, two_layers, train, splits, tmp_path):
+    if name == "lora":
+        pytest.importorskip("peft")
+    method, rate = METHODS[name]
+    whole, again, third = (copy.deepcopy(two_layers) for _ in range(3))
+    options = {"method": method, "learning_rate": rate, "evaluations": 4}
+    options |= {"dev_scores": ranking(list(splits.dev)), "merge": [0.5]}
+    train(whole, Mnrl(), work_dir=tmp_path / "whole", **options)
+
+    def interrupt(point):
+        if point.step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(two_layers, Mnrl(), on_step=interrupt, **options)
+    assert train(again, Mnrl(), **options).resumed_from == 6
+    assert not changed(state(whole), state(again))
+    train(third, Mnrl(), **options)
+    assert not changed(state(whole), state(third))
+
+
+@pytest.mark.parametrize("method", [Lora(), LastLayers()])
+def test_a_model_without_layers_is_named(method, train):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    from embexp.models.tiny import build_tokenizer
+
+    static = SentenceTransformer(modules=[StaticEmbedding(build_tokenizer(), embedding_dim=16)])
+    with pytest.raises(ConfigError, match=r"needs a transformer.*use trainer=default"):
+        train(static, Mnrl(), method=method)
+
+
+def test_without_peft_the_extra_is_named(model, train, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'pip install "embexp\[lora\]"'), Lora().training(model):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: LastLayers(layers=0), "trainer.method.layers=0"),
+        (lambda: Lora(rank=0), "trainer.method.rank=0"),
+        (lambda: Lora(dropout=1.0), "trainer.method.dropout=1.0"),
+    ],
+)
+def test_impossible_methods_are_named(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_merged_weights_are_delivered_where_they_are_best(train, model):
+    before, scores = state(model), iter([0.5, 0.6, 0.55, 0.8, 0.7])
+    kept = []
+
+    def dev_scores(trained):
+        kept.append(state(trained))
+        return {"ndcg@10": next(scores)}
+
+    training = train(model, Mnrl(), dev_scores=dev_scores, merge=[0.25, 0.5])
+    # Untuned, step 4 (the best trained), step 9, then a quarter and a half of step 4.
+    assert training.delivered == "merged 0.25"
+    assert training.candidates == {"untuned": 0.5, "tuned": 0.6, "merged 0.25": 0.8, "merged 0.5": 0.7}
+    assert training.best_step == 4
+    for name, value in state(model).items():
+        assert np.allclose(value, 0.75 * before[name] + 0.25 * kept[1][name], atol=1e-6)
+    merged = [dict(point.metrics) for point in training.history if "merge_weight" in point.metrics]
+    assert merged == [
+        {"merge_weight": 0.25, "merged_ndcg@10": 0.8}, {"merge_weight": 0.5, "merged_ndcg@10": 0.7}
+    ]  # fmt: skip
+
+
+def test_merging_can_rescue_a_training_that_made_it_worse(train, model):
+    scores = iter([0.5, 0.4, 0.3, 0.6])
+    training = train(model, Mnrl(), dev_scores=lambda trained: {"ndcg@10": next(scores)}, merge=[0.5])
+    assert training.delivered == "merged 0.5"
+    assert training.best_step == 4
+
+
+def test_tuned_is_delivered_on_request_whatever_dev_says(train, model):
+    before, scores = state(model), iter([0.9, 0.4, 0.3])
+    training = train(
+        model, Mnrl(), dev_scores=lambda trained: {"ndcg@10": next(scores)}, deliver="tuned", merge=[0.5]
+    )
+    assert (training.delivered, training.best_step) == ("tuned", 4)
+    assert changed(before, state(model))
+
+
+def test_every_method_has_an_option():
+    names = {path.stem for path in (Path(__file__).parents[2] / "conf" / "trainer").glob("*.yaml")}
+    assert names >= {"default", "lora", "last_layers", "query_adapter", "merged"}
+
+
+def test_weights_that_forget_too_much_are_not_delivered(train, model):
+    dev, general = iter([0.5, 0.7, 0.6, 0.65]), iter([0.8, 0.5, 0.5, 0.77])
+
+    def dev_scores(trained):
+        return {"ndcg@10": next(dev), "general_ndcg@10": next(general)}
+
+    training = train(model, Mnrl(), dev_scores=dev_scores, merge=[0.5], forgetting_floor=0.95)
+    # Tuned keeps 0.5 / 0.8 = 63% of the general score, the merged weights 0.77 / 0.8 = 96%.
+    assert training.delivered == "merged 0.5"
+    assert training.candidates == {"untuned": 0.5, "tuned": 0.7, "merged 0.5": 0.65}
+    assert training.general == {"untuned": 0.8, "tuned": 0.5, "merged 0.5": 0.77}
+
+
+@pytest.mark.parametrize(("floor", "delivered"), [(None, "tuned"), (0.6, "tuned"), (1.0, "untuned")])
+def test_the_floor_is_the_users(train, model, floor, delivered):
+    dev, general = iter([0.5, 0.7, 0.6]), iter([0.8, 0.5, 0.5])
+    training = train(
+        model, Mnrl(), merge=[], forgetting_floor=floor,
+        dev_scores=lambda _: {"ndcg@10": next(dev), "general_ndcg@10": next(general)},
+    )  # fmt: skip
+    assert training.delivered == delivered

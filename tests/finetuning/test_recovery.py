@@ -1,0 +1,207 @@
+"""Faults injected into training: it gets through, in the way that the documentation says."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from embexp.errors import ModelError
+from embexp.finetuning.checkpoints import Progress
+from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse
+from embexp.finetuning.losses.in_batch import CachedMnrl, Gist, Mnrl, MnrlSymmetric
+from embexp.finetuning.losses.margins import OnlineContrastive, Triplet
+from embexp.finetuning.losses.mini_batches import in_pieces
+from embexp.finetuning.losses.scored import Angle, Cosent, Softmax
+from embexp.finetuning.losses.wrappers import Matryoshka
+from embexp.finetuning.recovery import DivergenceError, Remedies, out_of_memory, watch_level
+
+
+def weights(model) -> list[bytes]:
+    return [value.numpy().tobytes() for value in model.state_dict().values()]
+
+
+class Faulty:
+    """A loss that fails at given calls of its module, once each."""
+
+    columns = "pairs"
+
+    def __init__(self, faults, inner=None):
+        self.faults, self.inner, self.calls = dict(faults), inner or Mnrl(), 0
+
+    def __repr__(self):
+        return "Faulty()"
+
+    def build(self, model):
+        module, forward = (built := self.inner.build(model)), built.forward
+
+        def failing(*arguments, **options):
+            self.calls += 1
+            fault = self.faults.pop(self.calls, None)
+            if isinstance(fault, BaseException):
+                raise fault
+            loss = forward(*arguments, **options)
+            return loss if fault is None else loss * fault
+
+        module.forward = failing
+        return module
+
+
+def retries(training):
+    return [(point.step, dict(point.metrics)) for point in training.history if "retry" in point.metrics]
+
+
+def test_a_loss_that_is_no_number_goes_back_to_the_last_checkpoint_at_half_the_rate(train, model, caplog):
+    # Nine steps, scored and saved after 0, 4 and 9; the sixth fails, and steps 5 to 9 come again.
+    heard, loss = [], Faulty({6: float("nan")})
+    training = train(model, loss, on_step=heard.append)
+    assert loss.calls == 6 + 5
+    assert training.steps == 9
+    assert retries(training) == [(6, {"retry": 1.0, "learning_rate": 1.5e-3})]
+    assert [point for point in heard if "retry" in point.metrics]
+    rates = {
+        point.step: point.metrics["learning_rate"] for point in training.history if "loss" in point.metrics
+    }
+    # Linear from 3e-3 after one step of warm-up: step 5 is the fifth of nine, (9 - 4) / 8 of the new peak.
+    assert rates[4] == pytest.approx(3e-3 * 6 / 8)
+    assert rates[5] == pytest.approx(1.5e-3 * 5 / 8)
+    assert "back to the last good checkpoint" in caplog.text
+    assert training.best_step > 0
+
+
+def test_without_a_checkpoint_it_starts_anew(train, model):
+    training = train(model, Faulty({2: float("inf")}), evaluations=0, epochs=1)
+    assert retries(training) == [(2, {"retry": 1.0, "learning_rate": 1.5e-3})]
+    assert [point.step for point in training.history] == [2, 1, 2, 3]
+
+
+def test_the_same_end_again_drops_the_checkpoint(train, model, caplog):
+    training = train(model, Faulty({6: float("nan"), 8: float("nan")}))
+    assert [step for step, _ in retries(training)] == [6, 6]
+    assert training.steps == 9
+
+
+def test_it_gives_up_after_so_many_retries(train, model):
+    every = {call: float("nan") for call in range(1, 99)}
+    with pytest.raises(ModelError, match=r"became nan at step 1 .*halved 2 times.*trainer.retries=2\)"):
+        train(model, Faulty(every), retries=2)
+
+
+def test_weights_that_are_no_numbers_are_neither_scored_nor_saved(train, model):
+    with pytest.raises(ModelError, match=r"nan|infinite"):
+        train(model, Mnrl(), learning_rate=1e38, max_grad_norm=1e30, warmup_ratio=0.0, retries=0)
+
+
+def test_a_rising_loss_is_noticed():
+    progress = Progress()
+    for step in range(1, 21):
+        watch_level(progress, 1.0, step=step)
+    # Level 1 so far; each loss of 20 moves it by a tenth of the way: 2.9, then 4.6, above 3 x 1 + 1.
+    watch_level(progress, 20.0, step=21)
+    with pytest.raises(DivergenceError, match=r"rose from 1 to 4\.61 by step 22"):
+        watch_level(progress, 20.0, step=22)
+
+
+def test_noise_is_no_rise():
+    progress = Progress()
+    for step in range(1, 101):
+        watch_level(progress, 0.1 if step % 2 else 2.0, step=step)
+    assert progress.lowest_level is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_a_shortage_of_memory_is_told_from_other_errors(error, expected):
+    assert out_of_memory(error) is expected
+
+
+def test_out_of_memory_goes_on_with_the_same_batches_in_pieces(train, model, tmp_path):
+    shortage = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    training = train(model, Faulty({6: shortage}))
+    sizes = [dict(point.metrics) for point in training.history if "mini_batch_size" in point.metrics]
+    assert sizes == [{"mini_batch_size": 16.0}]
+    assert training.steps == 9
+    assert training.best_step > 0
+
+
+def test_pieces_get_smaller_until_there_is_one_row(train, model):
+    shortages = {call: MemoryError("out of memory") for call in range(1, 99)}
+    with pytest.raises(ModelError, match="does not suffice for one row at a time"):
+        train(model, Faulty(shortages, inner=CachedMnrl()), batch_size=4)
+
+
+def test_another_error_is_passed_on(train, model):
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(model, Faulty({1: RuntimeError("shapes do not match")}))
+
+
+LOSSES = [Mnrl(), MnrlSymmetric(), Gist(), Triplet(), OnlineContrastive(), Cosent(), Angle(),
+          Matryoshka(loss=Mnrl(), dims=[32]), Matryoshka(loss=CachedMnrl(), dims=[32]), Softmax(),
+          Softmax(product=False), MarginMse(teacher=None), DistillKl(teacher=None),
+          EmbedDistill(teacher=None), Matryoshka(loss=MarginMse(teacher=None), dims=[32])]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_pieces_give_the_same_gradients(loss, model):
+    import torch
+
+    model.eval()
+    texts = {"triplets": 3, "ranked": 3}.get(loss.columns, 2)
+    columns = [[f"text {number} {column}" for number in range(6)] for column in range(texts)]
+    labels = {
+        "binary": torch.tensor([1, 0, 1, 0, 1, 0]),
+        "classes": torch.tensor([0, 1, 2, 0, 1, 2]),
+        "ranked": torch.linspace(-1, 1, 12).reshape(6, 2),
+        "vectors": torch.linspace(-1, 1, 6 * 2 * 8).reshape(6, 2, 8),
+    }.get(loss.columns, torch.linspace(0, 1, 6))
+    outputs = {"classes": {"outputs": 3}, "vectors": {"outputs": 8}}.get(loss.columns, {})
+    found = []
+    for size in (None, 2):
+        one = copy.deepcopy(model)
+        torch.manual_seed(0)  # some losses have weights of their own
+        module = loss.build(one, **outputs)
+        if size is not None:
+            module = in_pieces(module, one, mini_batch_size=size)
+        features = [one.preprocess(column) for column in columns]
+        value = module(features, labels)
+        value.backward()
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        found.append((value.detach(), gradients))
+    (whole, expected), (pieces, gradients) = found
+    assert torch.allclose(whole, pieces, atol=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(expected, gradients, strict=True))
+
+
+def test_an_interrupted_run_remembers_its_remedies(train, model, tmp_path):
+    """After a retry and a checkpoint, a new call goes on at the halved rate."""
+    again = copy.deepcopy(model)
+
+    def interrupt(point):
+        if point.step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, Faulty({5: float("nan")}), evaluations=4, on_step=interrupt)
+    marker = json.loads((tmp_path / "work" / "checkpoint-6" / "complete.json").read_text())
+    assert marker["progress"]["retries"] == 1
+    training = train(again, Faulty({}), evaluations=4)
+    assert training.resumed_from == 6
+    assert len(retries(training)) == 1
+    last = [point for point in training.history if "loss" in point.metrics][-1]
+    assert last.metrics["learning_rate"] == pytest.approx(1.5e-3 * 1 / 8)
+
+
+def test_remedies_of_a_checkpoint_are_taken_up():
+    remedies = Remedies(most_retries=3, batch_size=32)
+    progress = Progress(retries=2, mini_batch_size=8)
+    remedies.take_up(progress)
+    assert (remedies.rate, remedies.mini_batch_size) == (0.25, 8)

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from embexp.data.labels import label_scale
+from embexp.data.records import Pair
+from embexp.errors import ConfigError
+from embexp.finetuning.batch_sampler import Keys
+from embexp.finetuning.hard_negatives import PassagePool
+from embexp.finetuning.preparation import build_rows
+from embexp.finetuning.training_rows import Request, sample
+
+
+def pair(number: int, **changes: object) -> Pair:
+    values = {
+        "id": f"p{number}",
+        "query": f"q{number}",
+        "positive": f"t{number}",
+        "document_id": f"d{number}",
+    }
+    return Pair(**{**values, **changes})
+
+
+class Numbered:
+    """Stands in for mining: the negatives of a query are called after it."""
+
+    def draw(self, anchors: Sequence[Pair], count: int) -> list[tuple[str, ...]]:
+        return [tuple(f"n{rank} of {anchor.query}" for rank in range(count)) for anchor in anchors]
+
+
+def request(pairs: Sequence[Pair], **changes: object) -> Request:
+    scale = label_scale(pairs)
+    pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
+    return replace(Request(pairs=pairs, scale=scale, pool=pool, negatives=Numbered()), **changes)
+
+
+def test_pairs_are_query_and_positive():
+    rows = build_rows("pairs", request([pair(0), pair(1)]))
+    assert rows.columns == {"anchor": ["q0", "q1"], "positive": ["t0", "t1"]}
+    assert rows.dataset().column_names == ["anchor", "positive"]
+    assert rows.lengths == [2, 2]
+
+
+def test_low_labels_are_never_positives_but_negatives_of_their_query():
+    pairs = [pair(0, label=2.0), pair(1, query="q0", label=0.0), pair(2, label=1.0)]
+    assert build_rows("pairs", request(pairs)).columns == {"anchor": ["q0", "q2"], "positive": ["t0", "t2"]}
+    rows = build_rows("pairs", request(pairs, count=1))
+    assert rows.columns["negative_1"] == ["t1", "n0 of q2"]
+
+
+def test_a_pair_that_stands_twice_is_one_row():
+    assert len(build_rows("pairs", request([pair(0), pair(0, id="again"), pair(1)]))) == 2
+
+
+def test_negatives_that_all_pairs_bring_are_used():
+    pairs = [pair(0, negatives=("a", "b")), pair(1, negatives=("c", "d", "e"))]
+    rows = build_rows("pairs", request(pairs))
+    assert rows.columns["negative_1"] == ["a", "c"]
+    assert rows.columns["negative_2"] == ["b", "d"]
+    assert "negative_3" not in rows.columns
+
+
+def test_at_most_four_given_negatives_are_used_unasked():
+    pairs = [pair(n, negatives=tuple(f"x{n}.{rank}" for rank in range(30))) for n in range(2)]
+    assert list(build_rows("pairs", request(pairs)).columns)[-1] == "negative_4"
+
+
+def test_a_loss_limits_the_negatives():
+    pairs = [pair(n, negatives=("a", "b")) for n in range(2)]
+    assert list(build_rows("pairs", request(pairs, max_negatives=1)).columns) == [
+        "anchor",
+        "positive",
+        "negative_1",
+    ]
+
+
+def test_negatives_that_only_some_pairs_bring_are_reported(caplog):
+    pairs = [pair(0, negatives=("a",)), pair(1)]
+    assert "negative_1" not in build_rows("pairs", request(pairs)).columns
+    assert "1 of 2 training pairs bring negatives" in caplog.text
+    assert build_rows("pairs", request(pairs, count=1)).columns["negative_1"] == ["a", "n0 of q1"]
+    assert "negative_1" not in build_rows("pairs", request(pairs, count=0)).columns
+
+
+def test_given_negatives_come_before_found_ones():
+    rows = build_rows("pairs", request([pair(0, negatives=("a",)), pair(1)], count=2))
+    assert rows.columns["negative_1"] == ["a", "n0 of q1"]
+    assert rows.columns["negative_2"] == ["n0 of q0", "n1 of q1"]
+
+
+def test_a_given_negative_that_answers_the_query_is_dropped():
+    pairs = [pair(0, negatives=("t1", "other")), pair(1, query="q0", negatives=("other",))]
+    assert build_rows("pairs", request(pairs)).columns["negative_1"] == ["other", "other"]
+
+
+def test_rows_bring_their_passages_and_shun_all_answers_to_their_query():
+    pairs = [pair(0, query_id="q", chunk_id="c0", negatives=("n",)), pair(1, query_id="q", negatives=("n",))]
+    rows = build_rows("pairs", request(pairs, count=1))
+    assert rows.keys[0] == Keys(
+        brings=("id:q", "text:q0", "chunk:c0", "text:t0", "text:n"),
+        shuns=("id:q", "text:q0", "chunk:c0", "text:t0", "text:t1"),
+    )
+    assert rows.keys[1].brings[:3] == ("id:q", "text:q1", "document:d1")
+
+
+@pytest.mark.parametrize(
+    ("distinct", "shared"), [("text", ()), ("chunk", ("chunk:c",)), ("document", ("document:d0",))]
+)
+def test_what_rows_must_not_share_can_be_chosen(distinct, shared):
+    rows = build_rows("pairs", request([pair(0, chunk_id="c")], distinct=distinct))
+    assert rows.keys[0].brings == ("id:p0", "text:q0", *shared, "text:t0")
+
+
+def test_triplets_have_a_row_for_each_negative():
+    rows = build_rows("triplets", request([pair(0, negatives=("a", "b")), pair(1, negatives=("c",))]))
+    assert rows.columns == {
+        "anchor": ["q0", "q0", "q1"],
+        "positive": ["t0", "t0", "t1"],
+        "negative": ["a", "b", "c"],
+    }
+    assert rows.keys == [Keys()] * 3
+
+
+@pytest.mark.parametrize(("count", "expected"), [(None, 1), (0, 1), (1, 1), (3, 3)])
+def test_triplets_without_negatives_get_them(count, expected):
+    rows = build_rows("triplets", request([pair(0)], count=count))
+    assert rows.columns["negative"] == [f"n{rank} of q0" for rank in range(expected)]
+
+
+def test_scores_are_labels_between_0_and_1():
+    rows = build_rows(
+        "scored", request([pair(0, label=0.0), pair(1, label=2.5), pair(2, label=5.0), pair(3)])
+    )
+    # 2.5 of 5 is a half; a pair without a label is a plain positive.
+    assert rows.columns["score"] == [0.0, 0.5, 1.0, 1.0]
+    assert rows.columns["text_a"] == ["q0", "q1", "q2", "q3"]
+    assert rows.columns["text_b"] == ["t0", "t1", "t2", "t3"]
+
+
+def test_plain_pairs_get_negatives_of_score_0():
+    rows = build_rows("scored", request([pair(0), pair(1)]))
+    assert list(zip(*rows.columns.values(), strict=True)) == [
+        ("q0", "t0", 1.0),
+        ("q1", "t1", 1.0),
+        ("q0", "n0 of q0", 0.0),
+        ("q1", "n0 of q1", 0.0),
+    ]
+
+
+def test_given_negatives_score_0_and_are_enough():
+    rows = build_rows("scored", request([pair(0, negatives=("a",)), pair(1)]))
+    assert list(zip(*rows.columns.values(), strict=True)) == [
+        ("q0", "t0", 1.0),
+        ("q0", "a", 0.0),
+        ("q1", "t1", 1.0),
+    ]
+
+
+def test_labelled_pairs_get_negatives_when_asked():
+    rows = build_rows("scored", request([pair(0, label=1.0), pair(1, label=0.0)], count=2))
+    assert rows.columns["text_b"] == ["t0", "t1", "n0 of q0", "n1 of q0"]
+
+
+def test_binary_rows_are_matches_from_the_threshold_on():
+    rows = build_rows("binary", request([pair(0, label=0.4), pair(1, label=0.6), pair(2, negatives=("a",))]))
+    assert rows.columns["label"] == [0, 1, 1, 0]
+    assert rows.columns["text_b"] == ["t0", "t1", "t2", "a"]
+
+
+def test_plain_pairs_get_binary_negatives():
+    assert build_rows("binary", request([pair(0)])).columns["label"] == [1, 0]
+
+
+def test_classes_are_the_distinct_labels_in_rising_order():
+    pairs = [pair(0, label=1.0), pair(1, label=-1.0), pair(2, label=0.0), pair(3, label=1.0)]
+    rows = build_rows("classes", request(pairs))
+    assert rows.columns["label"] == [2, 0, 1, 2]
+    assert rows.columns["text_a"] == ["q0", "q1", "q2", "q3"]
+    assert rows.columns["text_b"] == ["t0", "t1", "t2", "t3"]
+    assert rows.outputs == 3
+
+
+def test_plain_pairs_make_two_classes():
+    rows = build_rows("classes", request([pair(0), pair(1)]))
+    assert list(zip(*rows.columns.values(), strict=True)) == [
+        ("q0", "t0", 1),
+        ("q1", "t1", 1),
+        ("q0", "n0 of q0", 0),
+        ("q1", "n0 of q1", 0),
+    ]
+    assert rows.outputs == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.25, 1.0], r"scores such as 0.25: choose loss=cosent"),
+        (map(float, range(101)), r"101 different labels, more than 100: choose loss=cosent"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(labels, message):
+    pairs = [pair(number, label=label) for number, label in enumerate(labels)]
+    with pytest.raises(ConfigError, match=message):
+        build_rows("classes", request(pairs))
+
+
+def test_no_positive_is_an_error_with_a_remedy():
+    pairs = [pair(n, label=0.0) for n in range(3)]
+    with pytest.raises(
+        ConfigError, match=r"None of the 3 training pairs is a positive.*trainer.positive_from"
+    ):
+        build_rows("pairs", request(pairs))
+
+
+@pytest.mark.parametrize("kind", ["scored", "binary"])
+def test_scores_without_contrast_are_an_error_with_a_remedy(kind):
+    with pytest.raises(ConfigError, match="All 2 training pairs have the label 0"):
+        build_rows(kind, request([pair(0, label=0.0), pair(1, label=0.0)]))
+
+
+def test_unknown_columns_are_an_error_that_names_the_known_ones():
+    with pytest.raises(
+        ConfigError, match=r"'quadruplets' columns.*binary, classes, pairs, ranked, scored, triplets, vectors"
+    ):
+        build_rows("quadruplets", request([pair(0)]))
+
+
+def test_a_sample_is_seeded_ordered_and_loud(caplog):
+    chosen = sample(range(100), 10, seed=1, what="positive pairs")
+    assert chosen == sorted(set(chosen))
+    assert chosen == sample(range(100), 10, seed=1, what="positive pairs")
+    assert chosen != sample(range(100), 10, seed=2, what="positive pairs")
+    assert "Training on 10 of 100 positive pairs" in caplog.text
+    assert "trainer.max_pairs=null" in caplog.text
+
+
+@pytest.mark.parametrize("most", [None, 100, 101])
+def test_nothing_is_sampled_where_all_fit(most, caplog):
+    assert sample(range(100), most, seed=0, what="pairs") == list(range(100))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("pairs", 2), ("triplets", 2), ("scored", 4), ("binary", 4)])
+def test_a_sample_counts_positives(kind, rows):
+    assert len(build_rows(kind, request([pair(n) for n in range(9)], max_pairs=2))) == rows

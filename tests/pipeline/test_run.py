@@ -1,0 +1,211 @@
+"""Whole runs on a model built in code: what they leave, what they reuse, and how they end."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.pipeline_settings import TINY
+
+CONTRACT = {
+    "schema", "dataset", "model", "loss", "seed", "counts", "scores", "comparison", "leaks", "training",
+    "seconds", "mlflow", "model_dir", "cached",
+}  # fmt: skip
+METRICS = {"accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100"}
+
+
+def outcome_of(folder: Path) -> dict:
+    return json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+
+
+def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) -> None:
+    done = run(
+        "run", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", "tracker.register=docs", *TINY
+    )
+    assert done.code == 0, done.err
+    outcome = outcome_of(tmp_path / "X")
+    assert outcome.keys() >= CONTRACT
+    assert set(outcome["scores"]) == {"untuned", "tuned", "bm25", "hybrid"}
+    assert all(scores.keys() >= METRICS for scores in outcome["scores"].values())
+    assert outcome["comparison"]["verdict"] in {"WIN", "NO EVIDENCE", "REGRESSION"}
+    assert outcome["counts"]["documents"] == 60
+    assert outcome["leaks"]["documents"] == 0
+    assert outcome["cached"] == []
+    left = {
+        path.relative_to(tmp_path / "X").as_posix() for path in (tmp_path / "X").rglob("*") if path.is_file()
+    }
+    assert left >= {
+        "report.html", "report.md", "scores.parquet", "run.log", ".hydra/config.yaml",
+        "data/train.jsonl", "data/train.manifest.json", "data/dev.jsonl", "data/test.jsonl",
+        "model/model.safetensors", "index/chroma.sqlite3",
+    }  # fmt: skip
+    assert outcome["comparison"]["verdict"] in done.out
+    assert "embexp.search" in done.out
+    champion = "champion" if outcome["comparison"]["verdict"] == "WIN" else ""
+    registered = {"registered_model": "docs", "registered_version": "1", "registered_alias": champion}
+    assert outcome["mlflow"].items() >= registered.items()
+    assert "Registry  models:/docs/1" in done.out
+    assert ("models:/docs@champion is this version now" in done.out) == bool(champion)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        aliases = database.execute("SELECT alias FROM registered_model_aliases").fetchall()
+    assert aliases == ([("champion",)] if champion else [])
+
+
+def test_no_document_stands_in_two_splits(run, kb: Path, tmp_path: Path) -> None:
+    assert (
+        run("finetune", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", "tracker=none", *TINY).code
+        == 0
+    )
+    documents = {
+        split: {json.loads(line)["document_id"] for line in (tmp_path / f"X/data/{split}.jsonl").open()}
+        for split in ("train", "dev", "test")
+    }
+    assert all(documents.values())
+    assert not documents["train"] & documents["dev"]
+    assert not documents["train"] & documents["test"]
+    assert not documents["dev"] & documents["test"]
+
+
+def test_a_second_identical_run_does_no_work_twice_and_says_so(run, beir: Path, tmp_path: Path) -> None:
+    arguments = ["dataset=beir", f"dataset.path={beir}", "tracker=none", "trainer.deliver=tuned", *TINY]
+    first = run("run", *arguments, "hydra.run.dir=X")
+    assert first.code == 0, first.err
+    again = run("run", *arguments, "hydra.run.dir=Y")
+    assert again.code == 0, again.err
+    assert outcome_of(tmp_path / "Y")["cached"] == ["synthesize", "finetune", "benchmark"]
+    assert outcome_of(tmp_path / "Y")["scores"] == outcome_of(tmp_path / "X")["scores"]
+    assert again.err.count("nothing changed, taken from the cache") == 5
+    other = run("run", *arguments, "hydra.run.dir=Z", "loss=cosent")
+    assert other.code == 0, other.err
+    assert outcome_of(tmp_path / "Z")["cached"] == ["synthesize"]
+
+
+def test_no_later_training_embeds_a_text_with_the_untuned_model_again(
+    run, beir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embexp.models.encoder import ModelEmbedder
+
+    encoded, encode = [], ModelEmbedder._encode
+
+    def counted(self, texts, *arguments):
+        encoded.append(self.fingerprint)
+        return encode(self, texts, *arguments)
+
+    monkeypatch.setattr(ModelEmbedder, "_encode", counted)
+    data = ["dataset=beir", f"dataset.path={beir}", "tracker=none", "trainer.hard_negatives=1", *TINY]
+    assert run("finetune", *data).code == 0
+    assert len(set(encoded)) == 3  # in training; untuned; untuned, and cut as in training for mining
+    encoded.clear()
+    assert run("finetune", *data, "trainer.learning_rate=1e-5").code == 0
+    assert set(encoded) == {"in training"}
+
+
+def test_stages_alone_on_files_give_what_the_whole_run_gives(run, beir: Path, tmp_path: Path) -> None:
+    data = ["dataset=beir", f"dataset.path={beir}", "tracker=none"]
+    whole = run("run", *data, *TINY, "hydra.run.dir=X")
+    assert whole.code == 0, whole.err
+    assert run("finetune", *data, *TINY, "paths.cache=other", "hydra.run.dir=A").code == 0
+    bench = run("benchmark", *data, *TINY, "model@tuned=local", "tuned.path=A/model", "hydra.run.dir=B")
+    assert bench.code == 0, bench.err
+    alone, together = outcome_of(tmp_path / "B"), outcome_of(tmp_path / "X")
+    assert alone["scores"] == together["scores"]
+    assert alone["comparison"] == together["comparison"]
+
+
+def test_a_benchmark_without_a_tuned_model_has_no_verdict(run, beir: Path, tmp_path: Path) -> None:
+    done = run("benchmark", "dataset=beir", f"dataset.path={beir}", "tracker=none", "hydra.run.dir=X", *TINY)
+    assert done.code == 0, done.err
+    assert outcome_of(tmp_path / "X")["comparison"] is None
+    assert set(outcome_of(tmp_path / "X")["scores"]) == {"untuned", "bm25", "hybrid"}
+
+
+@pytest.mark.parametrize(("retriever", "compared"), [("chroma", True), ("bm25", False), ("hybrid", False)])
+def test_only_an_approximate_index_is_compared_with_exact_search(
+    retriever: str, compared: bool, run, beir: Path, tmp_path: Path
+) -> None:
+    data = ["dataset=beir", f"dataset.path={beir}", "tracker=none"]
+    assert run("benchmark", *data, f"retriever={retriever}", "hydra.run.dir=X", *TINY).code == 0
+    index = outcome_of(tmp_path / "X")["index"]
+    assert (index is not None) == compared
+    assert not compared or index["recall"] > 0.9
+
+
+def test_train_none_benchmarks_only(run, beir: Path, tmp_path: Path) -> None:
+    done = run(
+        "run",
+        "dataset=beir",
+        f"dataset.path={beir}",
+        "dataset.train=none",
+        "tracker=none",
+        "hydra.run.dir=X",
+        *TINY,
+    )
+    assert done.code == 0, done.err
+    assert outcome_of(tmp_path / "X")["training"] is None
+
+
+def test_synthetic_pairs_train_and_people_s_questions_test(run, beir: Path, tmp_path: Path) -> None:
+    done = run(
+        "run", "dataset=beir", f"dataset.path={beir}", "dataset.train=synthetic", "synthesis=extractive",
+        "tracker=none", "hydra.run.dir=X", *TINY,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    kinds = {
+        split: {json.loads(line)["generator"]["kind"] for line in (tmp_path / f"X/data/{split}.jsonl").open()}
+        for split in ("train", "test")
+    }
+    assert kinds == {"train": {"extractive"}, "test": {"human"}}
+
+
+def test_written_pairs_can_be_trained_on_later(run, kb: Path, tmp_path: Path) -> None:
+    wrote = run(
+        "synthesize", "dataset=folder", f"dataset.path={kb}", "model=tiny", "tracker=none", "hydra.run.dir=S"
+    )
+    assert wrote.code == 0, wrote.err
+    summary = json.loads((tmp_path / "S/synthesis.json").read_text())
+    assert summary["accepted"] == sum(1 for _ in (tmp_path / "S/data/pairs.jsonl").open())
+    for name in ("pairs.jsonl", "pairs.csv", "pairs.parquet"):
+        path = tmp_path / "S/data" / name
+        done = run(
+            "finetune",
+            "dataset=pairs",
+            f"dataset.path={path}",
+            "tracker=none",
+            f"hydra.run.dir=F-{name}",
+            *TINY,
+        )
+        assert done.code == 0, done.err
+    models = {
+        (tmp_path / f"F-{name}/model/model.safetensors").read_bytes() for name in ("pairs.jsonl", "pairs.csv")
+    }
+    assert len(models) == 1  # the same pairs give the same weights, whatever file they came in
+
+
+def test_search_shows_both_models_side_by_side(run, kb: Path) -> None:
+    assert run("run", "dataset=folder", f"dataset.path={kb}", "tracker=none", *TINY).code == 0
+    found = run("search", "which kettle boils water", "--run", "latest")
+    assert found.code == 0, found.err
+    assert "untuned" in found.out
+    assert "kettle" in found.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["q", "--run", "nowhere"], "nowhere is not a finished run"),
+        (["q"], "No finished run stands below outputs"),
+    ],
+)
+def test_search_without_a_run_says_what_to_do(run, arguments: list[str], sentence: str) -> None:
+    done = run("search", *arguments)
+    assert done.code == 2
+    assert sentence in done.err
+
+
+def test_a_whole_run_refuses_a_tuned_model(run) -> None:
+    done = run("run", "model@tuned=tiny", "model=tiny", "tracker=none")
+    assert done.code == 2
+    assert "embexp.benchmark" in done.err

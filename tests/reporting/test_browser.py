@@ -1,0 +1,100 @@
+"""Both reports as a browser shows them: no error, no request, no sideways scrolling, data stay text."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embexp.benchmarking.statistics.multiple_tests import contrasts
+from embexp.reporting.compared import Compared, write_compared
+from embexp.reporting.report import write_report
+from tests.reporting.full_report import ATTACK, full_report
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    report = full_report()
+    clusters = {query.id: query.cluster for query in report.queries}
+    systems = {f"{ATTACK} {name}": report.scores[name] for name in ("untuned", "tuned", "bm25")}
+    names = list(systems)
+    compared = Compared(
+        metric="ndcg@10",
+        scores=systems,
+        outcomes=dict.fromkeys(systems, report.outcome),
+        clusters=clusters,
+        contrasts=contrasts(
+            systems,
+            [(names[0], other) for other in names[1:]],
+            metric="ndcg@10",
+            clusters=clusters,
+            resamples=200,
+        ),
+    )
+    return {"report": write_report(folder, report)[0], "compare": write_compared(folder, compared)[0]}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_a_page_is_quiet_and_fits(
+    browser: Any, pages: dict[str, Path], name: str, width: str, scheme: str
+) -> None:
+    size = {"width": WIDTHS[width], "height": 900}
+    with browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce") as context:
+        page = context.new_page()
+        told: list[str] = []
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        address = pages[name].as_uri()
+        page.goto(address)
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert told == []
+        assert asked == [address]
+        # what is wider than the page scrolls within its own box
+        assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+        assert "hit" not in page.title().split("document.title")[0]
+        assert page.locator("script").count() == 1
+        assert ATTACK in page.inner_text("body")
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        light = sum(int(part) for part in background[4:-1].split(",")) > 384
+        assert light == (scheme == "light")
+
+
+def test_tables_sort_by_a_click(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["report"].as_uri())
+    table = page.locator("table", has_text="accuracy@1").first
+    heading = table.get_by_role("button", name="ndcg@10")
+    heading.click()
+    first = table.locator("tbody tr").first.inner_text()
+    heading.click()
+    assert table.locator("tbody tr").first.inner_text() != first
+    values = [float(text) for text in table.locator("tbody td:nth-child(2)").all_inner_texts()]
+    assert values == sorted(values)
+    page.close()

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import io
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.data.records import Chunk, Leaks
+from embexp.reporting.console import moved, print_outcome, print_side_by_side
+from embexp.reporting.outcome import Outcome
+
+
+def test_plain_output_has_table_verdict_paths_and_no_colour_codes(
+    outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "outputs" / "2026-01-01"
+    print_outcome(outcome, folder=folder)
+    printed = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "system ndcg@10 recall@10" in lines
+    assert "tuned 0.750 0.900" in lines
+    assert "bm25 0.250 –" in lines
+    assert any(line.startswith("WIN: the tuned model finds more: ndcg@10 0.500 → 0.750") for line in lines)
+    assert "Report outputs/2026-01-01/report.html" in lines
+    assert "Model /runs/1/model" in lines
+    assert "MLflow run 4f1c of experiment embexp: mlflow ui" in lines
+    assert 'Try it python -m embexp.search "a question of yours" --run latest' in lines
+    assert "\x1b" not in printed
+
+
+def test_a_folder_elsewhere_is_named_in_the_next_command(
+    outcome: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_outcome(replace(outcome, mlflow={}), folder=Path("/elsewhere/mine"), mlflow="http://server")
+    printed = capsys.readouterr().out
+    assert "--run /elsewhere/mine" in printed
+    assert "MLflow" not in printed
+
+
+def test_a_run_without_systems_or_model_still_ends_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    bare = Outcome("kb", "minilm", "mnrl", 0, {}, {}, None, Leaks(), None, {}, {}, "")
+    print_outcome(bare, folder=Path("/x"))
+    printed = capsys.readouterr().out
+    assert "No verdict: there is no tuned model to compare." in printed
+    assert "Model" not in printed
+    assert "Try it" not in printed
+
+
+def test_the_best_value_is_bold_and_the_verdict_coloured(outcome: Outcome) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, color_system="standard", highlight=False)
+    print_outcome(outcome, folder=Path("/x"), console=console)
+    assert re.search(r"\x1b\[1m *0\.750", stream.getvalue())
+    assert not re.search(r"\x1b\[1m *0\.500", stream.getvalue())
+    assert "\x1b[1;32mWIN" in stream.getvalue()
+
+
+def test_a_narrow_terminal_sees_the_first_metrics_only(outcome: Outcome) -> None:
+    metrics = dict.fromkeys(("accuracy@1", "accuracy@3", "precision@10", "recall@10", "f1@10"), 0.5)
+    stream = io.StringIO()
+    wide = replace(outcome, scores={"untuned": {**metrics, "ndcg@10": 0.1}, "tuned": {"ndcg@10": 0.2}})
+    print_outcome(wide, folder=Path("/x"), console=Console(file=stream, width=80))
+    head = next(line for line in stream.getvalue().splitlines() if "system" in line)
+    assert head.split() == ["system", "ndcg@10", "accuracy@1", "precision@10", "recall@10"]
+
+
+def test_text_from_the_data_is_no_markup(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = replace(outcome, scores={"[red]": {"ndcg@10": 1.0}}, comparison=None)
+    print_outcome(odd, folder=Path("/x"))
+    assert "[red]" in capsys.readouterr().out
+
+
+def test_a_terminal_without_unicode_does_not_crash_the_end_of_a_run(
+    outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    print_outcome(outcome, folder=Path("/x"))
+    sys.stdout.flush()
+    assert b"0.500 ? 0.750" in raw.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"), [(None, 1, "new"), (2, 2, "="), (4, 1, "↑3"), (1, 3, "↓2")]
+)
+def test_moves(before: int | None, now: int, expected: str) -> None:
+    assert moved(before, now) == expected
+
+
+def test_two_rankings_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, third = (
+        Chunk("a", "d1", "alpha\n\ntext", title="First"),
+        Chunk("b", "d2", "beta"),
+        Chunk("c", "d3", "x " * 200, title="[bold]Third"),
+    )
+    print_side_by_side("how [b]?", [first, second], [second, third, first])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "“how [b]?”" in lines
+    assert "1 First ↑1 d2" in lines
+    assert "alpha text beta" in lines
+    assert "2 d2 new [bold]Third" in lines
+    assert "3 ↓2 First" in lines
+    assert any(line.endswith("…") for line in lines)
+
+
+def test_nothing_found_is_an_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_side_by_side("anything", [], [])
+    assert "untuned" in capsys.readouterr().out
+
+
+def test_a_verdict_without_evidence_is_yellow(outcome: Outcome) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, color_system="standard", highlight=False)
+    none = Comparison("ndcg@10", 0.0, (-0.1, 0.1), 1.0, 4, 4, "NO EVIDENCE")
+    print_outcome(replace(outcome, comparison=none), folder=Path("/x"), console=console)
+    assert "\x1b[1;33mNO EVIDENCE" in stream.getvalue()

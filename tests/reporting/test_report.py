@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
+from embexp.benchmarking.examples import biggest_changes
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.slices import Slice
+from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.multiple_tests import Contrast
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.records import Leak, Leaks
+from embexp.reporting.outcome import Outcome
+from embexp.reporting.report import Report, duration, write_report
+from embexp.retrieval.index import Hit
+
+ATTACK = "<script>alert(1)</script> | `x` [y](http://evil)"
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """Collects tags and visible text, and checks that every tag is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture
+def report(
+    outcome: Outcome,
+    task: RetrievalTask,
+    scores: dict[str, Scores],
+    rankings: dict[str, dict[str, list[Hit]]],
+) -> Report:
+    attacked = replace(
+        task,
+        queries=[Query("q1", ATTACK, "d1"), *task.queries[1:]],
+        corpus=[replace(c, title=ATTACK) for c in task.corpus],
+    )
+    return Report(
+        outcome=outcome,
+        scores=scores,
+        queries=attacked.queries,
+        examples=biggest_changes(attacked, scores, rankings, metric="ndcg@10"),
+        config=f"model: minilm\n# {ATTACK}\n",
+        provenance={"git_commit": "abc123", "odd": ATTACK},
+    )
+
+
+@pytest.fixture
+def page(report: Report, tmp_path: Path) -> Page:
+    return Page(write_report(tmp_path, report)[0].read_text())
+
+
+def test_the_page_needs_no_network(report: Report, tmp_path: Path) -> None:
+    text = write_report(tmp_path, report)[0].read_text()
+    page = Page(text)
+    assert "default-src 'none'" in text
+    assert not [attrs for _, attrs in page.tags if attrs.keys() & {"src", "href", "srcset"}]
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_texts_from_the_data_stay_text(page: Page) -> None:
+    assert page.count("script") == 1
+    assert page.text.count("<script>alert(1)</script>") >= 3
+
+
+def test_the_verdict_and_every_section_are_there(page: Page) -> None:
+    assert "WIN The tuned model finds more ndcg@10 0.500 → 0.750, +0.250" in page.text
+    for heading in (
+        "Every system on the same questions",
+        "Question by question",
+        "Training",
+        "Biggest wins",
+        "Biggest losses",
+        "Can the numbers be trusted?",
+        "Data and time",
+        "Configuration",
+        "Provenance",
+    ):
+        assert heading in page.text
+    assert page.count("svg") == 3
+    assert "pairs, train 1,500" in page.text
+    assert "finetune 1 min 31 s" in page.text
+    assert "12 near-duplicate passages" in page.text
+    assert "chroma finds 99.5%" in page.text
+    assert "abc123" in page.text
+
+
+def test_it_suits_dark_screens_phones_and_paper(report: Report, tmp_path: Path) -> None:
+    text = write_report(tmp_path, report)[0].read_text()
+    assert "@media (prefers-color-scheme: dark)" in text
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    assert "@media print" in text
+
+
+def test_questions_are_counted_by_how_they_changed(page: Page) -> None:
+    assert "better 2 50% +0.750 same 1 25% 0 worse 1 25% −0.500" in page.text
+
+
+def test_answers_and_moves_are_marked(page: Page) -> None:
+    assert "first answer at rank 3 → rank 1" in page.text
+    assert "first answer at rank 1 → no rank shown" in page.text
+    assert "answers it ↑2" in page.text
+
+
+def test_markdown_stays_one_table_row_per_question(report: Report, tmp_path: Path) -> None:
+    text = write_report(tmp_path, report)[1].read_text()
+    assert text.startswith("# WIN: the tuned model finds more: ndcg@10 0.500 → 0.750")
+    assert "<script>" not in text
+    row = next(line for line in text.splitlines() if "alert" in line and line.startswith("|"))
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7
+    assert r"\[y\](http" in row
+    assert "| tuned | **0.750** | **0.900** |" in text
+    assert "| bm25 | 0.250 | – |" in text
+    assert "Question by question (ndcg@10): 2 better, 1 same, 1 worse." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "interval", "tone"),
+    [("NO EVIDENCE", (-0.1, 0.2), "unsure"), ("REGRESSION", (-0.3, -0.1), "loss")],
+)
+def test_other_verdicts_have_their_own_tone(
+    report: Report,
+    verdict: Callable[..., Outcome],
+    name: str,
+    interval: tuple[float, float],
+    tone: str,
+    tmp_path: Path,
+) -> None:
+    changed = replace(report, outcome=verdict(name, interval))
+    page = Page(write_report(tmp_path, changed)[0].read_text())
+    assert ("main", {"class": tone}) in page.tags
+    assert name in page.text
+
+
+def test_a_run_without_tuned_model_training_or_scores_has_a_page_too(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    bare = replace(
+        outcome,
+        comparison=None,
+        training=None,
+        scores={},
+        index=None,
+        seconds={},
+        counts={},
+        leaks=Leaks(),
+        cached=(),
+    )
+    html, markdown = write_report(tmp_path, Report(outcome=bare, scores={}))
+    page = Page(html.read_text())
+    assert "No verdict: there is no tuned model to compare." in page.text
+    assert page.count("svg") == 0
+    assert "Biggest" not in page.text
+    assert markdown.read_text().startswith("# No verdict")
+
+
+def test_an_untuned_benchmark_still_shows_its_systems(
+    outcome: Outcome, scores: dict[str, Scores], tmp_path: Path
+) -> None:
+    kept = {name: scores[name] for name in ("untuned", "bm25")}
+    bare = replace(outcome, comparison=None, training=None, scores={name: kept[name].mean for name in kept})
+    page = Page(write_report(tmp_path, Report(outcome=bare, scores=kept))[0].read_text())
+    assert "Every system on the same questions" in page.text
+    assert "Question by question" not in page.text
+
+
+def test_an_example_without_results_says_so(report: Report, tmp_path: Path) -> None:
+    empty = replace(report, examples=[replace(report.examples[0], untuned=(), tuned=())])
+    html, markdown = write_report(tmp_path, empty)
+    assert "nothing found" in Page(html.read_text()).text
+    assert "| – | – |" in markdown.read_text()
+
+
+def test_the_same_run_gives_the_same_bytes(report: Report, tmp_path: Path) -> None:
+    first = [path.read_bytes() for path in write_report(tmp_path / "a", report)]
+    assert [path.read_bytes() for path in write_report(tmp_path / "b", report)] == first
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(8.24, "8.2 s"), (245.0, "4 min 05 s"), (7800.0, "2 h 10 min"), (59.99, "60.0 s")],
+)
+def test_durations(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_kinds_of_questions_and_every_system_against_the_untuned_one(report: Report, tmp_path: Path) -> None:
+    cut = [
+        Slice("query type", ATTACK, 1200, 30, 0.5, 0.75, 0.25, (0.05, 0.45)),
+        Slice("length", "1 to 5 words", 4, 4, 0.5, 0.4, -0.1, None),
+    ]
+    comparison = Comparison("ndcg@10", -0.25, (-0.4, -0.1), 0.01, 4, 4, "NO EVIDENCE", 0.125)
+    full = replace(report, slices=cut, contrasts=[Contrast("untuned", "bm25", comparison, 0.25)])
+    html, markdown = write_report(tmp_path, full)
+    page = Page(html.read_text())
+    assert page.count("script") == 1
+    assert "Kinds of questions" in page.text
+    assert "length 1 to 5 words 4 0.500 0.400 −0.100 –" in page.text
+    assert "1,200 0.500 0.750 +0.250 +0.050 … +0.450" in page.text
+    assert "bm25 −0.250 −0.400 … −0.100 0.0100 0.1250 0.2500" in page.text
+    text = markdown.read_text()
+    assert "| length | 1 to 5 words | 4 | 0.500 | 0.400 | −0.100 | – |" in text
+    assert "| bm25 | −0.250 | −0.400 … −0.100 | 0.0100 | 0.1250 | 0.2500 |" in text
+    assert "<script>" not in text
+
+
+def test_seeds_and_learning_curve_have_their_sections(
+    report: Report, repeated: Outcome, tmp_path: Path
+) -> None:
+    html, markdown = write_report(tmp_path, replace(report, outcome=repeated))
+    page = Page(html.read_text())
+    assert "8 1,500 – 0.700 +0.200 −0.010 … +0.410 NO EVIDENCE" in page.text
+    assert "25% 375 0.600" in page.text
+    assert "More pairs are likely to help. The score still rises: from 50% of the pairs to all" in page.text
+    assert "The verdict hangs on the training seed (1 WIN, 1 NO EVIDENCE)" in page.text
+    assert page.count("svg") == 4
+    text = markdown.read_text()
+    assert "- Seeds: ndcg@10 0.725 on average over 2 training seeds (0.700 … 0.750" in text
+    assert "- Learning curve: ndcg@10 0.600 with 25% of the pairs, 0.650 with 50% of the pairs" in text
+
+
+def test_the_map_shows_both_models_and_escapes_its_texts(report: Report, tmp_path: Path) -> None:
+    spots = [
+        Spot("question", ATTACK, (0.0, 0.0), (0.0, 0.0)),
+        Spot("passage", ATTACK, (2.0, 1.0), (0.5, 0.25)),
+        Spot("passage", "far away", (-2.0, -1.0), (-2.0, -1.0)),
+    ]
+    drawn = EmbeddingMap(spots, [(0, 1, 0.5)], (0.25, 0.5), (0.4, 0.8), (0.5, 0.3))
+    page = Page(write_report(tmp_path, replace(report, map=drawn))[0].read_text())
+    assert page.count("script") == 1
+    assert "cosine to the answer 0.80, to the nearest other passage here 0.30" in page.text
+    assert "25% of the variance before and 50% after" in page.text
+    assert page.count("circle") >= 6
+    lines = [attrs for tag, attrs in page.tags if tag == "line" and attrs.get("class") == "rise"]
+    # 424 units of width hold x from -2 to 2, so that one is 106: the answer comes from x + 212 to x + 53
+    assert [(line["x1"], line["x2"]) for line in lines] == [("220.0", "432.0"), ("220.0", "273.0")]
+
+
+def test_leaks_documents_and_the_funnel_are_shown_and_escaped(report: Report, tmp_path: Path) -> None:
+    leaks = replace(report.outcome.leaks, examples=(Leak("question", "train", ATTACK, ATTACK, 0.93),))
+    full = replace(
+        report,
+        outcome=replace(report.outcome, leaks=leaks),
+        documents=[Slice("gaining most", ATTACK, 12, 12, 0.5, 0.6, 0.1, (0.05, 0.15))],
+        synthesis={"accepted": 3, "rejected": {ATTACK: 1}, "examples_dropped": {ATTACK: [ATTACK]}},
+    )
+    html, markdown = write_report(tmp_path, full)
+    page = Page(html.read_text())
+    assert "<script>" not in markdown.read_text()
+    assert "| 12 | 0.500 | 0.600 | +0.100 | +0.050 … +0.150 |" in markdown.read_text()
+    assert "Synthesis: 3 accepted, 1 dropped by " in markdown.read_text()
+    assert page.count("script") == 1
+    assert "question, train 93% <script>alert(1)</script>" in page.text
+    assert "12 0.500 0.600 +0.100 +0.050 … +0.150" in page.text
+    assert "What the filters took out" in page.text
+    assert "accepted 3" in page.text
+    widths = [attrs["style"] for _, attrs in page.tags if (attrs.get("class") or "").startswith("fill")]
+    assert widths == ["width:75.0%", "width:25.0%"]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embexp.data.records import Chunk
+from embexp.errors import ConfigError, RetrievalError
+from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.index import Hit
+
+Make = Callable[..., list[Chunk]]
+
+
+class Untouchable:
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the embedder was asked for {name}")
+
+
+def ids(hits: list[Hit]) -> list[str]:
+    return [hit.id for hit in hits]
+
+
+def test_scores_follow_the_formula(chunks: Make, tmp_path: Path) -> None:
+    index = Bm25Retriever(k1=1.2, b=0.5).index(
+        chunks("deque deque tree", "tree", "socket thread"), path=tmp_path
+    )
+    (hit,) = index.search(["deque"], k=3)[0]
+
+    # Lucene: idf = ln(1 + (N - n + 0.5) / (n + 0.5)); the passage has 3 of 2 words on average.
+    idf = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
+    assert hit.id == "0"
+    assert hit.score == pytest.approx(idf * 2 / (2 + 1.2 * (1 - 0.5 + 0.5 * 3 / 2)), rel=1e-5)
+
+
+def test_the_embedder_is_not_touched_and_nothing_is_written(
+    chunks: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    index = Bm25Retriever().index(chunks("deque"), Untouchable(), path=tmp_path)
+
+    assert ids(index.search(["deque"], k=1)[0]) == ["0"]
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_equal_scores_are_ordered_by_id(chunks: Make, tmp_path: Path) -> None:
+    corpus = chunks("tree one", "tree two", "tree six", "rest", ids=["c", "a", "b", "d"])
+
+    assert ids(Bm25Retriever().index(corpus, path=tmp_path).search(["tree"], k=2)[0]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "query", "found"),
+    [
+        ({}, "RUNS", ["0"]),
+        ({"stemmer": None}, "runs", []),
+        ({"stemmer": None}, "running", ["0"]),
+        ({"stemmer": "german"}, "läufe", ["1"]),
+        ({}, "the", []),
+        ({"stopwords": None}, "the", ["0"]),
+        ({}, "nothing shared", []),
+        ({}, "", []),
+        ({}, "!?", []),
+    ],
+)
+def test_words_meet_as_configured(
+    chunks: Make, tmp_path: Path, options: dict[str, Any], query: str, found: list[str]
+) -> None:
+    corpus = chunks("the running man", "der läufer läuft", "!?")
+
+    assert ids(Bm25Retriever(**options).index(corpus, path=tmp_path).search([query], k=9)[0]) == found
+
+
+def test_queries_do_not_change_the_index(chunks: Make, tmp_path: Path) -> None:
+    index = Bm25Retriever().index(chunks("deque", "tree"), path=tmp_path)
+    before = index.search(["deque trees", "new word", "tree"], k=2)
+
+    assert index.search(["deque trees", "new word", "tree"], k=2) == before
+
+
+def test_a_corpus_of_no_words_finds_nothing(chunks: Make, tmp_path: Path) -> None:
+    assert Bm25Retriever().index(chunks("", "!"), path=tmp_path).search(["deque"], k=2) == [[]]
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RetrievalError, match="the corpus has no chunks"):
+        Bm25Retriever().index([], path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k1": -0.1}, r"retriever.k1 is -0.1: give 0 or more"),
+        ({"b": 1.5}, r"retriever.b is 1.5: give a number from 0 to 1"),
+        ({"stemmer": "klingon"}, r"retriever.stemmer is klingon: give one of .*english"),
+        ({"stopwords": "klingon"}, r"retriever.stopwords is klingon"),
+    ],
+)
+def test_impossible_options_are_refused(
+    chunks: Make, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Bm25Retriever(**options).index(chunks("a"), path=tmp_path)

@@ -1,0 +1,86 @@
+"""Several sweepers on one study, and sweepers that die: the total is exact, nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sweeper.parabola_sweeps import finish, start, states, study_at, trial_lines, wait_for
+
+FILES = [pytest.param("study.db", marks=pytest.mark.slow), "study.journal"]
+
+
+def storage_option(name: str) -> str:
+    return f"hydra.sweeper.storage={'sqlite:///' if name.endswith('.db') else ''}{name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", FILES)
+def test_two_sweepers_at_once_keep_the_total(tmp_path: Path, storage: str) -> None:
+    options = ["x=interval(0,9)", "seconds=0.1", "hydra.sweeper.n_trials=10", "hydra.sweeper.winner=false"]
+    both = [start(tmp_path, *options, storage_option(storage)) for _ in range(2)]
+    for process in both:
+        finish(process)
+    study = study_at(tmp_path / storage)
+    assert states(study) == {"COMPLETE": 10}
+    assert len(trial_lines(tmp_path)) == 10
+    assert len({trial.params["x"] for trial in study.trials}) == 10
+    assert len({line.split()[0] for line in trial_lines(tmp_path)}) == 2  # both had a part in it
+
+
+@pytest.mark.parametrize("storage", FILES)
+def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path: Path, storage: str) -> None:
+    options = ["x=interval(0,9)", "hydra.sweeper.n_trials=5", "hydra.sweeper.winner=false"]
+    first = start(tmp_path, *options, "seconds=0.2", storage_option(storage))
+    wait_for(lambda: (tmp_path / "diary.txt").exists() and len(trial_lines(tmp_path)) >= 2, first)
+    (tmp_path / "pause").touch()
+    wait_for((tmp_path / "paused").exists, first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    (tmp_path / "pause").unlink()
+    done = len(trial_lines(tmp_path))
+    finish(start(tmp_path, *options, "seconds=0.2", storage_option(storage)))
+    study = study_at(tmp_path / storage)
+    assert states(study) == {"COMPLETE": 5, "FAIL": 1}
+    assert len(trial_lines(tmp_path)) == 5
+    assert done < 5
+    [cut] = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    [again] = [trial for trial in study.trials if trial.user_attrs.get("repeats") == cut.number]
+    assert cut.user_attrs["error"] == "its process ended"
+    assert again.params == cut.params  # the very trial that was cut off is done, not another
+
+
+@pytest.mark.slow
+def test_a_living_sweeper_takes_over_the_trial_of_a_killed_one(tmp_path: Path) -> None:
+    options = ["x=interval(0,9)", "hydra.sweeper.n_trials=4", "hydra.sweeper.winner=false"]
+    (tmp_path / "pause").touch()
+    first = start(tmp_path, *options, storage_option("study.journal"))
+    wait_for((tmp_path / "paused").exists, first)
+    (tmp_path / "pause").unlink()
+    second = start(tmp_path, *options, storage_option("study.journal"))
+    wait_for(lambda: (tmp_path / "diary.txt").exists() and len(trial_lines(tmp_path)) == 3, second)
+    time.sleep(2)  # it finds that nothing is left to start, and says so, before the fourth's process dies
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert "waiting" in finish(second)
+    assert states(study_at(tmp_path / "study.journal")) == {"COMPLETE": 4, "FAIL": 1}
+    assert len(trial_lines(tmp_path)) == 4
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_does_not_count_the_interruption_as_a_failure(tmp_path: Path) -> None:
+    options = ["x=interval(0,9)", "hydra.sweeper.n_trials=2", "hydra.sweeper.retries=0"]
+    (tmp_path / "pause").touch()
+    first = start(tmp_path, *options, storage_option("study.db"))
+    wait_for((tmp_path / "paused").exists, first)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    (tmp_path / "pause").unlink()
+    finish(start(tmp_path, *options, storage_option("study.db")))
+    study = study_at(tmp_path / "study.db")
+    assert states(study) == {"COMPLETE": 2, "FAIL": 1}
+    assert study.trials[0].user_attrs["error"] == "interrupted"

@@ -1,0 +1,159 @@
+from collections import Counter
+
+import pytest
+
+from embexp.data.records import Chunk, Document
+from embexp.errors import ConfigError
+from embexp.synthesis.candidates import headings_of_several
+from embexp.synthesis.extractive import Extractive
+from embexp.synthesis.query_text import key
+from embexp.synthesis.synthesis import NoSynthesis
+
+ANIMALS = ["walrus", "zebra", "otter", "heron", "lynx", "gecko", "bison", "raven", "moose", "tapir"]
+
+
+def body(animal):
+    return (
+        f"The {animal} eats fresh leaves every morning in spring. Each {animal} sleeps near the quiet river "
+        f"at night. Keepers feed the {animal} with leaves and water from the river twice a day."
+    )
+
+
+def knowledge(*, summaries=True, chunks_each=1, animals=ANIMALS):
+    documents, chunks = {}, []
+    for animal in animals:
+        metadata = {"summary": f"How keepers look after a {animal}."} if summaries else {}
+        documents[animal] = Document(id=animal, text="", title=f"Caring for a {animal}", metadata=metadata)
+        for position in range(chunks_each):
+            title = f"Caring for a {animal}" + (f" > Feeding {animal} part {position}" if position else "")
+            text = body(f"{animal}{position or ''}")
+            chunks.append(Chunk(f"{animal}-{position}", animal, text, title, position))
+    return chunks, documents
+
+
+def written(chunks, documents, **settings):
+    return list(Extractive(**settings).pairs(chunks, documents))
+
+
+def of_kind(kind, chunks, documents):
+    return written(chunks, documents, query_types=[kind])
+
+
+def test_summary_asks_for_the_first_chunk_as_it_is():
+    chunks, documents = knowledge(chunks_each=2)
+    pairs = of_kind("summary", chunks, documents)
+    assert len(pairs) == 10
+    walrus = next(pair for pair in pairs if pair.document_id == "walrus")
+    assert (walrus.query, walrus.chunk_id) == ("How keepers look after a walrus.", "walrus-0")
+    assert walrus.positive == next(chunk.passage for chunk in chunks if chunk.id == "walrus-0")
+    assert walrus.generator.kind == "extractive"
+
+
+def test_title_asks_for_the_body_without_it():
+    chunk = Chunk(
+        "c", "d", "# Red pandas\n\nThey live in trees and eat bamboo all day long there.", "Red pandas"
+    )
+    (pair,) = of_kind("title", [chunk], {"d": Document(id="d", text="", title="Red pandas")})
+    assert pair.query == "Red pandas"
+    assert pair.positive == "They live in trees and eat bamboo all day long there."
+
+
+def test_heading_asks_for_the_body_under_the_headings_above_it():
+    chunks, documents = knowledge(chunks_each=2, animals=["walrus"])
+    (pair,) = of_kind("heading", chunks, documents)
+    assert (pair.query, pair.chunk_id) == ("Feeding walrus part 1", "walrus-1")
+    assert pair.positive == "Caring for a walrus\n" + body("walrus1")
+
+
+def test_a_heading_that_documents_share_is_not_asked():
+    chunks = [Chunk(f"c{at}", f"d{at}", body("elk"), f"Title {at} > Read more") for at in range(2)]
+    assert headings_of_several(chunks) == {"read more"}
+    assert of_kind("heading", chunks, {}) == []
+
+
+def test_sentence_is_cut_out_of_its_chunk():
+    chunks, documents = knowledge()
+    for pair in of_kind("sentence", chunks, documents):
+        assert key(pair.query) not in key(pair.positive)
+        assert pair.positive.startswith(f"Caring for a {pair.document_id}\n")
+
+
+def test_a_sentence_that_another_chunk_repeats_is_not_asked():
+    text = body("elk")
+    overlapping = [Chunk("c0", "d", text, position=0), Chunk("c1", "d", text, position=1)]
+    assert of_kind("sentence", overlapping, {}) == []
+
+
+def test_keywords_come_from_the_chunk():
+    chunks, documents = knowledge()
+    for pair in of_kind("keywords", chunks, documents):
+        assert 3 <= len(pair.query.split()) <= 6
+        assert set(pair.query.split()) <= set(key(pair.positive).split())
+
+
+def test_target_is_met_and_most_queries_are_human():
+    pairs = written(*knowledge(chunks_each=4), target=10, held_out_share=0.7)
+    kinds = Counter(pair.query_type for pair in pairs)
+    assert len(pairs) == 10
+    assert kinds["summary"] == 7
+    assert len({pair.document_id for pair in pairs}) == 10
+
+
+def test_without_summaries_sentences_are_the_most_human_kind():
+    pairs = written(*knowledge(summaries=False), target=10, held_out_share=1.0)
+    assert {pair.query_type for pair in pairs} == {"sentence"}
+
+
+def test_per_document_caps_a_document():
+    pairs = written(*knowledge(chunks_each=5), per_document=3)
+    assert Counter(pair.document_id for pair in pairs).most_common(1)[0][1] == 3
+    assert len(pairs) == 30
+
+
+def test_queries_are_unique():
+    chunks, documents = knowledge(chunks_each=3)
+    documents = {name: Document(id=name, text="", title="The same title") for name in documents}
+    pairs = written(chunks, documents)
+    assert len({key(pair.query) for pair in pairs}) == len(pairs)
+    assert len({pair.id for pair in pairs}) == len(pairs)
+
+
+def test_short_passages_are_skipped():
+    chunk = Chunk("c", "d", "Too few words.", "A fine title")
+    assert written([chunk], {"d": Document(id="d", text="", title="A fine title")}) == []
+
+
+def test_same_input_same_pairs_and_another_seed_another_order():
+    chunks, documents = knowledge(chunks_each=2)
+    first = written(chunks, documents)
+    assert first == written(chunks[::-1], documents)
+    assert [pair.id for pair in first] != [pair.id for pair in written(chunks, documents, seed=1)]
+
+
+def test_a_document_that_is_not_handed_over_has_no_title_to_ask():
+    chunks, _ = knowledge(animals=["walrus"])
+    assert {pair.query_type for pair in written(chunks, {})} == {"sentence", "keywords"}
+
+
+def test_no_chunks_no_pairs():
+    assert written([], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": 0}, "synthesis.target=0"),
+        ({"per_document": -1}, "synthesis.per_document=-1"),
+        ({"held_out_share": 1.5}, "synthesis.held_out_share=1.5"),
+        ({"query_types": []}, "query_types is empty"),
+        ({"query_types": ["poem"]}, "no kind 'poem'; choose from summary, title"),
+        ({"held_out_types": ["poem"]}, "no kind 'poem'"),
+    ],
+)
+def test_refuses_settings_that_cannot_work(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Extractive(**settings)
+
+
+def test_none_writes_nothing():
+    assert list(NoSynthesis().pairs(*knowledge())) == []

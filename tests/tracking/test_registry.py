@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from embexp.benchmarking.statistics.bootstrap import Verdict
+from embexp.errors import ConfigError
+from embexp.tracking.mlflow import MlflowTracker
+from embexp.tracking.mlflow_registry import register
+from embexp.tracking.mlflow_store import tracking_address
+from embexp.tracking.tracker import Registered
+from tests.mlflow_server import stop, wait_for
+from tests.postgres_server import free_port
+
+TEXTS = ["how do I cap a deque?", "The kettle boils water.", ""]
+
+
+def next_version(tracker: MlflowTracker, name: str, verdict: Verdict | None) -> Registered:
+    client, experiment_id = tracker._open()
+    run = client.create_run(experiment_id).info.run_id
+    model = client.create_logged_model(experiment_id, "model", run)
+    client.finalize_logged_model(model.model_id, "READY")
+    with tracking_address(tracker.address):
+        return register(client, name, model_id=model.model_id, run_id=run, verdict=verdict)
+
+
+def champion(tracker: MlflowTracker, name: str) -> int | None:
+    client, _ = tracker._open()
+    version = client.get_registered_model(name).aliases.get("champion")
+    return version and int(version)
+
+
+@pytest.mark.parametrize("verdict", [None, "NO EVIDENCE", "REGRESSION"])
+def test_a_first_version_that_was_not_proven_better_has_no_alias(
+    tracker: MlflowTracker, verdict: Verdict | None
+) -> None:
+    name = f"first {verdict}"
+    assert next_version(tracker, name, verdict) == Registered(name, 1, "")
+    assert champion(tracker, name) is None
+
+
+def test_the_champion_moves_only_on_win(tracker: MlflowTracker) -> None:
+    verdicts: list[Verdict | None] = ["WIN", "NO EVIDENCE", None, "WIN", "REGRESSION"]
+    made = [next_version(tracker, "docs", verdict) for verdict in verdicts]
+    assert [(one.version, one.alias) for one in made] == [
+        (1, "champion"),
+        (2, ""),
+        (3, ""),
+        (4, "champion"),
+        (5, ""),
+    ]
+    assert champion(tracker, "docs") == 4
+
+
+def test_a_version_names_its_run_and_verdict(tracker: MlflowTracker) -> None:
+    next_version(tracker, "named", "WIN")
+    client, _ = tracker._open()
+    version = client.get_model_version_by_alias("named", "champion")
+    assert version.tags == {"verdict": "WIN"}
+    assert client.get_run(version.run_id).info.run_id == version.run_id
+
+
+def test_models_are_registered_in_postgresql_too(postgres: str, tmp_path: Path) -> None:
+    tracker = MlflowTracker(uri=postgres, artifacts=str(tmp_path))
+    assert next_version(tracker, "docs", "WIN") == Registered("docs", 1, "champion")
+    assert champion(tracker, "docs") == 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b"])
+def test_a_name_that_mlflow_cannot_take_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"tracker\.register='.*' is no name"):
+        MlflowTracker(register=name)
+
+
+def test_a_model_that_is_not_stored_cannot_be_registered() -> None:
+    with pytest.raises(ConfigError, match=r"tracker\.log_model is false"):
+        MlflowTracker(register="docs", log_model=False)
+
+
+@pytest.mark.slow
+def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from embexp.models.tiny import TinyModel
+
+    model = TinyModel(name="tiny", seed=0, dimension=32, layers=1).load()
+    model.prompts = {"query": "query: "}
+    model.save_pretrained(str(tmp_path / "model"))
+    tracker = MlflowTracker(root=str(tmp_path), register="docs")
+    with tracker.run("tuned", params={}, tags={}) as run:
+        registered = run.log_model(tmp_path / "model", verdict="WIN")
+    assert registered == Registered("docs", 1, "champion")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/docs@champion"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mlflow looks for uvicorn there
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracker.address, "PATH": path}
+    server = subprocess.Popen(
+        [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(f"{address}/ping", server)
+        asked = requests.post(f"{address}/invocations", json={"inputs": TEXTS}, timeout=60)
+        prompted = {"inputs": TEXTS, "params": {"prompt_name": "query"}}
+        as_queries = requests.post(f"{address}/invocations", json=prompted, timeout=60)
+        wrong = requests.post(f"{address}/invocations", json={"inputs": [{"a": 1}]}, timeout=60)
+    finally:
+        stop(server)
+    local = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    for answer, prompt in ((asked, None), (as_queries, "query")):
+        assert answer.status_code == 200
+        vectors = np.array(answer.json()["predictions"])
+        assert vectors.shape == (3, 32)
+        np.testing.assert_allclose(vectors, local.encode(TEXTS, prompt_name=prompt), atol=1e-6)
+    assert not np.allclose(asked.json()["predictions"], as_queries.json()["predictions"], atol=1e-3)
+    assert wrong.status_code == 400
