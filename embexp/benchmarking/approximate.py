@@ -24,8 +24,6 @@ class IndexReport:
 
 TIE = 1e-5
 """Scores this close are equal: indexes compute cosines in 32 bits, in orders of their own."""
-
-
 BATCH = 256
 
 

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     from embexp.models.encoder import Embedder
 
 FORM = re.compile(r"int8|binary|dimensions=([1-9]\d*)")
-
-
 LEAST = 1e-12
-
-
 FLOAT_BYTES = 4
 
 

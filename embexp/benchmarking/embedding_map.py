@@ -92,19 +92,11 @@ def _shown(vectors: Floats, axes: Floats) -> float:
 
 
 QUESTIONS = 150
-
-
 OTHERS = 190
 """Passages that answer none of the questions: with questions and answers, 500 points at most."""
-
-
 LINKED = 5
 """The biggest wins, and as many of the biggest losses, whose question is tied to its answer."""
-
-
 FEWEST = 3
-
-
 LABEL = 90
 
 

@@ -32,14 +32,10 @@ class Scores:
 
 
 Rankings = Mapping[str, Sequence[Hit]]
-
-
 DEFAULT_METRICS = (
     "accuracy@1", "accuracy@5", "accuracy@10", "precision@10", "recall@10", "recall@100", "f1@10",
     "mrr@10", "ndcg@10", "map@100",
 )  # fmt: skip
-
-
 _TREC_NAMES = {
     "accuracy": ("success_{k}",),
     "precision": ("P_{k}",),
@@ -49,8 +45,6 @@ _TREC_NAMES = {
     "ndcg": ("ndcg_cut_{k}",),
     "map": ("map_cut_{k}",),
 }
-
-
 _METRIC = re.compile(r"([a-z0-9]+)@([1-9]\d*)")
 
 

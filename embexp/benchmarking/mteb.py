@@ -88,11 +88,7 @@ def data_errors(name: str, remedy: str) -> Iterator[None]:
 
 
 KEY, OPTION = "benchmark.id", "benchmark=mteb"
-
-
 REMEDY = f"check the network and the layout. Without a network name a local folder, as in {KEY}=FOLDER."
-
-
 RETRIEVAL = ("Retrieval", "InstructionRetrieval")
 
 

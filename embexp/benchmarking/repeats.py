@@ -55,8 +55,6 @@ class LearningCurve:
 
 
 MOST_SEEDS = 100
-
-
 OPTIONS = ("seeds", "learning_curve")
 
 

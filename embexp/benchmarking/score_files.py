@@ -16,8 +16,6 @@ from embexp.errors import DataError
 from embexp.storage.files import atomic_write
 
 COLUMNS = ("system", "query_id", "metric", "value")
-
-
 ROWS_PER_GROUP = 50_000
 
 

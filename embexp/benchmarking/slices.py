@@ -32,23 +32,11 @@ class Slice:
 
 
 WORD = re.compile(r"\w+")
-
-
 LENGTHS = ((5, "1 to 5 words"), (10, "6 to 10 words"), (20, "11 to 20 words"))
-
-
 LONG = "over 20 words"
-
-
 OVERLAPS = ((1 / 3, "up to a third of the words"), (2 / 3, "up to two thirds"))
-
-
 MOST_SHARED = "more than two thirds"
-
-
 RARITIES = ("the most common third", "the middle third", "the rarest third")
-
-
 RESAMPLES = 2_000
 
 
@@ -224,8 +212,6 @@ def slice_of(
 
 
 SHOWN = 5
-
-
 FEWEST_QUESTIONS = 2
 
 

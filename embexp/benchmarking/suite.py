@@ -49,8 +49,6 @@ class Suite(Protocol):
 
 
 KEY, OPTION = "suite.tasks", "suite=mteb"
-
-
 REMEDY = "check the network, or name a task of your own by its class (my_tasks.MyTask) whose data are here."
 
 

@@ -39,14 +39,8 @@ class SystemCost:
 
 
 Rankings = Mapping[str, Sequence[Hit]]
-
-
 T = TypeVar("T")
-
-
 DEPTH = 100
-
-
 OWN_NAMES = ("untuned", "tuned", "bm25", "hybrid")
 
 

@@ -32,30 +32,16 @@ class Chunker(Protocol):
 
 
 HEADING = re.compile(r" {0,3}(#{1,6}) +(\S.*)")
-
-
 CLOSING = re.compile(r"\s+#+$")
-
-
 FENCE = re.compile(r"\s*(```|~~~)")
 
 
 # Each seam belongs to the piece before it, so that the pieces of a text, joined, are the text.
 PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
-
-
 SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
-
-
 LINE = re.compile(r"\n")
-
-
 WORD = re.compile(r"\s+")
-
-
 SURELY_LONG = 40  # characters a token: what is longer is cut without being counted first
-
-
 Piece = tuple[str, int]
 
 
@@ -204,8 +190,6 @@ def _fitting(text: str, budget: int, tokens: TokenCounter) -> Iterator[str]:
 
 
 BATCH = 256
-
-
 SPARE = 2  # tokens for the line break between title and text, which some tokenizers count
 
 

@@ -14,8 +14,6 @@ from embexp.errors import DataError
 from embexp.storage.files import atomic_write
 
 Record = TypeVar("Record", Chunk, Document, Pair)
-
-
 ROWS_PER_GROUP = 10_000
 
 

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Unit = Literal["document", "chunk"]
-
-
 SplitName = Literal["train", "dev", "test"]
-
-
 HELD_OUT = "held_out"
 """The kind of generator whose queries may be asked in dev and test, and never train."""
 

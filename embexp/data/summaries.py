@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[)\"'*_]*\s+(?=[A-Z0-9`\"'(\[*])")
-
-
 ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "vs.", "cf.", "approx.", "incl.", "no.", "dr.", "mr.", "st.")
-
-
 MIN_WORDS = 2
-
-
 MAX_WORDS = 40
 
 

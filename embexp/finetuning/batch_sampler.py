@@ -13,11 +13,7 @@ log = logging.getLogger(__name__)
 
 
 SMALLEST_SHARE = 4
-
-
 OPEN_BATCHES_TRIED = 64
-
-
 WORTH_A_WARNING = 0.02
 
 

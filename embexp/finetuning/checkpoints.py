@@ -21,35 +21,15 @@ log = logging.getLogger(__name__)
 
 
 COMPLETE = "complete.json"
-
-
 DONE = "done.json"
-
-
 START = "start.safetensors"
-
-
 TUNED = "tuned.safetensors"
-
-
 MODEL = "model.safetensors"
-
-
 RUN = "run.json"
-
-
 WEIGHTS = "weights.safetensors"
-
-
 LOSS = "loss.safetensors"
-
-
 PREFIX = "checkpoint-"
-
-
 KEEP = 2
-
-
 MIB = 1 << 20
 
 

@@ -15,20 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 M_TRIM_THRESHOLD = -1
-
-
 M_TOP_PAD = -2
-
-
 M_MMAP_THRESHOLD = -3
-
-
 M_MMAP_MAX = -4
-
-
 GIB = 1 << 30
-
-
 INT_MAX = (1 << 31) - 1
 
 
@@ -61,8 +51,6 @@ def tune_allocator() -> bool:
 
 
 CPUS = Path("/sys/devices/system/cpu")
-
-
 CGROUPS = Path("/sys/fs/cgroup")
 
 

@@ -20,14 +20,8 @@ log = logging.getLogger(__name__)
 
 
 Encode = Callable[[Sequence[str]], "Vectors"]
-
-
 QUERIES_PER_BLOCK = 256
-
-
 PASSAGES_PER_BLOCK = 16_384
-
-
 TRIES = 50
 
 

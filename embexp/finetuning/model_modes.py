@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 ATTENTION_RATES = ("attention_dropout", "attn_dropout", "attention_probs_dropout_prob")
-
-
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
 

@@ -29,14 +29,8 @@ log = logging.getLogger(__name__)
 
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
-
-
 SMOOTHING = 0.1
-
-
 WATCHED_FROM = 10
-
-
 RISE, SLACK = 3.0, 1.0
 
 

@@ -93,3 +93,12 @@ class SharedFineTuner(FineTuner, Protocol):
 
     def follow(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
         """Help the trainings of the process that leads, until its command ends; write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A version of a model in the model registry; ``alias`` is empty where none points to it."""
+
+    name: str
+    version: int
+    alias: str = ""

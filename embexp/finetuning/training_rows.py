@@ -24,14 +24,8 @@ log = logging.getLogger(__name__)
 
 
 Distinct = Literal["text", "chunk", "document"]
-
-
 Item = TypeVar("Item")
-
-
 Column = list[str] | list[float] | list[int] | list[Any]
-
-
 QUERY_COLUMNS = ("anchor", "text_a")
 
 

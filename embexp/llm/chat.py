@@ -67,11 +67,7 @@ def prompt_tokens(request: Request) -> int:
 
 
 Format = Literal["json_schema", "json_object", "text"]
-
-
 FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
-
-
 Post = Callable[[dict[str, Any]], Awaitable[tuple[object, Mapping[str, str]]]]
 
 

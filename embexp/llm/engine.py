@@ -29,15 +29,9 @@ log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-
-
 WINDOW = 4
 """Requests drawn ahead, as a multiple of those that may be under way at once."""
-
-
 ALL_REFUSED = 10
-
-
 LAST_WORDS = 10.0
 """Seconds that requests under way get to finish when nobody asks any more: they are paid for."""
 

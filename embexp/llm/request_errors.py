@@ -10,19 +10,11 @@ from typing import Literal
 from embexp.errors import EmbexpError
 
 Kind = Literal["rate", "overload", "error", "settled"]
-
-
 NO_HEADERS: Mapping[str, str] = {}
-
-
 OVERLOAD = {408, 498, 502, 503, 504, 529}
-
-
 TRY_AGAIN = re.compile(
     r"try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?", re.IGNORECASE
 )
-
-
 LENGTH_WORDS = (
     "context length",
     "context_length",
@@ -31,8 +23,6 @@ LENGTH_WORDS = (
     "too long",
     "context size",
 )
-
-
 LONGEST_QUOTE = 300
 
 

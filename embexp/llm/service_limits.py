@@ -9,14 +9,8 @@ from dataclasses import dataclass
 
 MINUTE = 60.5
 """Seconds of our minute: half a second more than the service's, so that clocks and wires may jitter."""
-
-
 DAY = 86_400.0
-
-
 DURATION = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?$")
-
-
 SPOKEN = re.compile(r"\b(RPM|TPM|RPD|TPD)\)?: Limit ([\d,]+)")
 
 

@@ -36,21 +36,11 @@ log = logging.getLogger(__name__)
 
 
 Role = Literal["query", "passage", "pair"]
-
-
 Encode = Callable[[Sequence[str]], "Vectors"]
-
-
 BLOCK = 4096
 """Texts that are encoded before their vectors are written: the most that a kill can cost."""
-
-
 KEY_BYTES = 16
-
-
 FLOAT_BYTES = 4
-
-
 KEYS, VECTORS, SECONDS, META = "keys.bin", "vectors.f32", "seconds.f32", "meta.json"
 
 

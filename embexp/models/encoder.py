@@ -37,15 +37,9 @@ class Embedder(Protocol):
 
 
 PLURAL = {"query": "queries", "passage": "passages"}
-
-
 BATCH, FEWEST = 64, 16
-
-
 CHARACTERS = 6_400
 """About what goes through at once on a CPU: 64 texts of 100 characters, 16 of 400 and more."""
-
-
 BATCHES_PER_STEP = 4
 """How many batches go to the model in one call; the bar moves after each call."""
 

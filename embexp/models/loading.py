@@ -19,15 +19,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 WEIGHTS = "*.safetensors"
-
-
 SHAPING = (WEIGHTS, "*.json", "*.txt", "*.model")
 """The files that decide what a model answers: weights, settings, vocabularies."""
-
-
 OTHER_RUNTIMES = ("onnx", "openvino")
-
-
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 """The names that models save a passage prompt under, in the order in which sentence-transformers looks."""
 

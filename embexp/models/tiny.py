@@ -19,17 +19,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 HEADS = 4
-
-
 MAX_TOKENS = 256
-
-
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
 LONGEST_WORD = 1000
-
-
 POSITION_SCALE = 0.1
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TEXTS_AT_ONCE = 1024
-
-
 UNLIMITED = 8192
 """The length taken for models that read any length (static embeddings), so that chunkers have a bound."""
 

@@ -17,6 +17,7 @@ from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.suite import SuiteScore
 from embexp.data.record_files import export_csv, export_parquet, read_jsonl, write_jsonl
 from embexp.data.records import HELD_OUT, Pair
+from embexp.finetuning.training import RegisteredModel
 from embexp.pipeline.benchmark import Results
 from embexp.pipeline.data import SPLITS, Data
 from embexp.pipeline.experiment import Experiment
@@ -31,7 +32,7 @@ from embexp.storage.manifest import write_manifest
 from embexp.synthesis.data_card import data_card
 from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
-from embexp.tracking.tracker import Registered, TrackedRun
+from embexp.tracking.tracker import TrackedRun
 
 
 def hand_over_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
@@ -207,7 +208,7 @@ def _outcome(
     )
 
 
-def _registered(registered: Registered) -> dict[str, str]:
+def _registered(registered: RegisteredModel) -> dict[str, str]:
     return {
         "registered_model": registered.name,
         "registered_version": str(registered.version),

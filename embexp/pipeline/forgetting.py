@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 GUARD_QUESTIONS, GUARD_DISTRACTORS = 100, 500
 """The guard is asked at each dev evaluation: enough to see a loss of some hundredths, few to embed."""
-
-
 FEWEST = 4
 
 

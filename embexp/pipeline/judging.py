@@ -23,23 +23,11 @@ log = logging.getLogger(__name__)
 
 ITEMS = 10
 """Passages that one request asks about."""
-
-
 CHARACTERS = 2500
-
-
 BYTES_PER_TOKEN = 4
-
-
 TOKENS_PER_GRADE = 14
-
-
 MOST_TOKENS = 1024
-
-
 HIGHEST = 3
-
-
 SCHEMA = list_schema("grades", object_schema(number=INTEGER, grade=INTEGER))
 
 

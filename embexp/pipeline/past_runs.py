@@ -17,8 +17,6 @@ from embexp.tracking.mlflow import MlflowTracker
 from embexp.tracking.mlflow_past_runs import fetch
 
 FILES = ("outcome.json", "scores.parquet", "queries.jsonl")
-
-
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 

@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 FEWEST_PAIRS = 8
 """A part of the pairs that is smaller than this says nothing."""
-
-
 DEPTH = 100
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from embexp.finetuning.training import TrainingStep
+from embexp.finetuning.training import RegisteredModel, TrainingStep
 from embexp.models.sources import LocalModel
 from embexp.pipeline.benchmark import benchmark, check_benchmark
 from embexp.pipeline.conclude import conclude, hand_over_data, hand_over_pairs
@@ -22,7 +22,7 @@ from embexp.pipeline.suite import check_suite, suite_scores
 from embexp.pipeline.synthesize import write_pairs
 from embexp.reporting.outcome import Outcome
 from embexp.tracking.provenance import provenance
-from embexp.tracking.tracker import Registered, Tracker
+from embexp.tracking.tracker import Tracker
 
 
 class SweepTrial(Protocol):
@@ -128,7 +128,7 @@ def run_finetune(
     params: Mapping[str, object],
     *,
     tags: Mapping[str, str] | None = None,
-) -> tuple[Tuned, Registered | None]:
+) -> tuple[Tuned, RegisteredModel | None]:
     """Train alone: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
     with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
         teachers_of(experiment)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.data.records import Chunk
-from embexp.finetuning.training import Training
+from embexp.finetuning.training import RegisteredModel, Training
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import COLUMNS, best_value, cost_rows, shown_metrics
 from embexp.reporting.verdict import FINDING, advice, evidence, facts, headline
-from embexp.tracking.tracker import Registered
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,18 +19,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PLAIN_WIDTH = 110
-
-
 NARROW = 100
-
-
 FEW_METRICS = 4
-
-
 TERMINAL_METRICS = ("accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100")
 """What fits on a line; the report and outcome.json have every metric."""
-
-
 COLOURS = {"WIN": "bold green", "NO EVIDENCE": "bold yellow", "REGRESSION": "bold red"}
 
 
@@ -249,7 +240,7 @@ def print_plan(lines: Sequence[str]) -> None:
 
 
 def print_training(
-    training: Training, *, metric: str, folder: Path, again: str, registered: Registered | None = None
+    training: Training, *, metric: str, folder: Path, again: str, registered: RegisteredModel | None = None
 ) -> None:
     """Print what the training did to the dev metric, where the model is, and how to benchmark it.
 

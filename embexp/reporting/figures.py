@@ -7,14 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 440.0, 220.0
-
-
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 30.0
-
-
 MOST_STEPS = 400
-
-
 MOST_DOTS = 40
 
 

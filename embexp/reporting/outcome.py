@@ -51,8 +51,6 @@ class Outcome:
 
 
 COMPARED = tuple(each.name for each in fields(Comparison))
-
-
 OWN = ("seed", "share", "pairs", "dev", "score")
 
 
@@ -120,8 +118,6 @@ def _repeat(record: Mapping[str, Any]) -> Repeat:
 
 
 SCHEMA = 1
-
-
 LEAKS_KEYS = (
     "documents",
     "near_duplicate_chunks",
@@ -129,8 +125,6 @@ LEAKS_KEYS = (
     "removed_from_train",
     "removed_from_dev",
 )
-
-
 TRAINING_KEYS = (
     "pairs",
     "steps",
@@ -142,20 +136,10 @@ TRAINING_KEYS = (
     "candidates",
     "general",
 )
-
-
 INDEX_KEYS = ("retriever", "recall", "k", "build_seconds", "query_seconds", "exact_query_seconds")
-
-
 SYSTEM_KEYS = ("embed_seconds", "query_seconds", "index_bytes", "dimension", "cached")
-
-
 SUITE_KEYS = ("task", "kind", "metric", "untuned", "tuned")
-
-
 JUDGING_KEYS = ("model", "pairs", "unreadable", "left_out", "depth")
-
-
 OUTCOME_KEYS = (
     "dataset",
     "model",

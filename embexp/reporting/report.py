@@ -71,11 +71,7 @@ def funnel(report: Mapping[str, Any]) -> list[Step]:
 
 
 TRUST = (judging_line, power_line, forgetting_line, suite_line, index_line)
-
-
 TEMPLATES = Path(__file__).parent / "templates"
-
-
 METRICS = {
     "accuracy": "share of questions with at least one relevant result among the first k",
     "precision": "share of the first k results that are relevant",

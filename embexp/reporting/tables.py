@@ -38,11 +38,7 @@ def best_value(scores: Mapping[str, Mapping[str, float]], metric: str) -> float:
 
 
 COLUMNS = ("embed", "per question", "index", "dimension")
-
-
 CACHED = "cached"
-
-
 MEANING = (
     "Seconds to embed (or index) the corpus, milliseconds for one of many questions asked together, and the "
     "size of the vectors or of BM25's scores. Cached: an earlier step or run made the vectors, and the times "

@@ -83,8 +83,6 @@ FINDING = {
     "NO EVIDENCE": "NO EVIDENCE that the tuned model finds more or less",
     "REGRESSION": "REGRESSION: the tuned model finds less",
 }
-
-
 OWN_SYSTEMS = ("untuned", "tuned", "bm25", "hybrid")
 
 

@@ -21,14 +21,10 @@ StemmerName = Literal[
     "norwegian", "porter", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil",
     "turkish", "yiddish",
 ]  # fmt: skip
-
-
 StopwordsName = Literal[
     "english", "english_plus", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian",
     "swedish", "norwegian", "chinese", "turkish", "korean", "danish",
 ]  # fmt: skip
-
-
 WORD = r"\w+"
 
 

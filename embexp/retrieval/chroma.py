@@ -23,14 +23,8 @@ from embexp.retrieval.index import Hit, check_k, empty_corpus, query_vectors
 from embexp.storage.files import sha256_of, space_checked
 
 Space = Literal["cosine", "ip", "l2"]
-
-
 PATIENCE_SECONDS = 5.0
-
-
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-
-
 TOKEN_PROVIDER = "chromadb.auth.token_authn.TokenAuthClientProvider"
 
 
@@ -235,8 +229,6 @@ def _let_go(client: Any, lock: FileLock | None) -> None:
 
 
 _open_stores: weakref.WeakValueDictionary[Path, _Store] = weakref.WeakValueDictionary()
-
-
 _opening = threading.Lock()
 
 

@@ -19,8 +19,6 @@ log = logging.getLogger(__name__)
 
 
 QUERIES_AT_ONCE = 256
-
-
 IDS_AT_ONCE = 10_000
 
 

@@ -8,26 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Item = dict[str, Any]
-
-
 TEXT: Mapping[str, object] = {"type": "string"}
-
-
 INTEGER: Mapping[str, object] = {"type": "integer"}
-
-
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
-
-
 _THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
-
-
 _CONTROL = re.compile(r"[\x00-\x1f]")
-
-
 MAX_ANSWER = 400_000
-
-
 STARTS = 20
 """How many opening brackets to try as the beginning of the JSON."""
 

@@ -13,17 +13,9 @@ from embexp.synthesis.query_text import acceptable, clean, key
 from embexp.synthesis.salience import Sentence, Terms, cosine, cut, sentences
 
 QueryType = Literal["summary", "title", "heading", "sentence", "keywords"]
-
-
 PATH = " > "
-
-
 LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
-
-
 MOST_KEYWORDS = 6
-
-
 MOST_LOOKED_AT = 500
 """Chunks of one document whose sentences are compared with all its others: a log file has thousands."""
 

@@ -14,14 +14,10 @@ from embexp.synthesis.examples import one_line
 from embexp.synthesis.query_text import words
 
 TEMPLATE = Path(__file__).with_name("data_card.md.jinja")
-
-
 LICENCE = (
     "No licence is set. What a language model wrote is the output of the models named above, whose terms "
     "apply; passages of documents belong to their authors. Settle both before you hand the set on."
 )
-
-
 CELL = 160
 
 

@@ -12,8 +12,6 @@ from embexp.synthesis.mix import share_of
 from embexp.synthesis.prompts import printable, shorten
 
 MOST = 1000
-
-
 PASSAGE_CHARACTERS = 600
 
 

@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-
-
 GENERATOR = Generator(kind="extractive")
 
 
@@ -224,12 +222,8 @@ def _mixed(one: Iterator[T], other: Iterator[T], share: float) -> Iterator[T]:
 
 
 HELD_OUT_GENERATOR = Generator(kind=HELD_OUT)
-
-
 ENOUGH = 1500
 """Queries to write where the documents are fewer; a tenth and a fifth of them are asked."""
-
-
 MOST = 10
 """The most that one document gives, in turn with the others."""
 

@@ -27,19 +27,11 @@ from embexp.synthesis.query_text import chatter, is_refusal, tidy_query
 from embexp.synthesis.seeds import Neighbours
 
 QUOTE = object_schema(passage=INTEGER, quote=TEXT)
-
-
 SCHEMA = list_schema(
     "queries", object_schema(number=INTEGER, query=TEXT, evidence={"type": "array", "items": QUOTE})
 )
-
-
 FIELDS: Mapping[str, type] = {"query": str}
-
-
 SMALLEST_PASSAGE = 200
-
-
 ANSWER_SHOWN = 6000
 """Characters of a bad answer that are sent back with the request to repair it."""
 

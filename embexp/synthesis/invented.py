@@ -27,11 +27,7 @@ from embexp.synthesis.query_text import chatter, tidy_passage, tidy_query
 from embexp.synthesis.taxonomy import Topic
 
 SCHEMA = list_schema("entries", object_schema(number=INTEGER, query=TEXT, positive=TEXT, negative=TEXT))
-
-
 FIELDS: Mapping[str, type] = {"query": str, "positive": str, "negative": str}
-
-
 ANGLES = (
     "what it is and how it works",
     "how to do it, step by step",

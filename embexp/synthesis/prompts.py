@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(
     "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff0-\uffff\ud800-\udfff]"
 )
-
-
 _GAP = re.compile(r"\n{3,}")
 
 
@@ -64,8 +62,6 @@ def quoted(number: int, text: str, *, limit: int) -> Quoted:
 
 SPLIT = "=== user ==="
 """The line of a template that parts the system message from the user's."""
-
-
 MAX_TEMPLATE_BYTES = 1 << 20
 
 
@@ -145,11 +141,7 @@ class Prompts:
 
 CHARACTERS = 8000
 """What is shown of a description; a longer one is cut."""
-
-
 LONGEST_NAME = 300
-
-
 SUFFIXES = (".md", ".txt")
 
 

@@ -11,32 +11,14 @@ from embexp.synthesis.prompts import printable
 
 ONE_CHARACTER_WORDS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Thai, kana and Han write no spaces; there each character counts as one word."""
-
-
 MAX_CHARACTERS = 300
-
-
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
-
-
 _LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
-
-
 _ROLE = re.compile(r":[a-z][\w:+.-]*:`~?\.?([^`<]*)(?:<[^`>]*>)?`")
-
-
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-
-
 _EMPHASIS = re.compile(r"`+|\*{1,3}(?=\S)|(?<=\S)\*{1,3}|~~")
-
-
 _LEAD = re.compile(r"^(?:[-*+>#•·]+\s+|\d{1,3}[.)]\s+)+")
-
-
 _ADDRESS = re.compile(r"\w+://|www\.|\S@\S+\.\w")
-
-
 _CODE = re.compile(r"[{}=;|\\]|\(\)|</|->|::|\$\w")
 
 
@@ -106,18 +88,12 @@ def acceptable(query: str, *, least: int, most: int) -> bool:
 
 
 _QUOTES = "\"'“”„«»‘’`*_"
-
-
 _LABEL = re.compile(
     r"^(?:search\s+)?(?:question|query|q|answer|a|keywords?|claim|scenario|title|passage|positive|negative|entry)"
     r"\s*#?\d{0,3}\s*[:：]\s*",
     re.IGNORECASE,
 )
-
-
 _NUMBER = re.compile(r"^(?:\(?\d{1,3}[.):]|[-*•+>#]+)\s+")
-
-
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
     r"|\bi(?:'m| am) (?:just |only )?an? (?:ai|(?:large )?language model)\b"
@@ -129,8 +105,6 @@ _REFUSAL = re.compile(
     r"|\bmy (?:training data|knowledge cut-?off)\b",
     re.IGNORECASE,
 )
-
-
 _CHATTER = re.compile(
     r"^(?:sure|certainly|of course|absolutely|gladly|no problem|great|okay|ok|got it)\b[\w ]{0,12}[!,.:;—–]"
     r"|^(?:here (?:are|is|you go|come)|here['’]s|below (?:are|is))\b"
@@ -144,11 +118,7 @@ _CHATTER = re.compile(
     r"|\bpassages? \d\b|</?passage\b|\[(?:insert|your|topic|name|todo)[^\]]*\]|\blorem ipsum\b",
     re.IGNORECASE,
 )
-
-
 _DANGER = re.compile(r"<\s*(?:script|iframe|img|svg|object|embed|style)\b|javascript:|^[=@]", re.IGNORECASE)
-
-
 _JSON = re.compile(r"^[\[{]|[\"']\s*:\s*[\"'\[{]|\"(?:query|queries|number|evidence)\"")
 
 

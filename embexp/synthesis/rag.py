@@ -34,11 +34,7 @@ log = logging.getLogger(__name__)
 
 
 TOKENS_PER_QUERY = 85
-
-
 COMPLETED_TOKENS = 18
-
-
 COMPLETION_CHARACTERS = 700
 
 

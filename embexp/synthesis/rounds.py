@@ -22,25 +22,15 @@ log = logging.getLogger(__name__)
 
 BATCH = 64
 """Drafts that pass through the filters together, so that an index is searched in batches."""
-
-
 MARGIN = 1.1
-
-
 TOO_LONG = ("too long", "context", "413", "too large")
-
-
 SHRINKS = 4
-
-
 STOPPED = (
     "The last {:,} queries asked for gave no new pair; what is accepted is kept. To go on, raise "
     "synthesis.patience or synthesis.temperature, widen what is asked about (areas, topics_per_area, mix, "
     "personas, documents) or loosen synthesis.filters, and run the same command again: what was answered is "
     "not asked twice."
 )
-
-
 LARGEST_ROUND = 3.0
 """A round asks for at most this many times the queries that are missing."""
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from embexp.synthesis.query_text import clean, words
 
 _FENCE = re.compile(r"\s*(```|~~~)")
-
-
 _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
 
 
@@ -20,14 +18,8 @@ _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
 _NOT_PROSE = re.compile(
     r"(?: {4,}|\t|\s*(?:#|\||\+[-=]|>>>|\.\.\.|\.\. |:\w+|[-=~^_*]{3,}\s*$|`[^`]*`\s*$|<))"
 )
-
-
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?![a-z])|(?<=[。！？])|\Z")
-
-
 _LONE_MARKER = re.compile(r"^[ \t]*(?:[-*+>•]|\d{1,3}[.)])?[ \t]*$", re.MULTILINE)
-
-
 _GAP = re.compile(r"\n{3,}")
 
 

@@ -15,8 +15,6 @@ from embexp.synthesis.prompts import shorten
 from embexp.synthesis.query_text import words
 
 QUERY_CHARACTERS = 1000
-
-
 REMEMBERED = 2048
 
 

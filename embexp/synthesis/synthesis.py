@@ -96,8 +96,6 @@ class NoSynthesis:
 
 CHARACTERS_PER_TOKEN = 4.0
 """English text in the vocabularies of current models; other languages need more tokens."""
-
-
 TOKENS_PER_MESSAGE = 6
 
 

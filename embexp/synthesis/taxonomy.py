@@ -20,20 +20,10 @@ log = logging.getLogger(__name__)
 
 
 SCHEMA = list_schema("topics", object_schema(name=TEXT, description=TEXT))
-
-
 FIELDS: Mapping[str, type] = {"name": str}
-
-
 MOST_NAME = 120
-
-
 MOST_DESCRIPTION = 300
-
-
 TOKENS_PER_TOPIC = 60
-
-
 ATTEMPTS = 3
 
 

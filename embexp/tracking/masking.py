@@ -6,34 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 MASK = "********"
-
-
 _NAME = (
     r"(?:api_?keys?|access_?keys?|private_?keys?|secrets?|passwords?|passwd|token|credentials?|authorization)"
 )
-
-
 _SECRET_KEY = re.compile(rf"(?:^|[_.\-/]){_NAME}(?:$|[./])", re.IGNORECASE)
-
-
 _HARMLESS_KEY = re.compile(r"(?:pad|mask|unk|cls|sep|bos|eos|special|extra)_token$", re.IGNORECASE)
-
-
 _KNOWN_TOKENS = re.compile(
     r"\b(?:gsk_|sk-|hf_|ghp_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza)[A-Za-z0-9_\-]{12,}"
     r"|\bBearer\s+[A-Za-z0-9._~+/\-]{8,}=*"
 )
-
-
 _URL_PASSWORD = re.compile(r"(?P<start>\b[a-z][a-z0-9+.\-]*://[^\s:/@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
-
-
 _ASSIGNED = re.compile(
     rf"(?P<start>(?:^|[\s,{{'\"._\-/+]){_NAME}['\"]?(?:=|:\s+))(?P<value>'[^']*'|\"[^\"]*\"|[^\s,}}]+)",
     re.IGNORECASE | re.MULTILINE,
 )
-
-
 _NOT_SECRET_VALUES = {"null", "none", "~", "true", "false", '""', "''", "???"}
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from embexp.benchmarking.statistics.bootstrap import Verdict
 from embexp.errors import ModelError
+from embexp.finetuning.training import RegisteredModel
 from embexp.progress import without_bars
-from embexp.tracking.tracker import Registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 """The alias of the version that was proven better last; servers ask for ``models:/NAME@champion``."""
-
-
 MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch")
 
 
@@ -74,7 +72,7 @@ def _signature() -> ModelSignature:
 
 def register(
     client: MlflowClient, name: str, *, model_id: str, run_id: str, verdict: Verdict | None
-) -> Registered:
+) -> RegisteredModel:
     """Make a stored model the next version of ``name``; the champion's alias moves only on WIN.
 
     MLflow's process-wide address must be set: by it, MLflow finds the stored model.
@@ -103,4 +101,4 @@ def register(
     champion = verdict == "WIN"
     if champion:
         client.set_registered_model_alias(name, CHAMPION, entry.version)
-    return Registered(name=name, version=int(entry.version), alias=CHAMPION if champion else "")
+    return RegisteredModel(name=name, version=int(entry.version), alias=CHAMPION if champion else "")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from embexp.benchmarking.statistics.bootstrap import Verdict
 from embexp.errors import PrunedError, TrackingError
+from embexp.finetuning.training import RegisteredModel
 from embexp.tracking.masking import masked, masked_text
 from embexp.tracking.mlflow_registry import check_model, register, store_model
 from embexp.tracking.mlflow_store import reported, tracking_address
 from embexp.tracking.names import TAG_LENGTH, flat_params, mlflow_key, mlflow_tags, shortened, user
-from embexp.tracking.tracker import Registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,11 +28,7 @@ log = logging.getLogger(__name__)
 
 
 PARAMS_PER_CALL = 100
-
-
 METRICS_PER_CALL = 1000
-
-
 DIGEST_LENGTH = 36
 
 
@@ -109,7 +105,7 @@ class MlflowRun:
         with reported(self.tracker.address):
             self.client.log_inputs(self.run_id, datasets=[DatasetInput(data)])
 
-    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> Registered | None:
+    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> RegisteredModel | None:
         """Store a model so that ``mlflow.sentence_transformers.load_model`` and pyfunc can load it.
 
         Args:

@@ -30,15 +30,9 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
-
-
 _FLUENT = threading.Lock()
 """MLflow's log_model reads the process-wide tracking address; one thread at a time may change it."""
-
-
 SECONDS = 10
-
-
 TIME_LIMITS = {"sqlite": "timeout", "postgresql": "connect_timeout", "mysql": "connect_timeout"}
 
 

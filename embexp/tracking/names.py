@@ -9,14 +9,8 @@ from collections.abc import Iterator, Mapping
 from embexp.tracking.masking import masked_text
 
 PARAM_LENGTH = 6000
-
-
 TAG_LENGTH = 8000
-
-
 KEY_LENGTH = 250
-
-
 TAGS = {
     "note": "mlflow.note.content",
     "git_commit": "mlflow.source.git.commit",
@@ -24,8 +18,6 @@ TAGS = {
     "parent_run_id": "mlflow.parentRunId",
 }
 """Our tag names, and the ones by which MLflow's pages show them."""
-
-
 _FORBIDDEN = re.compile(r"[^\w.\- /]")
 
 

@@ -14,8 +14,6 @@ log = logging.getLogger(__name__)
 
 
 SECONDS = 10.0
-
-
 PACKAGES = ("embexp", "sentence-transformers", "transformers", "torch")
 
 

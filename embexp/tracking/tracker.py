@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from embexp.benchmarking.statistics.bootstrap import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A version of a model in the model registry; ``alias`` is empty where none points to it."""
-
-    name: str
-    version: int
-    alias: str = ""
+from embexp.finetuning.training import RegisteredModel
 
 
 class TrackedRun(Protocol):
@@ -45,7 +37,7 @@ class TrackedRun(Protocol):
     def log_dataset(self, *, name: str, source: str, digest: str) -> None:
         """Record which data the run used."""
 
-    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> Registered | None:
+    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> RegisteredModel | None:
         """Store a fine-tuned model so that it can be loaded and served from the tracker.
 
         Returns:
@@ -101,7 +93,7 @@ class NoRun:
     def log_dataset(self, *, name: str, source: str, digest: str) -> None:
         """Drop the note on the data."""
 
-    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> Registered | None:
+    def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> RegisteredModel | None:
         """Leave the model where it is."""
 
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from embexp.data.leaks import audit, jaccard, near_duplicates, normalised, shingles
+from embexp.data.leaks import audit
+from embexp.data.near_duplicates import jaccard, near_duplicates, normalised, shingles
 from embexp.data.records import Leaks, Pair, Splits
 from embexp.data.splitting import SplitSettings
 

@@ -11,17 +11,17 @@ import requests
 
 from embexp.benchmarking.statistics.bootstrap import Verdict
 from embexp.errors import ConfigError
+from embexp.finetuning.training import RegisteredModel
 from embexp.tracking.mlflow import MlflowTracker
 from embexp.tracking.mlflow_registry import register
 from embexp.tracking.mlflow_store import tracking_address
-from embexp.tracking.tracker import Registered
 from tests.mlflow_server import stop, wait_for
 from tests.postgres_server import free_port
 
 TEXTS = ["how do I cap a deque?", "The kettle boils water.", ""]
 
 
-def next_version(tracker: MlflowTracker, name: str, verdict: Verdict | None) -> Registered:
+def next_version(tracker: MlflowTracker, name: str, verdict: Verdict | None) -> RegisteredModel:
     client, experiment_id = tracker._open()
     run = client.create_run(experiment_id).info.run_id
     model = client.create_logged_model(experiment_id, "model", run)
@@ -41,7 +41,7 @@ def test_a_first_version_that_was_not_proven_better_has_no_alias(
     tracker: MlflowTracker, verdict: Verdict | None
 ) -> None:
     name = f"first {verdict}"
-    assert next_version(tracker, name, verdict) == Registered(name, 1, "")
+    assert next_version(tracker, name, verdict) == RegisteredModel(name, 1, "")
     assert champion(tracker, name) is None
 
 
@@ -68,7 +68,7 @@ def test_a_version_names_its_run_and_verdict(tracker: MlflowTracker) -> None:
 
 def test_models_are_registered_in_postgresql_too(postgres: str, tmp_path: Path) -> None:
     tracker = MlflowTracker(uri=postgres, artifacts=str(tmp_path))
-    assert next_version(tracker, "docs", "WIN") == Registered("docs", 1, "champion")
+    assert next_version(tracker, "docs", "WIN") == RegisteredModel("docs", 1, "champion")
     assert champion(tracker, "docs") == 1
 
 
@@ -95,7 +95,7 @@ def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path:
     tracker = MlflowTracker(root=str(tmp_path), register="docs")
     with tracker.run("tuned", params={}, tags={}) as run:
         registered = run.log_model(tmp_path / "model", verdict="WIN")
-    assert registered == Registered("docs", 1, "champion")
+    assert registered == RegisteredModel("docs", 1, "champion")
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/docs@champion"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mlflow looks for uvicorn there

@@ -90,20 +90,12 @@ def _coins(rng: np.random.Generator, rows: int, columns: int) -> Floats:
 
 FEWEST_CLUSTERS = 10
 """With fewer source documents than this no interval can be trusted, and the verdict is NO EVIDENCE."""
-
-
 CELLS_PER_BLOCK = 2_000_000
 """Bounds memory: this many resampled clusters are held at once (about 50 MB)."""
-
-
 NO_SPREAD = 1e-9
 """Rounding leaves errors of this size where there is no spread at all."""
-
-
 WIDER = 1.1
 """Skewed data make the interval of half means too narrow: it is taken so much wider."""
-
-
 LEAST_SPREAD = 4
 """A resample's error counts as at least the observed one divided by this. Where most questions differ by
 the same amount, many small resamples hold nothing else; their error of 0 would make any interval infinite."""

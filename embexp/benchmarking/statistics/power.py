@@ -7,14 +7,8 @@ import math
 from embexp.benchmarking.statistics.bootstrap import Comparison
 
 EFFECTS = (0.01, 0.02, 0.05)
-
-
 ENOUGH = 0.8
-
-
 FEWEST, MOST = 10, 10_000_000
-
-
 SURE = 30.0
 """Beyond this many standard errors the power is 1 to all digits, and the distribution cannot be computed."""
 

@@ -35,8 +35,6 @@ READERS: dict[str, Reader] = {
     ".pdf": read_pdf,
     ".docx": read_docx,
 }
-
-
 FORMATS = ", ".join((*READERS, *SUFFIXES))
 
 

@@ -29,19 +29,13 @@ TEXTS = (
     ("query", "passage"),
 )
 """Names of the query's and the passage's column that are read without being told."""
-
-
 LABELS = ("score", "similarity", "class")
-
-
 WORDS: Mapping[str, float] = {
     "entailment": 1, "neutral": 0, "contradiction": -1,
     "match": 1, "no match": 0, "duplicate": 1, "not duplicate": 0, "relevant": 1, "not relevant": 0,
     "irrelevant": 0, "yes": 1, "no": 0, "true": 1, "false": 0,
 }  # fmt: skip
 """What labels in words are worth: 1 and more answers the query, and every number is a class of its own."""
-
-
 MOST_SHOWN = 10
 
 

@@ -33,8 +33,6 @@ LEFT_OUT |= {"test", "tests", "conftest"}
 
 
 SIGNATURE = re.compile(r"[\w.]+\(.*\)(\s*-+>.*)?$")
-
-
 UNDERLINED = re.compile(r"^(\S.*)\n[-=~]{3,}[ \t]*$", re.MULTILINE)
 
 

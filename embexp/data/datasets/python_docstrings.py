@@ -14,8 +14,6 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
 SELF = re.compile(r"\(\$?(self|cls|module|type)\b(, /)?(, )?(?=[^=:]|$)")
 
 

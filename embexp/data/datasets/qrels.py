@@ -13,8 +13,6 @@ from embexp.data.sampling import sample
 from embexp.errors import DataError
 
 Train = Literal["qrels", "synthetic", "none"]
-
-
 SPLITS_USED: Mapping[Train, tuple[SplitName, ...]] = {
     "qrels": ("train", "dev", "test"),
     "synthetic": ("dev", "test"),

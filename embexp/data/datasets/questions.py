@@ -32,8 +32,6 @@ class Questions(Protocol):
 
 
 OPTION = "benchmark.questions.on_error"
-
-
 SEPARATOR = ";"
 
 

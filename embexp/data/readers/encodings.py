@@ -12,11 +12,7 @@ log = logging.getLogger(__name__)
 
 
 BLOCK = 1 << 20
-
-
 AROUND = 1 << 15
-
-
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from docutils import nodes
 
 NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "nav", "svg", "iframe", "object"))
-
-
 AROUND = {
     **dict.fromkeys(
         ("p", "div", "section", "article", "main", "header", "footer", "aside"), ("\n\n", "\n\n")
@@ -30,11 +28,7 @@ AROUND = {
     "li": ("\n- ", ""),
     "br": ("\n", ""),
 }
-
-
 ROLE = re.compile(r":[\w:.+-]+:`([^`]+)`")
-
-
 RST_SETTINGS = {
     "file_insertion_enabled": False,
     "raw_enabled": False,

@@ -12,8 +12,6 @@ log = logging.getLogger(__name__)
 
 
 OnError = Literal["skip", "fail"]
-
-
 SHOWN_PER_REASON = 5
 
 

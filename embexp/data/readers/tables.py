@@ -17,8 +17,6 @@ from embexp.data.records import Document
 from embexp.errors import DataError
 
 BATCH = 1_000
-
-
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 
 

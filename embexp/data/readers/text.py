@@ -21,14 +21,8 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 Reader = Callable[[Path], Iterator[Document]]
-
-
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n", re.DOTALL)
-
-
 MORE_INFORMATION = re.compile(r"^\s*more information:.*$\n?", re.IGNORECASE | re.MULTILINE)
-
-
 REMARK = re.compile(r"\W*(note|warning|caution|important|tip|danger|deprecated)\b", re.IGNORECASE)
 
 

@@ -30,12 +30,8 @@ log = logging.getLogger(__name__)
 
 
 PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK")
-
-
 TRAIN, BUILD, STEP, END = "train", "build", "step", "end"
 """What the leader orders."""
-
-
 PATIENCE = timedelta(days=30)
 """How long a process waits for the leader, which may be writing pairs for hours."""
 

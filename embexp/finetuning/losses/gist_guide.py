@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SELF = "self"
-
-
 SHAPING = frozenset({".safetensors", ".json", ".txt", ".model"})
 """Kinds of files that decide a model's vectors."""
 

@@ -16,14 +16,8 @@ if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
 
 PERMUTATIONS = 64
-
-
 QUERY_RUN = 4
-
-
 PASSAGE_RUN = 8
-
-
 SLACK = 0.2
 """MinHash with 64 permutations errs by 0.05 at a similarity of 0.8; the exact similarity decides."""
 

@@ -92,11 +92,7 @@ class CrossEncoderJudge:
 
 ITEMS = 8
 """Pairs that one request asks about."""
-
-
 CHARACTERS = 2500
-
-
 SCHEMA = list_schema("grades", object_schema(number=INTEGER, grade=INTEGER))
 
 

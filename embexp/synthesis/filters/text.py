@@ -34,8 +34,6 @@ class Chatter:
 
 
 LEAST_WORDS = 3
-
-
 _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\]|\[…\])\s*")
 
 
@@ -65,8 +63,6 @@ def occurs(quote: str, passage: str) -> bool:
 
 LEAST = 5
 """Shorter runs of words ("change the battery of") are shared by accident."""
-
-
 LOOKED_AT = 200_000
 
 
