@@ -1,8 +1,8 @@
-"""The errors a person can act on: each message names the value, the place and the remedy."""
+"""The errors that you can act on: each message names the value, where it stands and the remedy."""
 
 
 class EmbexpError(Exception):
-    """A mistake in the input or the surroundings; commands print it in one sentence and exit with 2."""
+    """A mistake in the input or the environment; commands print its message and exit with 2."""
 
 
 class ConfigError(EmbexpError):
@@ -14,7 +14,7 @@ class DataError(EmbexpError):
 
 
 class ModelError(EmbexpError):
-    """A model that cannot be had, loaded or trained."""
+    """A model that cannot be found, loaded or trained."""
 
 
 class RetrievalError(EmbexpError):
@@ -26,8 +26,8 @@ class TrackingError(EmbexpError):
 
 
 class SweepError(EmbexpError):
-    """A sweep that cannot begin or go on: its space, its storage, or every one of its trials."""
+    """A sweep that cannot start or continue: its space, its storage, or every one of its trials."""
 
 
 class PrunedError(Exception):
-    """No mistake: a sweep ends a training early, because others had done better by then."""
+    """Not a mistake: the sweep stopped this training early, because other trials did better by then."""

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and remaining time in a terminal, plain log lines elsewhere."""
+"""Progress of long work: a bar with rate and remaining time in a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Bar(Protocol):
-    """Where long work reports what it has done."""
+    """Where long work reports its progress."""
 
     def advance(self, steps: int = 1) -> None:
-        """Say that ``steps`` more are done."""
+        """Count ``steps`` more as done."""
 
     def note(self, text: str) -> None:
-        """Show a short remark (a loss, a cost) beside the bar."""
+        """Show a short text (a loss, a cost) beside the bar."""
 
 
 class _TerminalBar:
@@ -52,7 +52,7 @@ class _LogBar:
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         now = time.monotonic()
-        if now - self._last >= SECONDS_BETWEEN_LINES:
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             log.info("%s", self._line(now))
 
@@ -70,14 +70,14 @@ class _LogBar:
 
 @cache
 def _console() -> Console:
-    """Return the one console of all bars: where they share it, a bar within a bar gets a line of its own."""
+    """Return the console that all bars share, so that a nested bar gets a line of its own."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
 class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes log lines to stderr: in a terminal above the open bars, not through them."""
+    """Writes log lines to stderr; in a terminal they appear above the open bars, not through them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -89,11 +89,11 @@ class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 @contextmanager
 def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
-    """Open a bar for ``total`` steps; without a terminal it logs a line every ten seconds.
+    """Open a bar for ``total`` steps; without a terminal, log a line every ten seconds instead.
 
     Args:
         description: What is being done, as a short phrase ("Encoding passages").
-        total: The number of steps, or None where it is not known beforehand.
+        total: The number of steps, or None if it is not known beforehand.
     """
     if not sys.stderr.isatty():
         yield _LogBar(description, total)
@@ -128,7 +128,7 @@ def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
 
 
 def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
-    """Yield from ``items`` while a bar counts them."""
+    """Yield ``items`` and show a bar that counts them."""
     with progress(description, total=total) as bar:
         for item in items:
             yield item
@@ -137,7 +137,7 @@ def track(items: Iterable[T], description: str, *, total: int | None = None) -> 
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Silence the progress bars that transformers draws for every file of weights."""
+    """Silence the progress bars that transformers draws while it loads and saves weights."""
     from transformers.utils import logging as bars
 
     shown = bars.is_progress_bar_enabled()

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from embexp import __version__
 from embexp.benchmarking.approximate import IndexReport, compare_with_exact
 from embexp.benchmarking.benchmark import Checked
 from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map, map_from
@@ -17,7 +16,7 @@ from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.metrics import DEFAULT_METRICS, Scores, evaluate
 from embexp.benchmarking.repeats import scoring_settings
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
-from embexp.benchmarking.statistics.bootstrap import Comparison, compare
+from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import Rankings, SystemCost, further_inputs, search_systems
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.models.embedding_cache import EmbeddingCache
@@ -72,7 +71,7 @@ def benchmark(
     prints += further_inputs(experiment.benchmark)
     lengths = trained_lengths(experiment) if tuned else []
     asked = (task_digest(task), *judging_inputs(experiment, task))
-    inputs = (__version__, data.key, asked, prints, settings, lengths, experiment.metric, experiment.seed)
+    inputs = (data.key, asked, prints, settings, lengths, experiment.metric, experiment.seed)
     with experiment.stages.stage("benchmark", *inputs) as stage:
         if stage.done is None:
             results = measure(experiment, data, task, sources, stage.folder)

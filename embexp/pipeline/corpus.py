@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embexp import __version__
 from embexp.data.chunking import TokenCounter, truncated
 from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Document
@@ -43,7 +42,6 @@ def chunk_documents(experiment: Experiment) -> Corpus:
     """
     tokens = experiment.model.tokens()
     inputs = (
-        __version__,
         experiment.dataset.fingerprint(),
         experiment.settings["chunker"],
         experiment.model.name,

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embexp import __version__
 from embexp.data.leaks import audit
 from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Leak, Leaks, Pair, Splits
@@ -36,7 +35,7 @@ class Data:
 def split_pairs(experiment: Experiment) -> Data:
     """Split the pairs by document and take leaks out of training, or fetch the splits from the cache."""
     written = write_pairs(experiment)
-    inputs = (__version__, written.key, experiment.settings["split"], experiment.seed)
+    inputs = (written.key, experiment.settings["split"], experiment.seed)
     with experiment.stages.stage("splits", *inputs) as stage:
         done = stage.done
         if done is None:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp import __version__
 from embexp.benchmarking.held_out import HeldOut, fewer_chunks
 from embexp.benchmarking.metrics import evaluate, run_system
 from embexp.benchmarking.task import RetrievalTask
@@ -78,7 +77,6 @@ def finetune_folder(experiment: Experiment, data: Data) -> Path:
 
 def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
     return (
-        __version__,
         data.key,
         experiment.model.fingerprint(),
         {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")},

@@ -7,12 +7,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from embexp import __version__
 from embexp.benchmarking.benchmark import Benchmark
 from embexp.benchmarking.forgetting import Forgetting
 from embexp.benchmarking.held_out import fewer_chunks
 from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
-from embexp.benchmarking.statistics.bootstrap import Comparison, compare
+from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Unit
 from embexp.errors import DataError
@@ -87,7 +86,7 @@ def forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRu
     task = general_set(experiment.forgetting, unit=experiment.dataset.unit, seed=experiment.seed).final
     sources = {"untuned": experiment.model, "tuned": tuned}
     prints = [source.fingerprint() for source in sources.values()]
-    inputs = (__version__, task_digest(task), prints, experiment.metric, experiment.seed)
+    inputs = (task_digest(task), prints, experiment.metric, experiment.seed)
     with experiment.stages.stage("forgetting", *inputs) as stage:
         if stage.done is None:
             found = _ask(experiment, task, sources)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embexp import __version__
 from embexp.benchmarking.metrics import DEFAULT_METRICS, Scores, evaluate, run_system
 from embexp.benchmarking.repeats import (
     LearningCurve,
@@ -18,7 +17,7 @@ from embexp.benchmarking.repeats import (
     scoring_settings,
 )
 from embexp.benchmarking.score_files import read_scores, write_scores
-from embexp.benchmarking.statistics.bootstrap import compare
+from embexp.benchmarking.statistics.comparison import compare
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.records import Pair
 from embexp.data.splitting import draw
@@ -186,7 +185,7 @@ def _scores(experiment: Experiment, each: Planned, model_dir: Path, task: Retrie
     """Score one model by exact search, unless an earlier run has done so."""
     source = LocalModel(path=str(model_dir))
     settings = scoring_settings(experiment.settings["benchmark"])
-    inputs = (__version__, each.data.key, source.fingerprint(), settings, experiment.metric)
+    inputs = (each.data.key, source.fingerprint(), settings, experiment.metric)
     with experiment.stages.stage("repeat", *inputs) as stage:
         path = stage.folder / "scores.parquet"
         if stage.done is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embexp import __version__
 from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
@@ -44,7 +43,6 @@ def write_pairs(experiment: Experiment) -> Written:
     invents = isinstance(experiment.synthesis, Inventing)
     corpus = None if invents else chunk_documents(experiment)
     inputs = (
-        __version__,
         corpus.key if corpus else experiment.settings["chunker"],
         experiment.settings["synthesis"],
         experiment.synthesis.fingerprint(),

@@ -1,4 +1,4 @@
-"""Whole files or nothing: what is written here is either complete on disk or not there at all."""
+"""Atomic writes, digests and copies: a file written here is complete on disk, or absent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import IO, Any
 
 from embexp.errors import EmbexpError
 
-BLOCK = 1 << 20
+_BLOCK = 1 << 20
 
 
 @contextmanager
 def space_checked(path: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that may not be written into one clear sentence."""
+    """Turn the OSError of a full disk or a read-only folder into an EmbexpError that names the remedy."""
     try:
         yield
     except OSError as error:
@@ -31,7 +31,7 @@ def space_checked(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise EmbexpError(
-                f"{path} may not be written: give yourself the right to, or choose another folder "
+                f"{path} may not be written: change its permissions, or choose another folder "
                 "(hydra.run.dir=…, paths.cache=…)."
             ) from error
         raise
@@ -39,10 +39,10 @@ def space_checked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary sibling of ``path``; rename it into place, flushed to disk, when the block succeeds.
+    """Open a temporary file beside ``path``; when the block succeeds, flush it and rename it to ``path``.
 
     Raises:
-        EmbexpError: The disk is full or the folder may not be written.
+        EmbexpError: The disk is full or the folder is not writable.
     """
     with space_checked(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
+    """Flush a folder's entries to disk, so that a rename in it survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -81,19 +81,19 @@ def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as hex, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
+        while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
 def sha256_of(*parts: object) -> str:
-    """Return the SHA-256 of JSON-encodable parts as hex; the same parts give the same digest anywhere."""
+    """Return the SHA-256 of JSON-encodable parts as hex; equal parts give the same digest on any machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Replace ``target`` by a copy of ``source``; a reader sees the old folder or the whole new one."""
+    """Replace ``target`` with a copy of ``source``; readers see the old folder or the complete new one."""
     with space_checked(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))

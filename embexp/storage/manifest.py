@@ -1,4 +1,4 @@
-"""The sidecar of a data file: what it holds, from what settings and which code it came."""
+"""The manifest beside a data file: its content, the settings and the code that produced it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from embexp import __version__
 from embexp.storage.files import sha256_of_file, write_json
 
-SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 1
 
 
 def write_manifest(
@@ -24,13 +24,13 @@ def write_manifest(
     Args:
         path: The finished data file.
         records: How many records it holds.
-        settings: The resolved options that shaped it.
-        commit: The code's git commit, where it is known.
-        usage: The requests, tokens and dollars that a language model took for it.
+        settings: The resolved options that produced it.
+        commit: The git commit of the code, or None if it is unknown.
+        usage: The requests, tokens and dollars spent on a language model to write it.
     """
     target = path.with_name(f"{path.name.removesuffix(path.suffix)}.manifest.json")
     manifest = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": _SCHEMA_VERSION,
         "file": path.name,
         "sha256": sha256_of_file(path),
         "records": records,

@@ -1,4 +1,4 @@
-"""The stage cache: a step's files, kept under the hash of what it read and of the settings that shape it."""
+"""The stage cache: the files of a step, stored under a hash of what the step read and of its settings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from embexp import __version__
 from embexp.storage.files import sha256_of, space_checked, write_json
 
 log = logging.getLogger(__name__)
 DONE = "done.json"
-LAYOUT = 2
-"""Of what stages keep; raise it when a stage writes other fields, so that older caches are left alone."""
+_LAYOUT = 3
+"""Raise it when a stage writes other fields while the version stays, so that older results are ignored."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step's folder: ``done`` holds what it returned, or None while it still has work to do."""
+    """The folder of one step; ``done`` holds the step's result, or None while there is work left to do."""
 
     name: str
     key: str
@@ -31,67 +32,58 @@ class Stage:
     done: dict[str, Any] | None
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Mark the step as complete; from now on the same inputs are not worked on again."""
+        """Store the result and mark the step as complete: later runs with the same inputs reuse it."""
         write_json(self.folder / DONE, result)
-
-
-@contextmanager
-def _alone(lock_file: Path, name: str) -> Iterator[None]:
-    """Hold the lock; say so where another process has it, since its work may take long."""
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("%s: another process works on the same inputs; waiting for its result.", name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def discard(folder: Path) -> bool:
-    """Delete what a stage left in the cache, unless a process works in it; say whether that was done."""
-    lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        lock.release()
-    return True
 
 
 class StageCache:
     """Folders ``root/STAGE/KEY``, each locked while a process works in it.
 
-    A folder without ``done.json`` is the trace of a run that was cut off: the next run with the same
-    key gets it back, with the checkpoints or answers that it holds.
+    The key covers the stage's name, its inputs and the version of embexp. A folder without ``done.json``
+    was left by an interrupted run; the next run with the same key continues in it, with the checkpoints
+    or answers that it holds.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, name: str, *inputs: object) -> Path:
-        """Return where the stage with these inputs keeps its files."""
-        return self.root / name / sha256_of(LAYOUT, name, *inputs)[:24]
+        """Return the folder of the stage with these inputs, whether it exists or not."""
+        return self.root / name / sha256_of(_LAYOUT, __version__, name, *inputs)[:24]
 
     @contextmanager
     def stage(self, name: str, *inputs: object) -> Iterator[Stage]:
-        """Open the folder for these inputs; a second process with the same ones waits for the first.
+        """Open the folder for these inputs; a second process with the same inputs waits for the first.
 
         Raises:
-            EmbexpError: The disk is full or the cache folder may not be written.
+            EmbexpError: The disk is full or the cache folder is not writable.
         """
         folder = self.folder(name, *inputs)
-        key = folder.name
         with space_checked(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.with_suffix(".lock"), name):
+        lock = _lock(folder)
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            log.info("%s: another process works on the same inputs; waiting for its result.", name)
+            held = lock.acquire()
+        with held:
             marker = folder / DONE
             done = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None
             if done is not None:
-                log.info("%s: nothing changed, taken from the cache (%s)", name, key)
-            yield Stage(name, key, folder, done)
+                log.info("%s: nothing changed, taken from the cache (%s)", name, folder.name)
+            yield Stage(name, folder.name, folder, done)
+
+
+def discard(folder: Path) -> bool:
+    """Delete the folder of a stage, unless a process works in it; return whether it was deleted."""
+    try:
+        with _lock(folder).acquire(timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        return False
+    return True
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder.with_suffix(".lock"))

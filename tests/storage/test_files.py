@@ -12,10 +12,10 @@ import pytest
 from embexp.data.record_files import export_csv, export_parquet, read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Generator, Pair
 from embexp.errors import DataError, EmbexpError
-from embexp.storage import files
+from embexp.storage import files, stages
 from embexp.storage.files import atomic_write, copy_folder, sha256_of, sha256_of_file, write_json
 from embexp.storage.manifest import write_manifest
-from embexp.storage.stages import StageCache
+from embexp.storage.stages import StageCache, discard
 
 PAIR = Pair(
     id="p1",
@@ -119,11 +119,11 @@ def test_a_manifest_states_what_the_file_holds(tmp_path: Path) -> None:
 
 
 def test_a_second_worker_waits_for_the_first_and_takes_its_result(tmp_path: Path, caplog) -> None:
-    cache, found = StageCache(tmp_path), []
+    cache, results = StageCache(tmp_path), []
 
     def second() -> None:
         with cache.stage("pairs", "docs") as stage:
-            found.append(stage.done)
+            results.append(stage.done)
 
     with caplog.at_level("INFO"), cache.stage("pairs", "docs") as stage:
         thread = threading.Thread(target=second)
@@ -132,7 +132,7 @@ def test_a_second_worker_waits_for_the_first_and_takes_its_result(tmp_path: Path
             time.sleep(0.01)
         stage.finish({"pairs": 7})
     thread.join()
-    assert found == [{"pairs": 7}]
+    assert results == [{"pairs": 7}]
 
 
 def test_a_stage_is_worked_once_for_the_same_inputs(tmp_path: Path) -> None:
@@ -148,3 +148,19 @@ def test_a_stage_is_worked_once_for_the_same_inputs(tmp_path: Path) -> None:
         assert stage.done == {"pairs": 7}
     with cache.stage("pairs", "docs", {"target": 6}) as stage:
         assert stage.done is None
+
+
+def test_another_version_of_embexp_uses_another_folder(tmp_path: Path, monkeypatch) -> None:
+    cache = StageCache(tmp_path)
+    before = cache.folder("suite", "STSBenchmark")
+    monkeypatch.setattr(stages, "__version__", "0.0.0")
+    assert cache.folder("suite", "STSBenchmark") != before
+
+
+def test_a_stage_in_use_is_not_discarded(tmp_path: Path) -> None:
+    cache = StageCache(tmp_path)
+    with cache.stage("pairs", "docs") as stage:
+        assert not discard(stage.folder)
+        assert stage.folder.is_dir()
+    assert discard(stage.folder)
+    assert not stage.folder.exists()
