@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.bootstrap import compare
+from embexp.benchmarking.statistics.comparison import compare
 
 EFFECT = 0.05
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]

@@ -47,7 +47,7 @@ def measure(side: str, options: argparse.Namespace) -> dict[str, object]:
 
 
 def _ours(side: str, model, pairs, work: Path) -> float:  # type: ignore[no-untyped-def]
-    from embexp.data.records import Splits
+    from embexp.data.splitting import Splits
     from embexp.finetuning.losses.in_batch import Mnrl
     from embexp.finetuning.trainer import SentenceTransformerFineTuner
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 def summary(found: dict[str, dict], rates: dict[str, float], machine: str) -> dict[str, object]:  # type: ignore[type-arg]
     from embexp.benchmarking.metrics import Scores
-    from embexp.benchmarking.statistics.bootstrap import compare
+    from embexp.benchmarking.statistics.comparison import compare
 
     scores = {side: Scores(**found[side]["scores"]) for side in SIDES}
     clusters = {query: query for query in scores["peer"].per_query}

@@ -10,9 +10,10 @@ import pytest
 from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import Query, RetrievalTask
-from embexp.data.records import Chunk, Leaks
+from embexp.data.leaks import Leaks
+from embexp.data.records import Chunk
 from embexp.finetuning.training import Training, TrainingStep
 from embexp.reporting.outcome import Outcome
 from embexp.retrieval.index import Hit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.bootstrap import Comparison, compare
+from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.errors import ConfigError
 
 

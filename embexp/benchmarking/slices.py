@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.bootstrap import FEWEST_CLUSTERS, compare
+from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, compare
 from embexp.benchmarking.task import Query, RetrievalTask
 
 
@@ -207,7 +207,7 @@ def slice_of(
         before=before,
         after=after,
         delta=found.delta,
-        interval=found.interval if found.clusters >= FEWEST_CLUSTERS else None,
+        interval=found.interval if found.clusters >= MIN_CLUSTERS else None,
     )
 
 

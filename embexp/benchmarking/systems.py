@@ -12,7 +12,7 @@ from embexp.benchmarking.benchmark import Benchmark
 from embexp.benchmarking.compact import CompactEmbedder
 from embexp.benchmarking.metrics import run_system
 from embexp.benchmarking.task import RetrievalTask
-from embexp.models.cross_encoder import Reranker
+from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
 from embexp.models.sources import ModelSource
@@ -65,7 +65,7 @@ def further_inputs(benchmark: Benchmark) -> list[str]:
     """Return the digests of the further models and of the reranker, for the cache's key."""
     prints = [source.fingerprint() for source in further_models(benchmark).values()]
     reranker = getattr(benchmark, "reranker", None)
-    return [*prints, Reranker(model=reranker).fingerprint()] if reranker else prints
+    return [*prints, CrossEncoderScorer(model=reranker).fingerprint()] if reranker else prints
 
 
 def search_systems(
@@ -107,7 +107,9 @@ def search_systems(
             ExactRetriever().index(task.corpus, embedders[last], path=folder),
             k=getattr(benchmark, "rerank_depth", DEPTH),
         )
-        found[f"{last} reranked"] = _reranked(task, found[last], again, Reranker(model=reranker), cache)
+        found[f"{last} reranked"] = _reranked(
+            task, found[last], again, CrossEncoderScorer(model=reranker), cache
+        )
     return found
 
 
@@ -169,7 +171,7 @@ def _fused(dense: Found, words: Found) -> Found:
 
 
 def _reranked(
-    task: RetrievalTask, base: Found, passages: Rankings, reranker: Reranker, cache: EmbeddingCache
+    task: RetrievalTask, base: Found, passages: Rankings, reranker: CrossEncoderScorer, cache: EmbeddingCache
 ) -> Found:
     """Put each question's first passages in the cross-encoder's order; the rest follows as it was.
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.intervals import clustered_interval
+from embexp.benchmarking.statistics.comparison import clustered_interval
 from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.reporting import figures
 from embexp.reporting.console import TERMINAL_METRICS, shorter, standard_output

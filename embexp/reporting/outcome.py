@@ -14,10 +14,10 @@ from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.forgetting import Forgetting
 from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.suite import SuiteScore
 from embexp.benchmarking.systems import SystemCost
-from embexp.data.records import Leaks
+from embexp.data.leaks import Leaks
 from embexp.errors import DataError
 from embexp.finetuning.training import Training
 from embexp.storage.files import write_json

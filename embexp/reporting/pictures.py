@@ -11,7 +11,7 @@ from embexp.benchmarking.embedding_map import EmbeddingMap
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.repeats import Seeds
 from embexp.benchmarking.slices import Slice
-from embexp.benchmarking.statistics.intervals import clustered_interval
+from embexp.benchmarking.statistics.comparison import clustered_interval
 from embexp.benchmarking.task import Query
 from embexp.finetuning.training import TrainingStep
 from embexp.reporting import figures

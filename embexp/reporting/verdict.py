@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
-from embexp.benchmarking.statistics.bootstrap import Comparison
-from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH, FEWEST, power, questions_needed
-from embexp.data.records import Leaks
+from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison
+from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
+from embexp.data.leaks import Leaks
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import counted, signed, spelled
 
@@ -225,17 +225,17 @@ def power_line(outcome: Outcome) -> str:
     It is empty, too, for fewer than 10 documents, which lead to no verdict anyway.
     """
     comparison = outcome.comparison
-    if comparison is None or comparison.clusters < FEWEST:
+    if comparison is None or comparison.clusters < MIN_CLUSTERS:
         return ""
     chances = {effect: power(comparison, effect) for effect in EFFECTS}
-    weak = [effect for effect, chance in chances.items() if chance < ENOUGH]
+    weak = [effect for effect, chance in chances.items() if chance < ENOUGH_POWER]
     if not weak:
         return ""
     named = ", ".join(f"{chance:.0%} for {effect}" for effect, chance in chances.items())
     needed = ", ".join(f"{_rounded(questions_needed(comparison, effect)):,} for {effect}" for effect in weak)
     return (
         f"Power: the chance that this test set shows a true difference is {named}. "
-        f"Questions for a chance of {ENOUGH:.0%}: about {needed}."
+        f"Questions for a chance of {ENOUGH_POWER:.0%}: about {needed}."
     )
 
 

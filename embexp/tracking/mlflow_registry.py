@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.statistics.bootstrap import Verdict
+from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import ModelError
 from embexp.finetuning.training import RegisteredModel
 from embexp.progress import without_bars

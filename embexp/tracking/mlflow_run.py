@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.statistics.bootstrap import Verdict
+from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import PrunedError, TrackingError
 from embexp.finetuning.training import RegisteredModel
 from embexp.tracking.masking import masked, masked_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from embexp.benchmarking.statistics.bootstrap import Verdict
+from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.finetuning.training import RegisteredModel
 
 

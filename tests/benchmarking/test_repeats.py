@@ -2,7 +2,7 @@ import pytest
 
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.repeats import Repeat, check_repeats, mean_scores, over_seeds, scoring_settings
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.errors import ConfigError
 
 

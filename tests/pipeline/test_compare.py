@@ -10,9 +10,9 @@ import pytest
 
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.score_files import write_queries, write_scores
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import Query
-from embexp.data.records import Leaks
+from embexp.data.leaks import Leaks
 from embexp.reporting.outcome import Outcome, write_outcome
 from embexp.tracking.mlflow import MlflowTracker
 from tests.pipeline.pipeline_settings import TINY

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from embexp.benchmarking.statistics.bootstrap import Comparison
-from embexp.data.records import Chunk, Leaks
+from embexp.benchmarking.statistics.comparison import Comparison
+from embexp.data.leaks import Leaks
+from embexp.data.records import Chunk
 from embexp.reporting.console import moved, print_outcome, print_side_by_side
 from embexp.reporting.outcome import Outcome
 

@@ -12,10 +12,10 @@ from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.slices import Slice
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, RetrievalTask
-from embexp.data.records import Leak, Leaks
+from embexp.data.leaks import Leak, Leaks
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, duration, write_report
 from embexp.retrieval.index import Hit

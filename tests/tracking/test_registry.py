@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import requests
 
-from embexp.benchmarking.statistics.bootstrap import Verdict
+from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import ConfigError
 from embexp.finetuning.training import RegisteredModel
 from embexp.tracking.mlflow import MlflowTracker

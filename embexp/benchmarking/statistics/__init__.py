@@ -1,3 +1,25 @@
-"""Whether a difference is real: bootstrap, randomisation test, corrections, power and intervals."""
+"""Whether a difference is real: clustered bootstrap, randomisation test, Holm's correction, power."""
 
 from __future__ import annotations
+
+from embexp.benchmarking.statistics.comparison import (
+    MIN_CLUSTERS,
+    Comparison,
+    Verdict,
+    clustered_interval,
+    compare,
+)
+from embexp.benchmarking.statistics.multiple_tests import Contrast, contrasts
+from embexp.benchmarking.statistics.power import power, questions_needed
+
+__all__ = [
+    "MIN_CLUSTERS",
+    "Comparison",
+    "Contrast",
+    "Verdict",
+    "clustered_interval",
+    "compare",
+    "contrasts",
+    "power",
+    "questions_needed",
+]

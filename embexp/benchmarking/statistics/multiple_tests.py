@@ -1,4 +1,4 @@
-"""Many systems at once: each pair compared, and the p-values corrected for how many there are."""
+"""Comparing many systems at once, with p-values corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.bootstrap import Comparison, compare
+from embexp.benchmarking.statistics.comparison import Comparison, compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ def contrasts(
 ) -> list[Contrast]:
     """Compare pairs of systems on the same questions, with Holm's correction over all of them.
 
-    Corrected is the greater of the bootstrap's and the randomisation test's p: what survives holds by
-    both.
+    The greater of the bootstrap's and the randomisation test's p is corrected, so that what stays
+    significant is so by both.
 
     Args:
-        scores: System to scores, all on the same questions.
+        scores: System -> scores, all on the same questions.
         pairs: Pairs of systems, the base first.
         metric: The metric to compare.
         clusters: Query id -> source document.
         resamples: How many resamples each test draws.
-        seed: Seeds them.
+        seed: Seeds the tests.
 
     Returns:
         One contrast for each pair, in their order.
@@ -48,21 +48,21 @@ def contrasts(
         DataError: Two systems were not asked the same questions, or none at all.
         ConfigError: A system has no such metric.
     """
-    found = [
+    comparisons = [
         compare(scores[base], scores[other], metric=metric, clusters=clusters, resamples=resamples, seed=seed)
         for base, other in pairs
     ]
-    corrected = holm([max(each.p, each.randomisation_p or 0.0) for each in found])
+    corrected = _holm([max(each.p, each.randomisation_p or 0.0) for each in comparisons])
     return [
         Contrast(base=base, system=other, comparison=comparison, holm_p=p)
-        for (base, other), comparison, p in zip(pairs, found, corrected, strict=True)
+        for (base, other), comparison, p in zip(pairs, comparisons, corrected, strict=True)
     ]
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected so that the chance of any false finding among them stays at the level.
+def _holm(values: Sequence[float]) -> list[float]:
+    """Return p-values corrected so that the chance of any false positive among them stays at the level.
 
-    The i-th smallest of m is multiplied by m − i + 1, never falls below the one before it, and stops
+    The i-th smallest of m is multiplied by m − i + 1, is never below the one before it, and is capped
     at 1 (Holm, Scandinavian Journal of Statistics 6, 1979).
     """
     corrected = [0.0] * len(values)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import t
 
-from embexp.benchmarking.statistics.bootstrap import Comparison
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.statistics.power import power, questions_needed
 from embexp.reporting.verdict import power_line
 
