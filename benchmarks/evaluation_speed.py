@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.metrics import evaluate, run_system
+from embexp.benchmarking.metrics import evaluate, retrieve
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
-from embexp.models import loading
+from embexp.models import folder as model_files
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
 from embexp.models.sources import ModelSource, PackagedModel
@@ -61,7 +61,7 @@ def build_task(documents: int, questions: int) -> RetrievalTask:
 
 def ours(source: ModelSource, task: RetrievalTask, cache: Path) -> float:
     embedder = SourceEmbedder(source, EmbeddingCache(cache))
-    rankings = run_system(task, ExactRetriever().index(task.corpus, embedder, path=cache))
+    rankings = retrieve(task, ExactRetriever().index(task.corpus, embedder, path=cache))
     return evaluate(task, rankings, system="ours").mean["ndcg@10"]
 
 
@@ -111,7 +111,7 @@ def mteb_evaluate(source: ModelSource, task: AbsTask) -> float:
 
 
 def timed(side: Callable[[], float]) -> tuple[float, float]:
-    loading._digest_of.cache_clear()  # what a process has hashed once it does not hash again
+    model_files._digest_of.cache_clear()  # what a process has hashed once it does not hash again
     start = time.perf_counter()
     score = side()
     return time.perf_counter() - start, score

@@ -1,4 +1,4 @@
-"""Every system on one task: what it finds, and what finding it takes."""
+"""Search systems on one task: the models, BM25 and what is made of them, with their rankings and costs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from typing import TypeVar
 
 from embexp.benchmarking.benchmark import Benchmark
 from embexp.benchmarking.compact import CompactEmbedder
-from embexp.benchmarking.metrics import run_system
+from embexp.benchmarking.metrics import DEFAULT_METRICS, Rankings, Scores, evaluate, retrieve
 from embexp.benchmarking.task import RetrievalTask
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.models.encoder import SourceEmbedder
+from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import fuse
 from embexp.retrieval.index import Hit
 
+T = TypeVar("T")
+UNTUNED, TUNED, BM25, HYBRID = "untuned", "tuned", "bm25", "hybrid"
+OWN_SYSTEMS = (UNTUNED, TUNED, BM25, HYBRID)
+"""The systems of every run; further ones are named after their model, or begin with one of these names."""
+DEPTH = 100
+"""Hits of each question that are scored."""
+
 
 @dataclass(frozen=True, slots=True)
 class SystemCost:
-    """What a system takes: seconds to embed (or index) the corpus, seconds a question, bytes of its index.
+    """What a system costs.
 
-    ``query_seconds`` is the mean over all questions, asked in batches. ``dimension`` is None where there are
-    no vectors (bm25). Vectors that came from the cache, as ``cached`` says, count with the seconds that
-    making them took.
+    Attributes:
+        embed_seconds: Embedding the corpus and building the index. Vectors from the cache count with the
+            seconds that encoding them took.
+        query_seconds: One question, as the mean over all of them searched in batches.
+        index_bytes: The size of the index.
+        dimension: Numbers per vector; None where there are no vectors (bm25).
+        cached: Whether vectors came from the cache.
     """
 
     embed_seconds: float
@@ -38,34 +49,50 @@ class SystemCost:
     cached: bool = False
 
 
-Rankings = Mapping[str, Sequence[Hit]]
-T = TypeVar("T")
-DEPTH = 100
-OWN_NAMES = ("untuned", "tuned", "bm25", "hybrid")
-
-
 @dataclass(frozen=True)
-class Found:
-    """What a system found for each question, and what it took."""
+class SystemResult:
+    """A system's rankings, and what they cost."""
 
     rankings: Rankings
     cost: SystemCost
 
 
+def score_embedder(
+    task: RetrievalTask,
+    embedder: Embedder,
+    *,
+    system: str,
+    folder: Path,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+) -> Scores:
+    """Index a task's corpus, search its questions exactly, and evaluate the rankings.
+
+    Args:
+        task: The task.
+        embedder: The model to score.
+        system: The system's name in the scores.
+        folder: Where an index may keep files.
+        metrics: Names like ``ndcg@10``.
+    """
+    index = ExactRetriever().index(task.corpus, embedder, path=folder)
+    return evaluate(task, retrieve(task, index, k=DEPTH), system=system, metrics=metrics)
+
+
 def further_models(benchmark: Benchmark) -> dict[str, ModelSource]:
-    """Return the models that the benchmark asks for, each under a name of its own."""
+    """Return the models that the benchmark adds, each under a distinct name."""
     named: dict[str, ModelSource] = {}
-    for source in getattr(benchmark, "models", ()):  # a benchmark of a user's own may lack them
-        taken = [name for name in (*OWN_NAMES, *named) if name.partition(" #")[0] == source.name]
+    for source in benchmark.models:
+        taken = [name for name in (*OWN_SYSTEMS, *named) if name.partition(" #")[0] == source.name]
         named[f"{source.name} #{len(taken) + 1}" if taken else source.name] = source
     return named
 
 
-def further_inputs(benchmark: Benchmark) -> list[str]:
-    """Return the digests of the further models and of the reranker, for the cache's key."""
-    prints = [source.fingerprint() for source in further_models(benchmark).values()]
-    reranker = getattr(benchmark, "reranker", None)
-    return [*prints, CrossEncoderScorer(model=reranker).fingerprint()] if reranker else prints
+def further_fingerprints(benchmark: Benchmark) -> list[str]:
+    """Return the digests of the further models and of the reranker, for a stage's key."""
+    digests = [source.fingerprint() for source in benchmark.models]
+    if benchmark.reranker:
+        digests.append(CrossEncoderScorer(model=benchmark.reranker).fingerprint())
+    return digests
 
 
 def search_systems(
@@ -76,49 +103,45 @@ def search_systems(
     folder: Path,
     *,
     lengths: Sequence[int] = (),
-) -> dict[str, Found]:
-    """Search with every system; exact search alone stands for the models.
+) -> dict[str, SystemResult]:
+    """Search a task with every system; models are searched exactly.
 
     Args:
         task: The task.
-        benchmark: Says which systems there are beside the usual ones.
-        embedders: The untuned and, where there is one, the tuned model: the last is taken as the best.
+        benchmark: Names the systems beside the usual ones.
+        embedders: The untuned and, where there is one, the tuned model; the last counts as the best.
         cache: Where vectors and scores are kept.
         folder: Where an index may keep files.
-        lengths: Vector lengths that the last model was trained for, which are systems of their own.
+        lengths: Vector lengths that the last model was trained for, which become systems of their own.
 
     Returns:
-        System to what it found, in the order of the tables.
+        System -> result, in the order of the tables.
     """
-    found = {name: search_exactly(task, embedder, folder) for name, embedder in embedders.items()}
-    last = list(embedders)[-1]
+    results = {name: _search_exactly(task, embedder, folder) for name, embedder in embedders.items()}
+    best = list(embedders)[-1]
     for name, source in further_models(benchmark).items():
-        found[name] = search_exactly(task, SourceEmbedder(source, cache), folder)
-    found["bm25"] = _search_words(task, folder)
-    found["hybrid"] = _fused(found[last], found["bm25"])
-    shorter = [f"dimensions={length}" for length in lengths if length < (found[last].cost.dimension or 0)]
-    for form in dict.fromkeys([*getattr(benchmark, "systems", ()), *shorter]):
-        smaller = search_exactly(task, embedders[last], folder, form=form)
-        cost = replace(smaller.cost, cached=found[last].cost.cached)
-        found[f"{last} {form}"] = replace(smaller, cost=cost)
-    if reranker := getattr(benchmark, "reranker", None):
-        again = run_system(
-            replace(task, unit="chunk"),
-            ExactRetriever().index(task.corpus, embedders[last], path=folder),
-            k=getattr(benchmark, "rerank_depth", DEPTH),
-        )
-        found[f"{last} reranked"] = _reranked(
-            task, found[last], again, CrossEncoderScorer(model=reranker), cache
-        )
-    return found
+        results[name] = _search_exactly(task, SourceEmbedder(source, cache), folder)
+    results[BM25] = _search_bm25(task, folder)
+    results[HYBRID] = _hybrid(results[best], results[BM25])
+    shorter = [f"dimensions={length}" for length in lengths if length < (results[best].cost.dimension or 0)]
+    for form in dict.fromkeys([*benchmark.systems, *shorter]):
+        compact = _search_exactly(task, embedders[best], folder, form=form)
+        cost = replace(compact.cost, cached=results[best].cost.cached)
+        results[f"{best} {form}"] = replace(compact, cost=cost)
+    if benchmark.reranker:
+        index = ExactRetriever().index(task.corpus, embedders[best], path=folder)
+        passages = retrieve(replace(task, unit="chunk"), index, k=benchmark.rerank_depth)
+        reranker = CrossEncoderScorer(model=benchmark.reranker)
+        results[f"{best} reranked"] = _reranked(task, results[best], passages, reranker, cache)
+    return results
 
 
-def search_exactly(
+def _search_exactly(
     task: RetrievalTask, embedder: SourceEmbedder, folder: Path, *, form: str | None = None
-) -> Found:
-    """Search with a model, its vectors whole or in a smaller form, and measure each part.
+) -> SystemResult:
+    """Search with a model, with its vectors whole or in a smaller form, and measure each part.
 
-    Vectors that come from the cache count with what making them took; the search itself is measured now.
+    Vectors from the cache count with the seconds that encoding them took; the search is timed now.
     """
     known, encoded = embedder.known, dict(embedder.seconds)
     embedder.encode_queries([query.text for query in task.queries])
@@ -126,7 +149,7 @@ def search_exactly(
     used = CompactEmbedder(embedder, form) if form else embedder
     index, built = _timed(lambda: ExactRetriever().index(task.corpus, used, path=folder), embedder)
     cached = embedder.known > known
-    rankings, searched = _timed(lambda: run_system(task, index, k=DEPTH), embedder)
+    rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
     size = index.nbytes
     if isinstance(used, CompactEmbedder):
         size = len(task.corpus) * used.stored_bytes(index.dimension)
@@ -137,66 +160,68 @@ def search_exactly(
         dimension=index.dimension,
         cached=cached,
     )
-    return Found(rankings, cost)
+    return SystemResult(rankings, cost)
 
 
 def _timed(work: Callable[[], T], embedder: SourceEmbedder | None = None) -> tuple[T, float]:
-    """Return what the work gave, and its wall seconds without those that went into embedding."""
+    """Return the result of ``work``, and its wall seconds without those that embedding took."""
     start, before = time.monotonic(), embedder.wall if embedder else 0.0
     result = work()
     embedding = embedder.wall - before if embedder else 0.0
     return result, time.monotonic() - start - embedding
 
 
-def _search_words(task: RetrievalTask, folder: Path) -> Found:
+def _search_bm25(task: RetrievalTask, folder: Path) -> SystemResult:
     index, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
-    rankings, searched = _timed(lambda: run_system(task, index, k=DEPTH))
-    return Found(rankings, SystemCost(built, searched / len(task.queries), index.nbytes))
+    rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH))
+    return SystemResult(rankings, SystemCost(built, searched / len(task.queries), index.nbytes))
 
 
-def _fused(dense: Found, words: Found) -> Found:
-    rankings, took = _timed(
+def _hybrid(dense: SystemResult, bm25: SystemResult) -> SystemResult:
+    rankings, seconds = _timed(
         lambda: {
-            query: fuse([dense.rankings[query], hits], k=DEPTH) for query, hits in words.rankings.items()
+            query: fuse([dense.rankings[query], hits], k=DEPTH) for query, hits in bm25.rankings.items()
         }
     )
     cost = SystemCost(
-        embed_seconds=dense.cost.embed_seconds + words.cost.embed_seconds,
-        query_seconds=dense.cost.query_seconds + words.cost.query_seconds + took / len(rankings),
-        index_bytes=dense.cost.index_bytes + words.cost.index_bytes,
+        embed_seconds=dense.cost.embed_seconds + bm25.cost.embed_seconds,
+        query_seconds=dense.cost.query_seconds + bm25.cost.query_seconds + seconds / len(rankings),
+        index_bytes=dense.cost.index_bytes + bm25.cost.index_bytes,
         dimension=dense.cost.dimension,
         cached=dense.cost.cached,
     )
-    return Found(rankings, cost)
+    return SystemResult(rankings, cost)
 
 
 def _reranked(
-    task: RetrievalTask, base: Found, passages: Rankings, reranker: CrossEncoderScorer, cache: EmbeddingCache
-) -> Found:
-    """Put each question's first passages in the cross-encoder's order; the rest follows as it was.
+    task: RetrievalTask,
+    base: SystemResult,
+    passages: Rankings,
+    reranker: CrossEncoderScorer,
+    cache: EmbeddingCache,
+) -> SystemResult:
+    """Order each question's first passages by the cross-encoder's scores; the rest keeps its order.
 
-    Where documents are judged, a document stands at the rank of its best passage.
+    Where documents are judged, a document has the rank of its best passage.
     """
     chunks = {chunk.id: chunk for chunk in task.corpus}
-    asked = {query.id: query.text for query in task.queries}
-    pairs = [(asked[query], chunks[hit.id].passage) for query, hits in passages.items() for hit in hits]
+    texts = {query.id: query.text for query in task.queries}
+    pairs = [(texts[query], chunks[hit.id].passage) for query, hits in passages.items() for hit in hits]
     scored = reranker.scores(pairs, cache)
     scores: Iterator[float] = iter(scored.vectors[:, 0].tolist())
     rankings = {}
     for query, hits in passages.items():
         best = sorted((Hit(hit.id, next(scores)) for hit in hits), key=lambda hit: (-hit.score, hit.id))
-        units = [
-            Hit(chunks[hit.id].document_id if task.unit == "document" else hit.id, hit.score) for hit in best
-        ]
+        units = [Hit(task.unit_of(chunks[hit.id]), hit.score) for hit in best]
         units = [hit for hit in units if not (task.skip_own and hit.id == query)]
-        rankings[query] = _first_of_each([*units, *_behind(units, base.rankings[query])])[:DEPTH]
+        rankings[query] = _first_of_each([*units, *_below(units, base.rankings[query])])[:DEPTH]
     query_seconds = base.cost.query_seconds + scored.seconds / len(task.queries)
     cost = replace(base.cost, query_seconds=query_seconds, cached=base.cost.cached or scored.known > 0)
-    return Found(rankings, cost)
+    return SystemResult(rankings, cost)
 
 
-def _behind(read: Sequence[Hit], hits: Sequence[Hit]) -> list[Hit]:
-    """Return hits with scores below all that were read, so that scores go on falling."""
+def _below(read: Sequence[Hit], hits: Sequence[Hit]) -> list[Hit]:
+    """Return hits with scores below all that were read, so that scores keep falling."""
     least = min((hit.score for hit in read), default=0.0)
     return [Hit(hit.id, least - rank) for rank, hit in enumerate(hits, start=1)]
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from embexp.models.folder import passage_prompt
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 ATTENTION_RATES = ("attention_dropout", "attn_dropout", "attention_probs_dropout_prob")
-PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
 
 @contextmanager
@@ -101,7 +102,7 @@ def prompts_for(
 ) -> dict[str, str]:
     """Return the model's own prompt for each text column that has one: queries and passages differ."""
     prompts = model.prompts or {}
-    passage = next((prompts[name] for name in PASSAGE_PROMPTS if prompts.get(name)), "")
+    passage = passage_prompt(prompts)
     found = {name: prompts.get("query") or "" if name in query_columns else passage for name in columns}
     return {name: prompt for name, prompt in found.items() if prompt}
 

@@ -20,7 +20,7 @@ from embexp.finetuning.training_rows import (
     scored_rows,
     triplet_rows,
 )
-from embexp.models.encoder import encode_passages, encode_queries
+from embexp.models.encoder import ModelEmbedder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -112,15 +112,10 @@ def _negative_source(
 ) -> NegativeSource:
     if settings.negatives == "random":
         return RandomNegatives(pool=pool, seed=seed)
-    if untuned is not None:
-        embedder = untuned.embedder(model)
-        queries, passages = embedder.encode_queries, embedder.encode_passages
-    else:
-        size = settings.batch_size
-        queries = lambda texts: encode_queries(model, texts, batch_size=size)  # noqa: E731
-        passages = lambda texts: encode_passages(model, texts, batch_size=size)  # noqa: E731
+    embedder = untuned.embedder(model) if untuned else ModelEmbedder(model, fingerprint="untuned")
     return MinedNegatives(
-        pool=pool, encode_queries=queries, encode_passages=passages, seed=seed,
+        pool=pool, seed=seed,
+        encode_queries=embedder.encode_queries, encode_passages=embedder.encode_passages,
         margin=settings.negative_margin, ranks=(settings.negative_ranks[0], settings.negative_ranks[1]),
         gap=settings.negative_gap, scorer=settings.negative_scorer,
     )  # fmt: skip

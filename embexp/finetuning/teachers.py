@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from embexp.errors import ConfigError
-from embexp.models.cross_encoder import Reranker
-from embexp.models.embedding_cache import EmbeddingCache, Role
+from embexp.models.cross_encoder import CrossEncoderScorer
+from embexp.models.embedding_cache import EmbeddingCache, Role, fetch_in_blocks
 from embexp.models.encoder import PLURAL, ModelEmbedder
-from embexp.progress import progress
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
@@ -72,10 +72,6 @@ class Labels:
         )
 
 
-BLOCK = 512
-"""Texts that are encoded before their vectors are written: the most that a kill can cost."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CrossEncoderTeacher:
     """A cross-encoder: it reads query and passage together, which is slow and exact.
@@ -104,7 +100,7 @@ class CrossEncoderTeacher:
         Raises:
             ModelError: There is no such model.
         """
-        return self._reranker().fingerprint()
+        return self._scorer().fingerprint()
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
         """Return the logit of each (query, passage), shape (len(pairs),).
@@ -112,11 +108,11 @@ class CrossEncoderTeacher:
         Raises:
             ModelError: There is no such model, it gives several numbers for a pair, or one that is none.
         """
-        found: Vectors = self._reranker().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
+        found: Vectors = self._scorer().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
         return found
 
-    def _reranker(self) -> Reranker:
-        return Reranker(
+    def _scorer(self) -> CrossEncoderScorer:
+        return CrossEncoderScorer(
             model=self.model,
             max_tokens=self.max_tokens,
             batch_size=self.batch_size,
@@ -167,26 +163,25 @@ class BiEncoderTeacher:
         return self._encode("passage", texts)
 
     def _encode(self, role: Role, texts: Sequence[str]) -> Vectors:
-        import numpy as np
-
         source: ModelSource = self.model
-        fingerprint, cache = source.fingerprint(), _cache_at(self.cache)
-        loaded: list[ModelEmbedder] = []
+        fingerprint = source.fingerprint()
+
+        @functools.cache
+        def embedder() -> ModelEmbedder:
+            return ModelEmbedder(source.load(), fingerprint=fingerprint, batch_size=self.batch_size)
 
         def encode(block: Sequence[str]) -> Vectors:
-            if not loaded:
-                loaded.append(ModelEmbedder(source.load(), fingerprint="teacher", batch_size=self.batch_size))
-            return loaded[0].encode_queries(block) if role == "query" else loaded[0].encode_passages(block)
+            return embedder().encode_queries(block) if role == "query" else embedder().encode_passages(block)
 
-        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        distinct, parts = list(place), []
-        with progress(f"Encoding {PLURAL[role]} with the teacher", total=len(distinct)) as bar:
-            for start in range(0, len(distinct), BLOCK):
-                block = distinct[start : start + BLOCK]
-                known = cache.get_or_encode(fingerprint, role, block, encode) if cache else encode(block)
-                parts.append(known)
-                bar.advance(len(block))
-        return np.concatenate(parts)[[place[text] for text in texts]]
+        return fetch_in_blocks(
+            _cache_at(self.cache),
+            fingerprint,
+            role,
+            texts,
+            encode,
+            label=f"Encoding {PLURAL[role]} with the teacher",
+            prepare=embedder,
+        ).vectors
 
 
 def _cache_at(folder: str | None) -> EmbeddingCache | None:

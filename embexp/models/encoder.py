@@ -1,4 +1,4 @@
-"""Turning texts into unit vectors: with a loaded model, one loaded on demand, or one in training."""
+"""Turning texts into unit vectors, with a loaded model or with one that is loaded on first use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class Embedder(Protocol):
-    """A loaded model that turns texts into unit vectors."""
+    """Turns texts into unit vectors, whose dot product is their cosine similarity.
+
+    Queries and passages have methods of their own, since many models put different prompts before them.
+    The same text always gives the same vector; texts may be empty, and may be given in any number.
+    """
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the weights and the prompts."""
+        """A digest of the weights and the prompts; vectors are cached and indexed under it."""
 
     @property
     def dimension(self) -> int:
@@ -37,25 +41,25 @@ class Embedder(Protocol):
 
 
 PLURAL = {"query": "queries", "passage": "passages"}
-BATCH, FEWEST = 64, 16
-CHARACTERS = 6_400
-"""About what goes through at once on a CPU: 64 texts of 100 characters, 16 of 400 and more."""
-BATCHES_PER_STEP = 4
-"""How many batches go to the model in one call; the bar moves after each call."""
+MAX_BATCH, MIN_BATCH = 64, 16
+CHARACTERS_PER_BATCH = 6_400
+"""About the size of a batch on a CPU: 64 texts of 100 characters, 16 texts of 400 and more."""
+BATCHES_PER_CALL = 4
+"""Batches that go to the model in one call; the progress bar moves after each call."""
 
 
 class ModelEmbedder:
     """An Embedder over a loaded sentence-transformers model.
 
-    The model's prompts ``query`` and ``document`` go before the texts. Scores are always computed in the
-    precision of the loaded weights, float32 unless you changed it.
+    The model's prompts ``query`` and ``document`` go before the texts. Vectors are computed in the precision
+    of the loaded weights, float32 unless you changed it.
 
     Args:
-        model: The model; it may go on training between calls if there is no cache.
+        model: The model; it may be trained between calls if there is no cache.
         fingerprint: A digest of its weights and prompts, under which vectors are cached.
-        batch_size: How many texts go through the model at once; None takes 64, and on a CPU fewer long ones.
-        cache: Where vectors are kept on disk, or None to encode every time.
-        label: What is being encoded, for the progress bar.
+        batch_size: Texts per batch; None means 64, and fewer for long texts on a CPU.
+        cache: Where vectors are kept on disk; None encodes every time.
+        label: The start of the progress bar's text.
     """
 
     def __init__(
@@ -84,33 +88,33 @@ class ModelEmbedder:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension).
 
         Raises:
-            ModelError: The model gave a vector with a number that is not finite.
+            ModelError: A vector is not finite.
         """
-        return self._through_cache("query", texts, self._model.encode_query)
+        return self._cached("query", texts, self._model.encode_query)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension).
 
         Raises:
-            ModelError: The model gave a vector with a number that is not finite.
+            ModelError: A vector is not finite.
         """
-        return self._through_cache("passage", texts, self._model.encode_document)
+        return self._cached("passage", texts, self._model.encode_document)
 
-    def _through_cache(self, role: Role, texts: Sequence[str], encode: Callable[..., Any]) -> Vectors:
+    def _cached(self, role: Role, texts: Sequence[str], encode: Callable[..., Any]) -> Vectors:
         import numpy as np
 
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
 
-        def missing(block: Sequence[str]) -> Vectors:
-            return self._encode(block, encode, f"{self._label} {PLURAL[role]}")
+        def encode_missing(missing: Sequence[str]) -> Vectors:
+            return self._encode(missing, encode, f"{self._label} {PLURAL[role]}")
 
         if self._cache is None:
-            return missing(texts)
-        return self._cache.get_or_encode(self.fingerprint, role, texts, missing)
+            return encode_missing(texts)
+        return self._cache.get_or_encode(self.fingerprint, role, texts, encode_missing)
 
     def _encode(self, texts: Sequence[str], encode: Callable[..., Any], label: str) -> Vectors:
-        """Encode the longest texts first: batches of like length waste no padding, and the bar speeds up."""
+        """Encode the longest texts first: batches of similar length need little padding."""
         import numpy as np
 
         order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
@@ -118,16 +122,16 @@ class ModelEmbedder:
         with progress(label, total=len(texts)) as bar:
             while start < len(order):
                 size = self._size(texts[order[start]])
-                batch = [texts[number] for number in order[start : start + size * BATCHES_PER_STEP]]
+                batch = [texts[number] for number in order[start : start + size * BATCHES_PER_CALL]]
                 start += len(batch)
-                found = encode(
+                part = encode(
                     batch,
                     batch_size=size,
                     normalize_embeddings=True,
                     convert_to_numpy=True,
                     show_progress_bar=False,
                 )
-                parts.append(np.asarray(found, dtype=np.float32))
+                parts.append(np.asarray(part, dtype=np.float32))
                 bar.advance(len(batch))
         vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         vectors[order] = np.concatenate(parts)
@@ -135,12 +139,12 @@ class ModelEmbedder:
         return vectors
 
     def _size(self, longest: str) -> int:
-        """Return how many texts go through at once: on a CPU padding costs more than small batches do."""
+        """Return the batch size; on a CPU padding costs more than small batches do."""
         if self._batch_size is not None:
             return self._batch_size
         if self._model.device.type != "cpu":
-            return BATCH
-        return min(max(CHARACTERS // max(len(longest), 1), FEWEST), BATCH)
+            return MAX_BATCH
+        return min(max(CHARACTERS_PER_BATCH // max(len(longest), 1), MIN_BATCH), MAX_BATCH)
 
 
 def _check_finite(vectors: Vectors, texts: Sequence[str]) -> None:
@@ -156,11 +160,15 @@ def _check_finite(vectors: Vectors, texts: Sequence[str]) -> None:
 
 
 class SourceEmbedder:
-    """Embeds with the model of ``source`` and keeps every vector in ``cache``.
+    """An Embedder that loads the model of ``source`` when the first text is not in the cache.
 
-    ``seconds`` sums up, by role, what encoding took whenever a vector was first made; ``wall`` is the time
-    that the calls really took, reading the cache and loading the model included. ``known`` counts the
-    texts that were in the cache.
+    It also measures. ``seconds`` sums up, by role, the time that encoding took, now or in the run that filled
+    the cache. ``wall`` is the time that the calls took in this process, including reading the cache and
+    loading the model. ``known`` counts the texts that were in the cache.
+
+    Args:
+        source: The model.
+        cache: Where vectors are kept on disk.
     """
 
     def __init__(self, source: ModelSource, cache: EmbeddingCache) -> None:
@@ -190,40 +198,10 @@ class SourceEmbedder:
 
     def _fetch(self, role: Role, texts: Sequence[str], encode: Encode) -> Vectors:
         start = time.monotonic()
-        found = self._cache.fetch(
+        fetched = self._cache.fetch(
             self.fingerprint, role, texts, encode, prepare=lambda: self._embedder.dimension
         )
         self.wall += time.monotonic() - start
-        self.seconds[role] += found.seconds
-        self.known += found.known
-        return found.vectors
-
-
-TEXTS_PER_BLOCK = 1024
-
-
-def encode_queries(model: SentenceTransformer, texts: Sequence[str], *, batch_size: int) -> Vectors:
-    """Return unit vectors of queries, shape (len(texts), dimension); each distinct text is encoded once."""
-    return _encode(model.encode_query, texts, batch_size=batch_size, what="Encoding training queries")
-
-
-def encode_passages(model: SentenceTransformer, texts: Sequence[str], *, batch_size: int) -> Vectors:
-    """Return unit vectors of passages, shape (len(texts), dimension); each distinct text is encoded once."""
-    return _encode(model.encode_document, texts, batch_size=batch_size, what="Encoding training passages")
-
-
-def _encode(encode, texts: Sequence[str], *, batch_size: int, what: str) -> Vectors:  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    positions: dict[str, int] = {}
-    where = [positions.setdefault(text, len(positions)) for text in texts]
-    distinct, blocks = list(positions), []
-    with progress(what, total=len(distinct)) as bar:
-        for start in range(0, len(distinct), TEXTS_PER_BLOCK):
-            block = distinct[start : start + TEXTS_PER_BLOCK]
-            blocks.append(
-                encode(block, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
-            )
-            bar.advance(len(block))
-    vectors: Vectors = np.concatenate(blocks)[where].astype(np.float32, copy=False)
-    return vectors
+        self.seconds[role] += fetched.seconds
+        self.known += fetched.known
+        return fetched.vectors

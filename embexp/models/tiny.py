@@ -9,8 +9,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError
-from embexp.models.loading import offline
-from embexp.models.tokens import TokenizerCounter
+from embexp.models.folder import TokenizerCounter, offline
 from embexp.progress import without_bars
 from embexp.storage.files import sha256_of
 

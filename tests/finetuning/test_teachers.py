@@ -5,8 +5,8 @@ import pytest
 
 from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.teachers import BiEncoderTeacher, CrossEncoderTeacher
-from embexp.models import cross_encoder as module
-from embexp.models.cross_encoder import Reranker
+from embexp.models import embedding_cache
+from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.sources import LocalModel
 from tests.tiny_cross_encoder import save_cross_encoder
 
@@ -26,13 +26,13 @@ def cross_encoder(tmp_path_factory) -> str:
 def asked(monkeypatch) -> list[int]:
     """Count the pairs that go through the cross-encoder, call by call."""
     found: list[int] = []
-    original = Reranker._predict
+    original = CrossEncoderScorer._predict
 
     def counting(self, texts):
         found.append(len(texts))
         return original(self, texts)
 
-    monkeypatch.setattr(Reranker, "_predict", counting)
+    monkeypatch.setattr(CrossEncoderScorer, "_predict", counting)
     return found
 
 
@@ -68,11 +68,11 @@ def test_another_length_or_model_is_asked_again(cross_encoder, tmp_path, asked):
 
 
 def test_what_was_scored_before_a_kill_is_kept(cross_encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 2)
+    monkeypatch.setattr(embedding_cache, "SLOW_BLOCK", 2)
     pairs = [(f"query {number}", f"passage {number}") for number in range(7)]
     whole = CrossEncoderTeacher(model=cross_encoder).scores(pairs)
     teacher = CrossEncoderTeacher(model=cross_encoder, cache=str(tmp_path / "cache"))
-    original, calls = Reranker._predict, []
+    original, calls = CrossEncoderScorer._predict, []
 
     def killed_at_the_third(self, texts):
         calls.append(len(texts))
@@ -80,7 +80,7 @@ def test_what_was_scored_before_a_kill_is_kept(cross_encoder, tmp_path, monkeypa
             raise KeyboardInterrupt
         return original(self, texts)
 
-    monkeypatch.setattr(Reranker, "_predict", killed_at_the_third)
+    monkeypatch.setattr(CrossEncoderScorer, "_predict", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         teacher.scores(pairs)
     for file in (tmp_path / "cache").rglob("*.bin"):  # the torn end that a kill may leave

@@ -92,18 +92,18 @@ def test_judged_passages_of_a_query_stand_in_for_a_teacher(run, tmp_path: Path, 
 
 
 def test_a_second_trial_asks_its_teacher_nothing(run, tmp_path: Path, monkeypatch) -> None:
-    from embexp.finetuning import teachers
+    from embexp.models.encoder import ModelEmbedder
 
     write_table(tmp_path / "scored.csv", "text_a,text_b,score", (1.0, 0.4, 0.0))
     encoded: list[int] = []
-    original = teachers.ModelEmbedder._encode
+    original = ModelEmbedder._encode
 
     def counting(self, texts, encode, label):
         if label.startswith("Encoding"):
             encoded.append(len(texts))
         return original(self, texts, encode, label)
 
-    monkeypatch.setattr(teachers.ModelEmbedder, "_encode", counting)
+    monkeypatch.setattr(ModelEmbedder, "_encode", counting)
     arguments = ["dataset=pairs", "dataset.path=scored.csv", "loss=embed_distill",
                  "model@loss.teacher.model=tiny", "loss.teacher.model.dimension=32", *QUICK]  # fmt: skip
     assert run("finetune", *arguments).code == 0

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from embexp.benchmarking.systems import (
-    Found,
     SystemCost,
+    SystemResult,
     _reranked,
     further_models,
     search_exactly,
@@ -22,7 +22,7 @@ from embexp.data.records import Chunk
 from embexp.errors import ModelError
 from embexp.finetuning.losses.in_batch import Mnrl
 from embexp.finetuning.losses.wrappers import Matryoshka
-from embexp.models.cross_encoder import Reranker
+from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache, Fetched
 from embexp.models.encoder import SourceEmbedder
 from embexp.models.tiny import TinyModel
@@ -129,7 +129,9 @@ def test_the_first_passages_are_put_in_a_new_order_and_the_rest_follows(tmp_path
         "q": [Hit(name, 1.0) for name in ("a0", "b0", "c0")],
         "r": [Hit(name, 1.0) for name in ("a0", "a1", "b0")],
     }
-    found = _reranked(task, Found(documents, COST), passages, FixedReranker(), EmbeddingCache(tmp_path))
+    found = _reranked(
+        task, SystemResult(documents, COST), passages, FixedReranker(), EmbeddingCache(tmp_path)
+    )
     # q: c scores 7, b 5, a 1, and d was not read. r: a has 9 from its better passage, b 5; then c and d.
     assert [hit.id for hit in found.rankings["q"]] == ["c", "b", "a", "d"]
     assert [hit.id for hit in found.rankings["r"]] == ["a", "b", "c", "d"]
@@ -142,7 +144,7 @@ def test_the_first_passages_are_put_in_a_new_order_and_the_rest_follows(tmp_path
 def test_a_question_that_may_not_find_itself_does_not_after_reranking_either(tmp_path: Path) -> None:
     corpus = [Chunk(f"{name}0", name, f"text {grade}") for name, grade in (("q", 9), ("b", 5), ("c", 7))]
     task = RetrievalTask("t", corpus, [Query("q", "x", "c")], {}, "document", skip_own=True)
-    base = Found({"q": [Hit("b", 0.9), Hit("c", 0.8)]}, COST)
+    base = SystemResult({"q": [Hit("b", 0.9), Hit("c", 0.8)]}, COST)
     passages = {"q": [Hit(name, 1.0) for name in ("q0", "b0", "c0")]}
     found = _reranked(task, base, passages, FixedReranker(), EmbeddingCache(tmp_path))
     assert [hit.id for hit in found.rankings["q"]] == ["c", "b"]
@@ -190,13 +192,15 @@ def test_models_of_one_name_are_told_apart() -> None:
 def test_a_cross_encoder_with_several_outputs_is_refused(tmp_path: Path) -> None:
     folder = save_cross_encoder(tmp_path / "cross", outputs=3)
     with pytest.raises(ModelError, match=r"gives 3 numbers for a pair: choose a cross-encoder"):
-        Reranker(model=str(folder)).scores([("a", "b")], EmbeddingCache(tmp_path / "cache"))
+        CrossEncoderScorer(model=str(folder)).scores([("a", "b")], EmbeddingCache(tmp_path / "cache"))
 
 
 def test_scores_of_pairs_are_kept(tmp_path: Path) -> None:
     folder, cache = save_cross_encoder(tmp_path / "cross"), EmbeddingCache(tmp_path / "cache")
-    first = Reranker(model=str(folder)).scores([("a", "kettle"), ("a", "bicycle"), ("a", "kettle")], cache)
-    again = Reranker(model=str(folder)).scores([("a", "bicycle"), ("b", "garden")], cache)
+    first = CrossEncoderScorer(model=str(folder)).scores(
+        [("a", "kettle"), ("a", "bicycle"), ("a", "kettle")], cache
+    )
+    again = CrossEncoderScorer(model=str(folder)).scores([("a", "bicycle"), ("b", "garden")], cache)
     assert first.vectors.shape == (3, 1)
     assert first.vectors[0] == first.vectors[2] != first.vectors[1]
     assert (first.known, again.known) == (0, 1)

@@ -1,4 +1,4 @@
-"""The guide of GIST: a frozen model that says which passages of a batch are no negatives."""
+"""The guide of GIST: a frozen model that tells which passages of a batch are not negatives."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import ModelError
-from embexp.storage.files import sha256_of, sha256_of_file
+from embexp.models.folder import Overrides, fingerprint_of, load_bi_encoder
+from embexp.models.sources import local_folder, model_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SELF = "self"
-SHAPING = frozenset({".safetensors", ".json", ".txt", ".model"})
-"""Kinds of files that decide a model's vectors."""
+KEY = "loss.guide"
+REMEDY = (
+    "Give the folder of a saved model with safetensors weights, its name on the Hugging Face Hub, or "
+    "loss.guide=self for the untuned model itself."
+)
 
 
 def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
@@ -23,42 +26,29 @@ def guide_for(model: SentenceTransformer, guide: str) -> SentenceTransformer:
     Raises:
         ModelError: There is no such model.
     """
-    frozen = copy.deepcopy(model) if guide == SELF else _loaded(guide, device=str(model.device))
+    if guide == SELF:
+        frozen = copy.deepcopy(model)
+    else:
+        folder = model_folder(_with_owner(guide), key=KEY, remedy=REMEDY)
+        frozen = load_bi_encoder(folder, Overrides(), device=str(model.device))
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
     return frozen.eval()
 
 
 def guide_fingerprint(guide: str) -> str:
-    """Return a digest of a guide's files; a name of the Hub stands for itself, and ``self`` for nothing.
+    """Return a digest of a guide's folder; a name on the Hub itself, and ``""`` for ``self``.
 
     Raises:
         ModelError: A path names no folder.
     """
-    folder = Path(guide).expanduser()
     if guide == SELF:
         return ""
-    if not folder.is_dir():
-        if guide.count("/") > 1 or guide.startswith((".", "/", "~")):
-            raise _missing(guide, "there is no such folder")
-        return guide
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SHAPING)
-    return sha256_of([(str(path.relative_to(folder)), sha256_of_file(path)) for path in files])
+    folder = local_folder(_with_owner(guide), key=KEY, remedy=REMEDY)
+    return fingerprint_of(folder, Overrides()) if folder else guide
 
 
-def _loaded(guide: str, *, device: str) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        return SentenceTransformer(
-            str(Path(guide).expanduser()), device=device, model_kwargs={"use_safetensors": True}
-        )
-    except (OSError, ValueError) as error:
-        raise _missing(guide, str(error)) from error
-
-
-def _missing(guide: str, reason: str) -> ModelError:
-    return ModelError(
-        f"loss.guide={guide}: no such model ({reason}); give the folder of a saved model with safetensors "
-        "weights, its name on the Hugging Face Hub, or loss.guide=self for the untuned model itself."
-    )
+def _with_owner(guide: str) -> str:
+    """Return the guide's full name: like sentence-transformers, a name without an owner is one of theirs."""
+    plain = "/" not in guide and not Path(guide).expanduser().is_dir() and not guide.startswith((".", "~"))
+    return f"sentence-transformers/{guide}" if plain else guide

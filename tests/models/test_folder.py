@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from embexp.errors import ModelError
-from embexp.models.loading import Overrides
+from embexp.models.folder import Overrides, TokenizerCounter, token_counter
 from embexp.models.tiny import build_tokenizer
-from embexp.models.tokens import TokenizerCounter, counter_for
 
 NOTHING = Overrides()
 
@@ -30,7 +29,7 @@ def test_many_texts_are_counted_in_their_order() -> None:
 
 def test_the_passage_prompt_takes_its_tokens_from_the_limit(saved: Path) -> None:
     # "passage: " is pas ##sa ##ge : — four tokens, and [CLS] and [SEP] make two more.
-    assert counter_for(saved, Overrides(passage_prompt="passage: ")).limit == 256 - 2 - 4
+    assert token_counter(saved, Overrides(passage_prompt="passage: ")).limit == 256 - 2 - 4
 
 
 @pytest.mark.parametrize(
@@ -55,8 +54,8 @@ def test_the_length_is_found_as_sentence_transformers_finds_it(
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
 
-    assert counter_for(folder, NOTHING).limit == limit - 2
-    assert counter_for(folder, Overrides(max_tokens=32)).limit == 30
+    assert token_counter(folder, NOTHING).limit == limit - 2
+    assert token_counter(folder, Overrides(max_tokens=32)).limit == 30
 
 
 def test_the_limit_agrees_with_the_loaded_model(saved: Path) -> None:
@@ -64,7 +63,7 @@ def test_the_limit_agrees_with_the_loaded_model(saved: Path) -> None:
 
     model = SentenceTransformer(str(saved), local_files_only=True)
 
-    assert counter_for(saved, NOTHING).limit == model.max_seq_length - 2
+    assert token_counter(saved, NOTHING).limit == model.max_seq_length - 2
 
 
 def test_a_model_without_a_tokenizer_says_so(saved: Path, tmp_path: Path) -> None:
@@ -72,7 +71,7 @@ def test_a_model_without_a_tokenizer_says_so(saved: Path, tmp_path: Path) -> Non
     (folder / "tokenizer.json").unlink()
 
     with pytest.raises(ModelError, match=r"has no tokenizer.json: save the model again"):
-        counter_for(folder, NOTHING)
+        token_counter(folder, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +82,4 @@ def test_a_broken_file_is_named(saved: Path, tmp_path: Path, name: str, message:
     (folder / name).write_text("{ not this")
 
     with pytest.raises(ModelError, match=rf"{name} {message}"):
-        counter_for(folder, NOTHING)
+        token_counter(folder, NOTHING)
