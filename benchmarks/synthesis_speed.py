@@ -50,7 +50,7 @@ def ours(url: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         with GroqLLM(base_url=url).open(Path(folder) / "journal.jsonl") as llm:
-            answered = sum(answer.completion is not None for answer in llm.ask(requests(OURS)))
+            answered = sum(answer.completion is not None for answer in llm.complete(requests(OURS)))
         return answered / (time.perf_counter() - start)
 
 

@@ -1,4 +1,4 @@
-"""The chat protocol that Groq and most other services speak, and one request sent with it."""
+"""The chat protocol of Groq and most other services: request bodies, response formats, replies."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Literal, Protocol
 
 from embexp.errors import EmbexpError
 from embexp.llm.llm import Request
-from embexp.llm.request_errors import FormatUnsupported, ModelGone, Retry
+from embexp.llm.request_errors import ModelGoneError, RetryableError, UnsupportedFormatError
 
 log = logging.getLogger(__name__)
 
 
-BYTES_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer as it came: its text, who wrote it, the tokens it took, and the response's headers."""
+    """A response as it came: text, model, finish reason, tokens and headers."""
 
     text: str
     model: str
@@ -31,53 +31,51 @@ class Reply:
 
 
 class Client(Protocol):
-    """A service or a model in this process."""
+    """Sends single requests to a service, or to a model in this process."""
 
     @property
     def model(self) -> str:
-        """The model that the next request goes to; it changes when a model is gone."""
+        """The model that the next request goes to; a fallback once a model is no longer served."""
 
     async def send(self, request: Request) -> Reply:
         """Send one request once.
 
         Raises:
-            Fault: There is no answer; its class says what to do.
-            EmbexpError: No request can succeed: the key is refused, the address is wrong.
+            RequestError: There is no answer; the class says what to do.
+            EmbexpError: No request can succeed: the key is refused or the address is wrong.
         """
 
     async def close(self) -> None:
-        """Let go of connections and memory."""
+        """Release connections and memory."""
 
 
 def approximate_tokens(text: str) -> int:
-    """Return about how many tokens a text has: its UTF-8 bytes by four, rounded up.
+    """Return the approximate number of tokens of a text: its UTF-8 bytes by four, rounded up.
 
-    English has about four letters to a token; scripts with three bytes to a letter have about one
-    token to a letter or a little more.
+    English has about four letters per token; scripts with three bytes per letter about one or a little more
+    tokens per letter.
     """
-    return -(-len(text.encode("utf-8", errors="replace")) // BYTES_PER_TOKEN)
+    return -(-len(text.encode("utf-8", errors="replace")) // _BYTES_PER_TOKEN)
 
 
 def prompt_tokens(request: Request) -> int:
-    """Return about how many tokens a request's prompt has, its schema and each turn's frame included."""
-    import json
-
+    """Return the approximate number of tokens of a request's prompt, with its schema and chat template."""
     schema = approximate_tokens(json.dumps(request.schema)) if request.schema else 0
     return schema + sum(approximate_tokens(message.content) + 4 for message in request.messages)
 
 
 Format = Literal["json_schema", "json_object", "text"]
-FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
-Post = Callable[[dict[str, Any]], Awaitable[tuple[object, Mapping[str, str]]]]
+_FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
+_Post = Callable[[dict[str, Any]], Awaitable[tuple[object, Mapping[str, str]]]]
 
 
 class Chat:
-    """Turns requests into chat bodies and payloads into replies; knows what each model can do.
+    """Turns requests into request bodies and payloads into replies; learns what each model supports.
 
     Args:
-        models: The model to use, then those to fall back to when it is gone.
-        options: Further body fields for a model, such as its reasoning effort.
-        length_key: How the service calls the longest answer ("max_tokens", "max_completion_tokens").
+        models: The model, then its fallbacks.
+        options: Returns further body fields for a model, such as its reasoning effort.
+        length_key: The body field for the longest answer ("max_tokens", "max_completion_tokens").
     """
 
     def __init__(
@@ -94,30 +92,30 @@ class Chat:
 
     @property
     def model(self) -> str:
-        """The model that is in use."""
+        """The model in use."""
         return self._models[0]
 
-    async def send(self, request: Request, post: Post) -> Reply:
+    async def send(self, request: Request, post: _Post) -> Reply:
         """Send a request through ``post`` and read the reply.
 
         Raises:
-            Retry: Something broke, or a format or model was given up and the request can be sent again.
+            RetryableError: A passing failure, or a format or model was replaced: send the request again.
             EmbexpError: None of the models is served any more.
         """
         model = self.model
         form = self.form(model)
         try:
             payload, headers = await post(self.body(request, model, form))
-        except FormatUnsupported as error:
+        except UnsupportedFormatError as error:
             self.lower(model, str(error), form)
-            raise Retry(f"{model} does not know {form}", kind="settled", wait=0.0) from error
-        except ModelGone as error:
+            raise RetryableError(f"{model} does not support {form}", kind="corrected", wait=0.0) from error
+        except ModelGoneError as error:
             self.drop(model, str(error))
-            raise Retry(f"{model} is gone", kind="settled", wait=0.0) from error
-        return read(payload, headers, request, model)
+            raise RetryableError(f"{model} is gone", kind="corrected", wait=0.0) from error
+        return read_reply(payload, headers, request, model)
 
     def body(self, request: Request, model: str | None = None, form: Format | None = None) -> dict[str, Any]:
-        """Return the JSON body that asks ``request`` of a model in a response format."""
+        """Return the JSON body of a request to a model in a response format; those in use by default."""
         model = model or self.model
         form = form or self.form(model)
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
@@ -133,26 +131,26 @@ class Chat:
         if request.stop:
             body["stop"] = list(request.stop)
         if request.schema is not None:
-            self._ask_for_json(body, request, form)
+            self._add_schema(body, request, form)
         return body
 
-    def _ask_for_json(self, body: dict[str, Any], request: Request, form: Format) -> None:
+    def _add_schema(self, body: dict[str, Any], request: Request, form: Format) -> None:
         if form == "json_schema":
             schema = {"name": request.schema_name, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
             return
         if form == "json_object":
             body["response_format"] = {"type": "json_object"}
-        told = json.dumps(request.schema, ensure_ascii=False)
-        rule = f"Answer with one JSON object and nothing else. It must follow this JSON schema:\n{told}"
+        text = json.dumps(request.schema, ensure_ascii=False)
+        rule = f"Answer with one JSON object and nothing else. It must follow this JSON schema:\n{text}"
         body["messages"] = [{"role": "system", "content": rule}, *body["messages"]]
 
     def form(self, model: str) -> Format:
-        """Return the response format that a model is asked for."""
-        return self._formats.get(model, FORMATS[0])
+        """Return the response format that requests to a model use."""
+        return self._formats.get(model, _FORMATS[0])
 
     def lower(self, model: str, reason: str, form: Format) -> None:
-        """Ask a model for a simpler format from here on.
+        """Use a simpler response format for a model from now on.
 
         Args:
             model: The model.
@@ -163,14 +161,14 @@ class Chat:
             EmbexpError: There is no simpler one.
         """
         if self.form(model) != form:
-            return  # another request found out at the same time
-        if form == FORMATS[-1]:
+            return  # another request got the same refusal
+        if form == _FORMATS[-1]:
             raise EmbexpError(f"{model} refuses plain text answers too: {reason}")
-        self._formats[model] = FORMATS[FORMATS.index(form) + 1]
-        log.info("%s does not know %s answers; asking for %s instead.", model, form, self._formats[model])
+        self._formats[model] = _FORMATS[_FORMATS.index(form) + 1]
+        log.info("%s does not support %s answers; using %s instead.", model, form, self._formats[model])
 
     def drop(self, model: str, reason: str) -> None:
-        """Go on with the next fallback, loudly.
+        """Switch to the next fallback, with a warning.
 
         Raises:
             EmbexpError: There is none.
@@ -186,16 +184,16 @@ class Chat:
         log.warning("THE MODEL %s IS GONE (%s): from here on %s answers.", model, reason, self.model)
 
 
-def prompt_of(request: Request) -> str:
-    """Return the text that a model in completion mode goes on from."""
+def _prompt_of(request: Request) -> str:
+    """Return the text that a base model completes."""
     return "\n\n".join(turn.content for turn in request.messages)
 
 
 def completion_body(request: Request, model: str) -> dict[str, Any]:
-    """Return the JSON body that asks a base model to go on from the request's text."""
+    """Return the JSON body for a base model that completes the request's text."""
     body: dict[str, Any] = {
         "model": model,
-        "prompt": prompt_of(request),
+        "prompt": _prompt_of(request),
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
     }
@@ -211,30 +209,30 @@ def as_chat(payload: object) -> object:
     choices = payload.get("choices") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(choices, list):
         return payload
-    turned = [{**choice, "message": {"content": choice.get("text")}} for choice in choices]
-    return {**payload, "choices": turned}
+    chat_choices = [{**choice, "message": {"content": choice.get("text")}} for choice in choices]
+    return {**payload, "choices": chat_choices}
 
 
-def read(
+def read_reply(
     payload: object, headers: Mapping[str, str], request: Request, model: str, *, empty_ok: bool = False
 ) -> Reply:
-    """Return the reply that a chat payload holds.
+    """Return the reply in a chat payload.
 
-    An empty answer of a service is a fault of the service; a base model may have nothing to add.
+    An empty answer is a failure of the service, unless ``empty_ok``: a base model may have nothing to add.
 
     Raises:
-        Retry: The payload is no chat completion, or it is an empty one.
+        RetryableError: The payload is no chat completion, or it is an empty one.
     """
     choices = payload.get("choices") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(choices, list) or not choices:
-        raise Retry(f"the answer holds no choices: {str(payload)[:80]!r}", headers=headers)
+        raise RetryableError(f"the answer holds no choices: {str(payload)[:80]!r}", headers=headers)
     choice = choices[0] if isinstance(choices[0], Mapping) else {}
     message = choice.get("message")
     text = message.get("content") if isinstance(message, Mapping) else None
     finish = str(choice.get("finish_reason") or "stop")
     if not (isinstance(text, str) and text.strip()):
         if finish != "length" and not (empty_ok and text == ""):
-            raise Retry("the answer is empty", headers=headers)
+            raise RetryableError("the answer is empty", headers=headers)
         text = ""
     usage = payload.get("usage")
     counts = usage if isinstance(usage, Mapping) else {}

@@ -1,4 +1,4 @@
-"""The language model that the pipeline sees: many requests at once, answers in order, all of them on disk."""
+"""The engine: sends many requests at once, yields answers in order, and writes all of them to disk first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
@@ -21,8 +20,9 @@ from embexp.llm.chat import Client, Reply, prompt_tokens
 from embexp.llm.journal import Journal, request_key
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import Budget, Prices
-from embexp.llm.rate_limiter import GO_ON, Pace, PaceSettings
-from embexp.llm.request_errors import BrokenJson, Fault, Retry, TooLong
+from embexp.llm.rate_limiter import RESUME, RateLimiter
+from embexp.llm.request_errors import BrokenJsonError, RequestError, RetryableError, TooLongError
+from embexp.llm.settings import RequestSettings
 from embexp.progress import Bar, progress
 
 log = logging.getLogger(__name__)
@@ -30,42 +30,32 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 WINDOW = 4
-"""Requests drawn ahead, as a multiple of those that may be under way at once."""
+"""Requests drawn ahead, as a multiple of those that may be in flight at once."""
 ALL_REFUSED = 10
-LAST_WORDS = 10.0
-"""Seconds that requests under way get to finish when nobody asks any more: they are paid for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """What the engine needs to know beside the pace.
-
-    Args:
-        pace: The limits.
-        timeout_seconds: How long one request may take in all.
-        max_attempts: How often one request is sent before it is given up; rate limits do not count.
-        budget_usd: The most that the journal may cost in all, earlier runs included.
-    """
-
-    pace: PaceSettings
-    timeout_seconds: float = 120.0
-    max_attempts: int = 8
-    budget_usd: float | None = None
+"""Refusals in a row that end the run."""
+GRACE_SECONDS = 10.0
+"""Seconds that requests in flight get to finish when the engine is closed: they are paid for."""
 
 
 class Engine:
-    """An open language model; see ``embexp.llm.llm.LLM``.
+    """An open language model over a client; see ``embexp.llm.llm.LLM``.
 
     Args:
         client: The service.
-        journal: Where answers go before they are yielded.
+        journal: Where answers are written before they are yielded.
         settings: Limits, time-out, attempts and budget.
         prices: What tokens cost.
         chat: False for a base model that only completes text.
     """
 
     def __init__(
-        self, client: Client, journal: Journal, settings: EngineSettings, prices: Prices, *, chat: bool = True
+        self,
+        client: Client,
+        journal: Journal,
+        settings: RequestSettings,
+        prices: Prices,
+        *,
+        chat: bool = True,
     ) -> None:
         self.name = client.model
         self.chat = chat
@@ -73,12 +63,12 @@ class Engine:
         self._journal = journal
         self._settings = settings
         self._prices = prices
-        self._pace = Pace(settings.pace, Budget(settings.budget_usd, journal.spent))
+        self._limiter = RateLimiter(settings, Budget(settings.budget_usd, journal.spent))
         self._usage = Usage()
         self._order = 0
         self._refused = 0
         self._tasks: dict[str, asyncio.Task[Completion | str]] = {}
-        self._under_way: set[str] = set()
+        self._in_flight: set[str] = set()
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
@@ -91,7 +81,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._run(self._wind_down(LAST_WORDS if kind is None else 0.0)).result()
+            self._run(self._close(GRACE_SECONDS if kind is None else 0.0)).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -99,10 +89,10 @@ class Engine:
             self._journal.close()
 
     def usage(self) -> Usage:
-        """Return what this run's answers cost, those from the journal left out."""
+        """Return what this run's requests cost, without those answered from the journal."""
         return self._usage
 
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield one answer for each request, in their order; see ``embexp.llm.llm.LLM``."""
         pending: deque[tuple[str, Future[Answer]]] = deque()
         source = iter(requests)
@@ -110,7 +100,7 @@ class Engine:
         with progress(f"Asking {self.name}") as bar:
             try:
                 while True:
-                    while not drawn_all and len(pending) < max(8, WINDOW * int(self._pace.concurrency)):
+                    while not drawn_all and len(pending) < max(8, WINDOW * int(self._limiter.concurrency)):
                         request = next(source, None)
                         drawn_all = request is None
                         if request is not None:
@@ -135,99 +125,99 @@ class Engine:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _abandon(self, keys: list[str]) -> None:
-        """End what has not been sent yet; what is under way is paid for, and goes into the journal."""
+        """Cancel what has not been sent yet; what is in flight is paid for, and goes into the journal."""
         for key in keys:
             task = self._tasks.get(key)
-            if task is not None and key not in self._under_way:
+            if task is not None and key not in self._in_flight:
                 task.cancel()
 
     def _submit(self, request: Request) -> tuple[str, Future[Answer]]:
-        key = request_key(request, self._journal.asked)
-        held = self._journal.find(key)
-        if held is not None:
+        key = request_key(request, self._journal.identity)
+        recorded = self._journal.find(key)
+        if recorded is not None:
             done: Future[Answer] = Future()
-            done.set_result(Answer(request, held))
+            done.set_result(Answer(request, recorded))
             return key, done
         self._order += 1
         return key, self._run(self._answer(self._order, key, request))
 
     async def _answer(self, order: int, key: str, request: Request) -> Answer:
-        held = self._journal.find(key)
-        if held is not None:
-            return Answer(request, held)
+        recorded = self._journal.find(key)
+        if recorded is not None:
+            return Answer(request, recorded)
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = asyncio.create_task(self._ask_until_answered(order, key, request))
+            task = self._tasks[key] = asyncio.create_task(self._retry_until_answered(order, key, request))
             task.add_done_callback(lambda done: self._forget(key, done))
         result = await asyncio.shield(task)
         return Answer(request, None, result) if isinstance(result, str) else Answer(request, result)
 
     def _forget(self, key: str, task: asyncio.Task[Completion | str]) -> None:
         self._tasks.pop(key, None)
-        self._under_way.discard(key)
+        self._in_flight.discard(key)
         if not task.cancelled():
-            task.exception()  # whoever asked has it already; this keeps asyncio from printing it
+            task.exception()  # the caller has it already; this keeps asyncio from printing it
 
-    async def _ask_until_answered(self, order: int, key: str, request: Request) -> Completion | str:
+    async def _retry_until_answered(self, order: int, key: str, request: Request) -> Completion | str:
         """Return the completion, once it is on disk, or the reason why there is none."""
-        attempts = _Attempts(self._settings.max_attempts, self._settings.pace.backoff_seconds)
+        attempts = _Attempts(self._settings.max_attempts, self._settings.backoff_seconds)
         try:
             async for attempt in attempts.retrying:
                 with attempt:
-                    completion = await self._ask_once(order, key, request)
-        except TooLong:
+                    completion = await self._send_once(order, key, request)
+        except TooLongError:
             return "too long"
-        except Retry as error:
+        except RetryableError as error:
             return f"no answer after {self._settings.max_attempts} attempts: {error}"
-        except Fault as error:
+        except RequestError as error:
             self._refused += 1
             if self._refused >= ALL_REFUSED:
-                self._pace.stop(EmbexpError(f"The service refuses every request: {error}. {GO_ON}"))
+                self._limiter.stop(EmbexpError(f"The service refuses every request: {error}. {RESUME}"))
             return f"refused: {error}"
         except EmbexpError as error:
-            self._pace.stop(error)
+            self._limiter.stop(error)
             raise
         self._refused = 0
         try:
             await self._journal.append(key, completion, tag=request.tag)
         except EmbexpError as error:
-            self._pace.stop(error)
+            self._limiter.stop(error)
             raise
-        self._usage = added(self._usage, completion.usage)
+        self._usage += completion.usage
         return completion
 
-    async def _ask_once(self, order: int, key: str, request: Request) -> Completion:
+    async def _send_once(self, order: int, key: str, request: Request) -> Completion:
         model, prompt = self._client.model, prompt_tokens(request)
         worst = self._prices.cost(model, prompt, request.max_tokens)
-        ticket = await self._pace.ticket(order, prompt + request.max_tokens, worst)
-        self._under_way.add(key)
+        permit = await self._limiter.acquire(order, prompt + request.max_tokens, worst)
+        self._in_flight.add(key)
         try:
             reply = await asyncio.wait_for(self._client.send(request), self._settings.timeout_seconds)
         except asyncio.TimeoutError as error:
-            late = Retry(f"no answer within {self._settings.timeout_seconds:g} s", kind="overload")
-            self._pace.failed(ticket, late)
-            self._under_way.discard(key)
+            late = RetryableError(f"no answer within {self._settings.timeout_seconds:g} s", kind="overload")
+            self._limiter.failed(permit, late)
+            self._in_flight.discard(key)
             raise late from error
-        except Retry as error:
-            self._pace.failed(ticket, error)
-            self._under_way.discard(key)
+        except RetryableError as error:
+            self._limiter.failed(permit, error)
+            self._in_flight.discard(key)
             raise
-        except BrokenJson as error:
+        except BrokenJsonError as error:
             reply = Reply(error.text, model, "json_validate_failed", prompt, 0)
         except BaseException:
-            self._pace.dropped(ticket)
+            self._limiter.release(permit)
             raise
         completion = completion_of_reply(reply, model, self._prices)
         used = reply.prompt_tokens + reply.completion_tokens
-        self._pace.succeeded(ticket, tokens=used, cost=completion.usage.usd, headers=reply.headers)
+        self._limiter.succeeded(permit, tokens=used, cost=completion.usage.usd, headers=reply.headers)
         return completion
 
-    async def _wind_down(self, patience: float) -> None:
-        """Let what is under way finish, if there is time; then end everything else."""
-        self._pace.stop(EmbexpError("The language model has been closed."))
+    async def _close(self, grace: float) -> None:
+        """Let requests in flight finish within ``grace`` seconds; then cancel the rest."""
+        self._limiter.stop(EmbexpError("The language model has been closed."))
         tasks = list(self._tasks.values())
-        if tasks and patience:
-            await asyncio.wait(tasks, timeout=patience)
+        if tasks and grace:
+            await asyncio.wait(tasks, timeout=grace)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -236,9 +226,9 @@ class Engine:
         await self._client.close()
 
 
-def completion_of_reply(reply: Reply, asked: str, prices: Prices) -> Completion:
-    """Return what a reply says and costs, at the asked model's price where the answering one has none."""
-    priced = reply.model if prices.of(reply.model) else asked
+def completion_of_reply(reply: Reply, requested: str, prices: Prices) -> Completion:
+    """Return a reply with its cost, at the requested model's price where the answering model has none."""
+    priced = reply.model if prices.of(reply.model) else requested
     cost = prices.cost(priced, reply.prompt_tokens, reply.completion_tokens)
     usage = Usage(1, reply.prompt_tokens, reply.completion_tokens, cost)
     # The same text as the journal will hold: a lone surrogate cannot be written as UTF-8.
@@ -246,33 +236,27 @@ def completion_of_reply(reply: Reply, asked: str, prices: Prices) -> Completion:
     return Completion(text, reply.model, reply.finish_reason, usage)
 
 
-def added(one: Usage, other: Usage) -> Usage:
-    """Return the sum of two usages."""
-    return Usage(
-        one.requests + other.requests,
-        one.prompt_tokens + other.prompt_tokens,
-        one.completion_tokens + other.completion_tokens,
-        one.usd + other.usd,
-    )
-
-
 class _Attempts:
-    """When to ask again: at once where the pace already waits, else after a jittered, growing pause."""
+    """When to send again: at once where the rate limiter waits, else after a growing, jittered pause."""
 
     def __init__(self, most: int, first_pause: float) -> None:
         self._most = most
         self._broken = 0
         self._pause = wait_random_exponential(multiplier=first_pause, max=60)
         self.retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Retry), wait=self._wait, stop=self._stop, reraise=True
+            retry=retry_if_exception_type(RetryableError), wait=self._wait, stop=self._stop, reraise=True
         )
 
     def _wait(self, state: RetryCallState) -> float:
         problem = state.outcome.exception() if state.outcome else None
-        return 0.0 if isinstance(problem, Retry) and problem.wait is not None else float(self._pause(state))
+        return (
+            0.0
+            if isinstance(problem, RetryableError) and problem.wait is not None
+            else float(self._pause(state))
+        )
 
     def _stop(self, state: RetryCallState) -> bool:
         problem = state.outcome.exception() if state.outcome else None
-        if isinstance(problem, Retry) and problem.kind in ("error", "overload"):
+        if isinstance(problem, RetryableError) and problem.kind in ("error", "overload"):
             self._broken += 1
         return self._broken >= self._most

@@ -1,4 +1,4 @@
-"""Groq, through its official SDK; pace, retries and the journal are ours."""
+"""Groq through its official SDK; rate limits, retries and the journal are our own."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from embexp.llm.chat import Chat, Reply
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
-from embexp.llm.remote import Remote
-from embexp.llm.request_errors import Retry, fault
+from embexp.llm.request_errors import RetryableError, request_error
+from embexp.llm.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from groq import AsyncGroq, Groq
 
-REASONING = "openai/gpt-oss"
-SDK_PATH = "/openai/v1"
-KEYS = "https://console.groq.com/keys"
+_REASONING = "openai/gpt-oss"
+_SDK_PATH = "/openai/v1"
+_KEYS = "https://console.groq.com/keys"
 
 
 def groq_key(variable: str) -> str:
@@ -41,25 +41,25 @@ def groq_key(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError(
-            f"llm.api_key_env={variable}: this environment variable is not set. Get a key at {KEYS} and run "
+            f"llm.api_key_env={variable}: this environment variable is not set. Get a key at {_KEYS} and run "
             f"`export {variable}=…`, or choose llm=llamacpp, which needs none."
         )
     return key
 
 
 def _host(base_url: str | None) -> str | None:
-    """Return the host that the SDK appends its own path to; None is Groq itself."""
+    """Return the host to which the SDK appends its own path; None is Groq itself."""
     host = base_url or os.environ.get("GROQ_BASE_URL") or None
-    return host.rstrip("/").removesuffix(SDK_PATH) if host else None
+    return host.rstrip("/").removesuffix(_SDK_PATH) if host else None
 
 
 def _quiet() -> None:
-    """Keep the SDK from logging a line for each request: there are thousands."""
+    """Silence the SDK's log line for each request: there are thousands."""
     for name in ("groq", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def connect(base_url: str | None, key: str) -> AsyncGroq:
+def _connect(base_url: str | None, key: str) -> AsyncGroq:
     """Return an SDK client that neither retries nor waits by itself.
 
     Args:
@@ -88,32 +88,32 @@ def connect_for_batches(base_url: str | None, key: str, timeout: float) -> Groq:
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:
-    """Return what the SDK raises when a call fails, unreadable bodies included."""
+    """Return the exceptions that the SDK raises when a call fails or a body is unreadable."""
     import groq
 
     return (groq.APIError, ValueError)
 
 
-def groq_fault(error: Exception, *, key_name: str, key: str) -> Exception:
-    """Return what an exception of the SDK means for us."""
+def groq_error(error: Exception, *, key_name: str, key: str) -> Exception:
+    """Return our exception for an exception of the SDK."""
     import groq
 
     if isinstance(error, groq.APIStatusError):
         body = error.body if error.body is not None else error.response.text
-        return fault(error.status_code, body, error.response.headers, key_name=key_name, secret=key)
+        return request_error(error.status_code, body, error.response.headers, key_name=key_name, secret=key)
     if isinstance(error, groq.APITimeoutError):
-        return Retry("the connection timed out", kind="overload")
+        return RetryableError("the connection timed out", kind="overload")
     if isinstance(error, groq.APIConnectionError):
-        return Retry(f"no connection ({type(error.__cause__ or error).__name__})")
-    # A body that is no JSON, or no UTF-8, surfaces as a ValueError of some kind.
-    return Retry(f"the answer cannot be read ({type(error).__name__})")
+        return RetryableError(f"no connection ({type(error.__cause__ or error).__name__})")
+    # A body that is not JSON or not UTF-8 surfaces as a ValueError of some kind.
+    return RetryableError(f"the answer cannot be read ({type(error).__name__})")
 
 
-class GroqClient:
+class _GroqClient:
     """Sends requests through the SDK.
 
     Args:
-        chat: Bodies, replies and fallbacks.
+        chat: Request bodies, replies and fallbacks.
         base_url: The host, or None.
         key_name: The environment variable of the key.
     """
@@ -122,7 +122,7 @@ class GroqClient:
         self._chat = chat
         self._key_name = key_name
         self._key = groq_key(key_name)
-        self._sdk = connect(base_url, self._key)
+        self._sdk = _connect(base_url, self._key)
 
     @property
     def model(self) -> str:
@@ -130,7 +130,7 @@ class GroqClient:
         return self._chat.model
 
     async def send(self, request: Request) -> Reply:
-        """Send one request once; see ``embexp.llm.chat.Client``."""
+        """Send one request; see ``embexp.llm.chat.Client``."""
         return await self._chat.send(request, self._post)
 
     async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
@@ -138,7 +138,7 @@ class GroqClient:
             raw = await self._sdk.chat.completions.with_raw_response.create(**body)
             payload = await raw.parse()
         except sdk_errors() as error:
-            raise groq_fault(error, key_name=self._key_name, key=self._key) from error
+            raise groq_error(error, key_name=self._key_name, key=self._key) from error
         return (payload if isinstance(payload, str) else payload.to_dict()), raw.headers
 
     async def close(self) -> None:
@@ -151,13 +151,13 @@ def _fallbacks() -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroqLLM(Remote):
+class GroqLLM(ServiceSettings):
     """A model at Groq.
 
     Args:
         model: The model's name at Groq.
-        fallback_models: What to use instead, in this order, when Groq answers that a model is gone.
-        reasoning_effort: How long gpt-oss models think; other models are not told.
+        fallback_models: The models to use instead, in this order, once Groq no longer serves it.
+        reasoning_effort: How long gpt-oss models think; not sent to other models.
         base_url: The host, without a path; None for ``GROQ_BASE_URL`` or Groq itself.
         api_key_env: The environment variable that holds the key.
     """
@@ -169,35 +169,33 @@ class GroqLLM(Remote):
     api_key_env: str = "GROQ_API_KEY"
 
     def check(self) -> None:
-        """Refuse to begin without a key.
+        """Check that the key is set.
 
         Raises:
-            ConfigError: The environment variable is not set.
+            ConfigError: It is not.
         """
         groq_key(self.api_key_env)
 
-    def dialect(self) -> Chat:
-        """Return how this model is talked to."""
+    def chat_protocol(self) -> Chat:
+        """Return the request bodies, replies and fallbacks of this model."""
         return Chat(self.models(), options=self._options, length_key="max_completion_tokens")
 
-    def asked(self) -> dict[str, object]:
-        """Return what identifies this model in a journal."""
+    def identity(self) -> dict[str, object]:
+        """Return what identifies this model in the journal."""
         return {"model": self.model, "reasoning_effort": self.reasoning_effort}
 
     def _options(self, model: str) -> dict[str, Any]:
         effort = self.reasoning_effort
-        return {"reasoning_effort": effort} if effort and model.startswith(REASONING) else {}
+        return {"reasoning_effort": effort} if effort and model.startswith(_REASONING) else {}
 
     @contextmanager
     def open(self, journal: Path) -> Iterator[Engine]:
-        """Connect, with the answers in ``journal``.
+        """Connect; answers are read from and appended to ``journal``.
 
         Raises:
             ConfigError: There is no key.
             EmbexpError: Another process uses the journal.
         """
-        client = GroqClient(self.dialect(), base_url=self.base_url, key_name=self.api_key_env)
-        with Engine(
-            client, Journal(journal, self.asked()), self.engine_settings(), self.price_list()
-        ) as engine:
+        client = _GroqClient(self.chat_protocol(), base_url=self.base_url, key_name=self.api_key_env)
+        with Engine(client, Journal(journal, self.identity()), self, self.price_list()) as engine:
             yield engine

@@ -1,4 +1,4 @@
-"""Groq's batches: half the price, no rate limits, an answer within a day; a batch survives our death."""
+"""Groq's batches: half the price, no rate limits, answers within a day; a batch survives a kill."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,21 @@ from typing import Any, Literal, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embexp.errors import ConfigError, EmbexpError
-from embexp.llm.chat import Chat, prompt_tokens, read
-from embexp.llm.engine import added, completion_of_reply
-from embexp.llm.groq import GroqLLM, connect_for_batches, groq_fault, groq_key, sdk_errors
+from embexp.llm.chat import Chat, prompt_tokens, read_reply
+from embexp.llm.engine import completion_of_reply
+from embexp.llm.groq import GroqLLM, connect_for_batches, groq_error, groq_key, sdk_errors
 from embexp.llm.journal import Journal, request_key
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import batch_discount
-from embexp.llm.rate_limiter import GO_ON
-from embexp.llm.request_errors import Fault, FormatUnsupported, ModelGone, Retry, TooLong, fault
+from embexp.llm.rate_limiter import RESUME
+from embexp.llm.request_errors import (
+    ModelGoneError,
+    RequestError,
+    RetryableError,
+    TooLongError,
+    UnsupportedFormatError,
+    request_error,
+)
 from embexp.progress import progress
 from embexp.storage.files import write_json
 
@@ -30,19 +37,19 @@ log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-Answers = list[tuple[str, Completion]]
-DONE = ("completed", "failed", "expired", "cancelled")
-ROUNDS = 4
-"""How often what a batch left unanswered is put into another one."""
+_Answers = list[tuple[str, Completion]]
+_DONE = ("completed", "failed", "expired", "cancelled")
+_ROUNDS = 4
+"""How often requests that a batch left unanswered are put into another one."""
 
 
-class GroqBatches:
+class _GroqBatches:
     """Answers requests in batches; see ``embexp.llm.llm.LLM``.
 
     Args:
-        settings: The component's settings.
-        chat: Bodies, replies and fallbacks.
-        journal: Where answers go before they are yielded; a batch under way is noted beside it.
+        settings: The configuration.
+        chat: Request bodies, replies and fallbacks.
+        journal: Where answers are written before they are yielded; a running batch is noted beside it.
     """
 
     chat = True
@@ -60,17 +67,17 @@ class GroqBatches:
         self._failures: dict[str, str] = {}
 
     def usage(self) -> Usage:
-        """Return what this run's answers cost, those from the journal left out."""
+        """Return what this run's requests cost, without those answered from the journal."""
         return self._usage
 
     def close(self) -> None:
         """Close the connections."""
         self._sdk.close()
 
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield one answer for each request, in their order, a batch at a time.
 
-        A batch that an earlier process left under way is waited for first.
+        A batch that an earlier process left running is waited for first.
 
         Raises:
             EmbexpError: The service fails for good, or the budget does not allow the next batch.
@@ -78,15 +85,15 @@ class GroqBatches:
         self._collect_left_over()
         source = iter(requests)
         while group := list(islice(source, self._settings.batch_size)):
-            keys = [request_key(request, self._journal.asked) for request in group]
+            keys = [request_key(request, self._journal.identity) for request in group]
             self._answer(dict(zip(keys, group, strict=True)))
             for key, request in zip(keys, group, strict=True):
-                held = self._journal.find(key)
-                yield Answer(request, held, None if held else self._failures.get(key, "no answer"))
+                recorded = self._journal.find(key)
+                yield Answer(request, recorded, None if recorded else self._failures.get(key, "no answer"))
 
     def _answer(self, group: Mapping[str, Request]) -> None:
-        """Bring every answer of a group into the journal, or the reason for which there is none."""
-        for _ in range(ROUNDS):
+        """Write every answer of a group to the journal, or keep the reason why there is none."""
+        for _ in range(_ROUNDS):
             open_keys = [
                 key for key in group if self._journal.find(key) is None and key not in self._failures
             ]
@@ -97,7 +104,7 @@ class GroqBatches:
             self._submit(todo)
             self._collect(todo)
         for key in group:
-            self._failures.setdefault(key, f"no answer after {ROUNDS} batches")
+            self._failures.setdefault(key, f"no answer after {_ROUNDS} batches")
 
     def _check_budget(self, todo: Mapping[str, Request]) -> None:
         model, limit = self._chat.model, self._settings.budget_usd
@@ -123,13 +130,13 @@ class GroqBatches:
         )
         upload = self._call(lambda: self._sdk.files.create(file=("requests.jsonl", data), purpose="batch"))
         if not upload.id:
-            raise EmbexpError(f"The service took the batch's file and gave it no id. {GO_ON}")
+            raise EmbexpError(f"The service took the batch's file and returned no id. {RESUME}")
         model = self._chat.model
         note = {"file": upload.id, "batch": None, "model": model, "format": self._chat.form(model)}
         write_json(self._note, note)
         batch = self._start(str(upload.id))
         write_json(self._note, {**note, "batch": batch})
-        log.info("Batch %s: %s requests are under way.", batch, f"{len(todo):,}")
+        log.info("Batch %s is running with %s requests.", batch, f"{len(todo):,}")
 
     def _start(self, file: str) -> str:
         window = self._settings.completion_window
@@ -150,30 +157,30 @@ class GroqBatches:
             ]
             note["batch"] = started[0].id if started else self._start(note["file"])
             write_json(self._note, note)
-        log.info("Batch %s is under way since an earlier run; waiting for it.", note["batch"])
+        log.info("Batch %s was started by an earlier run; waiting for it.", note["batch"])
         self._collect({})
 
     def _collect(self, todo: Mapping[str, Request]) -> None:
-        """Wait for the batch that is noted and take over what it brings."""
+        """Wait for the noted batch and write its answers to the journal."""
         note = json.loads(self._note.read_text(encoding="utf-8"))
         batch = self._wait(note["batch"])
-        answers: Answers = []
+        answers: _Answers = []
         for file in (batch.output_file_id, batch.error_file_id):
             for row in self._rows(file):
                 if self._journal.find(str(row["custom_id"])):
-                    continue  # an earlier run was killed between writing it down and here
-                self._take(row, note, todo, answers)
+                    continue  # an earlier run was killed between writing it and here
+                self._read_row(row, note, todo, answers)
         if answers:
             self._journal.append_now(answers, tag="batch")
             for _, completion in answers:
-                self._usage = added(self._usage, completion.usage)
+                self._usage += completion.usage
         elif batch.status == "failed":
             raise EmbexpError(
                 f"The batch {note['batch']} failed: {batch.errors}. See llm.model and your account."
             )
         self._note.unlink()
 
-    def _take(
+    def _read_row(
         self,
         row: Mapping[str, Any],
         note: Mapping[str, Any],
@@ -185,20 +192,20 @@ class GroqBatches:
         try:
             if row.get("error") or response.get("status_code", 200) >= 400:
                 status = int(response.get("status_code") or 400)
-                raise fault(
+                raise request_error(
                     status, row.get("error") or response.get("body"), {}, key_name=self._settings.api_key_env
                 )
-            reply = read(response.get("body"), {}, request, model)
+            reply = read_reply(response.get("body"), {}, request, model)
             answers.append((key, completion_of_reply(reply, model, self._prices)))
-        except ModelGone as error:
+        except ModelGoneError as error:
             self._chat.drop(model, str(error))
-        except FormatUnsupported as error:
+        except UnsupportedFormatError as error:
             self._chat.lower(model, str(error), note["format"])
-        except Retry as error:
-            log.debug("%s: %s; asked again in the next batch", key, error)
-        except TooLong:
+        except RetryableError as error:
+            log.debug("%s: %s; it goes into the next batch", key, error)
+        except TooLongError:
             self._failures[key] = "too long"
-        except Fault as error:
+        except RequestError as error:
             self._failures[key] = f"refused: {error}"
 
     def _wait(self, name: str) -> Any:
@@ -209,7 +216,7 @@ class GroqBatches:
                 if batch.request_counts is not None:
                     bar.advance(batch.request_counts.completed - done)
                     done = batch.request_counts.completed
-                if batch.status in DONE:
+                if batch.status in _DONE:
                     return batch
                 bar.note(batch.status)
                 time.sleep(self._settings.poll_seconds)
@@ -220,9 +227,9 @@ class GroqBatches:
             yield from (json.loads(line) for line in content.splitlines() if line.strip())
 
     def _call(self, work: Callable[[], T]) -> T:
-        """Call the SDK; what passes by is tried again."""
+        """Call the SDK, with retries for passing failures."""
         retrying = Retrying(
-            retry=retry_if_exception_type(Retry),
+            retry=retry_if_exception_type(RetryableError),
             wait=wait_random_exponential(multiplier=self._settings.backoff_seconds, max=60),
             stop=stop_after_attempt(self._settings.max_attempts),
             reraise=True,
@@ -231,28 +238,28 @@ class GroqBatches:
             for attempt in retrying:
                 with attempt:
                     return self._once(work)
-        except Fault as error:
-            raise EmbexpError(f"Groq's batches cannot be used: {error}. {GO_ON}") from error
-        raise EmbexpError(f"Groq's batches were not asked at all. {GO_ON}")  # reraise=True leaves no such way
+        except RequestError as error:
+            raise EmbexpError(f"Groq's batches cannot be used: {error}. {RESUME}") from error
+        raise EmbexpError(f"Groq's batches were not called at all. {RESUME}")  # unreachable: reraise=True
 
     def _once(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except sdk_errors() as error:
-            problem = groq_fault(error, key_name=self._settings.api_key_env, key=self._key)
-            if isinstance(problem, Retry) and problem.wait:
+            problem = groq_error(error, key_name=self._settings.api_key_env, key=self._key)
+            if isinstance(problem, RetryableError) and problem.wait:
                 time.sleep(problem.wait)
             raise problem from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroqBatchLLM(GroqLLM):
-    """A model at Groq, asked in batches.
+    """A model at Groq, used through batches.
 
     Args:
-        batch_size: The most requests in one batch; Groq takes 50,000.
-        poll_seconds: How often to look whether a batch is done.
-        completion_window: How long Groq may take.
+        batch_size: The most requests in one batch; Groq accepts 50,000.
+        poll_seconds: The pause between two looks at a running batch.
+        completion_window: The most time that Groq may take.
     """
 
     batch_size: int = 5000
@@ -265,20 +272,16 @@ class GroqBatchLLM(GroqLLM):
             raise ConfigError(f"llm.batch_size={self.batch_size}: give a whole number from 1 to 50000.")
 
     @contextmanager
-    def open(self, journal: Path) -> Iterator[GroqBatches]:  # type: ignore[override]
-        """Connect, with the answers in ``journal`` and the batch under way noted beside it.
+    def open(self, journal: Path) -> Iterator[_GroqBatches]:  # type: ignore[override]
+        """Connect; answers go to ``journal``, and a running batch is noted beside it.
 
         Raises:
             ConfigError: There is no key.
             EmbexpError: Another process uses the journal.
         """
         groq_key(self.api_key_env)
-        book = Journal(journal, self.asked())
-        try:
-            batches = GroqBatches(self, self.dialect(), book)
-            try:
-                yield batches
-            finally:
-                batches.close()
-        finally:
-            book.close()
+        with (
+            closing(Journal(journal, self.identity())) as answers,
+            closing(_GroqBatches(self, self.chat_protocol(), answers)) as batches,
+        ):
+            yield batches

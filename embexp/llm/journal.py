@@ -1,4 +1,4 @@
-"""Every answer that was paid for, on disk before anyone reads it: one JSON object a line, only appended."""
+"""The journal: every answer on disk before it is used, one JSON object a line, only appended."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from embexp.storage.files import sha256_of, space_checked, sync_folder
 log = logging.getLogger(__name__)
 
 
-BLOCK = 1 << 16
+_BLOCK = 1 << 16
 
 
-def request_key(request: Request, asked: Mapping[str, object]) -> str:
-    """Return the SHA-256 that identifies a request: what is asked, how, and of whom.
+def request_key(request: Request, identity: Mapping[str, object]) -> str:
+    """Return the SHA-256 that identifies a request to a model.
 
     Args:
         request: The request; its tag does not count.
-        asked: The model and the settings that shape every answer.
+        identity: The model and the settings that shape every answer.
     """
     parts = asdict(request)
     parts.pop("tag")
-    return sha256_of(dict(asked), parts)
+    return sha256_of(dict(identity), parts)
 
 
 class Journal:
     """The answers in one file, with an index of keys and offsets in memory.
 
-    A last line that a kill cut short is removed when the file is opened. One process writes at a time.
+    An incomplete last line (after a kill) is removed when the file is opened. One process writes at a time.
 
     Args:
-        path: The file, made if it is not there.
-        asked: The model and the settings that shape every answer; they stand in every line.
+        path: The file; created where it does not exist.
+        identity: The model and the settings that shape every answer; part of every line.
     """
 
-    def __init__(self, path: Path, asked: Mapping[str, object]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, object]) -> None:
         self.path = path
-        self.asked = dict(asked)
+        self.identity = dict(identity)
         self.spent = 0.0
         self._index: dict[bytes, int] = {}
         self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
@@ -71,17 +71,17 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise EmbexpError(
-                f"{self.path} is in use by another run that asks the same questions: wait until it has "
-                "finished, or end it, and run the same command again."
+                f"{self.path} is in use by another run: wait until it has finished, or end it, and run "
+                "the same command again."
             ) from error
 
     def _recover(self) -> int:
-        """Index the whole lines, cut off a torn last one, and return where the next line begins."""
+        """Index the complete lines, cut off an incomplete last one, and return where the next line begins."""
         end = 0
         self._file.seek(0)
         for number, line in enumerate(self._file, start=1):
             if not line.endswith(b"\n"):
-                log.info("%s: the last line was cut off by a kill; it is asked again.", self.path)
+                log.info("%s: the last line is incomplete; its request is sent again.", self.path)
                 self._file.truncate(end)
                 break
             self._remember(line, end, number)
@@ -95,7 +95,7 @@ class Journal:
             self.spent += float(record["usd"])
         except (ValueError, KeyError, TypeError) as error:
             log.warning(
-                "%s:%d: not a line of the journal (%s); what it held is asked again.",
+                "%s:%d: not a line of the journal (%s); its request is sent again.",
                 self.path,
                 number,
                 error,
@@ -112,7 +112,7 @@ class Journal:
         return completion_of(json.loads(_line_at(self._file.fileno(), offset)))
 
     async def append(self, key: str, completion: Completion, *, tag: str = "") -> None:
-        """Write an answer and return when it is safely on disk.
+        """Write an answer and return once it is safely on disk.
 
         Answers that arrive while the disk is busy are flushed together.
 
@@ -157,7 +157,7 @@ class Journal:
                 raise
 
     def append_now(self, items: Iterable[tuple[str, Completion]], *, tag: str = "") -> None:
-        """Write answers and return when they are on disk; for callers without an event loop."""
+        """Write answers and return once they are on disk; for callers without an event loop."""
         lines = [(bytes.fromhex(key), self._line(key, completion, tag)) for key, completion in items]
         self._write(b"".join(data for _, data in lines))
         for key, data in lines:
@@ -165,25 +165,25 @@ class Journal:
             self._end += len(data)
 
     def _line(self, key: str, completion: Completion, tag: str) -> bytes:
-        line = json.dumps(_record(key, self.asked, completion, tag), ensure_ascii=False)
+        line = json.dumps(_record(key, self.identity, completion, tag), ensure_ascii=False)
         return line.encode("utf-8", errors="replace") + b"\n"
 
     async def finish(self) -> None:
-        """Return when everything that was appended is on disk."""
+        """Return once everything that was appended is on disk."""
         if self._flusher is not None:
             await self._flusher
 
     def close(self) -> None:
-        """Let other processes in."""
+        """Close the file and let other processes write to it."""
         self._disk.shutdown(wait=True)
         self._file.close()
         self._lock.release()
 
 
-def _record(key: str, asked: Mapping[str, object], completion: Completion, tag: str) -> dict[str, Any]:
+def _record(key: str, identity: Mapping[str, object], completion: Completion, tag: str) -> dict[str, Any]:
     return {
         "key": key,
-        "asked": dict(asked),
+        "asked": dict(identity),
         "tag": tag,
         "model": completion.model,
         "finish_reason": completion.finish_reason,
@@ -202,7 +202,7 @@ def completion_of(record: Mapping[str, Any]) -> Completion:
 
 def _line_at(descriptor: int, offset: int) -> bytes:
     parts: list[bytes] = []
-    while block := os.pread(descriptor, BLOCK, offset):
+    while block := os.pread(descriptor, _BLOCK, offset):
         end = block.find(b"\n")
         if end >= 0:
             return b"".join([*parts, block[:end]])
@@ -212,7 +212,7 @@ def _line_at(descriptor: int, offset: int) -> bytes:
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the offset and the content of each whole line of a journal that nobody writes to.
+    """Yield the offset and the content of each complete line of a journal that no process writes to.
 
     Raises:
         DataError: The file is not there, or a line is not one of a journal.

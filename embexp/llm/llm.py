@@ -1,4 +1,4 @@
-"""What a language model promises, and the records that it is asked with and answers with."""
+"""The contract of a language model, and the records that go in and come out of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
+
+from embexp.llm.prices import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a language model.
+    """One request to a language model.
 
-    ``messages`` holds the chat; a model in completion mode gets their contents joined by blank
-    lines. ``schema`` is the JSON schema that the answer must follow, None for plain text.
-    ``tag`` names the request in logs and in counts ("taxonomy", "rag"); it does not shape the answer.
+    Args:
+        messages: The chat; a base model completes their contents, joined by blank lines.
+        max_tokens: The longest answer.
+        temperature: The sampling temperature.
+        seed: Seeds the sampling where the service supports it.
+        stop: Texts that end the answer.
+        schema: The JSON schema that the answer must follow, None for plain text.
+        schema_name: The schema's name.
+        tag: What the request is for ("taxonomy", "rag"), in logs and the journal; it does not shape the
+            answer.
     """
 
     messages: tuple[Message, ...]
@@ -38,17 +47,25 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was spent: tokens by kind, requests, and US dollars at the configured prices."""
+    """Requests, tokens by kind, and their cost in US dollars at the configured prices."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.usd + other.usd,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A language model's answer; ``model`` is the one that really wrote it."""
+    """The text that a language model wrote; ``model`` is the one that really wrote it."""
 
     text: str
     model: str
@@ -58,10 +75,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A request with its completion, or with the reason for which it has none.
+    """A request with its completion, or with the reason why it has none.
 
-    ``failure`` names why this one request could not be answered (too long even when shrunk, refused
-    as invalid); what stops a whole run is raised instead.
+    ``failure`` is "too long", "refused: …" or "no answer after 8 attempts: …". It concerns this request
+    alone; an error that stops the whole run is raised instead.
     """
 
     request: Request
@@ -70,7 +87,7 @@ class Answer:
 
 
 class LLM(Protocol):
-    """A language model behind its pace, its retries, its journal and its budget."""
+    """An open language model, with rate limits, retries, a journal and a budget."""
 
     @property
     def name(self) -> str:
@@ -80,48 +97,51 @@ class LLM(Protocol):
     def chat(self) -> bool:
         """False for a base model that only completes text: it needs few-shot examples."""
 
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield one answer for each request, in the order of the requests.
 
-        Requests are drawn lazily and asked concurrently within the limits; each response is on disk
-        before it is yielded, and one that is on disk already is not asked again.
+        Requests are drawn lazily and sent concurrently within the limits. Each response is on disk before
+        it is yielded, and a request whose response is on disk already is not sent again. Closing the
+        iterator early cancels what has not been sent yet.
 
         Raises:
-            EmbexpError: The key is refused, the budget is spent, or the service does not come back;
-                everything received is kept, and the same command goes on from there.
+            EmbexpError: The key is refused, the budget is spent, or the service stays down. All responses
+                so far are kept: the same command resumes from there.
         """
 
     def usage(self) -> Usage:
-        """Return what this run's answers cost, those from the journal left out."""
+        """Return what this run's requests cost, without those answered from the journal."""
 
 
 class LLMSource(Protocol):
-    """A configured language model; building one costs nothing and needs no key."""
+    """A configured language model, an option of ``conf/llm``; building one costs nothing and needs no key."""
 
-    def check(self) -> None:
-        """Raise a ConfigError if the key or the program that it needs is missing."""
-
-    def fingerprint(self) -> str:
-        """Return a digest of what shapes the answers: the model and its parameters, not the pace."""
-
-    def open(self, journal: Path) -> AbstractContextManager[LLM]:
-        """Connect, with the answers that ``journal`` holds already."""
-
-
-@runtime_checkable
-class Priced(Protocol):
-    """A language model that can say beforehand what asking it takes."""
+    @property
+    def model(self) -> str:
+        """The model's name."""
 
     @property
     def chat(self) -> bool:
-        """Whether the model chats; else it only completes text."""
+        """False for a base model that only completes text."""
+
+    def check(self) -> None:
+        """Raise a ConfigError where the key or the file that it needs is missing."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of what shapes the answers: the model and its parameters, not limits or budget."""
 
     def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
-        """Return price and time of ``requests`` requests of that many tokens each."""
+        """Return the cost and time of ``requests`` requests, without sending any.
 
+        Args:
+            requests: The number of requests.
+            prompt_tokens: The tokens of an average prompt.
+            completion_tokens: The tokens of an average answer.
+        """
 
-class Estimate(Protocol):
-    """A job's price and time."""
+    def open(self, journal: Path) -> AbstractContextManager[LLM]:
+        """Connect; answers that the file ``journal`` holds are reused, new ones are appended to it.
 
-    def lines(self) -> list[str]:
-        """Return it as sentences for a person."""
+        Raises:
+            EmbexpError: The key is missing, the model cannot be loaded, or another process uses the journal.
+        """

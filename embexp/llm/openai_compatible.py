@@ -1,4 +1,4 @@
-"""Any service that speaks OpenAI's protocol: vLLM, Ollama, llama.cpp's server, LM Studio, and hosted ones."""
+"""Any service with OpenAI's protocol: vLLM, Ollama, llama.cpp's server, LM Studio, and hosted ones."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from embexp.errors import ConfigError
-from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read
+from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read_reply
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
-from embexp.llm.remote import Remote
-from embexp.llm.request_errors import Retry, fault
+from embexp.llm.request_errors import RetryableError, request_error
+from embexp.llm.settings import ServiceSettings
 
 
-class OpenAIClient:
+class _OpenAIClient:
     """Sends requests with httpx.
 
     Args:
-        chat: Bodies, replies and fallbacks.
+        chat: Request bodies, replies and fallbacks.
         base_url: The address up to ``/v1``.
-        key_name: The environment variable of the key, None where the service wants no key.
-        completes: True for a base model: the text is completed, there is no chat.
+        key_name: The environment variable of the key, None where the service needs none.
+        completes: True for a base model that only completes text.
     """
 
     def __init__(self, chat: Chat, *, base_url: str, key_name: str | None, completes: bool) -> None:
@@ -48,12 +48,12 @@ class OpenAIClient:
         return self._chat.model
 
     async def send(self, request: Request) -> Reply:
-        """Send one request once; see ``embexp.llm.chat.Client``."""
+        """Send one request; see ``embexp.llm.chat.Client``."""
         if not self._completes:
             return await self._chat.send(request, self._post)
         body = completion_body(request, self.model)
         payload, headers = await self._post_to("completions", body)
-        return read(as_chat(payload), headers, request, self.model, empty_ok=True)
+        return read_reply(as_chat(payload), headers, request, self.model, empty_ok=True)
 
     async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
         return await self._post_to("chat/completions", body)
@@ -64,15 +64,15 @@ class OpenAIClient:
         try:
             response = await self._http.post(path, json=body)
         except httpx.HTTPError as error:
-            raise Retry(f"no connection ({type(error).__name__})") from error
+            raise RetryableError(f"no connection ({type(error).__name__})") from error
         try:
             payload: object = json.loads(response.content)
         except ValueError as error:
             if response.status_code < 400:
-                raise Retry(f"the answer cannot be read ({type(error).__name__})") from error
+                raise RetryableError(f"the answer cannot be read ({type(error).__name__})") from error
             payload = response.text
         if response.status_code >= 400:
-            raise fault(
+            raise request_error(
                 response.status_code, payload, response.headers, key_name=self._key_name, secret=self._key
             )
         return payload, response.headers
@@ -87,26 +87,24 @@ def _key(variable: str | None) -> str:
     if variable and not key:
         raise ConfigError(
             f"llm.api_key_env={variable}: this environment variable is not set. Run `export {variable}=…`, "
-            "or set llm.api_key_env=null where the service wants no key."
+            "or set llm.api_key_env=null where the service needs no key."
         )
     return key
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenAICompatibleLLM(Remote):
-    """A model behind an address that speaks OpenAI's protocol.
+class OpenAICompatibleLLM(ServiceSettings):
+    """A model behind an address with OpenAI's protocol.
 
     Args:
         base_url: The address, as in ``http://localhost:8000/v1``; ``/v1`` is added where no path is given.
-        api_key_env: The environment variable that holds the key; None where none is wanted.
+        api_key_env: The environment variable that holds the key; None where none is needed.
         completes: True for a base model that only completes text.
-        reasoning_effort: How long the model thinks, where it knows the setting.
     """
 
-    base_url: str
+    base_url: str = field()
     api_key_env: str | None = None
     completes: bool = False
-    reasoning_effort: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,29 +114,31 @@ class OpenAICompatibleLLM(Remote):
                 "http://localhost:8000/v1."
             )
 
+    @property
+    def chat(self) -> bool:
+        """Whether the model chats."""
+        return not self.completes
+
     def check(self) -> None:
-        """Refuse to begin without a key where one is named.
+        """Check that the key is set, where one is named.
 
         Raises:
-            ConfigError: The environment variable is not set.
+            ConfigError: It is not.
         """
         _key(self.api_key_env)
 
     @contextmanager
     def open(self, journal: Path) -> Iterator[Engine]:
-        """Connect, with the answers in ``journal``.
+        """Connect; answers are read from and appended to ``journal``.
 
         Raises:
-            ConfigError: A key is named and not there.
+            ConfigError: A key is named and not set.
             EmbexpError: Another process uses the journal.
         """
         effort = {"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}
         chat = Chat(self.models(), options=lambda _model: effort, length_key="max_tokens")
         url = self.base_url if urlsplit(self.base_url).path.strip("/") else f"{self.base_url.rstrip('/')}/v1"
-        client = OpenAIClient(chat, base_url=url, key_name=self.api_key_env, completes=self.completes)
-        asked = {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": not self.completes}
-        settings = self.engine_settings()
-        with Engine(
-            client, Journal(journal, asked), settings, self.price_list(), chat=not self.completes
-        ) as engine:
+        client = _OpenAIClient(chat, base_url=url, key_name=self.api_key_env, completes=self.completes)
+        identity = {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": self.chat}
+        with Engine(client, Journal(journal, identity), self, self.price_list(), chat=self.chat) as engine:
             yield engine

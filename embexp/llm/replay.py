@@ -1,4 +1,4 @@
-"""Answers that an earlier run recorded, for demos, tests and repeating a run without a service."""
+"""Answers recorded by an earlier run, for demos, tests and repeating a run without a service."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from embexp.errors import DataError
 from embexp.llm.chat import prompt_tokens
 from embexp.llm.journal import completion_of, records, request_key
 from embexp.llm.llm import Answer, Request, Usage
+from embexp.llm.prices import Estimate, free_estimate
 from embexp.storage.files import sha256_of, sha256_of_file
 
 
-class Replay:
+class _Replay:
     """Looks answers up in a journal; see ``embexp.llm.llm.LLM``.
 
     Args:
@@ -26,21 +27,21 @@ class Replay:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offsets: dict[bytes, int] = {}
-        self._asked: list[dict[str, Any]] = []
+        self._identities: list[dict[str, Any]] = []
         for offset, record in records(path):
             self._offsets[bytes.fromhex(record["key"])] = offset
-            if record["asked"] not in self._asked:
-                self._asked.append(record["asked"])
-        if not self._asked:
+            if record["asked"] not in self._identities:
+                self._identities.append(record["asked"])
+        if not self._identities:
             raise DataError(f"{path} holds no answers: give the journal.jsonl of an earlier run.")
-        self.name = str(self._asked[0].get("model", "replay"))
-        self.chat = bool(self._asked[0].get("chat", True))
+        self.name = str(self._identities[0].get("model", "replay"))
+        self.chat = bool(self._identities[0].get("chat", True))
 
     def usage(self) -> Usage:
-        """Return nothing spent."""
+        """Return zero: recorded answers cost nothing."""
         return Usage()
 
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield the recorded answers.
 
         Raises:
@@ -52,20 +53,20 @@ class Replay:
                 yield Answer(request, completion_of(json.loads(stream.readline())))
 
     def _offset(self, request: Request) -> int:
-        for asked in self._asked:
-            offset = self._offsets.get(bytes.fromhex(request_key(request, asked)))
+        for identity in self._identities:
+            offset = self._offsets.get(bytes.fromhex(request_key(request, identity)))
             if offset is not None:
                 return offset
         raise DataError(
             f"{self._path} holds no answer to this {request.tag or 'request'} (about "
-            f"{prompt_tokens(request)} tokens): the documents, the prompts or the settings differ from the "
-            "recorded run's. Use its own, or ask a model with llm=groq."
+            f"{prompt_tokens(request)} tokens): the documents, the prompts or the settings differ from those "
+            "of the recorded run. Use the same ones, or a live model, as in llm=groq."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayLLM:
-    """Recorded answers.
+    """The answers of an earlier run.
 
     Args:
         path: The journal of an earlier run.
@@ -75,14 +76,19 @@ class ReplayLLM:
 
     @property
     def model(self) -> str:
-        """What the estimates and reports call it."""
+        """The name in estimates and reports."""
         return "replay"
 
+    @property
+    def chat(self) -> bool:
+        """Whether the recorded model chats."""
+        return next((bool(record["asked"].get("chat", True)) for _, record in records(Path(self.path))), True)
+
     def check(self) -> None:
-        """Refuse to begin without the journal.
+        """Check that the journal exists.
 
         Raises:
-            DataError: It is not there.
+            DataError: It does not.
         """
         next(records(Path(self.path)), None)
 
@@ -91,11 +97,17 @@ class ReplayLLM:
         self.check()
         return sha256_of(type(self).__name__, sha256_of_file(Path(self.path)))
 
+    def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
+        """Return an estimate of no cost; the time is unknown."""
+        return free_estimate(
+            self.model, requests=requests, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
+        )
+
     @contextmanager
-    def open(self, journal: Path) -> Iterator[Replay]:  # noqa: ARG002 (nothing new is recorded)
-        """Read the recorded answers; nothing is written to ``journal``.
+    def open(self, journal: Path) -> Iterator[_Replay]:  # noqa: ARG002 (nothing new is recorded)
+        """Open the recorded answers; nothing is written to ``journal``.
 
         Raises:
             DataError: There is no journal, or it is damaged.
         """
-        yield Replay(Path(self.path))
+        yield _Replay(Path(self.path))

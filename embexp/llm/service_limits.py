@@ -1,4 +1,4 @@
-"""A service's limits: a sliding window of what was sent, and what the response headers teach."""
+"""A service's limits: sliding windows over what was sent, corrected by what response headers report."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MINUTE = 60.5
-"""Seconds of our minute: half a second more than the service's, so that clocks and wires may jitter."""
+"""Seconds of a minute, with half a second of slack for clock and network jitter."""
 DAY = 86_400.0
-DURATION = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?$")
-SPOKEN = re.compile(r"\b(RPM|TPM|RPD|TPD)\)?: Limit ([\d,]+)")
+_DURATION = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?$")
+_LIMIT_IN_MESSAGE = re.compile(r"\b(RPM|TPM|RPD|TPD)\)?: Limit ([\d,]+)")
 
 
 @dataclass
 class Entry:
-    """One request's share of a limit, charged when it is sent and corrected when its usage is known."""
+    """One request's share of a limit: reserved when it is sent, corrected when its usage is known."""
 
     time: float
     amount: float
     mark: float = 0.0
-    """All that had been charged up to and with this request."""
+    """The sum of all charges up to and including this request."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedLimit:
     """A limit as response headers state it; ``resets_in`` is in seconds."""
 
     limit: float
@@ -34,10 +34,10 @@ class Seen:
 
     @property
     def is_daily(self) -> bool:
-        """Whether the limit counts a day.
+        """Whether the limit is for a day rather than a minute.
 
-        Groq's request headers do: a bucket that refills evenly over a day, so that its reset is the
-        used part of a day. A reset of more than a minute cannot belong to a minute's limit either.
+        Groq's request headers describe a bucket that refills evenly over a day, so its reset is the used
+        share of a day. A reset of more than a minute cannot belong to a limit per minute either.
         """
         used = (self.limit - self.remaining) / max(self.limit, 1.0) * DAY
         return self.resets_in > MINUTE or (used > 1.0 and abs(self.resets_in - used) < 0.15 * used)
@@ -46,12 +46,11 @@ class Seen:
 class Meter:
     """One limit: at most ``limit`` units in any ``seconds``.
 
-    A limit that a person configured always holds. One that was learnt holds unless the service itself
-    says that there is room.
+    A configured limit always holds. A learnt limit holds unless the service itself reports room.
 
     Args:
-        limit: The configured limit, or None to learn it.
-        seconds: The window's length.
+        limit: The configured limit, None to learn it from the service.
+        seconds: The length of the window.
     """
 
     def __init__(self, limit: float | None, seconds: float) -> None:
@@ -60,7 +59,7 @@ class Meter:
         self._entries: deque[Entry] = deque()
         self._sum = 0.0
         self._total = 0.0
-        self._flying = 0.0
+        self._in_flight = 0.0
         self._mark = 0.0
         self._learnt: float | None = None
         self._remaining = 0.0
@@ -78,12 +77,12 @@ class Meter:
         if self._learnt is None:
             return configured
         if now >= self._resets_at:
-            # One request to hear how much there is now: a reset may mean all of the limit, or a part.
-            self._remaining, self._mark = amount + self._flying, self._total
+            # Let one request through to learn the new state: a reset may restore all of the limit or a part.
+            self._remaining, self._mark = amount + self._in_flight, self._total
             self._resets_at = now + self._seconds
-        # What the service said remained after one request, less what was sent after that request, less
-        # what is under way: requests overtake each other.
-        if self._remaining - (self._total - self._mark) - self._flying >= amount:
+        # What the service reported as remaining after one request, minus what was sent after it, minus what
+        # is in flight: requests overtake each other.
+        if self._remaining - (self._total - self._mark) - self._in_flight >= amount:
             return configured
         learnt = min(self._resets_at - now, self._window_wait(amount, self._learnt, now))
         return max(configured, learnt)
@@ -99,7 +98,7 @@ class Meter:
             excess -= entry.amount
             if excess <= 1e-9:
                 return max(entry.time + self._seconds - now, 0.0)
-        # Nothing is in the window, and yet it does not fit: it never will, so let the service decide.
+        # It does not fit even into an empty window and never will: let the service decide.
         return 0.0 if not self._entries else self._entries[-1].time + self._seconds - now
 
     def _expire(self, now: float) -> None:
@@ -109,7 +108,7 @@ class Meter:
     def charge(self, amount: float, now: float) -> Entry:
         """Count ``amount`` as sent now."""
         self._total += amount
-        self._flying += amount
+        self._in_flight += amount
         entry = Entry(now, amount, self._total)
         if self._seconds < DAY or self._configured is not None:
             self._expire(now)
@@ -118,54 +117,54 @@ class Meter:
         return entry
 
     def settle(self, entry: Entry, actual: float, now: float) -> None:
-        """Put what a request really used in place of what it reserved."""
-        self._flying -= entry.amount
+        """Replace what a request reserved by what it really used."""
+        self._in_flight -= entry.amount
         if entry.time + self._seconds > now and self._entries:
             self._sum += actual - entry.amount
         entry.amount = actual
 
-    def learn(self, seen: Seen, mark: float, now: float) -> None:
-        """Take over what the response to the request with this mark says, unless a later one has spoken."""
+    def learn(self, observed: ObservedLimit, mark: float, now: float) -> None:
+        """Adopt what the response to the request with this mark reports, unless a later one was read."""
         if mark < self._mark:
             return
         self._mark = mark
-        self._learnt = seen.limit
-        self._remaining = seen.remaining
-        self._resets_at = now + seen.resets_in
+        self._learnt = observed.limit
+        self._remaining = observed.remaining
+        self._resets_at = now + observed.resets_in
 
     def learn_limit(self, limit: float, now: float) -> None:
-        """Take over a limit that a refusal names; there is no room at the moment."""
+        """Adopt a limit that a refusal names; there is no room at the moment."""
         if self._learnt is None:
             self._remaining, self._mark, self._resets_at = 0.0, self._total, now + self._seconds
         self._learnt = limit
 
 
-def seen(headers: Mapping[str, str], resource: str) -> Seen | None:
-    """Return what ``x-ratelimit-*`` headers say of ``requests`` or ``tokens``, None without them."""
+def observed_limit(headers: Mapping[str, str], resource: str) -> ObservedLimit | None:
+    """Return the limit on ``requests`` or ``tokens`` in ``x-ratelimit-*`` headers, None without them."""
     try:
         limit = float(headers[f"x-ratelimit-limit-{resource}"])
         remaining = float(headers[f"x-ratelimit-remaining-{resource}"])
-        resets_in = duration(headers[f"x-ratelimit-reset-{resource}"])
+        resets_in = _duration(headers[f"x-ratelimit-reset-{resource}"])
     except (KeyError, ValueError):
         return None
-    return Seen(limit, remaining, resets_in) if limit > 0 else None
+    return ObservedLimit(limit, remaining, resets_in) if limit > 0 else None
 
 
-def duration(text: str) -> float:
+def _duration(text: str) -> float:
     """Return the seconds of "2m59.56s", "7.66s", "120ms" or "12".
 
     Raises:
         ValueError: The text is none of these.
     """
     text = text.strip()
-    found = DURATION.match(text)
-    if found is None or not any(found.groups()):
+    match = _DURATION.match(text)
+    if match is None or not any(match.groups()):
         return float(text)
-    days, hours, minutes, seconds, thousandths = (float(part or 0) for part in found.groups())
+    days, hours, minutes, seconds, thousandths = (float(part or 0) for part in match.groups())
     return days * DAY + hours * 3600 + minutes * 60 + seconds + thousandths / 1000
 
 
-def spoken_limit(message: str) -> tuple[str, float] | None:
+def limit_in_message(message: str) -> tuple[str, float] | None:
     """Return the limit that a refusal names ("… (RPM): Limit 30, Used 30 …") as ("RPM", 30.0)."""
-    found = SPOKEN.search(message)
-    return (found.group(1), float(found.group(2).replace(",", ""))) if found else None
+    match = _LIMIT_IN_MESSAGE.search(message)
+    return (match.group(1), float(match.group(2).replace(",", ""))) if match else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.errors import ConfigError, DataError
-from embexp.llm.llm import LLM, Priced, Request
+from embexp.llm.llm import LLM, Request
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.synthesize import language_model
 from embexp.progress import track
@@ -127,7 +127,7 @@ def _announce(experiment: Experiment, asked: Sequence[Asked], pairs: int) -> Non
     log.info(
         "%s requests will judge %s passages; recorded answers are free.", f"{len(asked):,}", f"{pairs:,}"
     )
-    if isinstance(experiment.llm, Priced):
+    if experiment.llm is not None:
         size = sum(len(turn.content.encode()) for each in asked for turn in each.request.messages)
         estimate = experiment.llm.estimate(
             requests=len(asked),
@@ -142,7 +142,7 @@ def _graded(llm: LLM, asked: Sequence[Asked]) -> tuple[dict[str, dict[str, int]]
     """Return query id to unit id to grade, and how many passages got no readable grade."""
     qrels: dict[str, dict[str, int]] = {}
     unreadable = 0
-    answers = llm.ask(each.request for each in track(asked, "Judging"))
+    answers = llm.complete(each.request for each in track(asked, "Judging"))
     for each, answer in zip(asked, answers, strict=True):
         text = answer.completion.text if answer.completion else ""
         numbers = list(range(1, len(each.names) + 1))

@@ -11,7 +11,7 @@ from typing import Any
 from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
-from embexp.llm.llm import LLM, Priced
+from embexp.llm.llm import LLM
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
 from embexp.pipeline.corpus import Corpus, chunk_documents, write_chunks
@@ -150,7 +150,7 @@ def plan_synthesis(experiment: Experiment) -> list[str]:
         ConfigError: The synthesis asks no language model, or none is configured.
     """
     synthesis, llm = experiment.synthesis, experiment.llm
-    if not isinstance(llm, Priced) or not isinstance(synthesis, Planned):
+    if llm is None or not isinstance(synthesis, Planned):
         raise ConfigError(
             "There is nothing to plan: choose a synthesis that asks a language model, as in "
             "synthesis=rag llm=groq or synthesis=entries llm=groq."

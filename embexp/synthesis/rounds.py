@@ -179,7 +179,7 @@ class Rounds:
 
     def _filtered(self, turns: Sequence[_Turn]) -> Iterator[list[Draft]]:
         drafts: list[Draft] = []
-        answers = self.llm.ask(turn.task.request() for turn in turns)
+        answers = self.llm.complete(turn.task.request() for turn in turns)
         try:
             for turn, answer in zip(turns, answers, strict=True):
                 drafts += self._read(turn, answer)

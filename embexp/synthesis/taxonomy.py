@@ -128,7 +128,7 @@ class Taxonomy:
         missing = list(range(len(requests)))
         for attempt in range(ATTEMPTS):
             asked = [self._again(requests[at], attempt) for at in missing]
-            for at, answer in zip(missing, self.llm.ask(iter(asked)), strict=True):
+            for at, answer in zip(missing, self.llm.complete(iter(asked)), strict=True):
                 self.requests += 1
                 if answer.completion is not None:
                     self.spent.append(answer.completion.usage)

@@ -32,7 +32,8 @@ def journal(tmp_path: Path) -> Path:
 def texts(llm: Any, journal: Path, requests: list[Request]) -> list[str | None]:
     with llm.open(journal) as engine:
         return [
-            answer.completion.text if answer.completion else answer.failure for answer in engine.ask(requests)
+            answer.completion.text if answer.completion else answer.failure
+            for answer in engine.complete(requests)
         ]
 
 
@@ -43,13 +44,13 @@ def batch(server: GroqServer, **settings: Any) -> GroqBatchLLM:
 def test_batches_answer_in_order_at_half_the_price(serve: Serve, requests: Requests, journal: Path) -> None:
     server = serve()
     with batch(server, batch_size=4).open(journal) as engine:
-        answers = list(engine.ask(requests(10)))
+        answers = list(engine.complete(requests(10)))
         usage = engine.usage()
     assert [answer.request for answer in answers] == requests(10)
     assert server.batches.created == 3
     assert usage.usd == pytest.approx((usage.prompt_tokens * 0.59 + usage.completion_tokens * 0.79) / 2e6)
     with batch(server).open(journal) as engine:
-        assert list(engine.ask(requests(10))) == answers
+        assert list(engine.complete(requests(10))) == answers
     assert server.batches.created == 3
 
 
@@ -63,7 +64,7 @@ def test_a_batch_survives_our_death(serve: Serve, requests: Requests, journal: P
     note = json.loads(journal.with_name("journal.batch.json").read_text())
     assert note["batch"] == "batch_1"
     with llm.open(journal) as engine:
-        assert list(engine.ask([])) == []
+        assert list(engine.complete([])) == []
     assert len(list(records(journal))) == 1
     assert server.batches.created == 1
     assert not journal.with_name("journal.batch.json").exists()
@@ -82,7 +83,7 @@ def test_a_death_between_upload_and_start_starts_no_second_batch(
         if not started:
             server.batches._batches.clear()
     with llm.open(journal) as engine:
-        list(engine.ask([]))
+        list(engine.complete([]))
     assert server.batches.created == (1 if started else 2)
     assert len(list(records(journal))) == 1
 
@@ -92,7 +93,7 @@ def test_a_batch_falls_back_when_the_model_is_gone_or_lacks_a_format(
 ) -> None:
     server = serve(gone=["llama-3.3-70b-versatile"], no_schema=["openai/gpt-oss-120b"])
     with batch(server).open(journal) as engine:
-        answers = list(engine.ask(requests(3)))
+        answers = list(engine.complete(requests(3)))
     assert {answer.completion.model for answer in answers if answer.completion} == {"openai/gpt-oss-120b"}
     assert all(json.loads(answer.completion.text)["queries"] for answer in answers if answer.completion)
 
@@ -155,19 +156,19 @@ def test_a_compatible_service_s_refusal_is_told(serve: Serve, requests: Requests
 def test_a_base_model_at_a_service_completes(
     serve: Serve, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embexp.llm.openai_compatible import OpenAIClient
+    from embexp.llm.openai_compatible import _OpenAIClient
 
     sent: list[tuple[str, dict[str, Any]]] = []
 
-    async def post(self: OpenAIClient, path: str, body: dict[str, Any]) -> tuple[object, dict[str, str]]:
+    async def post(self: _OpenAIClient, path: str, body: dict[str, Any]) -> tuple[object, dict[str, str]]:
         sent.append((path, body))
         return {"choices": [{"text": " Which?", "finish_reason": "stop"}]}, {}
 
-    monkeypatch.setattr(OpenAIClient, "_post_to", post)
+    monkeypatch.setattr(_OpenAIClient, "_post_to", post)
     request = Request((Message("system", "A"), Message("user", "B")), max_tokens=9, stop=("\n",), seed=3)
     with compatible(serve(), completes=True).open(journal) as engine:
         assert engine.chat is False
-        assert next(engine.ask([request])).completion.text == " Which?"  # type: ignore[union-attr]
+        assert next(engine.complete([request])).completion.text == " Which?"  # type: ignore[union-attr]
     expected = {
         "prompt": "A\n\nB",
         "max_tokens": 9,
@@ -197,7 +198,7 @@ def test_recorded_answers_are_the_same_again(serve: Serve, requests: Requests, t
     with llm.open(tmp_path / "unused.jsonl") as replay:
         assert (replay.name, replay.chat, replay.usage().requests) == ("m", True, 0)
         with pytest.raises(DataError, match="holds no answer to this taxonomy"):
-            list(replay.ask(requests(1, tag="taxonomy", seed=9)))
+            list(replay.complete(requests(1, tag="taxonomy", seed=9)))
 
 
 def test_a_recording_without_answers_is_refused(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_a_base_model_in_this_process_completes(gguf: Path, journal: Path) -> No
     llm = LlamaCppLLM(model_path=str(gguf), threads=1)
     with llm.open(journal) as engine:
         assert (engine.name, engine.chat) == ("small", False)
-        answers = list(engine.ask([plain("abc"), plain("nothing"), plain("x" * 2000)]))
+        answers = list(engine.complete([plain("abc"), plain("nothing"), plain("x" * 2000)]))
     assert [answer.completion.text if answer.completion else answer.failure for answer in answers] == [
         " abc",
         "",

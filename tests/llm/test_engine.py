@@ -22,7 +22,8 @@ Requests = Callable[..., list[Request]]
 def texts(llm: GroqLLM, journal: Path, requests: list[Request]) -> list[str | None]:
     with llm.open(journal) as engine:
         return [
-            answer.completion.text if answer.completion else answer.failure for answer in engine.ask(requests)
+            answer.completion.text if answer.completion else answer.failure
+            for answer in engine.complete(requests)
         ]
 
 
@@ -38,7 +39,7 @@ def test_answers_come_in_order_many_at_once(
     asked = requests(60)
     start = time.monotonic()
     with groq(server).open(journal) as engine:
-        answers = list(engine.ask(asked))
+        answers = list(engine.complete(asked))
         usage = engine.usage()
     assert time.monotonic() - start < 3.0  # one by one it is 6 s
     assert [answer.request for answer in answers] == asked
@@ -57,7 +58,7 @@ def test_what_is_on_disk_is_not_asked_again(
     server = serve()
     first = texts(groq(server), journal, requests(10))
     with groq(server).open(journal) as engine:
-        again = [answer.completion.text for answer in engine.ask(requests(12)) if answer.completion]
+        again = [answer.completion.text for answer in engine.complete(requests(12)) if answer.completion]
         assert engine.usage().requests == 2
     assert again[:10] == first
     assert server.summary()["arrived"] == 12
@@ -67,7 +68,7 @@ def test_an_answer_is_on_disk_before_it_is_yielded(
     serve: Serve, groq: Groq, requests: Requests, journal: Path
 ) -> None:
     with groq(serve()).open(journal) as engine:
-        for number, answer in enumerate(engine.ask(requests(20)), start=1):
+        for number, answer in enumerate(engine.complete(requests(20)), start=1):
             written = [record["text"] for _, record in records(journal)]
             assert answer.completion is not None
             assert answer.completion.text in written
@@ -95,7 +96,7 @@ def test_requests_are_drawn_lazily_and_nothing_is_sent_when_nobody_asks(
             yield request
 
     with groq(server, max_concurrency=4).open(journal) as engine:
-        answers = engine.ask(endless())
+        answers = engine.complete(endless())
         for _ in range(3):
             next(answers)
         answers.close()
@@ -112,7 +113,7 @@ def test_a_fault_is_survived(fault: str, serve: Serve, groq: Groq, requests: Req
     server = serve(retry_after=0.1, slow_seconds=3.0)
     server.queue.extend(["", fault, "", fault])
     with groq(server, timeout_seconds=0.6).open(journal) as engine:
-        answers = list(engine.ask(requests(8)))
+        answers = list(engine.complete(requests(8)))
     assert all(answer.completion for answer in answers)
     assert server.summary()["answered"] == 8
     assert server.counts.faults[fault] == 2
@@ -144,21 +145,21 @@ def test_a_wait_of_more_than_a_minute_is_kept_and_said(
         pending = engine._run(engine._answer(1, "11" * 32, requests(1)[0]))
         time.sleep(0.5)
         assert not pending.done()
-        left = engine._pace._hold_until - time.monotonic()
+        left = engine._limiter._hold_until - time.monotonic()
         assert 60.0 < left + 0.5 <= 61.1
-        engine._pace.stop(EmbexpError("enough"))
+        engine._limiter.stop(EmbexpError("enough"))
     assert "Waiting 61 s, as the service asks" in caplog.text
 
 
 def test_the_configured_rate_is_kept(serve: Serve, groq: Groq, requests: Requests, journal: Path) -> None:
     server = serve()
     with groq(server, requests_per_minute=5).open(journal) as engine:
-        answers = engine.ask(requests(6))
+        answers = engine.complete(requests(6))
         for _ in range(5):
             next(answers)
         time.sleep(0.3)
         assert server.summary()["arrived"] == 5
-        assert engine._pace._wait(1) == pytest.approx(60.0, abs=1.0)
+        assert engine._limiter._wait(1) == pytest.approx(60.0, abs=1.0)
         answers.close()
 
 
@@ -180,12 +181,12 @@ def test_the_service_s_limit_is_learnt_from_a_refusal(
 ) -> None:
     server = serve(rpm=10, requests_header="day")
     with groq(server, max_concurrency=1).open(journal) as engine:
-        answers = engine.ask(requests(30))
+        answers = engine.complete(requests(30))
         for _ in range(10):
             next(answers)
         time.sleep(0.3)
-        assert engine._pace._rpm.limit == 10
-        assert engine._pace._wait(1) > 50.0
+        assert engine._limiter._rpm.limit == 10
+        assert engine._limiter._wait(1) > 50.0
         answers.close()
     assert server.counts.early == 0
 
@@ -215,7 +216,7 @@ def test_a_model_that_is_gone_is_replaced_loudly(
 ) -> None:
     server = serve(gone=["llama-3.3-70b-versatile"])
     with groq(server).open(journal) as engine:
-        models = {answer.completion.model for answer in engine.ask(requests(20)) if answer.completion}
+        models = {answer.completion.model for answer in engine.complete(requests(20)) if answer.completion}
     assert models == {"openai/gpt-oss-120b"}
     assert "THE MODEL llama-3.3-70b-versatile IS GONE" in caplog.text
     assert caplog.text.count("IS GONE") == 1
@@ -240,9 +241,9 @@ def test_a_model_without_a_format_is_asked_in_a_simpler_one(
 
 
 def test_gpt_oss_is_told_how_long_to_think_and_llama_is_not() -> None:
-    dialect, request = GroqLLM(reasoning_effort="high").dialect(), Request((Message("user", "x"),))
-    assert dialect.body(request, "openai/gpt-oss-120b")["reasoning_effort"] == "high"
-    assert "reasoning_effort" not in dialect.body(request, "llama-3.3-70b-versatile")
+    protocol, request = GroqLLM(reasoning_effort="high").chat_protocol(), Request((Message("user", "x"),))
+    assert protocol.body(request, "openai/gpt-oss-120b")["reasoning_effort"] == "high"
+    assert "reasoning_effort" not in protocol.body(request, "llama-3.3-70b-versatile")
 
 
 def test_what_is_too_long_is_reported_and_the_rest_goes_on(
@@ -276,7 +277,7 @@ def test_json_that_the_service_could_not_enforce_is_handed_on_for_repair(
     server = serve()
     server.queue.append("invalid_json")
     with groq(server).open(journal) as engine:
-        answer = next(engine.ask(requests(1)))
+        answer = next(engine.complete(requests(1)))
     assert answer.completion is not None
     assert (answer.completion.text, answer.completion.finish_reason) == ("{oops", "json_validate_failed")
 

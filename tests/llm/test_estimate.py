@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 
 from embexp.llm.chat import approximate_tokens, prompt_tokens
-from embexp.llm.estimate import estimate
 from embexp.llm.groq import GroqLLM
 from embexp.llm.llm import Message, Request
-from embexp.llm.prices import Prices
+from embexp.llm.prices import Prices, estimate
 
 
 def test_tokens_are_bytes_by_four_rounded_up() -> None:

@@ -6,32 +6,32 @@ from email.utils import format_datetime
 import pytest
 
 from embexp.errors import EmbexpError
-from embexp.llm import request_errors as faults
+from embexp.llm import request_errors as errors
 
 
 def of(status: int, message: str = "", code: str = "", headers: dict[str, str] | None = None) -> Exception:
     body = {"error": {"message": message, "code": code}}
-    return faults.fault(status, body, headers or {}, key_name="GROQ_API_KEY", secret="gsk_secret")
+    return errors.request_error(status, body, headers or {}, key_name="GROQ_API_KEY", secret="gsk_secret")
 
 
 @pytest.mark.parametrize(
     ("status", "message", "code", "expected"),
     [
-        (400, "The model has been decommissioned", "model_decommissioned", faults.ModelGone),
+        (400, "The model has been decommissioned", "model_decommissioned", errors.ModelGoneError),
         (
             404,
             "The model `x` does not exist or you do not have access to it",
             "model_not_found",
-            faults.ModelGone,
+            errors.ModelGoneError,
         ),
-        (404, "no such model", "", faults.ModelGone),
-        (413, "Request too large", "rate_limit_exceeded", faults.TooLong),
-        (400, "Please reduce the length of the messages", "context_length_exceeded", faults.TooLong),
-        (400, "exceeds the available context size", "", faults.TooLong),
-        (400, "does not support response format `json_schema`", "", faults.FormatUnsupported),
-        (400, "Failed to generate JSON", "json_validate_failed", faults.BrokenJson),
-        (400, "temperature is too high", "", faults.Rejected),
-        (422, "unprocessable", "", faults.Rejected),
+        (404, "no such model", "", errors.ModelGoneError),
+        (413, "Request too large", "rate_limit_exceeded", errors.TooLongError),
+        (400, "Please reduce the length of the messages", "context_length_exceeded", errors.TooLongError),
+        (400, "exceeds the available context size", "", errors.TooLongError),
+        (400, "does not support response format `json_schema`", "", errors.UnsupportedFormatError),
+        (400, "Failed to generate JSON", "json_validate_failed", errors.BrokenJsonError),
+        (400, "temperature is too high", "", errors.RejectedError),
+        (422, "unprocessable", "", errors.RejectedError),
     ],
 )
 def test_a_refusal_is_sorted_by_what_to_do(status: int, message: str, code: str, expected: type) -> None:
@@ -44,7 +44,7 @@ def test_a_refusal_is_sorted_by_what_to_do(status: int, message: str, code: str,
 )
 def test_what_passes_by_is_asked_again(status: int, kind: str) -> None:
     problem = of(status)
-    assert isinstance(problem, faults.Retry)
+    assert isinstance(problem, errors.RetryableError)
     assert problem.kind == kind
 
 
@@ -65,14 +65,14 @@ def test_a_wrong_address_names_the_setting() -> None:
 
 
 def test_a_body_that_is_no_json_is_quoted() -> None:
-    problem = faults.fault(400, "<h1>Bad\n Request</h1>", {}, key_name="K")
+    problem = errors.request_error(400, "<h1>Bad\n Request</h1>", {}, key_name="K")
     assert str(problem) == "HTTP 400 <h1>Bad Request</h1>"
 
 
 def test_broken_json_keeps_what_the_model_wrote() -> None:
     body = {"error": {"message": "x", "code": "json_validate_failed", "failed_generation": "{oops"}}
-    problem = faults.fault(400, body, {}, key_name="K")
-    assert isinstance(problem, faults.BrokenJson)
+    problem = errors.request_error(400, body, {}, key_name="K")
+    assert isinstance(problem, errors.BrokenJsonError)
     assert problem.text == "{oops"
 
 
@@ -92,10 +92,10 @@ def test_broken_json_keeps_what_the_model_wrote() -> None:
     ],
 )
 def test_the_wait_is_read(headers: dict[str, str], message: str, seconds: float | None) -> None:
-    waited = faults.wait_asked(headers, message)
+    waited = errors.requested_wait(headers, message)
     assert waited == (pytest.approx(seconds) if seconds is not None else None)
 
 
 def test_the_wait_may_be_a_date() -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90), usegmt=True)
-    assert faults.wait_asked({"retry-after": date}) == pytest.approx(90, abs=2)
+    assert errors.requested_wait({"retry-after": date}) == pytest.approx(90, abs=2)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embexp.llm.service_limits import DAY, Meter, Seen, duration, seen, spoken_limit
+from embexp.llm.service_limits import DAY, Meter, ObservedLimit, _duration, limit_in_message, observed_limit
 
 
 def test_the_window_lets_through_what_fits_and_then_waits_for_the_oldest() -> None:
@@ -41,7 +41,7 @@ def test_a_learnt_limit_holds_back_what_was_not_counted_yet() -> None:
     meter = Meter(None, 60.0)
     first = meter.charge(1, 0.0)
     second = meter.charge(1, 0.0)
-    meter.learn(Seen(limit=10, remaining=4, resets_in=30.0), first.mark, 0.0)
+    meter.learn(ObservedLimit(limit=10, remaining=4, resets_in=30.0), first.mark, 0.0)
     meter.settle(first, 1.0, 0.0)
     meter.settle(second, 1.0, 0.0)
     assert meter.wait(3, 0.0) == 0.0  # 4 remained after the first, one was sent since
@@ -59,15 +59,15 @@ def test_an_older_response_does_not_overrule_a_newer_one() -> None:
     first, second = meter.charge(1, 0.0), meter.charge(1, 0.0)
     for _ in range(3):
         meter.charge(1, 0.0)
-    meter.learn(Seen(4, 0, 50.0), second.mark, 0.0)
-    meter.learn(Seen(4, 3, 50.0), first.mark, 0.0)
+    meter.learn(ObservedLimit(4, 0, 50.0), second.mark, 0.0)
+    meter.learn(ObservedLimit(4, 3, 50.0), first.mark, 0.0)
     assert meter.wait(1, 0.0) == 50.0
 
 
 def test_a_configured_limit_holds_whatever_the_service_says() -> None:
     meter = Meter(1, 60.0)
     entry = meter.charge(1, 0.0)
-    meter.learn(Seen(100, 99, 1.0), entry.mark, 0.0)
+    meter.learn(ObservedLimit(100, 99, 1.0), entry.mark, 0.0)
     assert meter.wait(1, 0.0) == 60.0
     assert meter.limit == 1
 
@@ -97,7 +97,7 @@ def test_a_refusal_teaches_a_limit() -> None:
 def test_a_day_s_limit_is_told_from_a_minute_s(
     limit: float, remaining: float, resets_in: float, daily: bool
 ) -> None:
-    assert Seen(limit, remaining, resets_in).is_daily is daily
+    assert ObservedLimit(limit, remaining, resets_in).is_daily is daily
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_day_s_limit_is_told_from_a_minute_s(
     ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
-    assert duration(text) == pytest.approx(seconds)
+    assert _duration(text) == pytest.approx(seconds)
 
 
 def test_headers_are_read_or_left_alone() -> None:
@@ -121,34 +121,35 @@ def test_headers_are_read_or_left_alone() -> None:
         "x-ratelimit-remaining-tokens": "7000",
         "x-ratelimit-reset-tokens": "7.5s",
     }
-    assert seen(headers, "tokens") == Seen(8000, 7000, 7.5)
-    assert seen(headers, "requests") is None
-    assert seen({**headers, "x-ratelimit-reset-tokens": "soon"}, "tokens") is None
-    assert seen({**headers, "x-ratelimit-limit-tokens": "0"}, "tokens") is None
+    assert observed_limit(headers, "tokens") == ObservedLimit(8000, 7000, 7.5)
+    assert observed_limit(headers, "requests") is None
+    assert observed_limit({**headers, "x-ratelimit-reset-tokens": "soon"}, "tokens") is None
+    assert observed_limit({**headers, "x-ratelimit-limit-tokens": "0"}, "tokens") is None
 
 
 def test_a_refusal_names_its_limit() -> None:
-    assert spoken_limit("on tokens per minute (TPM): Limit 6,000, Used 5034") == ("TPM", 6000.0)
-    assert spoken_limit("Too many requests") is None
+    assert limit_in_message("on tokens per minute (TPM): Limit 6,000, Used 5034") == ("TPM", 6000.0)
+    assert limit_in_message("Too many requests") is None
 
 
 def test_evenly_spaced_requests_make_up_for_slots_that_a_wait_cost() -> None:
     import asyncio
 
     from embexp.llm.prices import Budget
-    from embexp.llm.rate_limiter import MINUTE, Pace, PaceSettings
+    from embexp.llm.rate_limiter import MINUTE, RateLimiter
+    from embexp.llm.settings import RequestSettings
 
     now = [100.0]
-    pace = Pace(PaceSettings(requests_per_minute=60), Budget(None), clock=lambda: now[0])
-    pace._spaced = True
+    limiter = RateLimiter(RequestSettings(requests_per_minute=60), Budget(None), clock=lambda: now[0])
+    limiter._spaced = True
     slot = MINUTE / 60
 
     async def sent() -> None:
-        await pace.ticket(1, 10, 0.0)
+        await limiter.acquire(1, 10, 0.0)
 
     asyncio.run(sent())
     # Nothing was sent before, so one second may be made up for: the next slot is at 100 - 1 + 60.5 / 60.
-    assert pace._wait(10) == pytest.approx(slot - 1.0)
+    assert limiter._wait(10) == pytest.approx(slot - 1.0)
     now[0] = 100.5
     asyncio.run(sent())
-    assert pace._wait(10) == pytest.approx(100.0 - 1.0 + 2 * slot - 100.5)
+    assert limiter._wait(10) == pytest.approx(100.0 - 1.0 + 2 * slot - 100.5)

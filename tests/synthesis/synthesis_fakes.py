@@ -101,7 +101,7 @@ class FakeLLM:
     ahead: int = 1
     finish_reason: str = "stop"
 
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
         waiting: list[Request] = []
         stream = iter(requests)
         while True:

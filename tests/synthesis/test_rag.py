@@ -463,8 +463,8 @@ def test_neighbours_leave_out_the_chunk_and_its_copies() -> None:
 
 def test_an_error_of_the_model_passes_through() -> None:
     class Broke(FakeLLM):
-        def ask(self, requests: Any) -> Any:
-            yield from super().ask(next(iter([list(requests)[:2]])))
+        def complete(self, requests: Any) -> Any:
+            yield from super().complete(next(iter([list(requests)[:2]])))
             raise EmbexpError("the budget is spent")
 
     synthesis = RagSynthesis(target=20, filters=FREE)

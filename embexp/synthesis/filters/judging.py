@@ -120,7 +120,7 @@ class Judge:
         """Keep drafts with a good grade; ``spent`` grows by what the answers cost."""
         groups = [drafts[at : at + ITEMS] for at in range(0, len(drafts), ITEMS)]
         result = Kept([])
-        answers = self.llm.ask(self.request(group) for group in groups)
+        answers = self.llm.complete(self.request(group) for group in groups)
         for group, answer in zip(groups, answers, strict=True):
             text = answer.completion.text if answer.completion else ""
             self._count(answer.completion.usage if answer.completion else Usage())

@@ -1,0 +1,113 @@
+"""The settings that language models share: rate limits, retries, time-outs, prices and the budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from embexp.errors import ConfigError
+from embexp.llm.prices import Estimate, Prices, estimate, free_limits
+from embexp.storage.files import sha256_of
+
+_LIMITS = ("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestSettings:
+    """How requests are sent.
+
+    Args:
+        requests_per_minute: The most requests in a minute; None learns it from the service.
+        tokens_per_minute: The most tokens in a minute, prompt and answer together; None learns it.
+        requests_per_day: The most requests in a day.
+        tokens_per_day: The most tokens in a day.
+        max_concurrency: The most requests in flight at once.
+        timeout_seconds: How long one request may take in all.
+        max_attempts: How often one request is sent before it is given up; rate limits do not count.
+        give_up_after: The failures in a row, each sent after the one before, that end the run.
+        backoff_seconds: The first pause after failures; it doubles up to a minute.
+        budget_usd: The most that one journal may cost, earlier runs included; None for no limit.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_day: int | None = None
+    max_concurrency: int = 64
+    timeout_seconds: float = 120.0
+    max_attempts: int = 8
+    give_up_after: int = 10
+    backoff_seconds: float = 1.0
+    budget_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in _LIMITS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"llm.{name}={value}: give a number from 1 up, or null to learn it.")
+        for name in ("max_concurrency", "max_attempts", "give_up_after"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"llm.{name}={getattr(self, name)}: give a whole number from 1 up.")
+        if self.timeout_seconds <= 0:
+            raise ConfigError(f"llm.timeout_seconds={self.timeout_seconds}: give seconds above 0.")
+        if self.backoff_seconds <= 0:
+            raise ConfigError(f"llm.backoff_seconds={self.backoff_seconds}: give a number above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings(RequestSettings):
+    """The settings of a model behind an address; each service adds its own.
+
+    Args:
+        model: The model's name at the service.
+        fallback_models: The models to use instead, in this order, once the service no longer serves it.
+        reasoning_effort: How long the model thinks, where it knows the setting.
+        base_url: The service's address.
+        prices: Prices that go before the packaged list, ``{model: {input: …, output: …}}`` in US$ per
+            million tokens.
+    """
+
+    model: str
+    fallback_models: list[str] = field(default_factory=list)
+    reasoning_effort: str | None = None
+    base_url: str | None = None
+    prices: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.price_list().check_budget(self.models(), self.budget_usd)
+
+    @property
+    def chat(self) -> bool:
+        """Whether the model chats."""
+        return True
+
+    def models(self) -> list[str]:
+        """Return the model and then its fallbacks, each once."""
+        return list(dict.fromkeys([self.model, *self.fallback_models]))
+
+    def price_list(self, *, discount: float = 0.0) -> Prices:
+        """Return the prices, less a discount."""
+        return Prices(self.prices, discount=discount)
+
+    def fingerprint(self) -> str:
+        """Return a digest of what shapes the answers; limits, retries and the budget do not."""
+        names = ("model", "fallback_models", "reasoning_effort", "base_url")
+        return sha256_of(type(self).__name__, {name: getattr(self, name) for name in names})
+
+    def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
+        """Return cost and time at the configured limits, else at the listed ones.
+
+        Args:
+            requests: The number of requests.
+            prompt_tokens: The tokens of an average prompt.
+            completion_tokens: The tokens of an average answer.
+        """
+        listed = free_limits(self.model)
+        return estimate(
+            model=self.model,
+            requests=requests,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            prices=self.price_list(),
+            limits={name: getattr(self, name) or listed.get(name) for name in _LIMITS},
+        )
