@@ -41,7 +41,8 @@ def recipe(overrides: list[str]) -> Any:
     """Return the configuration of experiment=best_small, with changes."""
     from hydra import compose, initialize_config_dir
 
-    from embexp.config.schema import conf_dir, register
+    from embexp.config.schema import register
+    from embexp.package import conf_dir
 
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -53,7 +54,7 @@ def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: li
     """Train by the recipe; return what it delivered."""
     from hydra.utils import instantiate
 
-    from embexp.data.records import Splits
+    from embexp.data.splitting import Splits
 
     config = recipe(overrides)
     tuner = instantiate(config.trainer, _convert_="all")

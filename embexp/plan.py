@@ -1,4 +1,4 @@
-"""``python -m embexp.plan``: what a synthesis will ask, cost and take, before any of it is spent."""
+"""``python -m embexp.plan``: requests, tokens, price and time of a synthesis, before any is spent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from embexp.config.command import hydra_command
 
 @hydra_command("plan")
 def main(config: DictConfig) -> None:
-    """Print requests, tokens, price and time of ``synthesis=`` with ``llm=``; nothing is asked."""
+    """Print the plan of ``synthesis=`` with ``llm=``; no request is sent."""
     experiment, _ = build(config, needs_key=False)
     from embexp.pipeline.synthesize import plan_synthesis
     from embexp.reporting.console import print_plan

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.build import build_run, flat_parameters, output_dir
 from embexp.config.command import hydra_command
 from embexp.config.processes import Returned
-from embexp.errors import ConfigError
-from embexp.sweeper.objective import trial_values
-from embexp.sweeper.trial import live_trial, sweep_tags
 
 
 @hydra_command("run")
 def main(config: DictConfig) -> Returned:
     """Run one experiment and return the tuned model's best score on dev; a sweep's trial only trains."""
-    experiment, tracker = build(config)
-    if experiment.tuned:
-        raise ConfigError("model@tuned is for python -m embexp.benchmark: a whole run tunes its own model.")
-    if (trial := live_trial()) is not None:
-        return trial_values(trial, experiment, tracker)
+    experiment, tracker = build_run(config)
+    # Imported here because --help and a mistake in the configuration need none of it.
     from embexp.pipeline.run import run_experiment
     from embexp.reporting.console import print_outcome
+    from embexp.sweeper.objective import trial_values
+    from embexp.sweeper.trial import live_trial, sweep_tags
 
+    if (trial := live_trial()) is not None:
+        return trial_values(trial, experiment, tracker)
     outcome = run_experiment(experiment, tracker, output_dir(), flat_parameters(config), tags=sweep_tags())
     print_outcome(outcome, folder=output_dir())
     return outcome.training.best(config.metric) if outcome.training else None

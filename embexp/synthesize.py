@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, given_options, output_dir
+from embexp.config.build import build, flat_parameters, output_dir, overrides_of
 from embexp.config.command import hydra_command
 
 
@@ -16,7 +16,7 @@ def main(config: DictConfig) -> None:
     from embexp.reporting.console import print_synthesis
 
     summary = run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
-    again = given_options("dataset", "chunker", "synthesis", "llm", "model", "retriever", "seed")
+    again = overrides_of("dataset", "chunker", "synthesis", "llm", "model", "retriever", "seed")
     print_synthesis(summary, folder=output_dir(), again=again)
 
 

@@ -1,67 +1,87 @@
-"""A checked configuration becomes an experiment with its tracker."""
+"""From a composed configuration to an experiment with its tracker.
+
+``--help`` builds nothing and has to answer within a second: this file imports the layers above the foundation
+inside functions.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from embexp.benchmarking.metrics import check_metrics
-from embexp.config.check import check
-from embexp.config.models import expand_models
+from embexp.config.check import check, suggest
 from embexp.config.schema import COMPONENTS
-from embexp.data.datasets.dataset import NoDocuments
 from embexp.errors import ConfigError, EmbexpError
-from embexp.synthesis.synthesis import Inventing
 
 if TYPE_CHECKING:
     from embexp.pipeline.experiment import Experiment
     from embexp.tracking.tracker import Tracker
 
+_MODELS = "benchmark.models"
+
 
 def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tracker]:
-    """Check ``config`` and build its components; none of them does any work yet.
+    """Check ``config`` and construct its components; none of them does any work yet.
 
     Args:
         config: The composed configuration.
-        needs_key: Whether a language model will be asked, so that its key must be there.
+        needs_key: Whether a language model will be asked, so that its API key must be set.
 
     Raises:
         ConfigError: A key, a type or a combination is wrong.
     """
     expand_models(config)
     check(config)
+    from embexp.benchmarking.metrics import check_metrics
+    from embexp.data.datasets.dataset import NoDocuments
+    from embexp.pipeline.experiment import Experiment
+    from embexp.synthesis.synthesis import Inventing
+
     check_metrics([config.metric])
-    save_resolved(config)
+    _save_resolved(config)
     parts = {name: component(config, name) for name in COMPONENTS}
     tracker = parts.pop("tracker")
     if parts["llm"] and needs_key:
         parts["llm"].check()
     if isinstance(parts["synthesis"], Inventing):
         parts["dataset"] = NoDocuments()
-    from embexp.pipeline.experiment import Experiment
-
+    values: Any = OmegaConf.to_container(config, resolve=True)
     choices = HydraConfig.get().runtime.choices
     experiment = Experiment(
         **parts,
         seed=config.seed,
         metric=config.metric,
         cache=Path(config.paths.cache),
-        settings={name: OmegaConf.to_container(config, resolve=True)[name] for name in COMPONENTS},  # type: ignore[call-overload, index]
+        settings={name: values[name] for name in COMPONENTS},
         names={name: str(choices.get(name, "")) for name in COMPONENTS},
     )
     return experiment, tracker
 
 
-def component(config: DictConfig, name: str) -> Any:
-    """Build one component of the configuration; None where it is not set.
+def build_run(config: DictConfig) -> tuple[Experiment, Tracker]:
+    """Build the components of a whole run, which tunes a model of its own.
 
     Raises:
-        ConfigError: It cannot be built.
+        ConfigError: As ``build``; or a tuned model is given.
+    """
+    experiment, tracker = build(config)
+    if experiment.tuned:
+        raise ConfigError("model@tuned is for python -m embexp.benchmark: a whole run tunes its own model.")
+    return experiment, tracker
+
+
+def component(config: DictConfig, name: str) -> Any:
+    """Construct one component of the configuration; None where it is not set.
+
+    Raises:
+        ConfigError: It cannot be constructed.
     """
     if config[name] is None:
         return None
@@ -76,25 +96,57 @@ def component(config: DictConfig, name: str) -> Any:
         raise ConfigError(f"{name} cannot be built: {str(error).splitlines()[0]}") from error
 
 
-def save_resolved(config: DictConfig) -> None:
-    """Write the configuration as it runs over Hydra's copy: values resolved, secrets masked everywhere."""
+def expand_models(config: DictConfig) -> None:
+    """Replace each name in ``benchmark.models`` by the component that it stands for.
+
+    Raises:
+        ConfigError: A name is no option of ``model``, no folder and no model of the Hub.
+    """
+    given = OmegaConf.select(config, _MODELS)
+    if given is None:
+        return
+    if not isinstance(given, ListConfig):
+        raise ConfigError(f"{_MODELS} is {given!r}: give a list, as in '{_MODELS}=[bge_base]'.")
+    nodes = [_model(entry) if isinstance(entry, str) else entry for entry in given]
+    OmegaConf.update(config, _MODELS, nodes, merge=False, force_add=True)
+
+
+def _model(name: str) -> Any:
+    if Path(name).expanduser().is_dir():
+        return {"_target_": "embexp.models.sources.LocalModel", "name": Path(name).name, "path": name}
+    searchpath = OmegaConf.to_container(HydraConfig.get().searchpath)
+    folders = [f"hydra.searchpath={searchpath}"] if searchpath else []
+    loader = GlobalHydra.instance().config_loader()
+    options = loader.get_group_options("model", config_name="config", overrides=folders)
+    if name in options:
+        config = compose("config", overrides=[f"model={name}", *folders])
+        return OmegaConf.to_container(config.model, resolve=True)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return {"_target_": "embexp.models.sources.HubModel", "name": name.partition("/")[2], "id": name}
+    raise ConfigError(
+        f"{_MODELS} names {name!r}, which is no option of model, no folder and no model of the Hugging Face "
+        f"Hub (owner/name): {suggest(name, options)}"
+    )
+
+
+def _save_resolved(config: DictConfig) -> None:
+    """Overwrite Hydra's copy of the configuration: values resolved, secrets masked everywhere."""
     from embexp.storage.files import atomic_write
     from embexp.tracking.masking import masked, masked_text
 
-    values = masked(OmegaConf.to_container(config, resolve=True))
+    values: Any = masked(OmegaConf.to_container(config, resolve=True))
     with atomic_write(output_dir() / ".hydra" / "config.yaml") as stream:
-        stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))  # type: ignore[call-overload]
-    for name in ("overrides.yaml", "hydra.yaml"):  # Hydra's record of what was typed
+        stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))
+    for name in ("overrides.yaml", "hydra.yaml"):  # Hydra's record of the command line
         path = output_dir() / ".hydra" / name
         if path.exists():
             path.write_text(masked_text(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def given_options(*groups: str) -> str:
-    """Return the command line's overrides that concern ``groups``, to repeat them in another command."""
-    given = HydraConfig.get().overrides.task
-    plain = (item.lstrip("+") for item in given)
-    return " ".join(item for item in plain if item.partition("=")[0].split(".")[0] in groups)
+def overrides_of(*groups: str) -> str:
+    """Return the command line's overrides of ``groups``, to repeat them in another command."""
+    overrides = (item.lstrip("+") for item in HydraConfig.get().overrides.task)
+    return " ".join(item for item in overrides if item.partition("=")[0].split(".")[0] in groups)
 
 
 def output_dir() -> Path:
@@ -103,16 +155,15 @@ def output_dir() -> Path:
 
 
 def flat_parameters(config: DictConfig) -> dict[str, object]:
-    """Return every option of the configuration by its dotted key, without the plumbing."""
+    """Return the option of each group, and every value by its dotted key, for the tracker."""
     flat: dict[str, object] = {}
 
     def walk(node: Any, prefix: str) -> None:
         for key, value in node.items():
-            path = f"{prefix}{key}"
             if isinstance(value, dict):
-                walk(value, f"{path}.")
+                walk(value, f"{prefix}{key}.")
             elif key != "_target_":
-                flat[path] = value
+                flat[f"{prefix}{key}"] = value
 
     walk(OmegaConf.to_container(config, resolve=True), "")
     choices = HydraConfig.get().runtime.choices

@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError
 
-HYDRA_KEYS = frozenset({"_target_", "_convert_", "_partial_", "_recursive_", "_args_"})
+_HYDRA_KEYS = frozenset({"_target_", "_convert_", "_partial_", "_recursive_", "_args_"})
 
 
 def check(config: DictConfig) -> None:
-    """Refuse a configuration that could not be instantiated, before anything heavy is imported.
+    """Refuse a configuration whose components cannot be constructed, before anything heavy is imported.
 
     Raises:
         ConfigError: A value is missing, a key is unknown, or a value has the wrong type; the message
@@ -38,17 +38,17 @@ def check(config: DictConfig) -> None:
 
 
 def _check_combination(values: Mapping[Any, Any]) -> None:
-    """Refuse options that are right each by itself and cannot work together."""
-    asks = str(values["synthesis"]["_target_"]).endswith(("RagSynthesis", "EntriesSynthesis"))
-    if asks and values["llm"] is None:
+    """Refuse options that are each valid and cannot work together."""
+    needs_llm = str(values["synthesis"]["_target_"]).endswith(("RagSynthesis", "EntriesSynthesis"))
+    if needs_llm and values["llm"] is None:
         raise ConfigError(
-            "This synthesis needs a language model and llm is not set: choose one, as in llm=groq, or "
+            "This synthesis needs a language model and llm is not set: choose one, as in llm=groq, or use "
             "synthesis=extractive, which needs none."
         )
     writes = not str(values["synthesis"]["_target_"]).endswith("NoSynthesis")
     if values["dataset"].get("train") == "synthetic" and not writes:
         raise ConfigError(
-            "dataset.train=synthetic trains on written pairs and synthesis=none writes none: "
+            "dataset.train=synthetic trains on synthetic pairs and synthesis=none writes none: "
             "add synthesis=extractive."
         )
     if values.get("forgetting") and str(values["forgetting"]["_target_"]).endswith(("HeldOut", "OwnQueries")):
@@ -60,27 +60,31 @@ def _check_combination(values: Mapping[Any, Any]) -> None:
 
 
 def check_component(node: Any, place: str) -> None:
-    """Refuse a component whose class cannot be imported, or does not take the keys and values given.
+    """Refuse a component whose class cannot be imported, or does not accept the keys and values given.
+
+    Args:
+        node: The component's part of the configuration.
+        place: Its key, for messages.
 
     Raises:
-        ConfigError: The message names the key below ``place``.
+        ConfigError: A class, a key or a value is wrong; the message names it by its full key.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(f"{place} names no component: choose an option, as in {place}=NAME.")
+        raise ConfigError(f"{place} is not a component: choose an option, as in {place}=NAME.")
     target = _import_target(str(node["_target_"]), place)
-    given = {key: value for key, value in node.items() if key not in HYDRA_KEYS}
+    given = {key: value for key, value in node.items() if key not in _HYDRA_KEYS}
     _check_keys(target, given, place)
     if not node.get("_partial_"):
         _check_required(target, given, place)
     _check_types(target, given, place)
     for key, value in given.items():
-        for where, part in _parts(value, f"{place}.{key}"):
+        for part_place, part in _parts(value, f"{place}.{key}"):
             if isinstance(part, Mapping) and "_target_" in part:
-                check_component(part, where)
+                check_component(part, part_place)
 
 
 def _parts(value: Any, place: str) -> list[tuple[str, Any]]:
-    """Return a value, or each item of a list, with its place."""
+    """Return a value, or each item of a list, with its key."""
     if isinstance(value, list):
         return [(f"{place}[{number}]", item) for number, item in enumerate(value)]
     return [(place, value)]
@@ -117,15 +121,15 @@ def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
-    # The constructor of a dataclass knows only its own module's names, and not those of what it extends.
-    own = inspect.isclass(target) and not is_dataclass(target)
-    hints = get_type_hints(target.__init__ if own else target)
+    # The generated constructor of a dataclass resolves names in its own module alone, not in its bases'.
+    written = inspect.isclass(target) and not is_dataclass(target)
+    hints = get_type_hints(target.__init__ if written else target)
     for key, value in given.items():
         if key not in hints or (isinstance(value, Mapping) and "_target_" in value):
             continue
         try:
             adapter = TypeAdapter(hints[key], config=ConfigDict(coerce_numbers_to_str=True))
-        except PydanticUserError:  # a type of a user's own that pydantic has no check for
+        except PydanticUserError:  # a user's own type that pydantic cannot check
             continue
         try:
             adapter.validate_python(value)
@@ -135,7 +139,7 @@ def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return a remedy for an unknown name: the nearest known one, or else all of them."""
+    """Return the remedy for an unknown name: the nearest known one, or all of them."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
     if near:

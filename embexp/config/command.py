@@ -1,4 +1,8 @@
-"""What every command shares: start Hydra, run the task, and end with one sentence and an exit code."""
+"""What every command shares: start Hydra, run the task, and end with one sentence and an exit code.
+
+``--help`` and a mistake in the configuration have to answer within a second. This file therefore imports the
+layers above the foundation inside functions, when a job starts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,111 +21,122 @@ from omegaconf import DictConfig
 
 from embexp.config.explain import USER_MISTAKES, explain
 from embexp.config.multirun import (
-    JobFaultError,
+    JobInternalError,
     StopMultirunError,
-    note_failure,
-    portable,
-    told,
-    use_own_cpus,
+    limit_threads,
+    picklable,
+    record_failure,
+    summarise_failures,
 )
-from embexp.config.processes import Returned, Task, leader_says, own_folder, run_task
-from embexp.config.schema import COMPONENTS, conf_dir, register
+from embexp.config.processes import Returned, Task, rank_0_reports, run_task, worker_folder
+from embexp.config.schema import COMPONENTS, register
 from embexp.errors import EmbexpError, PrunedError
-from embexp.finetuning.cpu import choose_threads
+from embexp.package import conf_dir
 
 if TYPE_CHECKING:
     from embexp.finetuning.distributed.process_group import Team
 
 log = logging.getLogger("embexp")
-USER_ERROR, OUR_ERROR = 2, 1
-OPTUNA = ("hydra.sweeper.sampler.", "hydra.sweeper.pruner.")
+USER_ERROR, INTERNAL_ERROR = 2, 1
+"""Exit codes."""
+_LIBRARY_SETTINGS = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ANONYMIZED_TELEMETRY": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+_OPTUNA = ("hydra.sweeper.sampler.", "hydra.sweeper.pruner.")
 """Keys whose classes are Optuna's, so that no file of ours lists their arguments."""
 
 
 def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
-    """Return a decorator that makes a task the ``main`` of ``python -m embexp.NAME``."""
-    return lambda task: _main(task, name)
+    """Return a decorator that makes a task the ``main`` of ``python -m embexp.NAME``.
 
-
-def _main(task: Task, name: str) -> Callable[[], None]:
-    """Return a function that composes a configuration and hands it to ``task``.
-
-    A mistake of the user ends with one sentence and exit code 2, one of ours with exit code 1; the
-    traceback goes to run.log, and to the terminal where HYDRA_FULL_ERROR=1 asks for it.
+    ``main`` composes the configuration and calls the task with it. A mistake of the user ends with one
+    sentence and exit code 2, an internal error with exit code 1; the traceback goes to run.log, and to the
+    terminal where HYDRA_FULL_ERROR=1 asks for it.
     """
 
-    def main() -> None:
-        verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors over instead of printing them
-        register()
+    def decorate(task: Task) -> Callable[[], None]:
+        return lambda: _main(task, name)
+
+    return decorate
+
+
+def _main(task: Task, name: str) -> None:
+    verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+    sys.argv[1:] = [settable(argument) for argument in sys.argv[1:]]
+    folders = [conf_dir(), *_user_folders(sys.argv[1:])]
+    group = None
+    register()
+    try:
+        prepare_libraries()
+        group = _process_group()
+        with worker_folder(group):
+            start = hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")
+            start(_job(task, name, group, verbose=verbose))()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Exception, KeyboardInterrupt, StopMultirunError) as error:  # noqa: BLE001 a command's last resort
+        sys.exit(_report(_for_the_user(error, folders), verbose, group, in_job=False))
+
+
+def _job(task: Task, name: str, group: Team | None, *, verbose: bool) -> Task:
+    """Return the function that Hydra calls with each composed configuration, in whatever process."""
+
+    def job(config: DictConfig) -> Returned:
         try:
-            team = _before_heavy_imports()
-        except EmbexpError as error:
-            sys.exit(_report(error, verbose))
+            limit_threads()
+            prepare_libraries()  # once more where a launcher has started another process
+            prepare_torch()
+            return run_task(task, config, group)
+        except (Exception, KeyboardInterrupt) as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                sys.exit(_report(error, verbose, group))
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise _end_job(error, verbose) from None
 
-        def job(config: DictConfig) -> Returned:
-            use_own_cpus()
-            _before_heavy_imports()  # once more where a launcher has started another process
-            choose_threads()
-            try:
-                return run_task(task, config, team)
-            except (Exception, KeyboardInterrupt) as error:
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    sys.exit(_report(error, verbose, team))
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                raise _end_job(error, verbose) from None
-
-        job.__module__ = f"embexp.{name}"  # what Hydra calls the job, in its help and its settings
-        sys.argv[1:] = [_settable(argument) for argument in sys.argv[1:]]
-        folders = [conf_dir(), *_user_folders(sys.argv[1:])]
-        try:
-            with own_folder(team):
-                hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")(job)()
-        except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except USER_MISTAKES as error:
-            overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
-            sys.exit(_report(explain(error, overrides, folders), verbose, team, outside=True))
-        except StopMultirunError as stop:
-            sys.exit(_report(stop.error, verbose, team, outside=True))
-        except Exception as error:  # noqa: BLE001 the last resort of a command
-            sys.exit(_report(told(error), verbose, team, outside=True))
-        except KeyboardInterrupt as error:
-            sys.exit(_report(error, verbose, team, outside=True))
-
-    return main
+    job.__module__ = f"embexp.{name}"  # Hydra's name for the job, in its help and its settings
+    return job
 
 
-def _before_heavy_imports() -> Team | None:
-    """Set what libraries read when they are imported: their environment, and the allocator under torch.
+def prepare_libraries() -> None:
+    """Set the environment variables that libraries read when they are imported."""
+    for name, value in _LIBRARY_SETTINGS.items():
+        os.environ.setdefault(name, value)
 
-    Returns:
-        The processes that were started together, None for one alone.
-    """
-    from embexp.finetuning.cpu import tune_allocator
+
+def prepare_torch() -> None:
+    """Set the memory allocator and the number of threads; call it before torch is imported."""
+    from embexp.finetuning.cpu import choose_threads, tune_allocator
+
+    tune_allocator()
+    choose_threads()
+
+
+def _process_group() -> Team | None:
+    """Return the processes that torchrun or accelerate started together; None for a single process."""
+    if not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
+        return None
     from embexp.finetuning.distributed.process_group import take_over
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    tune_allocator()
     return take_over()
 
 
-def _settable(argument: str) -> str:
-    """Let a command line set every argument of a component, also one that its option file leaves out.
+def settable(override: str) -> str:
+    """Return an override that may also set an argument of a component that its option file leaves out.
 
     Hydra wants ``++`` before a key that no file names; whether the component knows it is checked later.
     """
-    key, equals, _ = argument.partition("=")
-    below = ("." in key and key.partition(".")[0] in COMPONENTS) or key.startswith(OPTUNA)
-    return f"++{argument}" if equals and below else argument
+    key, equals, _ = override.partition("=")
+    in_component = ("." in key and key.partition(".")[0] in COMPONENTS) or key.startswith(_OPTUNA)
+    return f"++{override}" if equals and in_component else override
 
 
-def _user_folders(arguments: list[str]) -> list[Path]:
+def _user_folders(arguments: Sequence[str]) -> list[Path]:
     folders = []
     for position, argument in enumerate(arguments):
         option, _, value = argument.partition("=")
@@ -131,41 +146,51 @@ def _user_folders(arguments: list[str]) -> list[Path]:
     return folders
 
 
+def _for_the_user(error: BaseException, folders: Sequence[Path]) -> BaseException:
+    """Return the error to report for one that ended Hydra itself, outside of a job."""
+    if isinstance(error, USER_MISTAKES):
+        overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
+        return explain(error, overrides, folders)
+    if isinstance(error, StopMultirunError):
+        return error.error
+    return summarise_failures(error) if isinstance(error, Exception) else error
+
+
 def _end_job(error: Exception, verbose: bool) -> Exception:
-    """Say in the job's own log why it failed, and return what its launcher takes to the parent."""
-    carried = portable(error)
+    """Log why a job of a multirun failed, and return the error that its launcher passes to the parent."""
+    carried = picklable(error)
     if not isinstance(carried, PrunedError):
-        note_failure(carried)
+        record_failure(carried)
         _report(error, verbose)
     return carried
 
 
-def _report(error: BaseException, verbose: bool, team: Team | None = None, *, outside: bool = False) -> int:
-    """Say what went wrong, in the terminal and in run.log, and return the exit code.
+def _report(error: BaseException, verbose: bool, group: Team | None = None, *, in_job: bool = True) -> int:
+    """Report an error in the terminal and in run.log, and return the exit code.
 
-    ``outside`` of a job there is no run.log, and in a multirun Hydra's own logging, which is not for this.
-    Of several processes, one that helps leaves to the leader what the leader has found, too.
+    Outside of a job there is no run.log, and in a multirun the log handlers are Hydra's own: the error then
+    goes to stderr alone. Of several processes, rank 0 reports what it finds, too.
     """
     if verbose:
         traceback.print_exception(error)
-    elif not outside:
+    elif in_job:
         log.debug("traceback", exc_info=error)
     if isinstance(error, KeyboardInterrupt):
-        text = "Interrupted: what was finished is kept; the same command goes on from there."
+        text = "Interrupted. Finished stages are kept; run the same command again to continue."
         code = USER_ERROR
     elif isinstance(error, EmbexpError) or str(error).startswith("Only one of --"):  # Hydra, of its flags
         text, code = str(error), USER_ERROR
     else:
-        known = "" if isinstance(error, JobFaultError) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, JobInternalError) else f"{type(error).__name__}: "
         text = (
-            f"A fault in embexp, not in your input: {known}{error}. "
-            "HYDRA_FULL_ERROR=1 before the command shows where."
+            f"An internal error in embexp, not a mistake in your input: {kind}{error}. "
+            "Set HYDRA_FULL_ERROR=1 to see the traceback."
         )
-        code = OUR_ERROR
-    if team is not None and leader_says(error, team):
+        code = INTERNAL_ERROR
+    if group is not None and rank_0_reports(error, group):
         return code
-    if outside or not log.hasHandlers():
-        print(f"error: {text}", file=sys.stderr)
-    else:
+    if in_job and log.hasHandlers():
         log.error("error: %s", text)
+    else:
+        print(f"error: {text}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say of a bad command line, as one sentence with the nearest valid name."""
+"""Errors of Hydra and OmegaConf about a bad command line, in one sentence with the nearest valid name."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from embexp.config.check import suggest
 from embexp.errors import ConfigError
 
 USER_MISTAKES = (HydraException, OmegaConfBaseException)
-PLUGINS = {"joblib": "launchers", "submitit_slurm": "launchers", "submitit_local": "launchers", "ray": "ray"}
-"""Which extra brings which of Hydra's launchers."""
+_EXTRAS = {"joblib": "launchers", "submitit_slurm": "launchers", "submitit_local": "launchers", "ray": "ray"}
+"""The extra of embexp that installs each of Hydra's launchers."""
 
 
 def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> ConfigError:
-    """Return the sentence for an error of composition.
+    """Return the error to report for one that Hydra raised while composing.
 
     Args:
-        error: What Hydra or OmegaConf raised.
-        overrides: The command line's arguments.
-        folders: Where the configuration's files are, searched for valid names.
+        error: One of ``USER_MISTAKES``.
+        overrides: The overrides on the command line.
+        folders: The folders of option files, searched for valid names.
     """
     if isinstance(error, MissingConfigException):
         return _missing_option(error, folders)
     if "config directory" in str(error):
-        said = str(error).splitlines()[0].rstrip(".")
-        return ConfigError(f"{said}: name a folder that holds options as GROUP/OPTION.yaml.")
+        problem = str(error).splitlines()[0].rstrip(".")
+        return ConfigError(f"{problem}: name a folder that holds options as GROUP/OPTION.yaml.")
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"{error.override!r} is not an override: write key=value, and quote values that hold spaces, "
@@ -47,26 +47,26 @@ def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path])
 
 
 def _missing_option(error: MissingConfigException, folders: Sequence[Path]) -> ConfigError:
-    wanted = str(error.missing_cfg_file or "")
-    group, _, option = wanted.rpartition("/")
-    if group == "hydra/launcher" and option in PLUGINS:
+    missing = str(error.missing_cfg_file or "")
+    group, _, option = missing.rpartition("/")
+    if group == "hydra/launcher" and option in _EXTRAS:
         return ConfigError(
             f"hydra/launcher={option} is not installed, and this multirun needs it: "
-            f'pip install "embexp[{PLUGINS[option]}]".'
+            f'pip install "embexp[{_EXTRAS[option]}]".'
         )
     if not group or not error.options:
         known = _groups(folders)
         if group and group not in known:
             return ConfigError(f"{group}={option}: there is no group {group!r}; {suggest(group, known)}")
         return ConfigError(
-            f"{wanted} is not among the configuration's files; --info searchpath lists the folders."
+            f"{missing} is not among the configuration's files; --info searchpath lists their folders."
         )
     return ConfigError(f"{group}={option} is not an option of {group}: {suggest(option, error.options)}")
 
 
 def _unknown_key(text: str) -> str | None:
-    found = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
-    return found.group(1) if found and ("not in" in text or "Could not override" in text) else None
+    match = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
+    return match.group(1) if match and ("not in" in text or "Could not override" in text) else None
 
 
 def _suggest_key(key: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
@@ -75,7 +75,7 @@ def _suggest_key(key: str, overrides: Sequence[str], folders: Sequence[Path]) ->
 
 
 def _keys_below(parent: str, overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Compose once more with the group choices alone, and return the keys that ``parent`` has."""
+    """Compose again with the choices of options alone, and return the keys below ``parent``."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig, OmegaConf
@@ -86,12 +86,12 @@ def _keys_below(parent: str, overrides: Sequence[str], folders: Sequence[Path]) 
     searchpath = ",".join(f"file://{folder}" for folder in folders[1:])
     try:
         with initialize_config_dir(str(folders[0]), version_base="1.3"):
-            more = [f"hydra.searchpath=[{searchpath}]"] if searchpath else []
-            config = compose("config", overrides=[*choices, *more])
+            user_folders = [f"hydra.searchpath=[{searchpath}]"] if searchpath else []
+            config = compose("config", overrides=[*choices, *user_folders])
     except USER_MISTAKES:
         return sorted(groups)
     node = OmegaConf.select(config, parent) if parent else config
-    keys = [str(each) for each in node] if isinstance(node, DictConfig) else []
+    keys = [str(name) for name in node] if isinstance(node, DictConfig) else []
     return keys if parent else sorted({*keys, *groups})
 
 

@@ -1,4 +1,4 @@
-"""Several jobs of one command: what is made ready before they start, and which of them failed."""
+"""Several jobs of one command: preparations before the first, and a summary of those that failed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 from embexp.errors import EmbexpError, PrunedError
 from embexp.storage.files import write_json
 
-FAILED = "failed.json"
-"""In the folder of a job that failed: which it is, and why."""
-KILLED = ("TerminatedWorkerError", "BrokenProcessPool", "WorkerCrashedError", "UncompletedJobError")
+_FAILED = "failed.json"
+"""The file in the folder of a failed job that holds its ``_Failure``."""
+_KILLED = ("TerminatedWorkerError", "BrokenProcessPool", "WorkerCrashedError", "UncompletedJobError")
 """What the launchers' libraries raise where a worker process has vanished."""
 
 
-class JobMistakeError(EmbexpError):
+class JobUserError(EmbexpError):
     """A job's EmbexpError as it travels between processes: the sentence alone, which pickles."""
 
 
-class JobFaultError(Exception):
+class JobInternalError(Exception):
     """A job's other error as it travels between processes."""
 
 
@@ -39,8 +39,8 @@ class StopMultirunError(BaseException):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A job that failed: its number, its overrides, the sentence, and whether the user can mend it."""
+class _Failure:
+    """A job that failed: its number, its overrides, the sentence, and whether the user can fix it."""
 
     job: int
     overrides: list[str]
@@ -49,24 +49,24 @@ class Failure:
 
 
 class BeforeJobs(Callback):
-    """Makes the tracker's database ready in the parent, and forgets failures of an earlier multirun.
+    """Prepares the tracker's database in the parent, and deletes the failures of an earlier multirun.
 
-    Jobs that start at once from an empty folder would otherwise race to create one database.
+    Jobs that start at once in an empty folder would otherwise race to create one database.
     """
 
     folder: Path | None = None
     """The folder of the multirun that this process has started."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Check the tracker, create what it lacks, and note the multirun's folder."""
+        """Check and prepare the tracker, and keep the multirun's folder."""
         from embexp.config.build import component
         from embexp.config.check import check_component
 
-        # paths.root reads the working directory from it. A copy: what it is given becomes read-only, and a
-        # sweeper may choose its folder itself.
+        # paths.root reads the working directory from HydraConfig. It gets a copy, because it makes its
+        # configuration read-only and a sweeper may set its folder.
         HydraConfig.instance().set_config(copy.deepcopy(config))
         BeforeJobs.folder = Path(str(config.hydra.sweep.dir))
-        for old in BeforeJobs.folder.glob(f"*/{FAILED}"):
+        for old in BeforeJobs.folder.glob(f"*/{_FAILED}"):
             old.unlink()
         if config.get("tracker") is None:
             return
@@ -77,72 +77,65 @@ class BeforeJobs(Callback):
             raise StopMultirunError(error) from error
 
 
-def use_own_cpus() -> None:
-    """Let a job of submitit use as many threads as it asked for CPUs; joblib and Ray see to it themselves.
+def limit_threads() -> None:
+    """Let a job of submitit use as many threads as it asked for CPUs; joblib and Ray do so themselves.
 
-    Slurm bounds a job to its CPUs; submitit's local executor starts all jobs at once, each of which
-    would take every core.
+    Slurm restricts a job to its CPUs. submitit's local executor starts all jobs at once, and each would
+    use every core.
     """
     cpus = OmegaConf.select(HydraConfig.get().launcher, "cpus_per_task")
     if cpus:
         os.environ.setdefault("OMP_NUM_THREADS", str(cpus))
 
 
-def portable(error: Exception) -> Exception:
-    """Return an error that every launcher can carry between processes."""
+def picklable(error: Exception) -> Exception:
+    """Return an error with the same sentence that every launcher can pass between processes."""
     if isinstance(error, PrunedError):
         return PrunedError(str(error))
     if isinstance(error, EmbexpError):
-        return JobMistakeError(str(error))
-    return JobFaultError(f"{type(error).__name__}: {error}")
+        return JobUserError(str(error))
+    return JobInternalError(f"{type(error).__name__}: {error}")
 
 
-def note_failure(error: Exception) -> None:
-    """Leave in this job's folder that it failed, for the parent to tell."""
+def record_failure(error: Exception) -> None:
+    """Write failed.json into this job's folder, for the parent's summary."""
     hydra = HydraConfig.get()
-    write_json(
-        Path(hydra.runtime.output_dir) / FAILED,
-        asdict(
-            Failure(
-                job=int(hydra.job.num),
-                overrides=[text.lstrip("+") for text in hydra.overrides.task],
-                error=str(error),
-                mistake=isinstance(error, EmbexpError),
-            )
-        ),
+    failure = _Failure(
+        job=int(hydra.job.num),
+        overrides=[text.lstrip("+") for text in hydra.overrides.task],
+        error=str(error),
+        mistake=isinstance(error, EmbexpError),
     )
+    write_json(Path(hydra.runtime.output_dir) / _FAILED, asdict(failure))
 
 
-def failures(folder: Path) -> list[Failure]:
-    """Return the jobs of the multirun in ``folder`` that failed, by number."""
-    found = [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob(f"*/{FAILED}")]
-    return sorted(found, key=lambda failure: failure.job)
-
-
-def told(error: Exception) -> Exception:
+def summarise_failures(error: Exception) -> Exception:
     """Return the error of a whole multirun: which jobs failed and why, each reason once."""
-    folder = BeforeJobs.folder
-    if type(error).__name__ in KILLED:
+    if type(error).__name__ in _KILLED:
         return EmbexpError(
             "A job's process was killed, most likely because memory ran out: run fewer jobs at once "
             "(hydra.launcher.n_jobs=1) or smaller ones (trainer.batch_size); the same command takes "
             "finished stages from the cache."
         )
-    if folder is None or not isinstance(error, (JobMistakeError, JobFaultError)):
-        return error
-    failed = failures(folder)
-    if not failed:
+    folder = BeforeJobs.folder
+    failed = _failures(folder) if folder is not None else []
+    if folder is None or not failed or not isinstance(error, (JobUserError, JobInternalError)):
         return error
     every = [_overrides(path) for path in folder.glob("*/.hydra/overrides.yaml")]
     shared = set.intersection(*map(set, every)) if len(every) > 1 else set()
     by_reason: dict[str, list[str]] = {}
-    for one in failed:
-        own = " ".join(text for text in one.overrides if text not in shared)
-        by_reason.setdefault(one.error, []).append(f"{one.job} ({own})")
+    for failure in failed:
+        own = " ".join(text for text in failure.overrides if text not in shared)
+        by_reason.setdefault(failure.error, []).append(f"{failure.job} ({own})")
     reasons = " ".join(f"{', '.join(jobs)}: {reason}" for reason, jobs in by_reason.items())
     rest = "" if len(failed) == len(every) else f" The others are finished, in {folder}."
     text = f"{len(failed)} of {len(every)} jobs failed. Job {reasons}{rest}"
-    return JobMistakeError(text) if all(one.mistake for one in failed) else JobFaultError(text)
+    return JobUserError(text) if all(failure.mistake for failure in failed) else JobInternalError(text)
+
+
+def _failures(folder: Path) -> list[_Failure]:
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob(f"*/{_FAILED}")]
+    return sorted((_Failure(**json.loads(text)) for text in texts), key=lambda failure: failure.job)
 
 
 def _overrides(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A command in several processes: the first does it as if it were alone, the others help with training."""
+"""A command started by torchrun: rank 0 runs it as a single process would, the workers help with training."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from embexp.errors import ConfigError
-from embexp.finetuning.distributed.process_group import Team, TeamError
+
+if TYPE_CHECKING:
+    from embexp.finetuning.distributed.process_group import Team
 
 Returned = float | list[float] | None
-"""What a sweep reads of a job: one value for each objective, None where there is none."""
+"""What a job returns to a sweep: a value for each objective; None where there is no sweep."""
 Task = Callable[[DictConfig], Returned]
 
 
 @contextmanager
-def own_folder(team: Team | None) -> Iterator[None]:
-    """Keep what Hydra writes for a process that helps in a folder that is gone afterwards.
+def worker_folder(group: Team | None) -> Iterator[None]:
+    """Let Hydra write a worker's files into a temporary folder; rank 0 writes into the run's own.
 
     Raises:
-        ConfigError: Several runs at once are wanted of several processes.
+        ConfigError: A multirun was started in several processes.
     """
-    if team is not None and {"-m", "--multirun"} & set(sys.argv[1:]):
+    if group is not None and {"-m", "--multirun"} & set(sys.argv[1:]):
         raise ConfigError(
-            f"{team.size} processes train one run together, and -m asks for several: leave one of them out "
-            "(the launchers, hydra/launcher=joblib and others, spread runs over processes)."
+            f"{group.size} processes train one run together, and -m asks for several runs: use either "
+            "(launchers, such as hydra/launcher=joblib, spread runs over processes)."
         )
-    if team is None or team.leads:
+    if group is None or group.leads:
         yield
         return
     folder = tempfile.mkdtemp(prefix="embexp-")
@@ -42,29 +45,35 @@ def own_folder(team: Team | None) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_task(task: Task, config: DictConfig, team: Team | None) -> Returned:
-    """Run a command's task, or help the process that does."""
-    if team is None:
+def run_task(task: Task, config: DictConfig, group: Team | None) -> Returned:
+    """Run a command's task on rank 0; a worker computes its share of the training instead."""
+    if group is None:
         return task(config)
-    if not team.leads:
+    if not group.leads:
         logging.getLogger().setLevel(logging.WARNING)
-        _help(config, team)
+        _work(config, group)
         return None
-    team.join()
+    group.join()
     result = task(config)
-    team.dismiss()
+    group.dismiss()
     return result
 
 
-def leader_says(error: BaseException, team: Team) -> bool:
-    """Say whether the leader reports this error itself: those of the configuration, and its own end."""
-    return not team.leads and (not team.joined or isinstance(error, TeamError))
+def rank_0_reports(error: BaseException, group: Team) -> bool:
+    """Return whether a worker's error is one that rank 0 meets and reports as well.
+
+    Those are errors of the configuration, and the end of rank 0 itself.
+    """
+    # A worker has loaded the process group already; importing it here costs a single process nothing.
+    from embexp.finetuning.distributed.process_group import TeamError
+
+    return not group.leads and (not group.joined or isinstance(error, TeamError))
 
 
-def _help(config: DictConfig, team: Team) -> None:
+def _work(config: DictConfig, group: Team) -> None:
     from embexp.config.build import build
     from embexp.pipeline.finetune import follow
 
     experiment, _ = build(config, needs_key=False)
-    team.join()
+    group.join()
     follow(experiment)

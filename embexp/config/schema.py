@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -29,7 +28,7 @@ COMPONENTS = (
 
 @dataclass
 class Paths:
-    """Where runs keep what they share: ``root`` holds mlflow.db and mlruns/, ``cache`` finished stages."""
+    """Folders that runs share: ``root`` holds mlflow.db and mlruns/, ``cache`` finished stages."""
 
     root: str = MISSING
     cache: str = MISSING
@@ -59,12 +58,5 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as the option ``schema``."""
+    """Register the schema with Hydra as the option ``schema``."""
     ConfigStore.instance().store(name="schema", node=Config, provider="embexp")
-
-
-def conf_dir() -> Path:
-    """Return the configuration's folder: inside an installed package, else beside it in the repository."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"

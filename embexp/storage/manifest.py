@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from embexp import __version__
+from embexp.package import __version__
 from embexp.storage.files import sha256_of_file, write_json
 
 _SCHEMA_VERSION = 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from embexp import __version__
+from embexp.package import __version__
 from embexp.storage.files import sha256_of, space_checked, write_json
 
 log = logging.getLogger(__name__)

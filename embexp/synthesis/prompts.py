@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import embexp
 from embexp.errors import ConfigError
 from embexp.llm.llm import Message
+from embexp.package import conf_dir
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ MAX_TEMPLATE_BYTES = 1 << 20
 
 def default_folder() -> Path:
     """Return the folder of our own templates: inside an installed package, else beside it."""
-    package = Path(embexp.__file__).parent
-    installed = package / "conf" / "prompts"
-    return installed if installed.is_dir() else package.parent / "conf" / "prompts"
+    return conf_dir() / "prompts"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
 from embexp.config.check import check
-from embexp.config.schema import COMPONENTS, conf_dir, register
+from embexp.config.schema import COMPONENTS, register
 from embexp.errors import ConfigError
+from embexp.package import conf_dir
 from embexp.sweeper.identity import check_space, default_values
 from embexp.sweeper.options import read_options
 from embexp.sweeper.space import parse_space

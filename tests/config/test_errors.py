@@ -8,7 +8,7 @@ import pytest
 from hydra.errors import MissingConfigException
 
 from embexp.config.explain import explain
-from embexp.config.schema import conf_dir
+from embexp.package import conf_dir
 
 CASES = {
     "misspelt group": (["losss=mnrl"], "losss is not a key of the configuration: did you mean 'loss'?"),
@@ -97,7 +97,7 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path) -> None:
     shell = f"{sys.executable} -m embexp.run --help | head -1"
     done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
-    assert "fault" not in done.stderr
+    assert "error" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from embexp.config.check import check
-from embexp.config.schema import conf_dir, register
-from embexp.data.records import Splits
+from embexp.config.schema import register
+from embexp.data.splitting import Splits
 from embexp.finetuning.losses.in_batch import Mnrl
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.models.tiny import TinyModel
+from embexp.package import conf_dir
 from tests.finetuning.jargon import freeze_imports, make_pair
 
 register()

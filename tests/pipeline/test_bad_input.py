@@ -145,7 +145,7 @@ def test_our_own_faults_end_with_exit_code_1(run, tmp_path: Path, monkeypatch) -
     monkeypatch.setattr("embexp.pipeline.run.write_pairs", broken)
     done = run("synthesize", *TINY, *good_folder(tmp_path), "tracker=none", "hydra.run.dir=X")
     assert done.code == 1
-    assert "A fault in embexp" in done.err
+    assert "An internal error in embexp" in done.err
     assert "Traceback" not in done.err
     assert "ZeroDivisionError" in (tmp_path / "X" / "run.log").read_text()
 

@@ -1,4 +1,4 @@
-"""Several jobs of one command: the database is there before they start, and who failed is told."""
+"""Several jobs of one command: the database is there before they start, and failures are summarised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import open_dict, read_write
 
 from embexp.config.multirun import BeforeJobs
-from embexp.config.schema import conf_dir, register
+from embexp.config.schema import register
+from embexp.package import conf_dir
 
 JOBS = ["dataset=folder", "tracker=none", "synthesis.target=10", "hydra.sweep.dir=jobs"]
 
@@ -58,7 +59,7 @@ def test_a_fault_of_ours_in_a_job_ends_with_1(run, kb: Path, monkeypatch: pytest
     ended = run("synthesize", "-m", *JOBS, "dataset.path=kb,kb")
     assert ended.code == 1
     assert "2 of 2 jobs failed. Job 0 (), 1 (): ZeroDivisionError: by zero" in ended.err
-    assert "A fault in embexp, not in your input: 2 of 2" in ended.err
+    assert "An internal error in embexp, not a mistake in your input: 2 of 2" in ended.err
 
 
 def test_the_configuration_stays_as_it_is_for_the_sweeper(tmp_path: Path) -> None:

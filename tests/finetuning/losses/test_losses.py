@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 
-from embexp.config.schema import conf_dir, register
+from embexp.config.schema import register
 from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.losses.distillation import EmbedDistill
 from embexp.finetuning.losses.gist_guide import guide_for
@@ -20,6 +20,7 @@ from embexp.finetuning.losses.margins import Contrastive, OnlineContrastive, Tri
 from embexp.finetuning.losses.scored import Angle, Cosent, Softmax
 from embexp.finetuning.losses.wrappers import Matryoshka
 from embexp.models.tiny import TinyModel
+from embexp.package import conf_dir
 
 OPTIONS = sorted(path.stem for path in (Path(__file__).parents[3] / "conf" / "loss").glob("*.yaml"))
 

@@ -1,0 +1,248 @@
+"""embexp from Python, for notebooks and scripts: compose a configuration, run it, load a run and search it.
+
+Everything heavy is imported when it is needed, so that ``import embexp`` stays quick.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.errors import DataError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from embexp.data.records import Chunk
+    from embexp.reporting.outcome import Outcome
+    from embexp.retrieval.index import Index
+
+
+def compose_config(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
+    """Compose and check a configuration without running anything, as ``--cfg job`` does.
+
+    Args:
+        overrides: Overrides as on the command line: ``"model=tiny"``, ``"trainer.epochs=3"``.
+        config_dir: A folder with options of your own, as ``--config-dir`` names it.
+
+    Returns:
+        The configuration with every value resolved.
+
+    Raises:
+        ConfigError: A key, an option or a value is wrong; the message names the nearest valid one.
+    """
+    from hydra import compose
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf, open_dict
+
+    from embexp.config.build import expand_models
+    from embexp.config.check import check
+
+    with _hydra(overrides, config_dir) as arguments:
+        config = compose("config", arguments, return_hydra_config=True)
+        before, HydraConfig.instance().cfg = HydraConfig.instance().cfg, deepcopy(config)  # for paths.root
+        try:
+            with open_dict(config):
+                del config["hydra"]
+            OmegaConf.resolve(config)
+            expand_models(config)
+        finally:
+            HydraConfig.instance().cfg = before
+        check(config)
+        return config
+
+
+def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Outcome:
+    """Run a whole experiment, as ``python -m embexp.run`` does, and return its outcome.
+
+    The run leaves the same files as the command, in ``outputs/DATE/TIME`` or where ``hydra.run.dir=…`` says;
+    finished stages come from the cache.
+
+    Args:
+        overrides: Overrides as on the command line: ``"experiment=tiny"``, ``"loss=cosent"``.
+        config_dir: A folder with options of your own, as ``--config-dir`` names it.
+
+    Raises:
+        EmbexpError: The configuration is wrong, or something in the input or the surroundings stops the run.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+
+    from embexp.config.build import build_run, flat_parameters, output_dir
+    from embexp.config.command import prepare_libraries, prepare_torch
+
+    def job(config: DictConfig) -> Outcome | Exception:
+        from embexp.pipeline.run import run_experiment as run_pipeline
+
+        try:
+            experiment, tracker = build_run(config)
+            return run_pipeline(experiment, tracker, output_dir(), flat_parameters(config))
+        except Exception as error:  # noqa: BLE001 raised again below; Hydra would print it as well
+            return error
+
+    prepare_libraries()
+    prepare_torch()
+    with _log_handlers_restored(), _hydra(overrides, config_dir) as arguments:
+        hydra: Any = GlobalHydra.instance().hydra  # started by _hydra
+        result: Outcome | Exception = hydra.run("config", job, arguments).return_value
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+@contextmanager
+def _hydra(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[list[str]]:
+    """Start Hydra as a command does, yield the overrides for it, and explain its errors as a command does."""
+    from hydra import initialize_config_dir
+
+    from embexp.config.command import settable
+    from embexp.config.explain import USER_MISTAKES, explain
+    from embexp.config.schema import register
+    from embexp.package import conf_dir
+
+    folders = [conf_dir(), *([Path(config_dir).resolve()] if config_dir else [])]
+    arguments = [settable(override) for override in overrides]
+    arguments += [f"hydra.searchpath=['file://{folder}']" for folder in folders[1:]]
+    register()
+    try:
+        with initialize_config_dir(str(folders[0]), version_base="1.3", job_name="run"):
+            yield arguments
+    except USER_MISTAKES as error:
+        raise explain(error, arguments, folders) from error
+
+
+@contextmanager
+def _log_handlers_restored() -> Iterator[None]:
+    """Give the root logger its handlers back afterwards; a run has its own, for the terminal and run.log."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A chunk that a model retrieves for a question, with its similarity."""
+
+    chunk: Chunk
+    score: float
+
+
+class Run:
+    """A finished run: its outcome, its configuration, and search with both of its models.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """What outcome.json holds."""
+        from embexp.reporting.outcome import read_outcome
+
+        return read_outcome(self.folder / "outcome.json")
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The resolved configuration of the run, with secrets masked."""
+        from omegaconf import DictConfig, OmegaConf
+
+        config = OmegaConf.load(self.folder / ".hydra" / "config.yaml")
+        if not isinstance(config, DictConfig):
+            raise DataError(f"{self.folder}/.hydra/config.yaml is not a mapping of keys to values.")
+        return config
+
+    def search(self, question: str, *, k: int = 5) -> dict[str, list[SearchResult]]:
+        """Search the run's corpus with the untuned and with the tuned model.
+
+        Models and indexes stay loaded, so that a second question is answered quickly.
+
+        Args:
+            question: What to search for.
+            k: How many results to return.
+
+        Returns:
+            The k best chunks of each system, best first, under ``"untuned"`` and ``"tuned"``.
+
+        Raises:
+            EmbexpError: The question is empty, or a model or the index of the run cannot be used.
+        """
+        if not question.strip():
+            raise DataError('The question is empty: type one, as in "how do I …?"')
+        chunks, indexes = self._searchable
+        return {
+            system: [SearchResult(chunks[hit.id], hit.score) for hit in index.search([question], k=k)[0]]
+            for system, index in indexes.items()
+        }
+
+    @cached_property
+    def _searchable(self) -> tuple[dict[str, Chunk], dict[str, Index]]:
+        """The run's chunks by id, and an index of them for each model."""
+        from embexp.config.build import component
+        from embexp.config.check import check
+        from embexp.data.record_files import read_jsonl
+        from embexp.data.records import Chunk
+        from embexp.models.embedding_cache import EmbeddingCache
+        from embexp.models.encoder import SourceEmbedder
+        from embexp.models.sources import LocalModel
+
+        _require(self.folder, "data/chunks.jsonl", "model")
+        check(self.config)
+        chunks = list(read_jsonl(self.folder / "data" / "chunks.jsonl", Chunk))
+        retriever: Any = component(self.config, "retriever")
+        cache = EmbeddingCache(Path(self.config.paths.cache) / "embeddings")
+        models = {
+            "untuned": component(self.config, "model"),
+            "tuned": LocalModel(path=str(self.folder / "model")),
+        }
+        indexes = {
+            system: retriever.index(chunks, SourceEmbedder(model, cache), path=self.folder / "index")
+            for system, model in models.items()
+        }
+        return {chunk.id: chunk for chunk in chunks}, indexes
+
+
+def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs") -> Run:
+    """Load a finished run.
+
+    Args:
+        folder: The run's folder, or ``"latest"`` for the newest run that left a model.
+        outputs: Where ``"latest"`` looks for runs.
+
+    Raises:
+        DataError: There is no such run, or it is not finished.
+    """
+    if folder == "latest":
+        outcomes = [path for path in Path(outputs).rglob("outcome.json") if (path.parent / "model").is_dir()]
+        if not outcomes:
+            raise DataError(
+                f"No finished run stands below {outputs}: start one with python -m embexp.run, "
+                "or name a run's folder."
+            )
+        return Run(max(outcomes, key=lambda path: path.stat().st_mtime).parent)
+    _require(Path(folder), "outcome.json", ".hydra/config.yaml")
+    return Run(Path(folder))
+
+
+def _require(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).exists():
+            raise DataError(
+                f"{folder} is not a finished run (no {name}): name another folder, or use 'latest'."
+            )
