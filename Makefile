@@ -25,20 +25,21 @@ $(TOOLS): $(READY)
 run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether it helped
 	$(BIN)/python -m embexp.run $(ARGS)
 
-test: $(TOOLS) lint  ## Run every test, the slow ones with real models too
+test: $(TOOLS) lint  ## Run every test, with real models too
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
-test-fast: $(TOOLS)  ## Run the default tests alone
+test-fast: $(TOOLS)  ## Run the tests without real models
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(ARGS)
 
-lint: $(TOOLS)  ## Check style and types
+lint: $(TOOLS)  ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 wheel: $(TOOLS)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --installer pip
 
-clean:  ## Delete the environment and what runs left
+clean:  ## Delete the environment and the files of all runs
 	rm -rf $(VENV) dist mlflow.db*
 	find outputs mlruns -mindepth 1 ! -name README.md -delete
