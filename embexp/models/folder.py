@@ -31,6 +31,8 @@ FINGERPRINTED = (WEIGHTS, "*.json", "*.txt", "*.model")
 OTHER_RUNTIMES = ("onnx", "openvino")
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 """The names under which models save a passage prompt, in the order in which sentence-transformers looks."""
+LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+"""What the libraries raise for a missing or broken file."""
 TEXTS_PER_CALL = 1024
 UNLIMITED = 8192
 """The length assumed for models without a limit (static embeddings), so that chunkers have a bound."""
@@ -133,7 +135,6 @@ def load_model(
     """
     from safetensors import SafetensorError
 
-    broken = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
     try:
         with offline(), without_bars():
             return kind(
@@ -143,7 +144,7 @@ def load_model(
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
-    except (*broken, SafetensorError) as error:
+    except (*LOADING_ERRORS, SafetensorError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         raise ModelError(f"{failure} ({reason}): {remedy}.") from error
 

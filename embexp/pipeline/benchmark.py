@@ -60,7 +60,12 @@ def benchmark(
     ``out_dir/index`` then holds the retriever's index of the untuned and the tuned model. Without a
     tuned model there is no comparison.
     """
-    task = experiment.benchmark.task(data.chunks, data.splits.test, unit=experiment.dataset.unit)
+    task = experiment.benchmark.task(
+        data.chunks,
+        data.splits.test,
+        unit=experiment.dataset.unit,
+        scale=data.splits.label_scale(),
+    )
     _warn_of_known_documents(task, data)
     settings = {
         "benchmark": scoring_settings(experiment.settings["benchmark"]),
@@ -188,7 +193,7 @@ def _index_for_search(
         start = time.monotonic()
         index = experiment.retriever.index(data.chunks, embedder, path=path)
         seconds = time.monotonic() - start
-    if not getattr(experiment.retriever, "approximate", False):
+    if not experiment.retriever.approximate:
         return None
     exact = ExactRetriever().index(data.chunks, embedder, path=path)  # of the last model, the tuned one
     queries = [query.text for query in task.queries]

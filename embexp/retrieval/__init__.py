@@ -1,1 +1,20 @@
-"""Indexes that find passages for queries: exact, approximate, by words, and both together."""
+"""Retrieval: exact and approximate vector search, BM25, and both combined."""
+
+from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
+from embexp.retrieval.exact import ExactIndex, ExactRetriever
+from embexp.retrieval.hybrid import HybridRetriever, fuse
+from embexp.retrieval.index import Hit, Index, Retriever
+
+__all__ = [
+    "Bm25Retriever",
+    "ChromaRetriever",
+    "ChromaServerRetriever",
+    "ExactIndex",
+    "ExactRetriever",
+    "Hit",
+    "HybridRetriever",
+    "Index",
+    "Retriever",
+    "fuse",
+]

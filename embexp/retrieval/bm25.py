@@ -1,4 +1,4 @@
-"""BM25: the word-matching baseline that every embedding model has to beat."""
+"""BM25: the lexical baseline that an embedding model has to beat."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
@@ -15,30 +15,30 @@ from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 if TYPE_CHECKING:
     from embexp.models.encoder import Embedder
 
-StemmerName = Literal[
-    "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french",
-    "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali",
-    "norwegian", "porter", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil",
-    "turkish", "yiddish",
-]  # fmt: skip
+_Germanic = Literal["danish", "dutch", "english", "german", "norwegian", "porter", "swedish", "yiddish"]
+_Romance = Literal["catalan", "french", "italian", "portuguese", "romanian", "spanish"]
+_European = Literal["armenian", "basque", "finnish", "greek", "hungarian", "irish", "lithuanian", "russian"]
+_Other = Literal["arabic", "hindi", "indonesian", "nepali", "serbian", "tamil", "turkish"]
+StemmerName = Literal[_Germanic, _Romance, _European, _Other]
+_Western = Literal["danish", "dutch", "english", "english_plus", "french", "german", "italian", "norwegian"]
 StopwordsName = Literal[
-    "english", "english_plus", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian",
-    "swedish", "norwegian", "chinese", "turkish", "korean", "danish",
-]  # fmt: skip
+    _Western, "chinese", "korean", "portuguese", "russian", "spanish", "swedish", "turkish"
+]
 WORD = r"\w+"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bm25Retriever:
-    """Ranks passages by the query's words in them (Robertson and Zaragoza 2009; bm25s' Lucene variant).
+    """Ranks passages by the words they share with the query (Robertson and Zaragoza 2009; Lucene's variant).
 
     Args:
-        k1: How soon more occurrences of a word stop counting; 0 or more.
-        b: How much long passages are marked down, from 0 (not) to 1 (fully).
-        stemmer: The language whose word endings are cut off ("running" meets "run"), or None.
-        stopwords: The language whose commonest words are left out, or None.
+        k1: Term frequency saturation, 0 or more: the larger, the more repeated words count.
+        b: Length normalisation, from 0 (none) to 1 (full).
+        stemmer: The language of the stemmer ("running" matches "run"); None for no stemming.
+        stopwords: The language whose most common words are ignored; None keeps all words.
     """
 
+    approximate: ClassVar[bool] = False
     k1: float = 1.5
     b: float = 0.75
     stemmer: StemmerName | None = "english"
@@ -53,11 +53,11 @@ class Bm25Retriever:
     def index(
         self,
         chunks: Iterable[Chunk],
-        embedder: Embedder | None = None,  # noqa: ARG002 - the protocol hands it to every retriever
+        embedder: Embedder | None = None,  # noqa: ARG002 - part of the Retriever protocol
         *,
         path: Path,
     ) -> Bm25Index:
-        """Index the chunks' words in memory; the embedder is not used and nothing is written.
+        """Index the chunks' words in memory; the embedder is ignored and nothing is written.
 
         Raises:
             ConfigError: There is no such stemmer or list of stopwords.
@@ -66,17 +66,17 @@ class Bm25Retriever:
         import bm25s
 
         words = self._words()
-        # In the order of their ids, passages of equal score are in order already.
+        # With passages in the order of their ids, a stable sort by score breaks ties by id.
         ordered = sorted(chunks, key=lambda chunk: chunk.id)
         if not ordered:
             raise empty_corpus(path)
         passages = (chunk.passage for chunk in ordered)
         tokens = list(words.streaming_tokenize(passages, update_vocab=True, allow_empty=False))
-        # bm25s sets its own logger to DEBUG, past the level that the program asked for.
+        # bm25s sets its logger to DEBUG, whatever level the program has set.
         logging.getLogger("bm25s").setLevel(logging.WARNING)
-        model = bm25s.BM25(k1=self.k1, b=self.b, method="lucene", backend="numpy")
         vocabulary = words.get_vocab_dict()
-        if vocabulary:
+        model = bm25s.BM25(k1=self.k1, b=self.b, method="lucene", backend="numpy") if vocabulary else None
+        if model is not None:
             model.index((tokens, vocabulary), create_empty_token=False, show_progress=False)
         return Bm25Index([chunk.id for chunk in ordered], words, model)
 
@@ -98,7 +98,7 @@ class Bm25Retriever:
 
 
 class Bm25Index:
-    """Scores of words in passages; only a passage that shares a word with the query is found."""
+    """Scores of words in passages; only passages that share a word with the query are hits."""
 
     def __init__(self, ids: Sequence[str], words: Any, model: Any) -> None:
         self._ids = ids
@@ -107,9 +107,10 @@ class Bm25Index:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that the scores of words in passages take; 0 where no passage has a word."""
-        parts = getattr(self._model, "scores", {})
-        return sum(parts[name].nbytes for name in ("data", "indices", "indptr") if name in parts)
+        """The size of the index in bytes; 0 if no passage has a word."""
+        if self._model is None:
+            return 0
+        return sum(self._model.scores[name].nbytes for name in ("data", "indices", "indptr"))
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` best chunks, the best first; equal scores are ordered by chunk id.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -18,34 +19,36 @@ from filelock import FileLock, Timeout
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
 from embexp.models.encoder import Embedder
-from embexp.retrieval.chroma_collection import Collection, digest_of
-from embexp.retrieval.index import Hit, check_k, empty_corpus, query_vectors
+from embexp.retrieval.index import Hit, blocks, check_k, empty_corpus, passage_vectors, query_vectors
 from embexp.storage.files import sha256_of, space_checked
+
+log = logging.getLogger(__name__)
 
 Space = Literal["cosine", "ip", "l2"]
 PATIENCE_SECONDS = 5.0
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 TOKEN_PROVIDER = "chromadb.auth.token_authn.TokenAuthClientProvider"
+QUERIES_PER_CALL = 256
+IDS_PER_CALL = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChromaRetriever:
-    """Keeps the vectors in a Chroma database in a folder: one collection per model.
+    """Keeps the vectors in a Chroma database in a folder, with one collection per model.
 
-    Indexing again adds what is new or changed and removes what is gone. One process at a time may use a
-    folder; others wait for it.
+    Indexing again adds what is new or changed and removes what is gone. A folder can be used by one process
+    at a time; others wait for it.
 
     Args:
-        space: How vectors are compared. They have unit length, so that all three rank alike.
-        ef_construction: How many neighbours are weighed when a vector is added: more is better and slower.
-        ef_search: How many neighbours are weighed in a search: more finds more, and is slower.
-        max_neighbors: How many links each vector keeps: more finds more, and takes more memory.
-        batch: Vectors that are added at once.
+        space: The distance between vectors. They have unit length, so all three give the same ranking.
+        ef_construction: Neighbours considered when a vector is added: more is better and slower.
+        ef_search: Neighbours considered in a search: more improves recall and is slower.
+        max_neighbors: Links kept per vector: more improves recall and takes more memory.
+        batch: Vectors added per call.
         lock_seconds: How long to wait for another process that uses the folder.
     """
 
     approximate: ClassVar[bool] = True
-    """Its hits are those of exact search, nearly: how nearly, a benchmark measures."""
     space: Space = "cosine"
     ef_construction: int = 200
     ef_search: int = 100
@@ -63,41 +66,44 @@ class ChromaRetriever:
             RetrievalError: There are no chunks, the folder is in use or broken, or the collection in it was
                 built with another model or other settings.
         """
-        store = _open_folder(path, self.lock_seconds)
-        place = f"the Chroma database in {path}"
-        remedy = f"delete {path} and run again; its vectors are written anew"
-        name = f"embexp-{sha256_of(embedder.fingerprint)[:32]}"
-        index = ChromaIndex(store, embedder, name, _settings(self), place, remedy)
+        index = ChromaIndex(
+            _open_folder(path, self.lock_seconds),
+            embedder,
+            name=f"embexp-{sha256_of(embedder.fingerprint)[:32]}",
+            settings=_index_settings(self),
+            location=f"the Chroma database in {path}",
+            remedy=f"delete {path} and run again; its vectors are written anew",
+        )
         with space_checked(path):
-            found = index.update(chunks, self.batch)
-        if not found:
+            count = index.update(chunks, self.batch)
+        if not count:
             raise empty_corpus(path)
         return index
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChromaServerRetriever:
-    """Keeps the vectors on a Chroma server, which many processes may use at once.
+    """Keeps the vectors on a Chroma server, which many processes can use at once.
 
-    Each model and corpus has a collection of its own, named after their content: the same ones are found
-    again, and no run changes what another one searches. Old collections stay until you delete them.
+    Each model and corpus has its own collection, named after a hash of both: the same pair reuses its
+    collection, and no run changes the collection that another one searches. Old collections stay until you
+    delete them.
 
     Args:
         host: The server's name or address.
-        port: Its port.
+        port: The server's port.
         ssl: Whether to use HTTPS.
-        token_env: The environment variable that holds the access token; None, or one that is not set,
-            sends none. The token itself never stands in a configuration.
-        collection: The start of the collections' names.
-        space: How vectors are compared. They have unit length, so that all three rank alike.
-        ef_construction: How many neighbours are weighed when a vector is added: more is better and slower.
-        ef_search: How many neighbours are weighed in a search: more finds more, and is slower.
-        max_neighbors: How many links each vector keeps: more finds more, and takes more memory.
-        batch: Vectors that are sent at once.
+        token_env: The environment variable that holds the access token. With None, or if it is not set, no
+            token is sent. The token itself never stands in a configuration.
+        collection: The prefix of the collections' names.
+        space: The distance between vectors. They have unit length, so all three give the same ranking.
+        ef_construction: Neighbours considered when a vector is added: more is better and slower.
+        ef_search: Neighbours considered in a search: more improves recall and is slower.
+        max_neighbors: Links kept per vector: more improves recall and takes more memory.
+        batch: Vectors sent per call.
     """
 
     approximate: ClassVar[bool] = True
-    """Its hits are those of exact search, nearly: how nearly, a benchmark measures."""
     host: str = "localhost"
     port: int = 8000
     ssl: bool = False
@@ -129,24 +135,30 @@ class ChromaServerRetriever:
         corpus = list(chunks)
         if not corpus:
             raise empty_corpus(path)
-        digest = sha256_of(embedder.fingerprint, sorted(digest_of(chunk) for chunk in corpus))
+        digest = sha256_of(embedder.fingerprint, sorted(_digest(chunk) for chunk in corpus))
         name = f"{self.collection}-{digest[:32]}"
-        place = f"the Chroma server at {self.host}:{self.port}"
+        location = f"the Chroma server at {self.host}:{self.port}"
         remedy = (
-            f"see that retriever.host, port and ssl are right; if it asks for a token, set "
+            f"check retriever.host, port and ssl; if it asks for a token, set "
             f"{self.token_env or 'the variable that retriever.token_env names'}; if the collection {name} is "
-            "at fault, delete it or choose another retriever.collection"
+            "the cause, delete it or choose another retriever.collection"
         )
-        store = _Store(self._client(place, remedy))
-        index = ChromaIndex(store, embedder, name, _settings(self), place, remedy)
+        index = ChromaIndex(
+            _Store(self._client(location, remedy)),
+            embedder,
+            name=name,
+            settings=_index_settings(self),
+            location=location,
+            remedy=remedy,
+        )
         index.update(corpus, self.batch)
         return index
 
-    def _client(self, place: str, remedy: str) -> Any:
+    def _client(self, location: str, remedy: str) -> Any:
         import chromadb
 
         token = os.environ.get(self.token_env, "") if self.token_env else ""
-        # Chroma's own client would wait for an answer without end.
+        # Chroma's own client has no timeout.
         try:
             socket.create_connection((self.host, self.port), timeout=PATIENCE_SECONDS).close()
         except OSError as error:
@@ -156,40 +168,126 @@ class ChromaServerRetriever:
             ) from error
         auth = {"chroma_client_auth_provider": TOKEN_PROVIDER, "chroma_client_auth_credentials": token}
         settings = _client_settings(**(auth if token else {}))
-        with _explained(place, remedy, ValueError):
+        with _explained(location, remedy, ValueError):
             return chromadb.HttpClient(host=self.host, port=self.port, ssl=self.ssl, settings=settings)
 
 
 class ChromaIndex:
-    """A collection that can be searched; a hit's score is its cosine similarity to the query."""
+    """One model's collection in a Chroma database; a hit's score is its cosine similarity to the query.
+
+    The collection is created with its first vectors. An existing one must have been built with the same
+    model and settings.
+
+    Args:
+        store: The open database.
+        embedder: The model that encodes chunks and queries.
+        name: The collection's name.
+        settings: The parameters of the index (HNSW).
+        location: What error messages call the database.
+        remedy: What error messages advise.
+
+    Raises:
+        RetrievalError: The collection was built with another model or other settings.
+    """
 
     def __init__(
         self,
         store: _Store,
         embedder: Embedder,
+        *,
         name: str,
         settings: dict[str, str | int],
-        place: str,
+        location: str,
         remedy: str,
     ) -> None:
         self._store = store
         self._embedder = embedder
-        self._place = place
+        self._name = name
+        self._settings = settings
+        self._metadata = {"fingerprint": embedder.fingerprint, **settings}
+        self._location = location
         self._remedy = remedy
-        with _explained(place, remedy):
-            self._collection = Collection(
-                store.client,
-                store.find(name),
-                name=name,
-                metadata={"fingerprint": embedder.fingerprint, **settings},
-                place=place,
-                remedy=remedy,
+        with _explained(location, remedy):
+            self._collection = store.collection(name)
+        if self._collection is not None:
+            self._check_settings()
+
+    def _check_settings(self) -> None:
+        stored = self._collection.metadata or {}
+        for key, value in self._metadata.items():
+            self._check(key, stored.get(key), value)
+        # The metadata is written by us; this is the space that Chroma really uses.
+        space = (self._collection.configuration.get("hnsw") or {}).get("space")
+        self._check("space", space, self._settings["space"])
+
+    def _check(self, key: str, stored: object, expected: object) -> None:
+        if stored != expected:
+            raise RetrievalError(
+                f"The collection {self._name} of {self._location} was built with {key} {stored}, not "
+                f"{expected}: {self._remedy}."
             )
 
     def update(self, chunks: Iterable[Chunk], batch: int) -> int:
-        """Add what is new or changed, remove what is gone, and return how many chunks there are."""
-        with _explained(self._place, self._remedy):
-            return self._collection.update(chunks, self._embedder, batch)
+        """Add what is new or changed, remove what is gone, and return the number of chunks.
+
+        Args:
+            chunks: The whole corpus.
+            batch: Vectors written per call.
+
+        Raises:
+            RetrievalError: A vector is not finite, or the database fails.
+        """
+        with _explained(self._location, self._remedy):
+            batch = min(batch, self._store.client.get_max_batch_size())
+            ids: set[str] = set()
+            for block in blocks(chunks):
+                # Chroma refuses an id that occurs twice in one call; a chunk's id is a hash of its content.
+                distinct = {chunk.id: chunk for chunk in block if chunk.id not in ids}
+                ids.update(distinct)
+                self._add(self._new_or_changed(list(distinct.values()), batch), batch)
+            if self._collection is not None and self._collection.count() > len(ids):
+                self._remove_all_but(ids, batch)
+            return len(ids)
+
+    def _new_or_changed(self, chunks: list[Chunk], batch: int) -> list[Chunk]:
+        if self._collection is None:
+            return chunks
+        stored: dict[str, str] = {}
+        for ids in _slices([chunk.id for chunk in chunks], batch):
+            rows = self._collection.get(ids=ids, include=["metadatas"])
+            digests = [metadata["digest"] for metadata in rows["metadatas"]]
+            stored.update(zip(rows["ids"], digests, strict=True))
+        return [chunk for chunk in chunks if stored.get(chunk.id) != _digest(chunk)]
+
+    def _add(self, chunks: list[Chunk], batch: int) -> None:
+        if not chunks:
+            return
+        vectors = passage_vectors(chunks, self._embedder)
+        if self._collection is None:
+            self._collection = self._store.client.create_collection(
+                self._name,
+                embedding_function=None,
+                configuration={"hnsw": self._settings},
+                metadata={**self._metadata, "dimension": vectors.shape[1]},
+                get_or_create=True,
+            )
+        self._check("dimension", self._collection.metadata.get("dimension"), vectors.shape[1])
+        for rows in _slices(range(len(chunks)), batch):
+            self._collection.upsert(
+                ids=[chunks[row].id for row in rows],
+                embeddings=vectors[rows],
+                metadatas=[{"digest": _digest(chunks[row])} for row in rows],
+            )
+        log.info("%d vectors written to %s", len(chunks), self._location)
+
+    def _remove_all_but(self, keep: set[str], batch: int) -> None:
+        stale: list[str] = []
+        for offset in range(0, self._collection.count(), IDS_PER_CALL):
+            ids = self._collection.get(include=[], limit=IDS_PER_CALL, offset=offset)["ids"]
+            stale.extend(id for id in ids if id not in keep)
+        for ids in _slices(stale, batch):
+            self._collection.delete(ids=ids)
+        log.info("%d vectors of removed chunks deleted from %s", len(stale), self._location)
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` nearest chunks, approximately; equal scores are ordered by chunk id.
@@ -201,18 +299,32 @@ class ChromaIndex:
         if not queries:
             return []
         vectors = query_vectors(list(queries), self._embedder)
-        with _explained(self._place, self._remedy):
-            return self._collection.nearest(vectors, k)
+        hits: list[list[Hit]] = []
+        with _explained(self._location, self._remedy):
+            count = self._collection.count()
+            for rows in _slices(range(len(vectors)), QUERIES_PER_CALL):
+                results = self._collection.query(
+                    query_embeddings=vectors[rows], n_results=min(k, count), include=["distances"]
+                )
+                pairs = zip(results["ids"], results["distances"], strict=True)
+                hits.extend(self._hits(ids, distances) for ids, distances in pairs)
+        return hits
+
+    def _hits(self, ids: Sequence[str], distances: Sequence[float]) -> list[Hit]:
+        # For unit vectors, cosine and ip give 1 - cos, and l2 gives |a - b|^2 = 2 - 2 cos.
+        scale = 0.5 if self._settings["space"] == "l2" else 1.0
+        hits = [Hit(id, 1.0 - scale * float(distance)) for id, distance in zip(ids, distances, strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
 class _Store:
-    """An open client and, for a folder, its lock; both are let go with the last index that uses them."""
+    """An open client and, for a folder, its lock; both are released with the last index that uses them."""
 
     def __init__(self, client: Any, lock: FileLock | None = None) -> None:
         self.client = client
-        weakref.finalize(self, _let_go, client, lock)
+        weakref.finalize(self, _release, client, lock)
 
-    def find(self, name: str) -> Any:
+    def collection(self, name: str) -> Any:
         """Return the collection of that name, or None."""
         from chromadb.errors import NotFoundError
 
@@ -222,7 +334,7 @@ class _Store:
             return None
 
 
-def _let_go(client: Any, lock: FileLock | None) -> None:
+def _release(client: Any, lock: FileLock | None) -> None:
     client.close()
     if lock is not None:
         lock.release()
@@ -233,7 +345,7 @@ _opening = threading.Lock()
 
 
 def _open_folder(path: Path, seconds: float) -> _Store:
-    """Open the database in ``path``, or share it where this process has it open: two clients would clash."""
+    """Open the database in ``path``; share it within a process, where two clients would conflict."""
     import chromadb
 
     path = path.resolve()
@@ -260,7 +372,7 @@ def _open_folder(path: Path, seconds: float) -> _Store:
         return store
 
 
-def _settings(retriever: ChromaRetriever | ChromaServerRetriever) -> dict[str, str | int]:
+def _index_settings(retriever: ChromaRetriever | ChromaServerRetriever) -> dict[str, str | int]:
     return {
         "space": retriever.space,
         "ef_construction": retriever.ef_construction,
@@ -283,12 +395,22 @@ def _client_settings(**more: str) -> Any:
 
 
 @contextmanager
-def _explained(place: str, remedy: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn Chroma's errors into ours."""
+def _explained(location: str, remedy: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn Chroma's errors into RetrievalErrors that name the database and the remedy."""
     import httpx
     from chromadb.errors import ChromaError
 
     try:
         yield
     except (ChromaError, httpx.HTTPError, *more) as error:
-        raise RetrievalError(f"{place[0].upper()}{place[1:]} failed ({error}): {remedy}.") from error
+        raise RetrievalError(f"{location[0].upper()}{location[1:]} failed ({error}): {remedy}.") from error
+
+
+def _digest(chunk: Chunk) -> str:
+    """Return a digest of a chunk's id and text."""
+    return sha256_of(chunk.id, chunk.passage)[:32]
+
+
+def _slices(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

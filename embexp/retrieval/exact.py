@@ -1,11 +1,11 @@
-"""Exact nearest neighbours: the reference that models are scored with."""
+"""Exact nearest neighbours: the reference by which models are scored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from embexp.models.embedding_cache import Vectors
 
-QUERIES_AT_ONCE = 256
+QUERIES_PER_BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,10 @@ class ExactRetriever:
     """Compares every query with every passage; nothing is approximated and nothing is written to disk.
 
     Args:
-        block: Passages that are compared at once. Memory beside the vectors is 256 queries x block floats.
+        block: Passages compared at a time. Memory beyond the vectors is 256 queries x block floats.
     """
 
+    approximate: ClassVar[bool] = False
     block: int = 16_384
 
     def __post_init__(self) -> None:
@@ -53,9 +54,9 @@ class ExactRetriever:
 
         ids: list[str] = []
         parts: list[Vectors] = []
-        for some in blocks(chunks):
-            parts.append(passage_vectors(some, embedder))
-            ids.extend(chunk.id for chunk in some)
+        for block in blocks(chunks):
+            parts.append(passage_vectors(block, embedder))
+            ids.extend(chunk.id for chunk in block)
         if not ids:
             raise empty_corpus(path)
         return ExactIndex(ids, np.concatenate(parts) if len(parts) > 1 else parts[0], embedder, self.block)
@@ -67,8 +68,8 @@ class ExactIndex:
     Args:
         ids: The chunks' ids.
         vectors: Their unit vectors, float32, shape (len(ids), dimension).
-        embedder: What encodes the queries; None if only ``nearest`` is called.
-        block: Passages that are compared at once.
+        embedder: Encodes the queries; None if only ``nearest`` is called.
+        block: Passages compared at a time.
     """
 
     def __init__(
@@ -76,17 +77,17 @@ class ExactIndex:
     ) -> None:
         import numpy as np
 
-        # In the order of their ids, rows of equal score are in order already: a stable sort settles ties.
+        # With rows in the order of their ids, a stable sort by score breaks ties by id.
         order = sorted(range(len(ids)), key=lambda row: ids[row])
         self._ids = [ids[row] for row in order]
-        in_order = all(place == row for place, row in enumerate(order))
+        in_order = order == list(range(len(order)))
         self._vectors = vectors if in_order else np.ascontiguousarray(vectors[order])
         self._embedder = embedder
         self._block = block
 
     @property
     def nbytes(self) -> int:
-        """The bytes that the vectors take."""
+        """The size of the vectors in bytes."""
         return int(self._vectors.nbytes)
 
     @property
@@ -108,28 +109,28 @@ class ExactIndex:
         return self.nearest(query_vectors(list(queries), self._embedder), k=k)
 
     def nearest(self, vectors: Vectors, *, k: int) -> list[list[Hit]]:
-        """Return the nearest chunks of query vectors, unit length, shape (queries, dimension)."""
+        """Return the nearest chunks of query vectors of unit length, shape (queries, dimension)."""
         check_k(k)
         return [
             [Hit(self._ids[row], float(score)) for row, score in zip(rows, scores, strict=True)]
-            for start in range(0, len(vectors), QUERIES_AT_ONCE)
-            for rows, scores in self._top(vectors[start : start + QUERIES_AT_ONCE], k)
+            for start in range(0, len(vectors), QUERIES_PER_BLOCK)
+            for rows, scores in self._top(vectors[start : start + QUERIES_PER_BLOCK], k)
         ]
 
     def _top(self, queries: Vectors, k: int) -> Iterator[tuple[npt.NDArray[np.int64], Vectors]]:
-        """Yield each query's best rows and scores, carried from block to block."""
+        """Yield the rows and scores of each query's best passages, block by block."""
         import numpy as np
 
         rows = np.empty((len(queries), 0), dtype=np.int64)
         scores = np.empty((len(queries), 0), dtype=np.float32)
         for start in range(0, len(self._ids), self._block):
-            found = queries @ self._vectors[start : start + self._block].T
-            # A matrix product rounds equal vectors differently from tile to tile. To six places the
-            # duplicates of a passage score alike, and stand in the order of their ids.
-            np.round(found, 6, out=found)
-            numbers = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
+            products = queries @ self._vectors[start : start + self._block].T
+            # A matrix product rounds equal vectors differently from tile to tile. Rounded to six places,
+            # duplicates of a passage have the same score and stay in the order of their ids.
+            np.round(products, 6, out=products)
+            numbers = np.broadcast_to(np.arange(start, start + products.shape[1]), products.shape)
             rows = np.concatenate([rows, numbers], axis=1)
-            scores = np.concatenate([scores, found], axis=1)
+            scores = np.concatenate([scores, products], axis=1)
             best = best_columns(scores, k)
             rows, scores = np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)
         yield from zip(rows, scores, strict=True)

@@ -1,4 +1,4 @@
-"""Two indexes together: reciprocal rank fusion of what each of them finds."""
+"""Hybrid search: reciprocal rank fusion of two indexes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
 from embexp.retrieval.index import Hit, Index, Retriever
 
-CONSTANT = 60
+RRF_CONSTANT = 60
 
 
 def fuse(
     rankings: Sequence[Sequence[Hit]],
     k: int,
     *,
-    constant: int = CONSTANT,
+    constant: int = RRF_CONSTANT,
     weights: Sequence[float] | None = None,
 ) -> list[Hit]:
-    """Join several rankings of one query by reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
+    """Merge several rankings of one query by reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 
-    A chunk scores ``sum of weight / (constant + rank)`` over the rankings that hold it; ranks count from 1.
-    The rankings' own scores, which no two systems share a scale for, are not looked at.
+    A chunk's score is the sum of ``weight / (constant + rank)`` over the rankings that contain it; ranks
+    count from 1. The scores in the rankings are ignored, since their scales differ from system to system.
 
     Args:
-        rankings: Hits of each system, the best first.
-        k: How many hits to return at most.
-        constant: How little the first few ranks stand out; 60 in the paper.
-        weights: What each ranking counts for; 1 each if not given.
+        rankings: The hits of each system, best first.
+        k: The most hits to return.
+        constant: The larger, the less the first ranks stand out; 60 in the paper.
+        weights: The weight of each ranking; 1 each if None.
 
     Returns:
-        The best first; equal scores are ordered by chunk id.
+        The hits, best first; equal scores are ordered by chunk id.
+
+    Raises:
+        ConfigError: There are not as many weights as rankings.
     """
     if weights is None:
         weights = [1.0] * len(rankings)
@@ -52,20 +56,21 @@ def fuse(
 
 @dataclass(frozen=True, kw_only=True)
 class HybridRetriever:
-    """Searches by meaning and by words, and fuses both rankings.
+    """Searches with vectors and with words, and fuses both rankings.
 
     Args:
         dense: The retriever that uses the embedding model.
         sparse: The retriever that uses words, usually BM25.
-        depth: How many hits of each are fused.
+        depth: Hits of each that are fused.
         constant: The constant of reciprocal rank fusion.
-        weights: What dense and sparse count for; 1 each if None.
+        weights: The weights of dense and sparse; 1 each if None.
     """
 
+    approximate: ClassVar[bool] = False
     dense: Retriever
     sparse: Retriever
     depth: int = 100
-    constant: int = CONSTANT
+    constant: int = RRF_CONSTANT
     weights: list[float] | None = None
 
     def __post_init__(self) -> None:
@@ -80,11 +85,8 @@ class HybridRetriever:
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> HybridIndex:
         """Index the chunks with both retrievers; the dense one keeps its files under ``path``."""
-        both = list(chunks)
-        indexes = [
-            self.dense.index(both, embedder, path=path),
-            self.sparse.index(both, embedder, path=path),
-        ]
+        corpus = list(chunks)
+        indexes = [part.index(corpus, embedder, path=path) for part in (self.dense, self.sparse)]
         return HybridIndex(indexes, depth=self.depth, constant=self.constant, weights=self.weights)
 
 
@@ -96,7 +98,7 @@ class HybridIndex:
         indexes: Sequence[Index],
         *,
         depth: int = 100,
-        constant: int = CONSTANT,
+        constant: int = RRF_CONSTANT,
         weights: Sequence[float] | None = None,
     ) -> None:
         self._indexes = indexes
@@ -107,8 +109,8 @@ class HybridIndex:
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` best chunks by fused rank, the best first."""
         depth = max(k, self._depth)
-        found = [index.search(queries, k=depth) for index in self._indexes]
+        results = [index.search(queries, k=depth) for index in self._indexes]
         return [
             fuse(rankings, k, constant=self._constant, weights=self._weights)
-            for rankings in zip(*found, strict=True)
+            for rankings in zip(*results, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""What every retriever promises, and what all of them need to keep that promise."""
+"""The contract of retrievers and indexes, and the helpers that their implementations share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from embexp.models.embedding_cache import Vectors
-    from embexp.models.encoder import Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +28,56 @@ class Hit:
 
 
 class Index(Protocol):
-    """A searchable set of chunks."""
+    """A searchable set of chunks. Searching does not change it, and the same search gives the same hits."""
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
-        """Return at most k hits for each query, best first; ties are broken by chunk id."""
+        """Return the best hits of each query, in the order of the queries.
+
+        Args:
+            queries: Any number of texts, also none.
+            k: The most hits to return for a query; fewer if fewer chunks match.
+
+        Returns:
+            A list per query, best hit first; equal scores are ordered by chunk id.
+
+        Raises:
+            RetrievalError: ``k`` is less than 1, or the index cannot be searched.
+        """
 
 
 class Retriever(Protocol):
-    """Builds indexes; holds no state of its own."""
+    """Builds indexes. It holds settings only: the same retriever may build any number of indexes."""
+
+    @property
+    def approximate(self) -> bool:
+        """Whether its hits approximate those of exact search over the same vectors.
+
+        A benchmark then measures its recall against exact search. False for a retriever that ranks by
+        something else on purpose, such as words.
+        """
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> Index:
-        """Index the chunks under ``path`` and return something that can be searched."""
+        """Index the chunks and return an index that is ready to be searched.
+
+        Args:
+            chunks: The corpus. ``chunk.passage`` is what is indexed, ``chunk.id`` what a hit returns.
+            embedder: Encodes the chunks now and the queries later; ignored by a retriever without vectors.
+            path: A folder where files may be kept. Indexing again under the same path may reuse them if they
+                were written for the same embedder, and must give the same hits as a new index.
+
+        Raises:
+            RetrievalError: There are no chunks, a vector is not finite, or the index cannot be written.
+        """
 
 
-PASSAGES_AT_ONCE = 65_536
-"""Chunks that are encoded together: enough to batch by length, about 100 MB of vectors at most models."""
+BLOCK = 65_536
+"""Chunks that are encoded together: enough to batch by length, about 100 MB of vectors for most models."""
 
 
-def blocks(chunks: Iterable[Chunk], size: int = PASSAGES_AT_ONCE) -> Iterator[list[Chunk]]:
-    """Yield the chunks in lists of up to ``size``."""
+def blocks(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """Yield the chunks in lists of up to 65,536, to be encoded together."""
     iterator = iter(chunks)
-    while block := list(islice(iterator, size)):
+    while block := list(islice(iterator, BLOCK)):
         yield block
 
 
@@ -57,7 +85,7 @@ def passage_vectors(chunks: list[Chunk], embedder: Embedder) -> Vectors:
     """Return the chunks' vectors, float32, shape (chunks, dimension).
 
     Raises:
-        RetrievalError: A vector has a number that is not finite.
+        RetrievalError: A vector is not finite.
     """
     vectors = embedder.encode_passages([chunk.passage for chunk in chunks])
     _check(vectors, [f"chunk {chunk.id}" for chunk in chunks])
@@ -68,7 +96,7 @@ def query_vectors(queries: list[str], embedder: Embedder) -> Vectors:
     """Return the queries' vectors, float32, shape (queries, dimension).
 
     Raises:
-        RetrievalError: A vector has a number that is not finite.
+        RetrievalError: A vector is not finite.
     """
     vectors = embedder.encode_queries(queries)
     _check(vectors, [f"query {query[:60]!r}" for query in queries])
@@ -87,13 +115,13 @@ def _check(vectors: Vectors, names: list[str]) -> None:
 
 
 def check_k(k: int) -> None:
-    """Raise RetrievalError unless ``k`` asks for one hit or more."""
+    """Raise a RetrievalError if ``k`` is less than 1."""
     if k < 1:
         raise RetrievalError(f"{k} hits were asked for: ask for 1 or more.")
 
 
 def empty_corpus(path: Path) -> RetrievalError:
-    """Return the error of an index that got no chunks."""
+    """Return the error for an index without chunks."""
     return RetrievalError(
         f"There is nothing to index under {path}: the corpus has no chunks. Check dataset.path, and that the "
         "chunker leaves some text."
@@ -114,8 +142,8 @@ def best_columns(scores: Vectors, k: int) -> npt.NDArray[np.int64]:
 
     if k >= scores.shape[1]:
         return np.argsort(-scores, axis=1, kind="stable")
-    # A partition is linear but picks any of several equal scores at its edge. So it only finds the k-th best
-    # score; of those that reach it, each row keeps the first.
+    # A partition is linear, but picks any of several equal scores at its edge. It only gives the k-th best
+    # score; each row then keeps the first columns that reach it.
     edge = np.partition(scores, -k, axis=1)[:, -k]
     best = np.empty((len(scores), k), dtype=np.int64)
     for row, (values, least) in enumerate(zip(scores, edge, strict=True)):

@@ -13,7 +13,6 @@ import pytest
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
 from embexp.retrieval import chroma
-from embexp.retrieval import chroma_collection as collection
 from embexp.retrieval.chroma import ChromaIndex, ChromaRetriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.index import Hit
@@ -27,7 +26,7 @@ def ids(index: ChromaIndex, query: str, k: int = 99) -> list[str]:
 
 
 def held(index: ChromaIndex) -> int:
-    return index._collection._collection.count()  # type: ignore[no-any-return]
+    return index._collection.count()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("space", ["cosine", "ip", "l2"])
@@ -66,7 +65,7 @@ def test_indexing_again_encodes_nothing(letters: LetterEmbedder, chunks: Make, t
 def test_what_changed_is_written_anew_and_what_is_gone_removed(
     letters: LetterEmbedder, chunks: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection, "IDS_AT_ONCE", 2)
+    monkeypatch.setattr(chroma, "IDS_PER_CALL", 2)
     old = chunks("a", "b", "c", "d", "e")
     ChromaRetriever().index(old, letters, path=tmp_path)
     again = LetterEmbedder()
@@ -168,7 +167,7 @@ def test_a_collection_that_does_not_fit_the_model_is_refused(
     message: str,
 ) -> None:
     index = ChromaRetriever().index(chunks("a"), letters, path=tmp_path)
-    client, name, proper = index._store.client, index._collection._name, index._collection._metadata
+    client, name, proper = index._store.client, index._name, index._metadata
     client.delete_collection(name)
     client.create_collection(
         name,
@@ -193,7 +192,7 @@ def test_a_database_that_fails_in_a_search_is_named(
     letters: LetterEmbedder, chunks: Make, tmp_path: Path
 ) -> None:
     index = ChromaRetriever().index(chunks("a"), letters, path=tmp_path)
-    index._store.client.delete_collection(index._collection._name)
+    index._store.client.delete_collection(index._name)
 
     with pytest.raises(RetrievalError, match=r"The Chroma database in .* failed"):
         index.search(["a"], k=1)
