@@ -77,10 +77,10 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
     from embexp.config.command import prepare_libraries, prepare_torch
 
     def job(config: DictConfig) -> Outcome | Exception:
-        from embexp.pipeline.run import run_experiment as run_pipeline
-
         try:
             experiment, tracker = build_run(config)
+            from embexp.pipeline.run import run_experiment as run_pipeline
+
             return run_pipeline(experiment, tracker, output_dir(), flat_parameters(config))
         except Exception as error:  # noqa: BLE001 raised again below; Hydra would print it as well
             return error

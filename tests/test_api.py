@@ -82,7 +82,7 @@ def test_a_configuration_is_composed_and_resolved(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     config = embexp.compose_config("model=tiny", "loss=cosent", "trainer.epochs=3")
     assert config.trainer.epochs == 3
-    assert config.loss._target_.endswith("CoSent")
+    assert config.loss._target_.endswith("Cosent")
     assert config.paths.cache == str(tmp_path / "outputs" / "cache")
     assert config.trainer.metric == "ndcg@10"
     assert "hydra" not in config

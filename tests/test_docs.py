@@ -1,7 +1,8 @@
-"""The documentation keeps its word: examples run, links lead somewhere, and tables name what is there."""
+"""The documentation keeps its word: examples run, links lead somewhere, and what pages name exists."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+GUIDES = [page for page in PAGES if page.parent.name != "decisions"]
+"""Pages about the code as it is; a decision record may name what it replaced."""
 EXAMPLES = [
     pytest.param(code, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
@@ -21,9 +24,13 @@ EXAMPLES = [
 ]
 
 
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_every_python_example_runs(code: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -35,11 +42,53 @@ def test_every_python_example_runs(code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     local = [target for target in targets if "://" not in target]
     assert not [target for target in local if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=page_name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    paths = re.findall(
+        r"(?<![\w/.])((?:embexp|tests|conf|hydra_plugins)/[\w./-]*\w)(?=[`\s):,;]|\.\s)",
+        page.read_text(encoding="utf-8"),
+    )
+    named = {path for path in paths if not re.search(r"[A-Z]{2}|/my_", path)}  # NAME.yaml stands for any
+    assert not sorted(path for path in named if not (ROOT / path).exists())
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=page_name)
+def test_every_dotted_name_that_a_page_names_exists(page: Path) -> None:
+    names = set(re.findall(r"(?<![\w/.])embexp(?:\.\w+)+", page.read_text(encoding="utf-8")))
+    assert not sorted(name for name in names if not exists(name))
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=page_name)
+def test_every_name_that_a_page_places_in_a_file_stands_there(page: Path) -> None:
+    """``embexp/pipeline/run.py`: `run_experiment`, `run_finetune``: the names after a file and a colon."""
+    placed = re.findall(r"`(embexp/[\w/]+)\.py`: (`[\w.]+`(?:, `[\w.]+`)*)", page.read_text(encoding="utf-8"))
+    names = [
+        f"{path.replace('/', '.')}.{name}" for path, group in placed for name in re.findall(r"[\w.]+", group)
+    ]
+    assert not [name for name in names if not exists(name)]
+
+
+def exists(dotted: str) -> bool:
+    """Whether a name is a module, or an attribute of a module or class."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[length:]:
+            if not hasattr(found, name) and name not in getattr(found, "__annotations__", {}):
+                return False
+            found = getattr(found, name, None)
+        return True
+    return False
 
 
 @pytest.mark.parametrize(
