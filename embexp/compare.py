@@ -61,7 +61,7 @@ def compare_runs(
     """
     from embexp.benchmarking.statistics.multiple_tests import contrasts
     from embexp.pipeline.past_runs import check_same_questions, past_run, systems_of
-    from embexp.reporting.compared import Compared, print_compared, write_compared
+    from embexp.reporting.run_comparison import RunComparison, print_comparison, write_comparison
     from embexp.tracking.mlflow import MlflowTracker
 
     if twice := [name for name in names if names.count(name) > 1]:
@@ -73,14 +73,14 @@ def compare_runs(
     metric = metric or (verdict.metric if verdict else "ndcg@10")
     clusters = {query.id: query.cluster for query in runs[0].queries.values()}
     scores = {label: found for label, (_, found) in chosen.items()}
-    compared = Compared(
+    comparison = RunComparison(
         metric=metric,
         scores=scores,
         outcomes={label: run.outcome for label, (run, _) in chosen.items()},
         clusters=clusters,
         contrasts=contrasts(scores, list(combinations(scores, 2)), metric=metric, clusters=clusters),
     )
-    print_compared(compared, write_compared(folder, compared)[0])
+    print_comparison(comparison, write_comparison(folder, comparison)[0])
 
 
 if __name__ == "__main__":

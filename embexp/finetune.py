@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, output_dir, overrides_of
+from embexp.config.build import build, output_dir, overrides_of
 from embexp.config.command import hydra_command
 from embexp.config.processes import Returned
 
@@ -15,15 +15,15 @@ def main(config: DictConfig) -> Returned:
     experiment, tracker = build(config)
     from embexp.pipeline.run import run_finetune
     from embexp.reporting.console import print_training
-    from embexp.sweeper.objective import trial_values
-    from embexp.sweeper.trial import live_trial, sweep_tags
+    from embexp.sweeper.trial import live_trial, sweep_tags, trial_values
 
     if (trial := live_trial()) is not None:
         return trial_values(trial, experiment, tracker)
     folder = output_dir()
-    tuned, registered = run_finetune(experiment, tracker, folder, flat_parameters(config), tags=sweep_tags())
+    tuned, registered = run_finetune(experiment, tracker, folder, tags=sweep_tags())
     again = overrides_of("dataset", "model", "split", "chunker", "synthesis", "llm", "seed")
-    print_training(tuned.training, metric=config.metric, folder=folder, again=again, registered=registered)
+    address = registered.address if registered else ""
+    print_training(tuned.training, metric=config.metric, folder=folder, again=again, registered=address)
     return tuned.training.best(config.metric)
 
 

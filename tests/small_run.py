@@ -74,10 +74,11 @@ def repeated(outcome: Outcome) -> Outcome:
     both = replace(win, delta=0.225, interval=(0.02, 0.43))
     points = (Repeat(7, 0.25, 375, 0.5, 0.60, doubt), Repeat(7, 0.5, 750, 0.5, 0.65, win), runs[0])
     last = replace(win, delta=0.1, interval=(0.02, 0.18))
-    return replace(
-        outcome,
-        seeds=Seeds("ndcg@10", runs, 0.725, 0.0354, both),
-        learning_curve=LearningCurve("ndcg@10", points, last),
+    return outcome.model_copy(
+        update={
+            "seeds": Seeds("ndcg@10", 0.725, 0.0354, 0.70, 0.75, both, runs),
+            "learning_curve": LearningCurve("ndcg@10", points, last),
+        }
     )
 
 
@@ -96,7 +97,7 @@ def verdict(outcome: Outcome) -> Callable[..., Outcome]:
             queries=queries,
             clusters=queries,
         )
-        return replace(outcome, comparison=changed)
+        return outcome.model_copy(update={"comparison": changed})
 
     return change
 

@@ -1,4 +1,4 @@
-"""Several trainings of one experiment: what they say together about luck, and about more pairs."""
+"""Repeated trainings of one experiment: the spread over seeds, and the learning curve over the pairs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.errors import ConfigError
 
+MAX_SEEDS = 100
+OPTIONS = ("seeds", "learning_curve")
+
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One more training on the run's own splits, scored on the run's own test questions.
+    """A training on the run's own splits, scored on the run's own test questions.
 
-    ``share`` is the part of the training pairs that it saw, ``dev`` its best score on dev (None without
-    one), ``score`` its score on the test questions, and ``comparison`` sets it against the untuned model.
+    Attributes:
+        seed: The training seed.
+        share: The share of the training pairs that were used.
+        pairs: How many pairs that is.
+        dev: The best score on dev; None where dev was not scored.
+        score: The score on the test questions.
+        comparison: The model minus the untuned one.
     """
 
     seed: int
@@ -29,44 +37,62 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """The run's training and its repeats under further seeds.
+    """The run's training and its repeats with further seeds.
 
-    ``comparison`` sets each question's mean over the seeds against the untuned model. ``std`` is the
-    standard deviation of the seeds' scores, with one less than their number in the divisor.
+    ``comparison`` is each question's mean over the seeds minus the untuned model. ``std`` is the sample
+    standard deviation of the seeds' scores (n − 1 in the divisor).
     """
 
     metric: str
-    runs: Sequence[Repeat]
     mean: float
     std: float
+    min: float
+    max: float
     comparison: Comparison
+    runs: tuple[Repeat, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """Trainings on a part of the pairs, the smallest first and all pairs last.
+    """Trainings on shares of the pairs, the smallest first and all pairs last.
 
-    ``last`` sets all pairs against the largest part: whether the curve still rises at its end.
+    ``last`` compares all pairs with the largest share: whether the curve still rises at its end.
     """
 
     metric: str
-    points: Sequence[Repeat]
+    points: tuple[Repeat, ...]
     last: Comparison
 
 
-MOST_SEEDS = 100
-OPTIONS = ("seeds", "learning_curve")
+@dataclass(frozen=True)
+class ScoredTraining:
+    """What is known of a training before it is compared: as ``Repeat``, with the scores per question."""
+
+    seed: int
+    share: float
+    pairs: int
+    dev: float | None
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The summaries of repeated trainings; ``scores`` has one system for each further training."""
+
+    seeds: Seeds | None = None
+    curve: LearningCurve | None = None
+    scores: Sequence[Scores] = ()
 
 
 def check_repeats(seeds: int, learning_curve: Sequence[float]) -> None:
-    """Refuse numbers of seeds and parts of the pairs that make no sense.
+    """Refuse numbers of seeds and shares of the pairs that make no sense.
 
     Raises:
-        ConfigError: There is no seed or a great many, or a part is not between 0 and 1, or stands twice.
+        ConfigError: The number of seeds is out of range, or a share is not between 0 and 1 or is repeated.
     """
-    if not 1 <= seeds <= MOST_SEEDS:
+    if not 1 <= seeds <= MAX_SEEDS:
         raise ConfigError(
-            f"benchmark.seeds={seeds}: give a whole number from 1 (no repeats) to {MOST_SEEDS}; 3 is usual."
+            f"benchmark.seeds={seeds}: give a whole number from 1 (no repeats) to {MAX_SEEDS}; 3 is usual."
         )
     shares = list(learning_curve)
     if not all(0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
@@ -81,18 +107,47 @@ def scoring_settings(settings: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in settings.items() if name not in OPTIONS}
 
 
-def mean_scores(scores: Sequence[Scores], *, metric: str) -> Scores:
-    """Return a system whose value for each question is the mean over ``scores``."""
-    first = scores[0]
-    per_query = {
-        query: {metric: math.fsum(each.per_query[query][metric] for each in scores) / len(scores)}
-        for query in first.per_query
-    }
-    mean = math.fsum(each.mean[metric] for each in scores) / len(scores)
-    return Scores(f"mean of {len(scores)}", {metric: mean}, per_query)
+def summarise_repeats(
+    trainings: Sequence[ScoredTraining],
+    untuned: Scores,
+    *,
+    metric: str,
+    clusters: Mapping[str, str],
+    seed: int,
+) -> Repeats:
+    """Compare each training with the untuned model, and sum up the seeds and the learning curve.
+
+    Args:
+        trainings: The run's own training, then the further seeds, then the shares in rising order.
+        untuned: The untuned model's scores.
+        metric: The metric to compare.
+        clusters: Query id -> source document.
+        seed: Seeds the bootstrap.
+    """
+    repeats = [
+        Repeat(
+            seed=each.seed,
+            share=each.share,
+            pairs=each.pairs,
+            dev=each.dev,
+            score=each.scores.mean[metric],
+            comparison=compare(untuned, each.scores, metric=metric, clusters=clusters, seed=seed),
+        )
+        for each in trainings
+    ]
+    whole = [at for at, each in enumerate(trainings) if each.share == 1]
+    parts = [at for at, each in enumerate(trainings) if each.share < 1]
+    seeds = curve = None
+    if len(whole) > 1:
+        runs, scores = [repeats[at] for at in whole], [trainings[at].scores for at in whole]
+        seeds = summarise_seeds(runs, untuned, scores, metric=metric, clusters=clusters, seed=seed)
+    if parts:
+        points, part, own = [repeats[at] for at in (*parts, 0)], trainings[parts[-1]], trainings[0]
+        curve = learning_curve(points, part.scores, own.scores, metric=metric, clusters=clusters, seed=seed)
+    return Repeats(seeds, curve, [each.scores for each in trainings[1:]])
 
 
-def over_seeds(
+def summarise_seeds(
     runs: Sequence[Repeat],
     untuned: Scores,
     scores: Sequence[Scores],
@@ -101,10 +156,9 @@ def over_seeds(
     clusters: Mapping[str, str],
     seed: int,
 ) -> Seeds:
-    """Sum up one recipe under several seeds.
+    """Sum up one recipe over several seeds.
 
-    The comparison with the untuned model takes each question's mean over the seeds, and its interval
-    covers the choice of questions; ``std`` covers the choice of seeds.
+    The interval of the comparison reflects the choice of questions; ``std`` reflects the choice of seeds.
 
     Args:
         runs: The trainings, the run's own first.
@@ -117,17 +171,19 @@ def over_seeds(
     values = [run.score for run in runs]
     mean = math.fsum(values) / len(values)
     spread = math.fsum((value - mean) ** 2 for value in values)
-    average = mean_scores(scores, metric=metric)
+    average = _mean_scores(scores, metric=metric)
     return Seeds(
         metric=metric,
-        runs=runs,
         mean=mean,
         std=math.sqrt(spread / max(len(values) - 1, 1)),
+        min=min(values),
+        max=max(values),
         comparison=compare(untuned, average, metric=metric, clusters=clusters, seed=seed),
+        runs=tuple(runs),
     )
 
 
-def over_shares(
+def learning_curve(
     points: Sequence[Repeat],
     part: Scores,
     whole: Scores,
@@ -139,12 +195,22 @@ def over_shares(
     """Return the learning curve, with a test of its last step.
 
     Args:
-        points: The trainings, by how many pairs they saw; all pairs last.
-        part: The scores of the training on the largest part.
+        points: The trainings, by how many pairs they used; all pairs last.
+        part: The scores of the training on the largest share.
         whole: The scores of the training on all pairs.
         metric: The metric to compare.
         clusters: Query id -> source document.
         seed: Seeds the bootstrap.
     """
     last = compare(part, whole, metric=metric, clusters=clusters, seed=seed)
-    return LearningCurve(metric=metric, points=points, last=last)
+    return LearningCurve(metric=metric, points=tuple(points), last=last)
+
+
+def _mean_scores(scores: Sequence[Scores], *, metric: str) -> Scores:
+    """Return a system whose value for each question is the mean over ``scores``."""
+    per_query = {
+        query: {metric: math.fsum(each.per_query[query][metric] for each in scores) / len(scores)}
+        for query in scores[0].per_query
+    }
+    mean = math.fsum(each.mean[metric] for each in scores) / len(scores)
+    return Scores(f"mean of {len(scores)}", {metric: mean}, per_query)

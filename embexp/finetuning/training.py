@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from embexp.data.records import Splits
+from embexp.data.splitting import Splits
 from embexp.models.encoder import Embedder
 
 if TYPE_CHECKING:
@@ -93,12 +93,3 @@ class SharedFineTuner(FineTuner, Protocol):
 
     def follow(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
         """Help the trainings of the process that leads, until its command ends; write nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredModel:
-    """A version of a model in the model registry; ``alias`` is empty where none points to it."""
-
-    name: str
-    version: int
-    alias: str = ""

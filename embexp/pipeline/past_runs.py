@@ -12,7 +12,7 @@ from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.score_files import read_queries, read_scores
 from embexp.benchmarking.task import Query
 from embexp.errors import DataError
-from embexp.reporting.outcome import Outcome, read_outcome
+from embexp.reporting.outcome import Outcome
 from embexp.tracking.mlflow import MlflowTracker
 from embexp.tracking.mlflow_past_runs import fetch
 
@@ -59,7 +59,7 @@ def _read(folder: Path, name: str) -> PastRun:
             )
     return PastRun(
         name=name,
-        outcome=read_outcome(folder / "outcome.json"),
+        outcome=Outcome.read(folder / "outcome.json"),
         scores={scores.system: scores for scores in read_scores(folder / "scores.parquet")},
         queries={query.id: query for query in read_queries(folder / "queries.jsonl")},
     )

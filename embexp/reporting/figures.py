@@ -1,20 +1,34 @@
-"""The report's pictures as numbers: the templates draw them as SVG, in the page's own colours."""
+"""The report's figures as numbers: the templates draw them as SVG, in the page's own colours."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from embexp.benchmarking.embedding_map import EmbeddingMap
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.slices import Slice
+from embexp.benchmarking.statistics.comparison import clustered_interval
+from embexp.finetuning.training import TrainingStep
+from embexp.reporting.outcome import Outcome
+from embexp.reporting.tables import shown_metrics
 
 WIDTH, HEIGHT = 440.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 30.0
-MOST_STEPS = 400
-MOST_DOTS = 40
+MAP_HEIGHT, MAP_MARGIN = 330.0, 8.0
+MAX_STEPS = 400
+MAX_DOTS = 40
+
+_Rows = Sequence[tuple[str, float, tuple[float, float] | None]]
+"""Name, value and interval (None for a value without one) of each row of a dot plot."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on an axis: where it stands (in the picture's units or in percent) and what it says."""
+class _Tick:
+    """A mark on an axis: its position (in the figure's units or in percent) and its label."""
 
     at: float
     label: str
@@ -22,8 +36,8 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One system's mean and interval, as percentages of the axis."""
+class _Row:
+    """One value and its interval; ``at``, ``left`` and ``width`` are percentages of the axis."""
 
     system: str
     value: float
@@ -36,25 +50,25 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """Systems on a common axis."""
+    """A dot plot: rows on a common axis."""
 
-    rows: Sequence[Row]
-    ticks: Sequence[Tick]
+    rows: Sequence[_Row]
+    ticks: Sequence[_Tick]
 
 
 @dataclass(frozen=True, slots=True)
 class Deltas:
-    """Per-query differences, sorted from the biggest win to the biggest loss, as two filled outlines."""
+    """Per-question differences, sorted from the biggest win to the biggest loss, as two filled outlines."""
 
     wins: str
     losses: str
     zero: float
-    y_ticks: Sequence[Tick]
+    y_ticks: Sequence[_Tick]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Questions that changed alike: how many, their share, and their mean change."""
+    """Questions that changed in the same direction: their number, share and mean change."""
 
     name: str
     count: int
@@ -64,16 +78,131 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line over training steps; ``best`` is the point of the weights that were kept."""
+    """A line over training steps or pairs; ``best`` is the point of the selected weights."""
 
     line: str
     dots: Sequence[tuple[float, float]]
     best: tuple[float, float] | None
-    x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
+    x_ticks: Sequence[_Tick]
+    y_ticks: Sequence[_Tick]
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A point of the map: ``kind`` is question or passage; ``linked`` ones stand out."""
+
+    x: float
+    y: float
+    kind: str
+    text: str
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A line from a question to its answer; ``delta`` is the change of the question's score."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    delta: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """One model's half of the map; ``variance`` is the share of its variance that the plane shows."""
+
+    name: str
+    marks: Sequence[_Mark]
+    links: Sequence[_Link]
+    variance: float
+    answer: float
+    other: float
+
+
+def draw_all(
+    outcome: Outcome,
+    scores: Mapping[str, Scores],
+    clusters: Mapping[str, str],
+    slices: Sequence[Slice],
+    map: EmbeddingMap | None,
+) -> dict[str, Any]:
+    """Return every figure of the report by its name in the templates, None where there is nothing to draw.
+
+    Args:
+        outcome: The result of the run.
+        scores: System to scores.
+        clusters: Query id to source document.
+        slices: The comparison on each kind of question.
+        map: Questions and passages as both models place them.
+    """
+    comparison, training, seeds = outcome.comparison, outcome.training, outcome.seeds
+    metric = comparison.metric if comparison else next(iter(shown_metrics(outcome)), "")
+    history = training.history if training else ()
+    dev = _logged_name(history, metric)
+    changes = _changes(scores, metric)
+    return {
+        "metric": metric,
+        "systems": systems(scores, clusters, metric),
+        "difference": interval_axis(comparison.delta, comparison.interval) if comparison else None,
+        "deltas": deltas(changes) if changes else None,
+        "groups": groups(changes) if changes else (),
+        "loss_curve": curve(_points(history, _logged_name(history, "loss"))),
+        "dev_curve": curve(_points(history, dev), best_step=training.best_step if training else None),
+        "dev_name": dev or metric,
+        "slice_dots": _difference_dots([(each.name, each.delta, each.interval) for each in slices]),
+        "seed_dots": _difference_dots(
+            [
+                *((f"seed {run.seed}", run.comparison.delta, run.comparison.interval) for run in seeds.runs),
+                ("mean", seeds.comparison.delta, seeds.comparison.interval),
+            ]
+            if seeds
+            else []
+        ),
+        "learning": _learning_curve(outcome, metric),
+        "maps": _maps(map) if map else None,
+    }
+
+
+def systems(scores: Mapping[str, Scores], clusters: Mapping[str, str], metric: str) -> Dots | None:
+    """Draw each system's mean with its 95% interval; None if no system has the metric."""
+    means, intervals = {}, {}
+    for system, each in scores.items():
+        values = {query: own[metric] for query, own in each.per_query.items() if metric in own}
+        if values:
+            means[system] = each.mean[metric]
+            intervals[system] = clustered_interval(values, clusters)
+    return dots(means, intervals) if means else None
+
+
+def _changes(scores: Mapping[str, Scores], metric: str) -> list[float]:
+    if not {"untuned", "tuned"} <= scores.keys():
+        return []
+    before, after = (scores[system].per_query for system in ("untuned", "tuned"))
+    return [after[query][metric] - before[query][metric] for query in after if query in before]
+
+
+def _logged_name(history: Sequence[TrainingStep], name: str) -> str:
+    """Return the training log's own name for a metric (``ndcg@10``, ``dev_ndcg@10``, ``dev/ndcg@10`` …)."""
+    logged = dict.fromkeys(key for step in history for key in step.metrics)
+    return next((key for key in logged if re.fullmatch(rf"(.*[/_. ])?{re.escape(name)}", key)), "")
+
+
+def _points(history: Sequence[TrainingStep], name: str) -> list[tuple[int, float]]:
+    return [(step.step, step.metrics[name]) for step in history if name in step.metrics]
+
+
+def _learning_curve(outcome: Outcome, metric: str) -> Curve | None:
+    """Draw the score over training pairs, from the untuned model, which has seen none."""
+    if outcome.learning_curve is None:
+        return None
+    points = [(point.pairs, point.score) for point in outcome.learning_curve.points]
+    untuned = outcome.scores.get("untuned", {}).get(metric)
+    return curve([(0, untuned), *points] if untuned is not None else points)
+
+
+def _nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return about ``count`` round numbers (steps of 1, 2 or 5 times a power of ten) that enclose a range."""
     span = max(high - low, 1e-9)
     raw = span / count
@@ -83,7 +212,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
 
 
-def tick_label(value: float, ticks: Sequence[float]) -> str:
+def _tick_label(value: float, ticks: Sequence[float]) -> str:
     """Return ``value`` with as many digits as the distance between the ticks needs."""
     step = ticks[1] - ticks[0]
     digits = next((count for count in range(6) if math.isclose(step, round(step, count), rel_tol=1e-6)), 6)
@@ -91,19 +220,27 @@ def tick_label(value: float, ticks: Sequence[float]) -> str:
 
 
 def dots(means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> Dots:
-    """Place each system's mean and interval on an axis that shows them all."""
+    """Draw each system's mean and interval on an axis that shows them all."""
     low = min(bounds[0] for bounds in intervals.values())
     high = max(bounds[1] for bounds in intervals.values())
-    return _placed([(name, mean, intervals[name]) for name, mean in means.items()], nice_ticks(low, high))
+    return _placed([(name, mean, intervals[name]) for name, mean in means.items()], _nice_ticks(low, high))
 
 
-def changes(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> Dots:
-    """Place differences, each with its interval where it has one, on an axis that always shows zero."""
+def _difference_dots(rows: _Rows) -> Dots | None:
+    """Draw differences on an axis that always shows zero; None if there are none."""
+    if not rows:
+        return None
     bounds = [0.0, *(edge for _, value, interval in rows for edge in (interval or (value, value)))]
-    return _placed(rows, nice_ticks(min(bounds), max(bounds)))
+    return _placed(rows, _nice_ticks(min(bounds), max(bounds)))
 
 
-def _placed(rows: Sequence[tuple[str, float, tuple[float, float] | None]], ticks: Sequence[float]) -> Dots:
+def interval_axis(delta: float, interval: tuple[float, float]) -> Dots:
+    """Draw the difference and its interval on an axis with zero in its middle."""
+    reach = max(abs(bound) for bound in (*interval, delta, 0.01)) * 1.1
+    return _placed([("difference", delta, interval)], _nice_ticks(-reach, reach, 4))
+
+
+def _placed(rows: _Rows, ticks: Sequence[float]) -> Dots:
     start, span = ticks[0], ticks[-1] - ticks[0]
 
     def percent(value: float) -> float:
@@ -113,20 +250,14 @@ def _placed(rows: Sequence[tuple[str, float, tuple[float, float] | None]], ticks
     for name, value, interval in rows:
         low, high = interval or (value, value)
         width = round(100 * (high - low) / span, 2)
-        placed.append(Row(name, value, low, high, at=percent(value), left=percent(low), width=width))
-    return Dots(placed, [Tick(percent(tick), tick_label(tick, ticks), zero=tick == 0) for tick in ticks])
-
-
-def interval_axis(delta: float, interval: tuple[float, float]) -> Dots:
-    """Place the difference and its interval on an axis that always shows zero, in its middle."""
-    reach = max(abs(bound) for bound in (*interval, delta, 0.01)) * 1.1
-    return _placed([("difference", delta, interval)], nice_ticks(-reach, reach, 4))
+        placed.append(_Row(name, value, low, high, at=percent(value), left=percent(low), width=width))
+    return Dots(placed, [_Tick(percent(tick), _tick_label(tick, ticks), zero=tick == 0) for tick in ticks])
 
 
 def deltas(values: Sequence[float]) -> Deltas:
-    """Draw per-query differences from the biggest win to the biggest loss."""
+    """Draw per-question differences from the biggest win to the biggest loss."""
     ranked = sorted(values, reverse=True)
-    steps = min(len(ranked), MOST_STEPS)
+    steps = min(len(ranked), MAX_STEPS)
     sampled = [ranked[index * len(ranked) // steps] for index in range(steps)]
     limit = next((edge for edge in (0.1, 0.2, 0.5) if max(map(abs, ranked), default=0) <= edge), 1.0)
 
@@ -146,7 +277,7 @@ def deltas(values: Sequence[float]) -> Deltas:
         wins=outline([max(value, 0.0) for value in sampled]),
         losses=outline([min(value, 0.0) for value in sampled]),
         zero=y(0),
-        y_ticks=[Tick(y(tick), tick_label(tick, ticks) if tick else "0") for tick in ticks],
+        y_ticks=[_Tick(y(tick), _tick_label(tick, ticks) if tick else "0") for tick in ticks],
     )
 
 
@@ -158,18 +289,18 @@ def groups(values: Sequence[float]) -> list[Group]:
         "worse": [value for value in values if value < 0],
     }
     return [
-        Group(name, len(found), len(found) / len(values), math.fsum(found) / max(len(found), 1))
-        for name, found in sides.items()
+        Group(name, len(side), len(side) / len(values), math.fsum(side) / max(len(side), 1))
+        for name, side in sides.items()
     ]
 
 
 def curve(points: Sequence[tuple[int, float]], *, best_step: int | None = None) -> Curve | None:
-    """Draw a value over training steps; None for fewer than two finite points."""
+    """Draw a value over training steps or pairs; None for fewer than two finite points."""
     points = [(step, value) for step, value in points if math.isfinite(value)]
     if len(points) < 2:
         return None
     xs, ys = zip(*points, strict=True)
-    x_ticks, y_ticks = nice_ticks(0, max(xs), 4), nice_ticks(min(ys), max(ys), 4)
+    x_ticks, y_ticks = _nice_ticks(0, max(xs), 4), _nice_ticks(min(ys), max(ys), 4)
     right = max(xs)
 
     def place(step: float, value: float) -> tuple[float, float]:
@@ -180,8 +311,46 @@ def curve(points: Sequence[tuple[int, float]], *, best_step: int | None = None) 
     placed = [place(step, value) for step, value in points]
     return Curve(
         line=" ".join(f"{x},{y}" for x, y in placed),
-        dots=placed if len(placed) <= MOST_DOTS else (),
+        dots=placed if len(placed) <= MAX_DOTS else (),
         best=next((spot for spot, step in zip(placed, xs, strict=True) if step == best_step), None),
-        x_ticks=[Tick(place(tick, y_ticks[0])[0], f"{tick:,.0f}") for tick in x_ticks if tick <= right],
-        y_ticks=[Tick(place(0, tick)[1], tick_label(tick, y_ticks)) for tick in y_ticks],
+        x_ticks=[_Tick(place(tick, y_ticks[0])[0], f"{tick:,.0f}") for tick in x_ticks if tick <= right],
+        y_ticks=[_Tick(place(0, tick)[1], _tick_label(tick, y_ticks)) for tick in y_ticks],
+    )
+
+
+def _maps(map: EmbeddingMap) -> tuple[_Panel, _Panel]:
+    """Draw both models' halves of the map on one scale, so that distances can be compared between them."""
+    points = [spot.before for spot in map.spots] + [spot.after for spot in map.spots]
+    xs, ys = zip(*points, strict=True)
+    scale = max(
+        (max(xs) - min(xs)) / (WIDTH - 2 * MAP_MARGIN),
+        (max(ys) - min(ys)) / (MAP_HEIGHT - 2 * MAP_MARGIN),
+        1e-9,
+    )
+    middle = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        x = WIDTH / 2 + (point[0] - middle[0]) / scale
+        y = MAP_HEIGHT / 2 - (point[1] - middle[1]) / scale
+        return round(x, 1), round(y, 1)
+
+    before = _panel("untuned", 0, map, [place(spot.before) for spot in map.spots])
+    after = _panel("tuned", 1, map, [place(spot.after) for spot in map.spots])
+    return before, after
+
+
+def _panel(name: str, at: int, map: EmbeddingMap, places: Sequence[tuple[float, float]]) -> _Panel:
+    linked = {end for question, answer, _ in map.links for end in (question, answer)}
+    marks = [
+        _Mark(*place, kind=spot.kind, text=spot.text, linked=number in linked)
+        for number, (spot, place) in enumerate(zip(map.spots, places, strict=True))
+    ]
+    return _Panel(
+        name=name,
+        # What comes last is drawn on top: passages below questions, and linked ones above all.
+        marks=sorted(marks, key=lambda mark: (mark.linked, mark.kind == "question")),
+        links=[_Link(*places[question], *places[answer], delta) for question, answer, delta in map.links],
+        variance=map.variance[at],
+        answer=map.answer[at],
+        other=map.other[at],
     )

@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them: signs, counts, metrics, and what each system costs."""
+"""Numbers as text, and what the tables of the console and the report share: metrics and costs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from embexp.reporting.outcome import Outcome
 
+MAIN_METRICS = ("accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100")
+"""The metrics that fit on a line; the report and outcome.json have them all."""
+
 
 def signed(value: float) -> str:
     """Return a difference with its sign and three digits: ``+0.075``, ``−0.012``."""
     return f"{value:+.3f}".replace("-", "−")
 
 
-def spelled(interval: tuple[float, float]) -> str:
+def interval_text(interval: tuple[float, float]) -> str:
     """Return an interval as ``+0.012 … +0.034``."""
     return f"{signed(interval[0])} … {signed(interval[1])}"
 
@@ -23,32 +26,39 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds in the units that people use: ``8.2 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def shown_metrics(outcome: Outcome) -> list[str]:
-    """Return every metric that a system has, the one that the verdict rests on first."""
-    found = dict.fromkeys(metric for values in outcome.scores.values() for metric in values)
-    if outcome.comparison and outcome.comparison.metric in found:
-        first = outcome.comparison.metric
-        return [first, *(metric for metric in found if metric != first)]
-    return list(found)
+    """Return every metric that any system has, starting with the metric of the verdict."""
+    metrics = list(dict.fromkeys(metric for values in outcome.scores.values() for metric in values))
+    first = outcome.comparison.metric if outcome.comparison else None
+    return sorted(metrics, key=lambda metric: metric != first)
 
 
 def best_value(scores: Mapping[str, Mapping[str, float]], metric: str) -> float:
-    """Return the highest value of ``metric`` over the systems, rounded as it is shown."""
+    """Return the highest value of ``metric`` over the systems, rounded to three digits as tables show it."""
     return max(round(values[metric], 3) for values in scores.values() if metric in values)
 
 
-COLUMNS = ("embed", "per question", "index", "dimension")
-CACHED = "cached"
-MEANING = (
-    "Seconds to embed (or index) the corpus, milliseconds for one of many questions asked together, and the "
-    "size of the vectors or of BM25's scores. Cached: an earlier step or run made the vectors, and the times "
-    "are those that were measured then."
+COST_COLUMNS = ("embed", "per question", "index", "dimension")
+COST_MEANING = (
+    "Seconds to embed (or index) the corpus, milliseconds per question when many are asked together, and the "
+    "size of the vectors or of BM25's scores. Cached: the vectors come from an earlier step or run, and the "
+    "times were measured then."
 )
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """One system's line; ``numbers`` are what ``texts`` say, to sort by."""
+    """One system's row of the cost table; ``numbers`` are the values behind ``texts``, to sort by."""
 
     system: str
     texts: tuple[str, ...]
@@ -57,7 +67,7 @@ class CostRow:
 
 
 def cost_rows(outcome: Outcome) -> list[CostRow]:
-    """Return a line for each system, in the order of the scores; none for a run that did not measure."""
+    """Return a row for each system, in the order of the scores; none if the run did not measure costs."""
     rows = []
     for system, cost in outcome.systems.items():
         numbers = (cost.embed_seconds, cost.query_seconds * 1e3, cost.index_bytes / 1e6, cost.dimension or 0)
@@ -67,5 +77,5 @@ def cost_rows(outcome: Outcome) -> list[CostRow]:
             f"{numbers[2]:,.2f} MB",
             str(cost.dimension or "–"),
         )
-        rows.append(CostRow(system, texts, numbers, CACHED if cost.cached else ""))
+        rows.append(CostRow(system, texts, numbers, "cached" if cost.cached else ""))
     return rows

@@ -1,115 +1,47 @@
-"""Seeds and the learning curve in plain words: how much is luck, and whether more pairs would help."""
+"""The verdict, what to do next and the facts behind it, as sentences for console, report and model card."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
-from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison
+from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, Verdict
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
-from embexp.data.leaks import Leaks
+from embexp.benchmarking.systems import OWN_SYSTEMS
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.tables import counted, signed, spelled
+from embexp.reporting.tables import counted, interval_text, signed
 
 EFFECT = 0.02
 """A difference in nDCG that people notice in use; smaller ones are rarely worth more pairs."""
 
 
-def seeds_line(outcome: Outcome) -> str:
-    """Return what the training seeds did to the score; empty where there was one seed."""
-    seeds = outcome.seeds
-    if seeds is None:
-        return ""
-    scores = [run.score for run in seeds.runs]
-    change = seeds.comparison
-    return (
-        f"Seeds: {seeds.metric} {seeds.mean:.3f} on average over {len(scores)} training seeds "
-        f"({min(scores):.3f} … {max(scores):.3f}, standard deviation {seeds.std:.3f}). Against the untuned "
-        f"model that is {signed(change.delta)} (95% interval {spelled(change.interval)}); "
-        f"seed by seed: {verdicts(seeds)}."
-    )
-
-
-def verdicts(seeds: Seeds) -> str:
-    """Return how often each verdict came out: ``2 WIN, 1 NO EVIDENCE``."""
-    found = Counter(run.comparison.verdict for run in seeds.runs)
-    return ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
-
-
-def seeds_advice(outcome: Outcome) -> list[str]:
-    """Return a warning where the verdict hangs on the training seed; nothing where it does not."""
-    seeds = outcome.seeds
-    if seeds is None or len({run.comparison.verdict for run in seeds.runs}) == 1:
-        return []
-    return [
-        f"The verdict hangs on the training seed ({verdicts(seeds)}): what a recipe gives on average over "
-        f"the seeds is {signed(seeds.comparison.delta)} ({spelled(seeds.comparison.interval)})."
-    ]
-
-
-def curve_line(outcome: Outcome) -> str:
-    """Return what parts of the pairs gave, and whether more would help; empty where nothing was tried."""
-    curve = outcome.learning_curve
-    if curve is None:
-        return ""
-    steps = ", ".join(f"{point.score:.3f} with {part_of(point)}" for point in curve.points)
-    return f"Learning curve: {curve.metric} {steps}. {more_pairs(curve)}"
-
-
-def part_of(point: Repeat) -> str:
-    """Return ``25% of the pairs``, or ``all 1,500 pairs``."""
-    return f"all {counted(point.pairs, 'pair')}" if point.share == 1 else f"{point.share:.0%} of the pairs"
-
-
-def more_pairs(curve: LearningCurve) -> str:
-    """Return whether more pairs would help, as the last step of the curve tells."""
-    low, high = curve.last.interval
-    change = f"{signed(curve.last.delta)} (95% interval {spelled((low, high))})"
-    step = f"from {part_of(curve.points[-2])} to all, {change}."
-    if curve.last.verdict == "WIN":
-        return f"More pairs are likely to help. The score still rises: {step}"
-    if curve.last.verdict == "REGRESSION":
-        return f"More pairs of this kind would not help; look at their quality. The score falls: {step}"
-    if high < EFFECT:
-        return f"More pairs of this kind would hardly help. The score has levelled off: {step}"
-    asked = counted(curve.last.queries, "test question")
-    return f"{asked} cannot tell whether more pairs would help: {step}"
-
-
-FINDING = {
-    "WIN": "WIN: the tuned model finds more",
-    "NO EVIDENCE": "NO EVIDENCE that the tuned model finds more or less",
-    "REGRESSION": "REGRESSION: the tuned model finds less",
-}
-OWN_SYSTEMS = ("untuned", "tuned", "bm25", "hybrid")
+def headline(outcome: Outcome) -> str:
+    """Return the verdict and its numbers as one sentence; a run without a tuned model has no verdict."""
+    if outcome.comparison is None:
+        return "No verdict: there is no tuned model to compare."
+    verdict = outcome.comparison.verdict
+    return f"{verdict}: {VERDICTS[verdict].result}, {evidence(outcome)}."
 
 
 def evidence(outcome: Outcome) -> str:
-    """Return the numbers behind the verdict: before, after, difference, interval, sample."""
+    """Return the numbers behind the verdict: before, after, difference, interval and sample size."""
     comparison = outcome.comparison
     if comparison is None:
         return ""
     before = outcome.scores["untuned"][comparison.metric]
     after = outcome.scores["tuned"][comparison.metric]
-    low, high = comparison.interval
     return (
         f"{comparison.metric} {before:.3f} → {after:.3f}, {signed(comparison.delta)} "
-        f"(95% interval {signed(low)} … {signed(high)}, {counted(comparison.queries, 'question')} "
+        f"(95% interval {interval_text(comparison.interval)}, {counted(comparison.queries, 'question')} "
         f"from {counted(comparison.clusters, 'document')})"
     )
 
 
-def headline(outcome: Outcome) -> str:
-    """Return the verdict as one sentence; a run without a tuned model has none."""
-    if outcome.comparison is None:
-        return "No verdict: there is no tuned model to compare."
-    return f"{FINDING[outcome.comparison.verdict]}: {evidence(outcome)}."
-
-
 def advice(outcome: Outcome) -> list[str]:
-    """Return what to do next, one sentence or two per point."""
+    """Return what to do next, as one or two sentences per point."""
     comparison = outcome.comparison
     if comparison is None:
         return [
@@ -117,112 +49,151 @@ def advice(outcome: Outcome) -> list[str]:
         ]
     if outcome.training and outcome.training.best_step == 0:
         return [
-            "No step of the training scored higher on dev than the untuned model, so its weights were kept "
-            "and both models are the same. Try more pairs, another loss or a lower trainer.learning_rate."
+            "No training step scored higher on dev than the untuned model, so the untuned weights were kept "
+            "and both models are identical. Try more pairs, another loss or a lower trainer.learning_rate."
         ]
-    points = {"WIN": _after_win, "NO EVIDENCE": _after_nothing, "REGRESSION": _after_regression}
     return [
-        *points[comparison.verdict](comparison),
-        *seeds_advice(outcome),
-        *_other_systems(outcome, comparison.metric),
+        *VERDICTS[comparison.verdict].advice(comparison),
+        *_advice_on_seeds(outcome.seeds),
+        *_advice_on_other_systems(outcome, comparison.metric),
     ]
 
 
 def _after_win(_: Comparison) -> list[str]:
-    return ["Use the tuned model, after a look at the biggest losses in the report."]
+    return ["Use the tuned model; read the biggest losses in the report first."]
 
 
-def _after_nothing(comparison: Comparison) -> list[str]:
+def _after_no_evidence(comparison: Comparison) -> list[str]:
     low, high = comparison.interval
     bound, half = max(abs(low), abs(high)), (high - low) / 2
     if bound <= EFFECT:
         return [
-            f"Keep the untuned model: whatever the difference is, it is below {bound:.3f}. "
-            "More pairs, better pairs or another loss may change that; more test questions will not."
+            f"Keep the untuned model: any difference is below {bound:.3f}. "
+            "More or better pairs or another loss may change that; more test questions will not."
         ]
     needed = questions_needed(comparison, EFFECT)
     if needed <= comparison.queries:
         return [
-            "Keep the untuned model for now: the interval only just holds zero, and some more test questions "
-            "may settle it."
+            "Keep the untuned model for now: the interval only just includes zero, and a few more test "
+            "questions may settle it."
         ]
     return [
         "Keep the untuned model for now.",
         f"{counted(comparison.queries, 'test question')} cannot tell differences below about {half:.3f} from "
-        f"chance; to find one of {EFFECT} four times in five takes about {_rounded(needed):,}. Add documents "
-        "or questions, or train on more pairs.",
+        f"chance; detecting a difference of {EFFECT} with {ENOUGH_POWER:.0%} power takes about "
+        f"{_rounded_up(needed):,}. Add documents or questions, or train on more pairs.",
     ]
 
 
 def _after_regression(_: Comparison) -> list[str]:
     return [
-        "Keep the untuned model: training has made retrieval worse on questions that it has not seen.",
-        "The usual causes are pairs whose passage does not answer the query, too high a learning rate or too "
-        "many epochs: read the biggest losses in the report and some lines of data/train.jsonl.",
+        "Keep the untuned model: training made retrieval worse on unseen questions.",
+        "The usual causes are passages that do not answer their query, too high a learning rate and too many "
+        "epochs: read the biggest losses in the report and a few lines of data/train.jsonl.",
     ]
 
 
-def _other_systems(outcome: Outcome, metric: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a verdict is presented.
+
+    Args:
+        result: What happened to retrieval, in words.
+        on_general_set: The same on the general set that shows forgetting.
+        advice: Returns what to do next.
+        style: The console's style, as rich writes it.
+        tone: The report's CSS class.
+    """
+
+    result: str
+    on_general_set: str
+    advice: Callable[[Comparison], list[str]]
+    style: str
+    tone: str
+
+
+VERDICTS: Mapping[Verdict, Wording] = {
+    "WIN": Wording("retrieval improved", "retrieval improved there, too", _after_win, "bold green", "win"),
+    "NO EVIDENCE": Wording(
+        "no clear change in retrieval", "no clear change", _after_no_evidence, "bold yellow", "unsure"
+    ),
+    "REGRESSION": Wording(
+        "retrieval got worse", "retrieval got worse there", _after_regression, "bold red", "loss"
+    ),
+}
+
+
+def _advice_on_seeds(seeds: Seeds | None) -> list[str]:
+    """Return a warning if the verdict differs between training seeds."""
+    if seeds is None or len({run.comparison.verdict for run in seeds.runs}) == 1:
+        return []
+    return [
+        f"The verdict depends on the training seed ({_verdict_counts(seeds)}): on average over the "
+        f"seeds, the difference is {signed(seeds.comparison.delta)} "
+        f"(95% interval {interval_text(seeds.comparison.interval)})."
+    ]
+
+
+def _verdict_counts(seeds: Seeds) -> str:
+    """Return how often each verdict occurs: ``2 WIN, 1 NO EVIDENCE``."""
+    counts = Counter(run.comparison.verdict for run in seeds.runs)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+
+
+def _advice_on_other_systems(outcome: Outcome, metric: str) -> list[str]:
+    """Name what scores higher than the tuned model: BM25, the hybrid, another model, a reranker."""
     scores = {system: values[metric] for system, values in outcome.scores.items() if metric in values}
     tuned, bm25, hybrid = (scores.get(system) for system in ("tuned", "bm25", "hybrid"))
     points = []
     if tuned is not None and bm25 is not None and bm25 > tuned:
-        points.append(f"BM25, which needs no model, scores higher than the tuned one here ({bm25:.3f}).")
+        points.append(f"BM25, which needs no model, scores higher than the tuned model here ({bm25:.3f}).")
     if tuned is not None and hybrid is not None and hybrid > max(tuned, bm25 or 0.0):
         points.append(
-            f"The tuned model and BM25 together score higher still: {hybrid:.3f} with retriever=hybrid."
+            f"The tuned model combined with BM25 scores higher still: {hybrid:.3f} with retriever=hybrid."
         )
-    return [*points, *_further_models(scores), *_reranked(outcome, scores)]
-
-
-def _further_models(scores: Mapping[str, float]) -> list[str]:
-    """Say whether another model, as it is, scores higher than the tuned one."""
-    others = {
-        name: value
-        for name, value in scores.items()
-        if name not in OWN_SYSTEMS and name.partition(" ")[0] not in ("untuned", "tuned")
-    }
+    others = {name: score for name, score in scores.items() if name.partition(" ")[0] not in OWN_SYSTEMS}
     best = max(others, key=lambda name: others[name], default=None)
-    if best is None or "tuned" not in scores or others[best] <= scores["tuned"]:
-        return []
-    return [
-        f"{best}, untuned, scores higher than the tuned model here ({others[best]:.3f}): weigh its costs."
-    ]
+    if best is not None and tuned is not None and others[best] > tuned:
+        points.append(
+            f"{best}, untuned, scores higher than the tuned model here ({others[best]:.3f}): "
+            "compare their costs."
+        )
+    return [*points, *_advice_on_reranking(outcome, scores)]
 
 
-def _reranked(outcome: Outcome, scores: Mapping[str, float]) -> list[str]:
+def _advice_on_reranking(outcome: Outcome, scores: Mapping[str, float]) -> list[str]:
     for name in ("tuned", "untuned"):
         after, cost = scores.get(f"{name} reranked"), outcome.systems.get(f"{name} reranked")
         if after is not None and cost is not None and after > scores[name]:
-            took = f"{cost.query_seconds * 1e3:,.0f} ms a question"
-            return [f"Reranking lifts the {name} model from {scores[name]:.3f} to {after:.3f}, at {took}."]
+            time = f"{cost.query_seconds * 1e3:,.0f} ms per question"
+            return [f"Reranking lifts the {name} model from {scores[name]:.3f} to {after:.3f}, at {time}."]
     return []
 
 
-def _rounded(number: int) -> int:
+def _rounded_up(number: int) -> int:
     """Round up to two digits: nobody needs 1,237 questions rather than 1,300."""
     unit = int(10 ** max(len(str(number)) - 2, 0))
     return math.ceil(number / unit) * unit
 
 
-def leaks_line(leaks: Leaks) -> str:
-    """Return the leak audit in one line."""
-    found = [
+def _leaks(outcome: Outcome) -> str:
+    leaks = outcome.leaks
+    kinds = [
         (leaks.documents, "shared document"),
         (leaks.near_duplicate_chunks, "near-duplicate passage"),
         (leaks.near_duplicate_queries, "near-duplicate question"),
     ]
-    if not any(number for number, _ in found):
+    if not any(number for number, _ in kinds):
         return "Leaks between splits: none found."
     removed = leaks.removed_from_train + leaks.removed_from_dev
-    named = ", ".join(counted(number, name) for number, name in found if number)
+    named = ", ".join(counted(number, name) for number, name in kinds if number)
     return f"Leaks between splits: {named}; {counted(removed, 'pair')} removed from train and dev."
 
 
-def power_line(outcome: Outcome) -> str:
-    """Return which true differences the test set is too small to see; empty where it sees them all.
+def _power(outcome: Outcome) -> str:
+    """Return which true differences the test set is too small to detect; empty if it detects them all.
 
-    It is empty, too, for fewer than 10 documents, which lead to no verdict anyway.
+    It is empty, too, for too few documents, for which the verdict is NO EVIDENCE anyway.
     """
     comparison = outcome.comparison
     if comparison is None or comparison.clusters < MIN_CLUSTERS:
@@ -232,102 +203,133 @@ def power_line(outcome: Outcome) -> str:
     if not weak:
         return ""
     named = ", ".join(f"{chance:.0%} for {effect}" for effect, chance in chances.items())
-    needed = ", ".join(f"{_rounded(questions_needed(comparison, effect)):,} for {effect}" for effect in weak)
+    needed = ", ".join(
+        f"{_rounded_up(questions_needed(comparison, effect)):,} for {effect}" for effect in weak
+    )
     return (
-        f"Power: the chance that this test set shows a true difference is {named}. "
-        f"Questions for a chance of {ENOUGH_POWER:.0%}: about {needed}."
+        f"Power: the chance that this test set detects a true difference is {named}. "
+        f"Questions needed for {ENOUGH_POWER:.0%} power: about {needed}."
     )
 
 
-def forgetting_line(outcome: Outcome) -> str:
-    """Return what tuning did to the general set; empty where none was asked."""
-    found = outcome.forgetting
-    if found is None:
+def _seeds(outcome: Outcome) -> str:
+    seeds = outcome.seeds
+    if seeds is None:
         return ""
-    comparison = found.comparison
-    before, after = (found.scores[name][comparison.metric] for name in ("untuned", "tuned"))
-    told = {
-        "WIN": "the tuned model finds more there, too",
-        "NO EVIDENCE": "no evidence that anything was lost or won there",
-        "REGRESSION": "the tuned model has lost something there",
-    }[comparison.verdict]
     return (
-        f"Forgetting: {comparison.metric} on {found.task} {before:.3f} → {after:.3f}, "
-        f"{signed(comparison.delta)} (95% interval {spelled(comparison.interval)}, "
-        f"{counted(comparison.queries, 'question')}): {told}."
+        f"Seeds: {seeds.metric} {seeds.mean:.3f} on average over {len(seeds.runs)} training seeds "
+        f"({seeds.min:.3f} … {seeds.max:.3f}, standard deviation {seeds.std:.3f}), "
+        f"{signed(seeds.comparison.delta)} against the untuned model "
+        f"(95% interval {interval_text(seeds.comparison.interval)}); "
+        f"verdicts of the single seeds: {_verdict_counts(seeds)}."
     )
 
 
-def suite_line(outcome: Outcome) -> str:
-    """Return what tasks of other kinds came to before and after tuning; empty where none was scored."""
-    told = [
+def _learning_curve(outcome: Outcome) -> str:
+    curve = outcome.learning_curve
+    if curve is None:
+        return ""
+    steps = ", ".join(f"{point.score:.3f} with {_part_of(point)}" for point in curve.points)
+    return f"Learning curve: {curve.metric} {steps}. {more_pairs(curve)}"
+
+
+def _part_of(point: Repeat) -> str:
+    """Return ``25% of the pairs``, or ``all 1,500 pairs``."""
+    return f"all {counted(point.pairs, 'pair')}" if point.share == 1 else f"{point.share:.0%} of the pairs"
+
+
+def more_pairs(curve: LearningCurve) -> str:
+    """Return whether more pairs would help, judged by the last step of the learning curve."""
+    delta, (low, high) = signed(curve.last.delta), curve.last.interval
+    step = f"{delta} (95% interval {interval_text((low, high))}) from {_part_of(curve.points[-2])} to all"
+    if curve.last.verdict == "WIN":
+        return f"More pairs are likely to help: the score is still rising, {step}."
+    if curve.last.verdict == "REGRESSION":
+        return f"More pairs of this kind would not help: the score falls, {step}. Check their quality."
+    if high < EFFECT:
+        return f"More pairs of this kind would hardly help: the score has levelled off, {step}."
+    asked = counted(curve.last.queries, "test question")
+    return f"{asked} cannot tell whether more pairs would help: {step}."
+
+
+def _forgetting(outcome: Outcome) -> str:
+    forgetting = outcome.forgetting
+    if forgetting is None:
+        return ""
+    comparison = forgetting.comparison
+    before, after = (forgetting.scores[name][comparison.metric] for name in ("untuned", "tuned"))
+    return (
+        f"Forgetting: {comparison.metric} on {forgetting.task} {before:.3f} → {after:.3f}, "
+        f"{signed(comparison.delta)} (95% interval {interval_text(comparison.interval)}, "
+        f"{counted(comparison.queries, 'question')}): {VERDICTS[comparison.verdict].on_general_set}."
+    )
+
+
+def _suite(outcome: Outcome) -> str:
+    scores = [
         f"{each.task} ({each.kind}, {each.metric}) {each.untuned:.3f}"
         + ("" if each.tuned is None else f" → {each.tuned:.3f}")
         for each in outcome.suite
     ]
-    return f"MTEB's own scores, one number each and no interval: {'; '.join(told)}." if told else ""
+    return f"MTEB scores, without intervals: {'; '.join(scores)}." if scores else ""
 
 
-def facts(outcome: Outcome) -> list[str]:
-    """Return leaks, power, repeats, training, index and cache in a line each, where there is one to say."""
-    found = [
-        leaks_line(outcome.leaks),
-        power_line(outcome),
-        seeds_line(outcome),
-        curve_line(outcome),
-        forgetting_line(outcome),
-        suite_line(outcome),
-        training_line(outcome),
-        index_line(outcome),
-        judging_line(outcome),
-        cache_line(outcome),
-    ]
-    return [line for line in found if line]
-
-
-def training_line(outcome: Outcome) -> str:
-    """Return what training did; empty where there was none."""
+def _training(outcome: Outcome) -> str:
     training = outcome.training
     if training is None:
         return ""
     best = "" if training.best_step is None else f", best at step {training.best_step:,}"
     if training.delivered and len(training.candidates) > 1:
-        told = ", ".join(f"{name} {score:.3f}" for name, score in training.candidates.items())
-        best += f"; delivered: the {training.delivered} weights (on dev: {told})"
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in training.candidates.items())
+        best += f"; selected the {training.delivered} weights (dev scores: {scores})"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
         f"{training.seconds:,.0f} s ({training.pairs_per_second:,.1f} pairs/s){best}."
     )
 
 
-def index_line(outcome: Outcome) -> str:
-    """Return how the approximate index compares with exact search; empty where there is none."""
+def _index(outcome: Outcome) -> str:
     index = outcome.index
     if index is None:
         return ""
-    share = f"{index.recall:.1%}"
-    return f"Index: {index.retriever} finds {share} of what exact search finds in its first {index.k}."
+    return (
+        f"Index: {index.retriever} returns {index.recall:.1%} of the first {index.k} results of exact search."
+    )
 
 
-def judging_line(outcome: Outcome) -> str:
-    """Return what a language model judged; empty where people's judgments, or none, were needed."""
+def _judging(outcome: Outcome) -> str:
     judging = outcome.judging
     if judging is None:
         return ""
-    rest = [
-        f"{counted(number, word)} {what}"
-        for number, word, what in (
-            (judging.unreadable, "passage", "got no readable grade"),
-            (judging.left_out, "question", "without an answer left out"),
-        )
-        if number
-    ]
-    return (
-        f"Judged by {judging.model}, not by people: {counted(judging.pairs, 'passage')}, the first "
-        f"{judging.depth} of every system; what lies deeper counts as wrong. {'; '.join(rest)}"
-    ).rstrip() + ("." if rest else "")
+    line = (
+        f"Relevance was judged by {judging.model}, not by people: {counted(judging.pairs, 'passage')}, "
+        f"the first {judging.depth} of every system; lower ranks count as irrelevant."
+    )
+    if judging.unreadable:
+        line += f" {counted(judging.unreadable, 'passage')} got no readable grade."
+    if judging.left_out:
+        line += f" Left out: {counted(judging.left_out, 'question')} without an answer."
+    return line
 
 
-def cache_line(outcome: Outcome) -> str:
-    """Return which stages were not worked on again; empty where all were."""
+def _cache(outcome: Outcome) -> str:
     return f"Taken from the cache: {', '.join(outcome.cached)}." if outcome.cached else ""
+
+
+_FACTS: Mapping[str, Callable[[Outcome], str]] = {
+    "leaks": _leaks,
+    "power": _power,
+    "seeds": _seeds,
+    "learning_curve": _learning_curve,
+    "forgetting": _forgetting,
+    "suite": _suite,
+    "training": _training,
+    "index": _index,
+    "judging": _judging,
+    "cache": _cache,
+}
+
+
+def facts(outcome: Outcome, topics: Sequence[str] = tuple(_FACTS)) -> list[str]:
+    """Return a line on each topic (``leaks``, ``power``, ``seeds`` …) that applies to the run."""
+    return [line for topic in topics if (line := _FACTS[topic](outcome))]

@@ -5,30 +5,32 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.reporting.console import shorter, standard_output
-from embexp.reporting.report import duration, environment
-from embexp.storage.files import atomic_write, write_json
-from embexp.sweeper.options import MAXIMIZE
-from embexp.sweeper.plots import importance, plots
+from embexp.reporting.console import short_path, standard_output
+from embexp.reporting.report import render
+from embexp.reporting.tables import duration
+from embexp.storage.files import write_json
+from embexp.sweeper.settings import MAXIMIZE
 from embexp.sweeper.space import described, spelled
-from embexp.sweeper.study import ERROR, REPEATS
+from embexp.sweeper.study import ERROR, REPEATS, quiet
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
 log = logging.getLogger("embexp.sweeper")
+
+
 SHOWN = 15
 """Rows of the table in the terminal; the report has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SweepResult:
     """A finished study and where it stands.
 
     Args:
@@ -98,7 +100,7 @@ def named_values(names: Sequence[str], trial: FrozenTrial) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in zip(names, trial.values or (), strict=False))
 
 
-def write_sweep_report(found: Found) -> list[Path]:
+def write_sweep_report(found: SweepResult) -> list[Path]:
     """Write the three files, atomically, and return their paths."""
     found.folder.mkdir(parents=True, exist_ok=True)
     weights, drawn = importance(found.study), plots(found.study, found.objectives)
@@ -113,15 +115,13 @@ def write_sweep_report(found: Found) -> list[Path]:
         "outcome": _outcome(found.winner),
     }
     paths = [found.folder / f"sweep.{kind}" for kind in ("html", "md", "json")]
-    for path, escaped in zip(paths[:2], (True, False), strict=True):
-        text = environment(escaped=escaped).get_template(f"{path.name}.j2").render(context)
-        with atomic_write(path) as stream:
-            stream.write(text)
+    for path in paths[:2]:
+        render(path, context)
     write_json(paths[2], _record(found, weights))
     return paths
 
 
-def _row(found: Found, trial: FrozenTrial) -> dict[str, Any]:
+def _row(found: SweepResult, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
@@ -131,7 +131,7 @@ def _row(found: Found, trial: FrozenTrial) -> dict[str, Any]:
         "took": duration(trial.duration.total_seconds()) if trial.duration else "",
         "repeats": trial.user_attrs.get(REPEATS),
         "error": trial.user_attrs.get(ERROR, ""),
-        "folder": str(shorter(Path(trial.user_attrs["folder"]))) if "folder" in trial.user_attrs else "",
+        "folder": str(short_path(Path(trial.user_attrs["folder"]))) if "folder" in trial.user_attrs else "",
     }
 
 
@@ -140,7 +140,7 @@ def _outcome(winner: Path | None) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
 
 
-def _record(found: Found, weights: Mapping[str, float]) -> dict[str, Any]:
+def _record(found: SweepResult, weights: Mapping[str, float]) -> dict[str, Any]:
     best, defaults = found.best[0], found.defaults()
     return {
         "schema": 1,
@@ -159,7 +159,7 @@ def _record(found: Found, weights: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def print_sweep(found: Found) -> None:
+def print_sweep(found: SweepResult) -> None:
     """Print the trials, the best first, what the winner is, and what to type next."""
     from rich import box
     from rich.table import Table
@@ -186,7 +186,102 @@ def print_sweep(found: Found) -> None:
         out.print(f"No trial is better in everything than trials {front} (the Pareto front).", soft_wrap=True)
     out.print()
     out.print(f"Trials    {found.counts()}", soft_wrap=True)
-    out.print(f"Report    {shorter(found.folder)}/sweep.html", soft_wrap=True)
+    out.print(f"Report    {short_path(found.folder)}/sweep.html", soft_wrap=True)
     if found.winner:
-        out.print(f"Winner    {shorter(found.winner)}", soft_wrap=True)
+        out.print(f"Winner    {short_path(found.winner)}", soft_wrap=True)
     out.print(f"Again     {found.command}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture: its title, what it shows, and its HTML."""
+
+    title: str
+    shows: str
+    html: str
+
+
+def importance(study: Study) -> dict[str, float]:
+    """Return each key's share in the variance of the first objective, the greatest first.
+
+    Optuna's PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255); empty where fewer than
+    four trials have finished, or all came to the same.
+    """
+    import optuna
+
+    finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(finished) < 4 or len({trial.values[0] for trial in finished}) < 2:
+        return {}
+    with quiet():
+        found = optuna.importance.get_param_importances(
+            study,
+            evaluator=_evaluator(),
+            target=lambda trial: float(trial.values[0]),
+        )
+    return {key: float(value) for key, value in found.items()}
+
+
+def plots(study: Study, objectives: Sequence[str]) -> list[Plot]:
+    """Return the pictures that this study has enough trials for; none, said aloud, without plotly."""
+    try:
+        import plotly.io
+    except ImportError:
+        log.warning('The sweep report has no plots: pip install "embexp[sweep]" brings plotly.')
+        return []
+    drawn: list[Plot] = []
+    for title, shows, draw in _wanted(study, objectives):
+        with quiet():
+            figure = draw()
+        figure.update_layout(title=None, template="plotly_white", margin={"t": 30}, height=420)
+        html = plotly.io.to_html(
+            figure, full_html=False, include_plotlyjs=not drawn, config={"displaylogo": False}
+        )  # the library itself stands in the page once, with the first picture
+        drawn.append(Plot(title, shows, html))
+    return drawn
+
+
+def _wanted(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Yield title, meaning and drawing of each picture; several objectives are drawn by their first."""
+    from optuna import visualization
+
+    first: dict[str, Any] = {"target_name": objectives[0]}
+    if len(objectives) > 1:
+        first["target"] = lambda trial: float(trial.values[0])
+        yield (
+            "Pareto front",
+            "No trial is better in everything than those on the front.",
+            lambda: visualization.plot_pareto_front(study, target_names=list(objectives)),
+        )
+    yield (
+        "History",
+        "Each trial's value, and the best so far.",
+        lambda: visualization.plot_optimization_history(study, **first),
+    )
+    if importance(study):
+        yield (
+            "Importance",
+            "How much of the differences between trials each key explains.",
+            lambda: visualization.plot_param_importances(study, evaluator=_evaluator(), **first),
+        )
+    yield (
+        "Values",
+        "Each key's values and what came of them.",
+        lambda: visualization.plot_slice(study, **first),
+    )
+    yield (
+        "Together",
+        "A line for each trial: which values went together.",
+        lambda: visualization.plot_parallel_coordinate(study, **first),
+    )
+    if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+        yield (
+            "Dev scores",
+            "Each trial's dev scores while it trained; short lines were pruned.",
+            lambda: visualization.plot_intermediate_values(study),
+        )
+
+
+def _evaluator() -> Any:
+    import optuna
+
+    return optuna.importance.PedAnovaImportanceEvaluator()

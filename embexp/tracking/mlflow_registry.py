@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import ModelError
-from embexp.finetuning.training import RegisteredModel
 from embexp.progress import without_bars
+from embexp.tracking.tracker import RegisteredModel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import PrunedError, TrackingError
-from embexp.finetuning.training import RegisteredModel
 from embexp.tracking.masking import masked, masked_text
 from embexp.tracking.mlflow_registry import check_model, register, store_model
 from embexp.tracking.mlflow_store import reported, tracking_address
 from embexp.tracking.names import TAG_LENGTH, flat_params, mlflow_key, mlflow_tags, shortened, user
+from embexp.tracking.tracker import RegisteredModel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

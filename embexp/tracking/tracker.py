@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from embexp.benchmarking.statistics.comparison import Verdict
-from embexp.finetuning.training import RegisteredModel
+
+if TYPE_CHECKING:
+    pass
 
 
 class TrackedRun(Protocol):
@@ -122,3 +124,17 @@ class NoTracker:
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Drop the tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A version of a model in the model registry; ``alias`` is empty if none points to it."""
+
+    name: str
+    version: int
+    alias: str = ""
+
+    @property
+    def address(self) -> str:
+        """The version's address, as ``mlflow models serve -m`` takes it: ``models:/NAME/VERSION``."""
+        return f"models:/{self.name}/{self.version}"

@@ -13,7 +13,7 @@ from embexp.benchmarking.score_files import write_queries, write_scores
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import Query
 from embexp.data.leaks import Leaks
-from embexp.reporting.outcome import Outcome, write_outcome
+from embexp.reporting.outcome import Outcome
 from embexp.tracking.mlflow import MlflowTracker
 from tests.pipeline.pipeline_settings import TINY
 
@@ -51,7 +51,7 @@ def leave_run(
         model_dir="",
     )
     folder.mkdir(parents=True)
-    write_outcome(folder / "outcome.json", outcome)
+    outcome.write(folder / "outcome.json")
     write_scores(folder / "scores.parquet", scores)
     write_queries(
         folder / "queries.jsonl", [Query(f"q{at}", f"{word} {at}", f"d{at}") for at in range(count)]
@@ -67,7 +67,7 @@ def test_two_runs_share_their_untuned_model_and_differ_by_their_tuned_ones(run, 
     assert "40 questions from 40 documents; p is corrected for 3 tests (Holm)." in done.out
     record = json.loads((tmp_path / "C/compare.json").read_text())
     assert list(record["systems"]) == ["untuned", "A tuned", "B<script> tuned"]
-    assert {(each["base"], each["system"]): each["finding"] for each in record["contrasts"]} == {
+    assert {(each["base"], each["system"]): each["result"] for each in record["contrasts"]} == {
         ("untuned", "A tuned"): "higher",
         ("untuned", "B<script> tuned"): "no evidence",
         ("A tuned", "B<script> tuned"): "lower",

@@ -44,8 +44,8 @@ def test_shuffled_positives_end_in_a_regression_and_a_plain_sentence(
     assert outcome["comparison"]["interval"][1] < 0
     assert outcome["training"]["delivered"] == "tuned"
     told = " ".join(done.out.split())
-    assert "REGRESSION: the tuned model finds less" in told
-    assert "Keep the untuned model: training has made retrieval worse" in told
-    assert "pairs whose passage does not answer the query" in told
+    assert "REGRESSION: retrieval got worse" in told
+    assert "Keep the untuned model: training made retrieval worse" in told
+    assert "passages that do not answer their query" in told
     report = (tmp_path / "X/report.md").read_text()
-    assert report.startswith("# REGRESSION: the tuned model finds less")
+    assert report.startswith("# REGRESSION: retrieval got worse")

@@ -80,8 +80,8 @@ def test_questions_without_ids_are_judged_and_no_answer_is_paid_for_twice(
     said = " ".join(done.err.split())
     assert f"{asked} requests will judge {grader.passages} passages" in said
     assert f"judging: requests: {asked}" in said  # the estimate, said before anything is asked
-    assert "Judged by" in done.out
-    assert "1 question without an answer left out" in done.out
+    assert "Relevance was judged by" in done.out
+    assert "Left out: 1 question without an answer." in done.out
     # BM25 finds the named page first wherever its number is a word of its own; the judge agrees.
     judgments = [json.loads(line) for line in (tmp_path / "X/judgments.jsonl").read_text().splitlines()]
     assert {row["grade"] for row in judgments} <= {0, 1, 3}

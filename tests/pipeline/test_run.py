@@ -48,7 +48,7 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
     registered = {"registered_model": "docs", "registered_version": "1", "registered_alias": champion}
     assert outcome["mlflow"].items() >= registered.items()
     assert "Registry  models:/docs/1" in done.out
-    assert ("models:/docs@champion is this version now" in done.out) == bool(champion)
+    assert ("models:/docs@champion now points to this version" in done.out) == bool(champion)
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         aliases = database.execute("SELECT alias FROM registered_model_aliases").fetchall()
     assert aliases == ([("champion",)] if champion else [])

@@ -321,7 +321,7 @@ def test_a_plan_asks_nothing_and_needs_no_key(
     assert done.code == 0, done.err
     assert "US$ live" in done.out
     assert "requests:" in done.out
-    assert "Nothing was asked." in done.out
+    assert "No request was made." in done.out
     assert server.counts.arrived == 0
 
 

@@ -9,12 +9,13 @@ from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.repeats import Repeat, over_seeds, over_shares
+from embexp.benchmarking.repeats import Repeat, learning_curve, summarise_seeds
 from embexp.benchmarking.slices import changed_documents, slices
 from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.systems import SystemCost
 from embexp.benchmarking.task import Query, RetrievalTask
-from embexp.data.records import Chunk, Leak, Leaks
+from embexp.data.leaks import Leak, Leaks
+from embexp.data.records import Chunk
 from embexp.finetuning.training import Training, TrainingStep
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report
@@ -41,7 +42,7 @@ def full_report() -> Report:
     compared = contrasts(scores, pairs, metric=METRIC, clusters=clusters, resamples=500)
     rankings = {name: _rankings(task, draw) for name in ("untuned", "tuned")}
     runs, others = _repeats(task, tuned, compared[0].comparison, draw)
-    seeds = over_seeds(runs, untuned, [tuned, *others], metric=METRIC, clusters=clusters, seed=0)
+    seeds = summarise_seeds(runs, untuned, [tuned, *others], metric=METRIC, clusters=clusters, seed=0)
     part = Repeat(0, 0.5, 700, 0.5, others[0].mean[METRIC] - 0.02, compared[2].comparison)
     outcome = Outcome(
         dataset=f"kb {ATTACK}",
@@ -58,7 +59,7 @@ def full_report() -> Report:
         model_dir="/runs/1/model",
         index=IndexReport("chroma", 0.995, 10, 1.0, 0.1, 0.2),
         seeds=seeds,
-        learning_curve=over_shares(
+        learning_curve=learning_curve(
             [replace(part, share=0.25, pairs=350, score=part.score - 0.02), part, runs[0]],
             others[0],
             tuned,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from embexp.benchmarking.statistics.multiple_tests import contrasts
-from embexp.reporting.compared import Compared, write_compared
 from embexp.reporting.report import write_report
+from embexp.reporting.run_comparison import RunComparison, write_comparison
 from tests.reporting.full_report import ATTACK, full_report
 
 FLAGS = [
@@ -41,7 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     clusters = {query.id: query.cluster for query in report.queries}
     systems = {f"{ATTACK} {name}": report.scores[name] for name in ("untuned", "tuned", "bm25")}
     names = list(systems)
-    compared = Compared(
+    compared = RunComparison(
         metric="ndcg@10",
         scores=systems,
         outcomes=dict.fromkeys(systems, report.outcome),
@@ -54,7 +54,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             resamples=200,
         ),
     )
-    return {"report": write_report(folder, report)[0], "compare": write_compared(folder, compared)[0]}
+    return {"report": write_report(folder, report)[0], "compare": write_comparison(folder, compared)[0]}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from rich.console import Console
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.data.leaks import Leaks
 from embexp.data.records import Chunk
-from embexp.reporting.console import moved, print_outcome, print_side_by_side
+from embexp.reporting.console import _move, print_outcome, print_side_by_side
 from embexp.reporting.outcome import Outcome
 
 
@@ -27,25 +26,40 @@ def test_plain_output_has_table_verdict_paths_and_no_colour_codes(
     assert "system ndcg@10 recall@10" in lines
     assert "tuned 0.750 0.900" in lines
     assert "bm25 0.250 –" in lines
-    assert any(line.startswith("WIN: the tuned model finds more: ndcg@10 0.500 → 0.750") for line in lines)
+    assert any(line.startswith("WIN: retrieval improved, ndcg@10 0.500 → 0.750") for line in lines)
     assert "Report outputs/2026-01-01/report.html" in lines
     assert "Model /runs/1/model" in lines
     assert "MLflow run 4f1c of experiment embexp: mlflow ui" in lines
-    assert 'Try it python -m embexp.search "a question of yours" --run latest' in lines
+    assert 'Try it python -m embexp.search "your question" --run latest' in lines
     assert "\x1b" not in printed
 
 
 def test_a_folder_elsewhere_is_named_in_the_next_command(
     outcome: Outcome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_outcome(replace(outcome, mlflow={}), folder=Path("/elsewhere/mine"), mlflow="http://server")
+    print_outcome(
+        outcome.model_copy(update={"mlflow": {}}), folder=Path("/elsewhere/mine"), mlflow="http://server"
+    )
     printed = capsys.readouterr().out
     assert "--run /elsewhere/mine" in printed
     assert "MLflow" not in printed
 
 
 def test_a_run_without_systems_or_model_still_ends_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    bare = Outcome("kb", "minilm", "mnrl", 0, {}, {}, None, Leaks(), None, {}, {}, "")
+    bare = Outcome(
+        dataset="kb",
+        model="minilm",
+        loss="mnrl",
+        seed=0,
+        counts={},
+        scores={},
+        comparison=None,
+        leaks=Leaks(),
+        training=None,
+        seconds={},
+        mlflow={},
+        model_dir="",
+    )
     print_outcome(bare, folder=Path("/x"))
     printed = capsys.readouterr().out
     assert "No verdict: there is no tuned model to compare." in printed
@@ -65,14 +79,16 @@ def test_the_best_value_is_bold_and_the_verdict_coloured(outcome: Outcome) -> No
 def test_a_narrow_terminal_sees_the_first_metrics_only(outcome: Outcome) -> None:
     metrics = dict.fromkeys(("accuracy@1", "accuracy@3", "precision@10", "recall@10", "f1@10"), 0.5)
     stream = io.StringIO()
-    wide = replace(outcome, scores={"untuned": {**metrics, "ndcg@10": 0.1}, "tuned": {"ndcg@10": 0.2}})
+    wide = outcome.model_copy(
+        update={"scores": {"untuned": {**metrics, "ndcg@10": 0.1}, "tuned": {"ndcg@10": 0.2}}}
+    )
     print_outcome(wide, folder=Path("/x"), console=Console(file=stream, width=80))
     head = next(line for line in stream.getvalue().splitlines() if "system" in line)
     assert head.split() == ["system", "ndcg@10", "accuracy@1", "precision@10", "recall@10"]
 
 
 def test_text_from_the_data_is_no_markup(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
-    odd = replace(outcome, scores={"[red]": {"ndcg@10": 1.0}}, comparison=None)
+    odd = outcome.model_copy(update={"scores": {"[red]": {"ndcg@10": 1.0}}, "comparison": None})
     print_outcome(odd, folder=Path("/x"))
     assert "[red]" in capsys.readouterr().out
 
@@ -91,7 +107,7 @@ def test_a_terminal_without_unicode_does_not_crash_the_end_of_a_run(
     ("before", "now", "expected"), [(None, 1, "new"), (2, 2, "="), (4, 1, "↑3"), (1, 3, "↓2")]
 )
 def test_moves(before: int | None, now: int, expected: str) -> None:
-    assert moved(before, now) == expected
+    assert _move(before, now) == expected
 
 
 def test_two_rankings_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,5 +135,5 @@ def test_a_verdict_without_evidence_is_yellow(outcome: Outcome) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=120, color_system="standard", highlight=False)
     none = Comparison("ndcg@10", 0.0, (-0.1, 0.1), 1.0, 4, 4, "NO EVIDENCE")
-    print_outcome(replace(outcome, comparison=none), folder=Path("/x"), console=console)
+    print_outcome(outcome.model_copy(update={"comparison": none}), folder=Path("/x"), console=console)
     assert "\x1b[1;33mNO EVIDENCE" in stream.getvalue()

@@ -17,7 +17,7 @@ from embexp.reporting import figures
     ],
 )
 def test_ticks_are_round_and_enclose_the_range(low: float, high: float, expected: list[float] | None) -> None:
-    ticks = figures.nice_ticks(low, high)
+    ticks = figures._nice_ticks(low, high)
     assert ticks[0] <= low
     assert ticks[-1] >= high
     assert len(ticks) >= 2
@@ -30,7 +30,7 @@ def test_ticks_are_round_and_enclose_the_range(low: float, high: float, expected
     [(0.5, [0.5, 0.55], "0.50"), (1000.0, [0.0, 1000.0], "1,000"), (-0.2, [-0.2, 0.0], "−0.2")],
 )
 def test_labels_have_the_digits_that_the_steps_need(value: float, ticks: list[float], label: str) -> None:
-    assert figures.tick_label(value, ticks) == label
+    assert figures._tick_label(value, ticks) == label
 
 
 def test_systems_stand_on_a_common_axis() -> None:
@@ -58,7 +58,7 @@ def test_deltas_are_two_outlines_over_a_zero_line() -> None:
 
 def test_many_deltas_are_sampled() -> None:
     drawn = figures.deltas([math.sin(number) for number in range(5000)])
-    assert len(drawn.wins.split()) == 2 * figures.MOST_STEPS + 2
+    assert len(drawn.wins.split()) == 2 * figures.MAX_STEPS + 2
 
 
 def test_groups_count_and_average() -> None:

@@ -17,7 +17,7 @@ from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.leaks import Leak, Leaks
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.report import Report, duration, write_report
+from embexp.reporting.report import Report, _funnel, _FunnelStep, write_model_card, write_report
 from embexp.retrieval.index import Hit
 
 ATTACK = "<script>alert(1)</script> | `x` [y](http://evil)"
@@ -100,7 +100,7 @@ def test_texts_from_the_data_stay_text(page: Page) -> None:
 
 
 def test_the_verdict_and_every_section_are_there(page: Page) -> None:
-    assert "WIN The tuned model finds more ndcg@10 0.500 → 0.750, +0.250" in page.text
+    assert "WIN Retrieval improved ndcg@10 0.500 → 0.750, +0.250" in page.text
     for heading in (
         "Every system on the same questions",
         "Question by question",
@@ -117,7 +117,7 @@ def test_the_verdict_and_every_section_are_there(page: Page) -> None:
     assert "pairs, train 1,500" in page.text
     assert "finetune 1 min 31 s" in page.text
     assert "12 near-duplicate passages" in page.text
-    assert "chroma finds 99.5%" in page.text
+    assert "chroma returns 99.5%" in page.text
     assert "abc123" in page.text
 
 
@@ -133,14 +133,14 @@ def test_questions_are_counted_by_how_they_changed(page: Page) -> None:
 
 
 def test_answers_and_moves_are_marked(page: Page) -> None:
-    assert "first answer at rank 3 → rank 1" in page.text
-    assert "first answer at rank 1 → no rank shown" in page.text
-    assert "answers it ↑2" in page.text
+    assert "first relevant result at rank 3 → rank 1" in page.text
+    assert "first relevant result at rank 1 → no rank shown" in page.text
+    assert "relevant ↑2" in page.text
 
 
 def test_markdown_stays_one_table_row_per_question(report: Report, tmp_path: Path) -> None:
     text = write_report(tmp_path, report)[1].read_text()
-    assert text.startswith("# WIN: the tuned model finds more: ndcg@10 0.500 → 0.750")
+    assert text.startswith("# WIN: retrieval improved, ndcg@10 0.500 → 0.750")
     assert "<script>" not in text
     row = next(line for line in text.splitlines() if "alert" in line and line.startswith("|"))
     assert len(re.findall(r"(?<!\\)\|", row)) == 7
@@ -171,16 +171,17 @@ def test_other_verdicts_have_their_own_tone(
 def test_a_run_without_tuned_model_training_or_scores_has_a_page_too(
     outcome: Outcome, tmp_path: Path
 ) -> None:
-    bare = replace(
-        outcome,
-        comparison=None,
-        training=None,
-        scores={},
-        index=None,
-        seconds={},
-        counts={},
-        leaks=Leaks(),
-        cached=(),
+    bare = outcome.model_copy(
+        update={
+            "comparison": None,
+            "training": None,
+            "scores": {},
+            "index": None,
+            "seconds": {},
+            "counts": {},
+            "leaks": Leaks(),
+            "cached": (),
+        }
     )
     html, markdown = write_report(tmp_path, Report(outcome=bare, scores={}))
     page = Page(html.read_text())
@@ -194,7 +195,9 @@ def test_an_untuned_benchmark_still_shows_its_systems(
     outcome: Outcome, scores: dict[str, Scores], tmp_path: Path
 ) -> None:
     kept = {name: scores[name] for name in ("untuned", "bm25")}
-    bare = replace(outcome, comparison=None, training=None, scores={name: kept[name].mean for name in kept})
+    bare = outcome.model_copy(
+        update={"comparison": None, "training": None, "scores": {name: kept[name].mean for name in kept}}
+    )
     page = Page(write_report(tmp_path, Report(outcome=bare, scores=kept))[0].read_text())
     assert "Every system on the same questions" in page.text
     assert "Question by question" not in page.text
@@ -203,21 +206,13 @@ def test_an_untuned_benchmark_still_shows_its_systems(
 def test_an_example_without_results_says_so(report: Report, tmp_path: Path) -> None:
     empty = replace(report, examples=[replace(report.examples[0], untuned=(), tuned=())])
     html, markdown = write_report(tmp_path, empty)
-    assert "nothing found" in Page(html.read_text()).text
+    assert "no results" in Page(html.read_text()).text
     assert "| – | – |" in markdown.read_text()
 
 
 def test_the_same_run_gives_the_same_bytes(report: Report, tmp_path: Path) -> None:
     first = [path.read_bytes() for path in write_report(tmp_path / "a", report)]
     assert [path.read_bytes() for path in write_report(tmp_path / "b", report)] == first
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(8.24, "8.2 s"), (245.0, "4 min 05 s"), (7800.0, "2 h 10 min"), (59.99, "60.0 s")],
-)
-def test_durations(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
 
 
 def test_kinds_of_questions_and_every_system_against_the_untuned_one(report: Report, tmp_path: Path) -> None:
@@ -247,8 +242,8 @@ def test_seeds_and_learning_curve_have_their_sections(
     page = Page(html.read_text())
     assert "8 1,500 – 0.700 +0.200 −0.010 … +0.410 NO EVIDENCE" in page.text
     assert "25% 375 0.600" in page.text
-    assert "More pairs are likely to help. The score still rises: from 50% of the pairs to all" in page.text
-    assert "The verdict hangs on the training seed (1 WIN, 1 NO EVIDENCE)" in page.text
+    assert "More pairs are likely to help: the score is still rising, +0.100" in page.text
+    assert "The verdict depends on the training seed (1 WIN, 1 NO EVIDENCE)" in page.text
     assert page.count("svg") == 4
     text = markdown.read_text()
     assert "- Seeds: ndcg@10 0.725 on average over 2 training seeds (0.700 … 0.750" in text
@@ -264,7 +259,7 @@ def test_the_map_shows_both_models_and_escapes_its_texts(report: Report, tmp_pat
     drawn = EmbeddingMap(spots, [(0, 1, 0.5)], (0.25, 0.5), (0.4, 0.8), (0.5, 0.3))
     page = Page(write_report(tmp_path, replace(report, map=drawn))[0].read_text())
     assert page.count("script") == 1
-    assert "cosine to the answer 0.80, to the nearest other passage here 0.30" in page.text
+    assert "cosine to the answer 0.80, to the nearest other passage in the sample 0.30" in page.text
     assert "25% of the variance before and 50% after" in page.text
     assert page.count("circle") >= 6
     lines = [attrs for tag, attrs in page.tags if tag == "line" and attrs.get("class") == "rise"]
@@ -276,7 +271,7 @@ def test_leaks_documents_and_the_funnel_are_shown_and_escaped(report: Report, tm
     leaks = replace(report.outcome.leaks, examples=(Leak("question", "train", ATTACK, ATTACK, 0.93),))
     full = replace(
         report,
-        outcome=replace(report.outcome, leaks=leaks),
+        outcome=report.outcome.model_copy(update={"leaks": leaks}),
         documents=[Slice("gaining most", ATTACK, 12, 12, 0.5, 0.6, 0.1, (0.05, 0.15))],
         synthesis={"accepted": 3, "rejected": {ATTACK: 1}, "examples_dropped": {ATTACK: [ATTACK]}},
     )
@@ -284,11 +279,59 @@ def test_leaks_documents_and_the_funnel_are_shown_and_escaped(report: Report, tm
     page = Page(html.read_text())
     assert "<script>" not in markdown.read_text()
     assert "| 12 | 0.500 | 0.600 | +0.100 | +0.050 … +0.150 |" in markdown.read_text()
-    assert "Synthesis: 3 accepted, 1 dropped by " in markdown.read_text()
+    assert "Synthesis: 3 accepted, 1 rejected by " in markdown.read_text()
     assert page.count("script") == 1
     assert "question, train 93% <script>alert(1)</script>" in page.text
     assert "12 0.500 0.600 +0.100 +0.050 … +0.150" in page.text
-    assert "What the filters took out" in page.text
+    assert "What the filters rejected" in page.text
     assert "accepted 3" in page.text
     widths = [attrs["style"] for _, attrs in page.tags if (attrs.get("class") or "").startswith("fill")]
     assert widths == ["width:75.0%", "width:25.0%"]
+
+
+def test_the_most_frequent_reason_comes_first() -> None:
+    report = {
+        "accepted": 60,
+        "rejected": {"copied": 10, "round trip": 30},
+        "examples_dropped": {"round trip": ["what is it? (rank 40)"]},
+    }
+    assert _funnel(report) == [
+        _FunnelStep("accepted", 60, 0.6),
+        _FunnelStep("round trip", 30, 0.3, ["what is it? (rank 40)"]),
+        _FunnelStep("copied", 10, 0.1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("report", "steps"), [({}, []), ({"accepted": 0}, [_FunnelStep("accepted", 0, 0.0)])]
+)
+def test_without_a_synthesis_report_there_is_no_funnel(
+    report: dict[str, object], steps: list[_FunnelStep]
+) -> None:
+    assert _funnel(report) == steps
+
+
+def test_the_card_has_verdict_scores_and_configuration(outcome: Outcome, tmp_path: Path) -> None:
+    card = write_model_card(tmp_path, outcome, config="seed: 0\n").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: sentence-transformers")
+    assert "WIN: retrieval improved" in card
+    assert "seed: 0" in card
+    assert "pairs for training" in card
+    for system, values in outcome.scores.items():
+        row = next(line for line in card.splitlines() if line.startswith(f"| {system} |"))
+        assert row.count("|") == len(values) + 2
+    head = next(line for line in card.splitlines() if line.startswith("| system |"))
+    assert card.splitlines()[card.splitlines().index(head) + 1].startswith("|---|")
+
+
+def test_the_card_says_which_weights_it_holds(outcome: Outcome, tmp_path: Path) -> None:
+    training = replace(
+        outcome.training,
+        delivered="merged 0.5",
+        candidates={"untuned": 0.25, "tuned": 0.5, "merged 0.5": 0.75},
+    )
+    card = write_model_card(tmp_path, outcome.model_copy(update={"training": training})).read_text(
+        encoding="utf-8"
+    )
+    assert "This folder holds the merged 0.5 weights; dev scores" in card
+    assert "untuned 0.250, tuned 0.500, merged 0.5 0.750." in card

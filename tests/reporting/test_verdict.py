@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 
 from embexp.benchmarking.judging import Judging
+from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.systems import SystemCost
-from embexp.data.records import Leaks
+from embexp.data.leaks import Leaks
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.tables import counted, signed
-from embexp.reporting.verdict import advice, evidence, facts, headline, leaks_line
+from embexp.reporting.verdict import advice, evidence, facts, headline, more_pairs
 
 Change = Callable[..., Outcome]
 
 
 def test_the_verdict_is_one_sentence_with_all_its_numbers(outcome: Outcome) -> None:
     assert headline(outcome) == (
-        "WIN: the tuned model finds more: ndcg@10 0.500 → 0.750, +0.250 "
+        "WIN: retrieval improved, ndcg@10 0.500 → 0.750, +0.250 "
         "(95% interval +0.050 … +0.450, 4 questions from 3 documents)."
     )
 
@@ -25,8 +25,8 @@ def test_the_verdict_is_one_sentence_with_all_its_numbers(outcome: Outcome) -> N
 @pytest.mark.parametrize(
     ("name", "interval", "start"),
     [
-        ("NO EVIDENCE", (-0.01, 0.03), "NO EVIDENCE that the tuned model finds more or less: ndcg@10"),
-        ("REGRESSION", (-0.05, -0.02), "REGRESSION: the tuned model finds less: ndcg@10"),
+        ("NO EVIDENCE", (-0.01, 0.03), "NO EVIDENCE: no clear change in retrieval, ndcg@10"),
+        ("REGRESSION", (-0.05, -0.02), "REGRESSION: retrieval got worse, ndcg@10"),
     ],
 )
 def test_the_other_verdicts_have_their_own_words(
@@ -36,14 +36,14 @@ def test_the_other_verdicts_have_their_own_words(
 
 
 def test_without_a_tuned_model_there_is_no_verdict(outcome: Outcome) -> None:
-    bare = replace(outcome, comparison=None)
+    bare = outcome.model_copy(update={"comparison": None})
     assert headline(bare) == "No verdict: there is no tuned model to compare."
     assert evidence(bare) == ""
     assert "embexp.run" in advice(bare)[0]
 
 
 def test_a_win_is_to_be_used(outcome: Outcome) -> None:
-    assert advice(outcome) == ["Use the tuned model, after a look at the biggest losses in the report."]
+    assert advice(outcome) == ["Use the tuned model; read the biggest losses in the report first."]
 
 
 def test_a_regression_says_to_keep_the_untuned_model_and_where_to_look(verdict: Change) -> None:
@@ -52,7 +52,7 @@ def test_a_regression_says_to_keep_the_untuned_model_and_where_to_look(verdict: 
     assert "data/train.jsonl" in second
 
 
-def test_too_few_questions_are_told_how_many_it_takes(verdict: Change) -> None:
+def test_too_few_questions_are_told_how_many_are_needed(verdict: Change) -> None:
     # Half the interval is 0.03; 80% power for 0.02 needs 0.02 × 0.7 = 0.014.
     # 120 × (0.03 / 0.014)² = 551; by Student's t 543, rounded up to two digits: 550.
     found = " ".join(advice(verdict("NO EVIDENCE", (-0.025, 0.035), queries=120)))
@@ -68,7 +68,7 @@ def test_a_narrow_interval_about_zero_means_that_there_is_nothing_to_find(verdic
 
 def test_an_interval_that_only_just_holds_zero_asks_for_some_more(verdict: Change) -> None:
     (found,) = advice(verdict("NO EVIDENCE", (-0.001, 0.025)))
-    assert "only just holds zero" in found
+    assert "only just includes zero" in found
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_an_interval_that_only_just_holds_zero_asks_for_some_more(verdict: Chang
     [
         (0.7, 0.74, []),
         (0.8, 0.7, ["BM25, which needs no model"]),
-        (0.7, 0.8, ["The tuned model and BM25 together"]),
-        (0.8, 0.9, ["BM25, which needs no model", "The tuned model and BM25 together"]),
+        (0.7, 0.8, ["The tuned model combined with BM25"]),
+        (0.8, 0.9, ["BM25, which needs no model", "The tuned model combined with BM25"]),
         (0.8, 0.78, ["BM25, which needs no model"]),
     ],
 )
@@ -85,17 +85,19 @@ def test_a_better_system_than_the_tuned_model_is_named(
     outcome: Outcome, bm25: float, hybrid: float, expected: list[str]
 ) -> None:
     scores = {**outcome.scores, "bm25": {"ndcg@10": bm25}, "hybrid": {"ndcg@10": hybrid}}
-    found = advice(replace(outcome, scores=scores))[1:]
+    found = advice(outcome.model_copy(update={"scores": scores}))[1:]
     assert len(found) == len(expected)
     assert all(point.startswith(start) for point, start in zip(found, expected, strict=True))
 
 
-def test_leaks_are_one_line() -> None:
-    assert leaks_line(Leaks()) == "Leaks between splits: none found."
-    assert leaks_line(Leaks(2, 12, 1, 12, 1)) == (
+def test_leaks_are_one_line(outcome: Outcome) -> None:
+    assert facts(outcome.model_copy(update={"leaks": Leaks()}), ["leaks"]) == [
+        "Leaks between splits: none found."
+    ]
+    assert facts(outcome.model_copy(update={"leaks": Leaks(2, 12, 1, 12, 1)}), ["leaks"]) == [
         "Leaks between splits: 2 shared documents, 12 near-duplicate passages, 1 near-duplicate question; "
         "13 pairs removed from train and dev."
-    )
+    ]
 
 
 def test_facts_are_left_out_where_there_are_none(outcome: Outcome) -> None:
@@ -103,22 +105,16 @@ def test_facts_are_left_out_where_there_are_none(outcome: Outcome) -> None:
         "Leaks between splits: 12 near-duplicate passages, 1 near-duplicate question; "
         "13 pairs removed from train and dev.",
         "Training: 1,500 pairs, 24 steps in 86 s (17.4 pairs/s), best at step 4.",
-        "Index: chroma finds 99.5% of what exact search finds in its first 10.",
+        "Index: chroma returns 99.5% of the first 10 results of exact search.",
         "Taken from the cache: synthesize.",
     ]
-    bare = replace(outcome, training=None, index=None, cached=(), leaks=Leaks())
+    bare = outcome.model_copy(update={"training": None, "index": None, "cached": (), "leaks": Leaks()})
     assert facts(bare) == ["Leaks between splits: none found."]
-
-
-def test_numbers_are_spelled_for_people() -> None:
-    assert signed(-0.0123) == "−0.012"
-    assert counted(1, "question") == "1 question"
-    assert counted(1200, "question") == "1,200 questions"
 
 
 def test_training_without_a_best_step_does_not_name_one(outcome: Outcome) -> None:
     assert outcome.training
-    bare = replace(outcome, training=replace(outcome.training, best_step=None))
+    bare = outcome.model_copy(update={"training": replace(outcome.training, best_step=None)})
     assert facts(bare)[1].endswith("(17.4 pairs/s).")
 
 
@@ -128,26 +124,87 @@ def test_training_without_a_best_step_does_not_name_one(outcome: Outcome) -> Non
         (
             "bge_base",
             0.8,
-            "bge_base, untuned, scores higher than the tuned model here (0.800): weigh its costs.",
+            "bge_base, untuned, scores higher than the tuned model here (0.800): compare their costs.",
         ),
         ("bge_base", 0.75, None),  # no higher
         ("tuned int8", 0.8, None),  # no other model
-        ("tuned reranked", 0.8, "Reranking lifts the tuned model from 0.750 to 0.800, at 12 ms a question."),
+        (
+            "tuned reranked",
+            0.8,
+            "Reranking lifts the tuned model from 0.750 to 0.800, at 12 ms per question.",
+        ),
         ("tuned reranked", 0.7, None),
     ],
 )
-def test_a_further_system_that_does_better_is_told(
+def test_a_further_system_that_scores_higher_is_named(
     outcome: Outcome, system: str, score: float, expected: str | None
 ) -> None:
     scores = {**outcome.scores, system: {"ndcg@10": score}}
     costs = {system: SystemCost(1.0, 0.012, 100)}
-    found = advice(replace(outcome, scores=scores, systems=costs))
+    found = advice(outcome.model_copy(update={"scores": scores, "systems": costs}))
     assert found[len(advice(outcome)) :] == ([expected] if expected else [])
 
 
-def test_a_language_model_s_judgments_are_told(outcome: Outcome) -> None:
-    judged = replace(outcome, judging=Judging("gpt-oss", 120, unreadable=1, left_out=3, depth=10))
+def test_a_language_model_s_judgments_are_named(outcome: Outcome) -> None:
+    judged = outcome.model_copy(
+        update={"judging": Judging("gpt-oss", 120, unreadable=1, left_out=3, depth=10)}
+    )
     assert (
-        "Judged by gpt-oss, not by people: 120 passages, the first 10 of every system; what lies deeper "
-        "counts as wrong. 1 passage got no readable grade; 3 questions without an answer left out."
+        "Relevance was judged by gpt-oss, not by people: 120 passages, the first 10 of every system; lower "
+        "ranks count as irrelevant. 1 passage got no readable grade. Left out: 3 questions without an answer."
     ) in facts(judged)
+
+
+def test_a_run_without_repeats_says_nothing_of_them(outcome: Outcome) -> None:
+    assert facts(outcome, ["seeds", "learning_curve"]) == []
+    assert len(advice(outcome)) == 1
+
+
+def test_seeds_are_shown_with_their_spread_and_verdicts(repeated: Outcome) -> None:
+    assert facts(repeated, ["seeds"]) == [
+        "Seeds: ndcg@10 0.725 on average over 2 training seeds (0.700 … 0.750, standard deviation 0.035), "
+        "+0.225 against the untuned model (95% interval +0.020 … +0.430); verdicts of the single seeds: "
+        "1 WIN, 1 NO EVIDENCE."
+    ]
+    assert "The verdict depends on the training seed" in advice(repeated)[1]
+
+
+def test_seeds_that_agree_need_no_warning(repeated: Outcome) -> None:
+    assert repeated.seeds
+    agreed = replace(repeated.seeds, runs=repeated.seeds.runs[:1] * 2)
+    assert len(advice(repeated.model_copy(update={"seeds": agreed}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "interval", "sentence"),
+    [
+        ("WIN", (0.01, 0.05), "More pairs are likely to help"),
+        ("REGRESSION", (-0.05, -0.01), "More pairs of this kind would not help"),
+        ("NO EVIDENCE", (-0.01, 0.015), "More pairs of this kind would hardly help"),
+        ("NO EVIDENCE", (-0.01, 0.05), "4 test questions cannot tell whether more pairs would help"),
+    ],
+)
+def test_the_last_step_says_whether_more_pairs_would_help(
+    repeated: Outcome, verdict: str, interval: tuple[float, float], sentence: str
+) -> None:
+    assert repeated.learning_curve
+    last = replace(repeated.learning_curve.last, verdict=verdict, interval=interval)
+    told = more_pairs(replace(repeated.learning_curve, last=last))
+    assert told.startswith(sentence)
+    assert "+0.100 (95% interval" in told
+    assert "from 50% of the pairs to all" in told
+
+
+def test_the_power_line_names_the_differences_that_cannot_be_detected(outcome: Outcome) -> None:
+    def power(half: float, clusters: int = 400) -> list[str]:
+        found = Comparison("ndcg@10", 0.0, (-half, half), 1.0, 400, clusters, "NO EVIDENCE")
+        return facts(outcome.model_copy(update={"comparison": found}), ["power"])
+
+    # 0.01, 0.02 and 0.05 are 1, 2 and 5 errors: Φ(−0.96) + Φ(−2.96) = 0.17, Φ(0.04) = 0.52, Φ(3.04) = 1.
+    assert power(0.0196) == [
+        "Power: the chance that this test set detects a true difference is 17% for 0.01, 52% for 0.02, "
+        "100% for 0.05. Questions needed for 80% power: about 3,200 for 0.01, 790 for 0.02."
+    ]
+    assert power(0.002) == []
+    assert power(0.0196, clusters=9) == []
+    assert facts(outcome.model_copy(update={"comparison": None}), ["power"]) == []

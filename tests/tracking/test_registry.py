@@ -11,10 +11,10 @@ import requests
 
 from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import ConfigError
-from embexp.finetuning.training import RegisteredModel
 from embexp.tracking.mlflow import MlflowTracker
 from embexp.tracking.mlflow_registry import register
 from embexp.tracking.mlflow_store import tracking_address
+from embexp.tracking.tracker import RegisteredModel
 from tests.mlflow_server import stop, wait_for
 from tests.postgres_server import free_port
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
+
+LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,13 @@ class Contrast:
     system: str
     comparison: Comparison
     holm_p: float
+
+    @property
+    def result(self) -> Literal["higher", "lower", "no evidence"]:
+        """How ``system`` scores against ``base``: a difference needs a verdict and a corrected p < 0.05."""
+        if self.comparison.verdict == "NO EVIDENCE" or self.holm_p >= LEVEL:
+            return "no evidence"
+        return "higher" if self.comparison.delta > 0 else "lower"
 
 
 def contrasts(

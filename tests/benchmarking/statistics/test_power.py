@@ -1,12 +1,10 @@
 import math
-from dataclasses import replace
 
 import pytest
 from scipy.stats import t
 
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.statistics.power import power, questions_needed
-from embexp.reporting.verdict import power_line
 
 
 def comparison(half: float, *, clusters: int = 400, queries: int = 400) -> Comparison:
@@ -40,15 +38,3 @@ def test_four_times_the_questions_halve_the_error() -> None:
     # The error is 0.02 and should be 0.02 / 2.8: (2.8)² = 7.84 times as many, and some for Student's t.
     assert questions_needed(now, 0.02) == pytest.approx(800 * 7.84, rel=0.01)
     assert power(now, 0.02, clusters=questions_needed(now, 0.02) // 2) == pytest.approx(0.8, abs=0.001)
-
-
-def test_the_note_names_what_cannot_be_seen(outcome) -> None:
-    weak = replace(outcome, comparison=comparison(0.0196))
-    # 0.01, 0.02 and 0.05 are 1, 2 and 5 errors: Φ(−0.96) + Φ(−2.96) = 0.17, Φ(0.04) = 0.52, Φ(3.04) = 1.
-    assert power_line(weak) == (
-        "Power: the chance that this test set shows a true difference is 17% for 0.01, 52% for 0.02, "
-        "100% for 0.05. Questions for a chance of 80%: about 3,200 for 0.01, 790 for 0.02."
-    )
-    assert power_line(replace(outcome, comparison=comparison(0.002))) == ""
-    assert power_line(replace(outcome, comparison=comparison(0.0196, clusters=9))) == ""
-    assert power_line(replace(outcome, comparison=None)) == ""
