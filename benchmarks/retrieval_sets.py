@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.benchmarking.held_out import HeldOut
-from embexp.benchmarking.metrics import Scores, evaluate, run_system
+from embexp.benchmarking.metrics import Scores, evaluate, retrieve
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.datasets.beir import BeirFolder
 from embexp.data.records import Chunk, Pair
@@ -77,7 +77,7 @@ def load(path: Path, *, pairs: int, dev: int, test: int, seed: int) -> Retrieval
 
 def score(model: SentenceTransformer, task: RetrievalTask, folder: Path) -> Scores:
     index = ExactRetriever().index(task.corpus, ModelEmbedder(model, fingerprint="in use"), path=folder)
-    return evaluate(task, run_system(task, index), system="model")
+    return evaluate(task, retrieve(task, index), system="model")
 
 
 def plain_training(

@@ -73,7 +73,7 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
     """
     from hydra.core.global_hydra import GlobalHydra
 
-    from embexp.config.build import build_run, flat_parameters, output_dir
+    from embexp.config.build import build_run, output_dir
     from embexp.config.command import prepare_libraries, prepare_torch
 
     def job(config: DictConfig) -> Outcome | Exception:
@@ -81,7 +81,7 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
             experiment, tracker = build_run(config)
             from embexp.pipeline.run import run_experiment as run_pipeline
 
-            return run_pipeline(experiment, tracker, output_dir(), flat_parameters(config))
+            return run_pipeline(experiment, tracker, output_dir())
         except Exception as error:  # noqa: BLE001 raised again below; Hydra would print it as well
             return error
 
@@ -153,10 +153,10 @@ class Run:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """What outcome.json holds."""
-        from embexp.reporting.outcome import read_outcome
+        """The numbers of the run, as in outcome.json."""
+        from embexp.reporting.outcome import Outcome
 
-        return read_outcome(self.folder / "outcome.json")
+        return Outcome.read(self.folder / "outcome.json")
 
     @cached_property
     def config(self) -> DictConfig:

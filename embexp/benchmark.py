@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, output_dir
+from embexp.config.build import build, output_dir
 from embexp.config.command import hydra_command
 
 
@@ -15,7 +15,7 @@ def main(config: DictConfig) -> None:
     from embexp.pipeline.run import run_benchmark
     from embexp.reporting.console import print_outcome
 
-    outcome = run_benchmark(experiment, tracker, output_dir(), flat_parameters(config))
+    outcome = run_benchmark(experiment, tracker, output_dir())
     print_outcome(outcome, folder=output_dir())
 
 

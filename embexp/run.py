@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build_run, flat_parameters, output_dir
+from embexp.config.build import build_run, output_dir
 from embexp.config.command import hydra_command
 from embexp.config.processes import Returned
 
@@ -16,12 +16,11 @@ def main(config: DictConfig) -> Returned:
     # Imported here because --help and a mistake in the configuration need none of it.
     from embexp.pipeline.run import run_experiment
     from embexp.reporting.console import print_outcome
-    from embexp.sweeper.objective import trial_values
-    from embexp.sweeper.trial import live_trial, sweep_tags
+    from embexp.sweeper.trial import live_trial, sweep_tags, trial_values
 
     if (trial := live_trial()) is not None:
         return trial_values(trial, experiment, tracker)
-    outcome = run_experiment(experiment, tracker, output_dir(), flat_parameters(config), tags=sweep_tags())
+    outcome = run_experiment(experiment, tracker, output_dir(), tags=sweep_tags())
     print_outcome(outcome, folder=output_dir())
     return outcome.training.best(config.metric) if outcome.training else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, flat_parameters, output_dir, overrides_of
+from embexp.config.build import build, output_dir, overrides_of
 from embexp.config.command import hydra_command
 
 
@@ -15,7 +15,7 @@ def main(config: DictConfig) -> None:
     from embexp.pipeline.run import run_synthesis
     from embexp.reporting.console import print_synthesis
 
-    summary = run_synthesis(experiment, tracker, output_dir(), flat_parameters(config))
+    summary = run_synthesis(experiment, tracker, output_dir())
     again = overrides_of("dataset", "chunker", "synthesis", "llm", "model", "retriever", "seed")
     print_synthesis(summary, folder=output_dir(), again=again)
 

@@ -1,29 +1,29 @@
-"""A data set that training never saw as the benchmark: its own corpus, its own test questions."""
+"""Another data set as the benchmark, with its own corpus and its own test questions."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from embexp.benchmarking.benchmark import MoreSystems
+from embexp.benchmarking.benchmark import BenchmarkOptions, check_limit
 from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.datasets.dataset import Dataset
+from embexp.data.labels import LabelScale, label_scale
 from embexp.data.records import Chunk, Pair, Unit
-from embexp.errors import ConfigError, DataError
+from embexp.errors import DataError
 from embexp.progress import track
 from embexp.storage.files import sha256_of
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
-class BeirTask(MoreSystems):
-    """Asks the test questions of another data set of that set's own corpus.
+class BeirTask(BenchmarkOptions):
+    """Asks the test questions of another data set over that set's own corpus.
+
+    ``BenchmarkOptions`` has the arguments that all benchmarks share.
 
     Args:
-        dataset: What reads the set, such as ``embexp.data.datasets.beir.BeirFolder``.
+        dataset: Reads the set, such as ``embexp.data.datasets.beir.BeirFolder``.
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
     """
@@ -33,11 +33,8 @@ class BeirTask(MoreSystems):
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        MoreSystems.__post_init__(self)
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(
-                f"benchmark.limit={self.limit}: give a number from 1 up, or null for all questions."
-            )
+        BenchmarkOptions.__post_init__(self)
+        check_limit(self.limit)
 
     def task(
         self,
@@ -45,21 +42,25 @@ class BeirTask(MoreSystems):
         pairs: Sequence[Pair],  # noqa: ARG002
         *,
         unit: Unit,  # noqa: ARG002
+        scale: LabelScale | None = None,  # noqa: ARG002
     ) -> RetrievalTask:
-        """Return the set's own task, one passage a document; the chunks and pairs of the run are not used.
+        """Return the set's own task, with one passage per document; the run's chunks and pairs are unused.
 
-        A document that is longer than the model's limit is judged by its beginning.
+        Of a document longer than the model's limit only the beginning is embedded.
 
         Raises:
             DataError: The set has no test question, a single document, or a judgment on a missing one.
         """
-        test = [pair for pair in self.dataset.labelled() if pair.split in (None, "test")]
+        labelled = list(self.dataset.labelled())
+        test = [pair for pair in labelled if pair.split in (None, "test")]
         if not test:
             raise DataError(
-                f"The benchmark set {self.dataset.name} brings no test question: add qrels/test.tsv."
+                f"The benchmark set {self.dataset.name} has no test question: add qrels/test.tsv."
             )
         corpus = list(track(self._passages(), "Reading the benchmark's corpus"))
-        return HeldOut(name=self.name, limit=self.limit).task(corpus, test, unit="document")
+        return HeldOut(name=self.name, limit=self.limit).task(
+            corpus, test, unit="document", scale=label_scale(labelled, self.dataset.labels)
+        )
 
     def _passages(self) -> Iterator[Chunk]:
         for document in self.dataset.documents():

@@ -1,47 +1,95 @@
-"""What a benchmark promises, and what each may be asked to score beside the untuned and tuned models."""
+"""What a benchmark promises, and the options that all of them share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from embexp.benchmarking.compact import check_systems
 from embexp.benchmarking.repeats import check_repeats
 from embexp.benchmarking.task import RetrievalTask
+from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
+from embexp.models.sources import ModelSource
 
 
 class Benchmark(Protocol):
-    """Turns a corpus and held-out pairs into a retrieval task."""
+    """Builds a retrieval task, and says which systems and trainings to score on it.
 
-    def task(self, chunks: Sequence[Chunk], pairs: Sequence[Pair], *, unit: Unit) -> RetrievalTask:
-        """Return the task that scores a system on ``pairs``."""
+    Inherit from ``BenchmarkOptions`` to write one of your own: it has all attributes with their defaults
+    and a ``check`` that accepts everything, so that only ``task`` is left to write.
+    """
 
+    @property
+    def systems(self) -> Sequence[str]:
+        """Smaller vectors of the best model to score too: int8, binary, dimensions=N."""
 
-@runtime_checkable
-class Checked(Protocol):
-    """A benchmark that can tell before the training that it cannot be scored after it."""
+    @property
+    def models(self) -> Sequence[ModelSource]:
+        """Further models to score untuned."""
+
+    @property
+    def reranker(self) -> str | None:
+        """The cross-encoder that reranks the best model's first hits: a folder or a name; None for none."""
+
+    @property
+    def rerank_depth(self) -> int:
+        """How many passages of each question the reranker reads."""
+
+    @property
+    def seeds(self) -> int:
+        """How many training seeds to try, the run's own included."""
+
+    @property
+    def learning_curve(self) -> Sequence[float]:
+        """The shares of the training pairs to train on again, each between 0 and 1."""
 
     def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
-        """Raise a DataError or ConfigError; ``judge`` says whether there is a language model."""
+        """Refuse, before anything is trained, what could not be scored afterwards.
+
+        Args:
+            chunks: The run's corpus.
+            judge: Whether a language model is configured that can judge relevance.
+
+        Raises:
+            DataError: The questions cannot be used.
+            ConfigError: They need judgments, and there is no language model.
+        """
+
+    def task(
+        self,
+        chunks: Sequence[Chunk],
+        pairs: Sequence[Pair],
+        *,
+        unit: Unit,
+        scale: LabelScale | None = None,
+    ) -> RetrievalTask:
+        """Return the corpus, questions and judgments to score systems on.
+
+        Args:
+            chunks: The run's corpus; a benchmark with a corpus of its own ignores it.
+            pairs: The held-out pairs.
+            unit: Whether relevance is judged by document or by chunk.
+            scale: How the labels of the run's data set are read; None reads it off the pairs.
+
+        Raises:
+            DataError: There is nothing to ask.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoreSystems:
+class BenchmarkOptions:
     """The options that all benchmarks share.
 
     Args:
         systems: Smaller vectors of the best model that are scored too: int8, binary, dimensions=N.
         models: Further models that are scored untuned, such as a bigger one.
-        reranker: A cross-encoder that puts the best model's first hits in a new order; None for none.
+        reranker: A cross-encoder that reranks the best model's first hits; None for none.
         rerank_depth: How many passages of each question it reads.
         seeds: How many training seeds to try, the run's own included; each further one trains again.
-        learning_curve: Parts of the training pairs to train on again, such as 0.25 and 0.5.
+        learning_curve: Shares of the training pairs to train on again, such as 0.25 and 0.5.
     """
 
     systems: list[str] = field(default_factory=list)
@@ -59,3 +107,16 @@ class MoreSystems:
                 f"benchmark.rerank_depth={self.rerank_depth}: give the number of passages to read for each "
                 "question, 1 or more, such as 100."
             )
+
+    def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
+        """Accept everything."""
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a number of questions below 1.
+
+    Raises:
+        ConfigError: ``limit`` is 0 or negative.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"benchmark.limit={limit}: give a number from 1 up, or null for all questions.")

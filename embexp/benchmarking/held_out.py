@@ -4,106 +4,89 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from embexp.benchmarking.benchmark import MoreSystems
-from embexp.benchmarking.task import Query, RetrievalTask, judged, query_of
-from embexp.data.records import Chunk, Pair, Unit
-from embexp.errors import ConfigError, DataError
+from embexp.benchmarking.benchmark import BenchmarkOptions, check_limit
+from embexp.benchmarking.task import Query, RetrievalTask, judged
+from embexp.data.labels import LabelScale, label_scale
+from embexp.data.records import CUT_OUT, Chunk, Pair, Unit
+from embexp.errors import DataError
 
 log = logging.getLogger(__name__)
 
 
-CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
-"""Kinds of query that stood in their chunk: the corpus holds ``Pair.positive`` in its place."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class HeldOut(MoreSystems):
-    """Asks the questions of a held-out split of the corpus that training, too, has drawn on.
+class HeldOut(BenchmarkOptions):
+    """Asks the held-out questions of the run's own corpus.
 
-    ``MoreSystems`` holds the arguments that all benchmarks share.
+    ``BenchmarkOptions`` has the arguments that all benchmarks share.
 
     Args:
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
-        relevant_from: Where labels are similarities and not whole grades: the share of the highest
-            label from which a passage counts as relevant.
     """
 
     name: str = "heldout"
     limit: int | None = None
-    relevant_from: float = 0.5
 
     def __post_init__(self) -> None:
-        MoreSystems.__post_init__(self)
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(
-                f"benchmark.limit={self.limit}: give a number from 1 up, or null for all questions."
-            )
-        if not 0 < self.relevant_from <= 1:
-            raise ConfigError(f"benchmark.relevant_from={self.relevant_from}: give a share above 0, up to 1.")
+        BenchmarkOptions.__post_init__(self)
+        check_limit(self.limit)
 
-    def task(self, chunks: Sequence[Chunk], pairs: Sequence[Pair], *, unit: Unit) -> RetrievalTask:
-        """Return the task: the chunks without what was cut out as a query, the questions, the judgments.
+    def task(
+        self,
+        chunks: Sequence[Chunk],
+        pairs: Sequence[Pair],
+        *,
+        unit: Unit,
+        scale: LabelScale | None = None,
+    ) -> RetrievalTask:
+        """Return the held-out questions over the corpus, from which cut-out questions are removed.
 
         Args:
             chunks: The corpus.
             pairs: The held-out pairs.
             unit: Whether relevance is judged by document or by chunk.
+            scale: How the labels of the data set are read; None reads it off these pairs.
 
         Returns:
-            The task. A question without a relevant passage is left out and counted in the log.
+            The task. Questions without a relevant passage are left out; the log gives their number.
 
         Raises:
-            DataError: There is no question, the corpus has a single unit, or it lacks a judged one.
+            DataError: There is no question, or the corpus has a single unit or lacks a judged one.
         """
         pairs = self._limited(pairs)
         _check(self.name, chunks, pairs, unit)
-        qrels, first = judged(pairs, unit=unit, relevant_from=self.relevant_from)
+        scale = scale or label_scale(pairs)
+        if any(pair.label is not None for pair in pairs):
+            log.info("Labels of the %s questions: %s.", self.name, scale)
+        qrels, first = judged(pairs, unit=unit, scale=scale)
         if not qrels:
             raise DataError(f"None of the {self.name} questions has a relevant passage: check the labels.")
         queries = [
             Query(id=name, text=pair.query, cluster=pair.document_id, query_type=pair.query_type)
             for name, pair in first.items()
         ]
-        corpus = without_cut_outs(chunks, pairs)
+        corpus = _without_cut_outs(chunks, pairs)
         return RetrievalTask(name=self.name, corpus=corpus, queries=queries, qrels=qrels, unit=unit)
 
     def _limited(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         if self.limit is None:
             return pairs
         names = sorted(
-            {query_of(pair) for pair in pairs}, key=lambda name: hashlib.sha1(name.encode()).digest()
+            {pair.query_key for pair in pairs}, key=lambda name: hashlib.sha1(name.encode()).digest()
         )
         kept = set(names[: self.limit])
-        return [pair for pair in pairs if query_of(pair) in kept]
+        return [pair for pair in pairs if pair.query_key in kept]
 
 
-def fewer_chunks(chunks: Sequence[Chunk], asked: Collection[str], *, most: int, seed: int) -> list[Chunk]:
-    """Return the chunks that are asked about, then a seeded sample of the others: quick to embed, and alike.
-
-    Args:
-        chunks: The corpus.
-        asked: Ids of the chunks or documents that stay.
-        most: The most others.
-        seed: Draws them.
-    """
-    near: list[Chunk] = []
-    far: list[Chunk] = []
-    for chunk in chunks:
-        (near if chunk.document_id in asked or chunk.id in asked else far).append(chunk)
-    return [*near, *random.Random(seed).sample(far, min(most, len(far)))]
-
-
-def without_cut_outs(chunks: Sequence[Chunk], pairs: Iterable[Pair]) -> list[Chunk]:
-    """Return the corpus in which no question stands as it was cut out of its chunk.
+def _without_cut_outs(chunks: Sequence[Chunk], pairs: Iterable[Pair]) -> list[Chunk]:
+    """Return the corpus without the text of questions that were cut out of it.
 
     The chunk's passage becomes ``Pair.positive``. Chunks of the same document that repeat the question
-    in their title lose that title. Chunk ids stay, so that judgments go on pointing at them.
+    in their title lose that title. Chunk ids stay as they are, since judgments refer to them.
     """
     replaced: dict[str, str] = {}
     asked: dict[str, set[str]] = defaultdict(set)

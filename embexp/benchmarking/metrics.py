@@ -1,4 +1,4 @@
-"""Searching a task with a system, and scoring what it found with trec_eval's own code."""
+"""Searching a task with a system, and scoring the rankings with trec_eval's own code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -32,29 +32,57 @@ class Scores:
 
 
 Rankings = Mapping[str, Sequence[Hit]]
+"""Query id -> hits on units, best first."""
+
+MAIN_METRIC = "ndcg@10"
+SUMMARY_METRICS = ("accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100")
+"""What a table of systems shows where there is little room."""
 DEFAULT_METRICS = (
-    "accuracy@1", "accuracy@5", "accuracy@10", "precision@10", "recall@10", "recall@100", "f1@10",
-    "mrr@10", "ndcg@10", "map@100",
-)  # fmt: skip
-_TREC_NAMES = {
-    "accuracy": ("success_{k}",),
-    "precision": ("P_{k}",),
-    "recall": ("recall_{k}",),
-    "f1": ("P_{k}", "recall_{k}"),
-    "mrr": ("recip_rank",),
-    "ndcg": ("ndcg_cut_{k}",),
-    "map": ("map_cut_{k}",),
+    *("accuracy@1", "accuracy@5", "accuracy@10", "precision@10", "recall@10", "recall@100"),
+    *("f1@10", "mrr@10", "ndcg@10", "map@100"),
+)
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """A metric made of trec_eval's measures; ``value`` combines them, given the cutoff k."""
+
+    measures: tuple[str, ...]
+    value: Callable[[Sequence[float], int], float] = lambda values, _: values[0]
+
+
+def _harmonic_mean(values: Sequence[float], _: int) -> float:
+    return 2 * values[0] * values[1] / sum(values) if sum(values) else 0.0
+
+
+def _zero_beyond(values: Sequence[float], k: int) -> float:
+    return values[0] if values[0] * k >= 1 - 1e-6 else 0.0
+
+
+_METRICS = {
+    "accuracy": _Metric(("success_{k}",)),
+    "precision": _Metric(("P_{k}",)),
+    "recall": _Metric(("recall_{k}",)),
+    "f1": _Metric(("P_{k}", "recall_{k}"), _harmonic_mean),
+    "mrr": _Metric(("recip_rank",), _zero_beyond),
+    "ndcg": _Metric(("ndcg_cut_{k}",)),
+    "map": _Metric(("map_cut_{k}",)),
 }
-_METRIC = re.compile(r"([a-z0-9]+)@([1-9]\d*)")
+_NAME = re.compile(r"([a-z0-9]+)@([1-9]\d*)")
 
 
-def run_system(
+def with_defaults(metric: str) -> tuple[str, ...]:
+    """Return the default metrics, and ``metric`` if it is not among them."""
+    return tuple(dict.fromkeys((*DEFAULT_METRICS, metric)))
+
+
+def retrieve(
     task: RetrievalTask, index: Index, *, k: int = 100, batch_size: int = 256
 ) -> dict[str, list[Hit]]:
-    """Ask every question of a task and return what a system found, best first.
+    """Search for every question of a task and return the rankings.
 
-    Where the task judges documents, a document stands at the rank of its best chunk; questions for
-    which fewer than ``k`` documents came back are asked again at twice the depth, up to the corpus.
+    Where the task judges documents, a document has the rank of its best chunk; questions with fewer than
+    ``k`` documents are searched again at twice the depth, up to the whole corpus.
 
     Args:
         task: The task.
@@ -66,17 +94,17 @@ def run_system(
         Query id -> at most ``k`` hits on units.
 
     Raises:
-        RetrievalError: A score is not a number, or a chunk is found that the corpus does not hold.
+        RetrievalError: A score is not a number, or a hit is not in the corpus.
     """
-    owners = {chunk.id: chunk.document_id if task.unit == "document" else chunk.id for chunk in task.corpus}
+    owners = {chunk.id: task.unit_of(chunk) for chunk in task.corpus}
     depth = _first_depth(task, k)
-    found: dict[str, list[Hit]] = {}
+    rankings: dict[str, list[Hit]] = {}
     with progress("Searching", total=len(task.queries)) as bar:
         for start in range(0, len(task.queries), batch_size):
             batch = task.queries[start : start + batch_size]
-            found.update(_search(index, batch, owners, k=k, depth=depth, skip_own=task.skip_own))
+            rankings.update(_search(index, batch, owners, k=k, depth=depth, skip_own=task.skip_own))
             bar.advance(len(batch))
-    return found
+    return rankings
 
 
 def _first_depth(task: RetrievalTask, k: int) -> int:
@@ -96,18 +124,18 @@ def _search(
     depth: int,
     skip_own: bool,
 ) -> dict[str, list[Hit]]:
-    found: dict[str, list[Hit]] = {}
+    rankings: dict[str, list[Hit]] = {}
     waiting = list(queries)
     while waiting:
         again = []
         for query, hits in zip(waiting, index.search([q.text for q in waiting], k=depth), strict=True):
             units = _units(query, hits, owners)
-            found[query.id] = [hit for hit in units if not (skip_own and hit.id == query.id)][:k]
-            # A search that returns less than it was asked for has no more to give.
-            if len(found[query.id]) < k and len(hits) >= depth and depth < len(owners):
+            rankings[query.id] = [hit for hit in units if not (skip_own and hit.id == query.id)][:k]
+            # A search that returns fewer hits than asked for has no more to return.
+            if len(rankings[query.id]) < k and len(hits) >= depth and depth < len(owners):
                 again.append(query)
         waiting, depth = again, min(2 * depth, len(owners))
-    return found
+    return rankings
 
 
 def _units(query: Query, hits: Iterable[Hit], owners: Mapping[str, str]) -> list[Hit]:
@@ -133,13 +161,13 @@ def check_metrics(metrics: Sequence[str]) -> None:
         ConfigError: A name is not ``NAME@K`` with one of the known names.
     """
     for metric in metrics:
-        match = _METRIC.fullmatch(metric)
-        if match is None or match[1] not in _TREC_NAMES:
-            near = difflib.get_close_matches(metric.partition("@")[0], _TREC_NAMES, n=1)
+        match = _NAME.fullmatch(metric)
+        if match is None or match[1] not in _METRICS:
+            near = difflib.get_close_matches(metric.partition("@")[0], _METRICS, n=1)
             hint = (
                 f"did you mean {near[0]}@10?"
                 if near
-                else f"choose from {', '.join(_TREC_NAMES)}, as in ndcg@10."
+                else f"choose from {', '.join(_METRICS)}, as in ndcg@10."
             )
             raise ConfigError(f"There is no metric {metric!r}: {hint}")
 
@@ -153,11 +181,11 @@ def evaluate(
 ) -> Scores:
     """Score rankings with trec_eval: the means over all questions, and each question's own values.
 
-    trec_eval itself orders hits by score and, where scores are equal, by id from Z to A. It is given
-    ranks instead of scores here, so the order that the system gave is the order that counts.
-    A question for which nothing was found scores 0 and counts. Per question, ``f1@k`` is the harmonic
-    mean of ``precision@k`` and ``recall@k``, and ``mrr@k`` is 1 / rank of the first relevant unit, or
-    0 beyond rank k. ``ndcg@k`` takes grades as gains (Järvelin & Kekäläinen, TOIS 20, 2002).
+    trec_eval orders hits by score and breaks ties by id, from Z to A. It is given ranks instead of scores,
+    so that the order in which the system returned its hits is the one that is scored. A question without
+    hits scores 0 and counts. Per question, ``f1@k`` is the harmonic mean of ``precision@k`` and
+    ``recall@k``, and ``mrr@k`` is 1 / rank of the first relevant unit, or 0 beyond rank k. ``ndcg@k`` takes
+    grades as gains (Järvelin & Kekäläinen, TOIS 20, 2002).
 
     Args:
         task: The questions and their judgments.
@@ -200,7 +228,7 @@ def _check_task(task: RetrievalTask) -> None:
 def _as_run(hits: Sequence[Hit]) -> dict[str, float]:
     run: dict[str, float] = {}
     for hit in hits:
-        # trec_eval holds scores as 32-bit floats, which tell whole numbers up to 16 million apart.
+        # trec_eval keeps scores as 32-bit floats, which are exact for whole numbers up to 16 million.
         run.setdefault(hit.id, float(len(hits) - len(run)))
     return run
 
@@ -209,16 +237,11 @@ def _trec_measures(metrics: Sequence[str]) -> set[str]:
     measures: set[str] = set()
     for metric in metrics:
         name, k = metric.split("@")
-        measures.update(part.format(k=k).replace("_" + k, "." + k) for part in _TREC_NAMES[name])
+        measures.update(part.format(k=k).replace("_" + k, "." + k) for part in _METRICS[name].measures)
     return measures
 
 
 def _value(metric: str, values: Mapping[str, float]) -> float:
     name, k = metric.split("@")
-    parts = [values[part.format(k=k)] for part in _TREC_NAMES[name]]
-    if name == "f1":
-        total = sum(parts)
-        return 2 * parts[0] * parts[1] / total if total else 0.0
-    if name == "mrr":
-        return parts[0] if parts[0] * int(k) >= 1 - 1e-6 else 0.0
-    return parts[0]
+    parts = [values[part.format(k=k)] for part in _METRICS[name].measures]
+    return _METRICS[name].value(parts, int(k))

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embexp.benchmarking.benchmark import MoreSystems
+from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.task import RetrievalTask
+from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
 from embexp.progress import without_bars
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def library(option: str) -> Any:
-    """Return the mteb module; ``option`` is what needs it.
+    """Return the mteb module.
+
+    Args:
+        option: The option that needs it, for the message.
 
     Raises:
         ConfigError: It is not installed.
@@ -39,8 +43,8 @@ def find_task(name: str, *, key: str, option: str) -> Any:
 
     Args:
         name: As MTEB lists it ("SciFact"), or ``package.module.Class``.
-        key: The configuration's key that names it, for messages.
-        option: What needs the library, for messages.
+        key: The configuration key that names it, for messages.
+        option: The option that needs the library, for messages.
 
     Raises:
         ConfigError: There is no such task, or mteb is not installed.
@@ -73,17 +77,17 @@ def _own_class(mteb: Any, path: str, key: str) -> Any:
 
 @contextmanager
 def data_errors(name: str, remedy: str) -> Iterator[None]:
-    """Turn what reading a task's data raises into a sentence with the remedy.
+    """Turn errors of loading a task's data into a message with the remedy.
 
     Raises:
-        DataError: The data cannot be had.
+        DataError: The data cannot be loaded.
     """
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(
-            f"The data of the MTEB task {name} cannot be had ({type(error).__name__}: {reason}): {remedy}"
+            f"The data of the MTEB task {name} cannot be loaded ({type(error).__name__}: {reason}): {remedy}"
         ) from error
 
 
@@ -93,12 +97,12 @@ RETRIEVAL = ("Retrieval", "InstructionRetrieval")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MtebTask(MoreSystems):
-    """Asks a retrieval task of MTEB of its own corpus (Muennighoff et al., EACL 2023).
+class MtebTask(BenchmarkOptions):
+    """Asks the questions of an MTEB retrieval task over its own corpus (Muennighoff et al., EACL 2023).
 
-    The mteb library reads the data; the systems are searched and scored as on any other benchmark, so that
-    there are an interval and a verdict. Prompts are the model's own and not the task's. Where MTEB lets no
-    question find itself, neither do we. ``MoreSystems`` holds the arguments that all benchmarks share.
+    The mteb library loads the data; systems are searched and scored as on any other benchmark, which gives
+    an interval and a verdict. Prompts are the model's own, not the task's. Where MTEB excludes a question
+    from its own results, so does embexp. ``BenchmarkOptions`` has the arguments that all benchmarks share.
 
     Args:
         id: A task's name ("SciFact"), the import path of a task's class, or a folder in MTEB's layout.
@@ -113,7 +117,7 @@ class MtebTask(MoreSystems):
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        MoreSystems.__post_init__(self)
+        BenchmarkOptions.__post_init__(self)
         if not self.id.strip():
             raise ConfigError(f"{KEY} is empty: give the name of an MTEB task, such as {KEY}=SciFact.")
 
@@ -123,21 +127,22 @@ class MtebTask(MoreSystems):
         pairs: Sequence[Pair],
         *,
         unit: Unit,  # noqa: ARG002
+        scale: LabelScale | None = None,  # noqa: ARG002
     ) -> RetrievalTask:
-        """Return the task with its own corpus, one passage a document; those of the run are not used.
+        """Return the task with its own corpus, one passage per document; the run's are unused.
 
         Raises:
-            ConfigError: mteb is not installed, there is no such task, split or subset, or it is of a kind
-                that has no corpus to search.
-            DataError: The data cannot be had, or hold no question with a relevant document.
+            ConfigError: mteb is not installed, there is no such task, split or subset, or the task has no
+                corpus to search.
+            DataError: The data cannot be loaded, or no question has a relevant document.
         """
         folder = Path(self.id).expanduser()
         if folder.is_dir():
             name, own, data = folder.name, False, _from_folder(folder, self.split or "test", self.subset)
         else:
-            task = _task(self.id)
-            name, own = str(task.metadata.name), bool(getattr(task, "ignore_identical_ids", False))
-            data = _loaded(task, self.split, self.subset)
+            source = _retrieval_task(self.id)
+            name, own = str(source.metadata.name), bool(getattr(source, "ignore_identical_ids", False))
+            data = _load(source, self.split, self.subset)
         if data.get("top_ranked"):
             raise ConfigError(
                 f"{KEY}={self.id} gives each question its own few candidates to put in order, and systems "
@@ -145,11 +150,11 @@ class MtebTask(MoreSystems):
             )
         corpus = list(_passages(data["corpus"]))
         pairs = list(_pairs(data["queries"], data["relevant_docs"], {each.document_id for each in corpus}))
-        found = HeldOut(name=name, limit=self.limit).task(corpus, pairs, unit="document")
-        return replace(found, skip_own=own)
+        task = HeldOut(name=name, limit=self.limit).task(corpus, pairs, unit="document")
+        return replace(task, skip_own=own)
 
 
-def _task(name: str) -> Any:
+def _retrieval_task(name: str) -> Any:
     """Return the retrieval task of that name or class, its data not loaded yet."""
     task = find_task(name, key=KEY, option=OPTION)
     kind, reads = str(task.metadata.type), ", ".join(task.metadata.modalities)
@@ -161,20 +166,20 @@ def _task(name: str) -> Any:
     return task
 
 
-def _loaded(task: Any, split: str | None, subset: str | None) -> Mapping[str, Any]:
-    """Return one split of one subset: corpus, queries, relevant_docs and, of some tasks, top_ranked."""
+def _load(task: Any, split: str | None, subset: str | None) -> Mapping[str, Any]:
+    """Return one split of one subset: corpus, queries, relevant_docs and, in some tasks, top_ranked."""
     if split is not None:
         _chosen("split", split, task.metadata.eval_splits, str(task.metadata.name))
     with data_errors(str(task.metadata.name), REMEDY), without_bars():
         task.load_data()
         task.convert_v1_dataset_format_to_v2(num_proc=None)
-    found = task.dataset[_chosen("subset", subset, list(task.dataset), str(task.metadata.name))]
-    data: Mapping[str, Any] = found[_chosen("split", split, list(found), str(task.metadata.name))]
+    splits = task.dataset[_chosen("subset", subset, list(task.dataset), str(task.metadata.name))]
+    data: Mapping[str, Any] = splits[_chosen("split", split, list(splits), str(task.metadata.name))]
     return data
 
 
 def _chosen(option: str, wanted: str | None, known: Sequence[str], name: str) -> str:
-    """Return the wanted one, else the only one, else ``test`` or ``default``."""
+    """Return ``wanted`` if it is set, else the only one, else ``test`` or ``default``."""
     usual = next((each for each in ("test", "default") if each in known), None)
     only = known[0] if len(known) == 1 else usual
     choice = wanted or only
@@ -202,8 +207,8 @@ def _passages(corpus: Any) -> Iterator[Chunk]:
 
 
 def _pairs(queries: Any, relevant: Mapping[str, Mapping[str, int]], documents: set[str]) -> Iterator[Pair]:
-    """Yield a pair for each judgment; a judged document that the corpus lacks is counted and left out."""
-    gone = 0
+    """Yield a pair for each judgment; judgments on documents that the corpus lacks are logged and skipped."""
+    missing = 0
     for row in queries:
         name, text = str(row["id"]), row["text"]
         if not isinstance(text, str):
@@ -214,7 +219,7 @@ def _pairs(queries: Any, relevant: Mapping[str, Mapping[str, int]], documents: s
             text = f"{text} {instruction}"
         for document, grade in relevant.get(name, {}).items():
             if str(document) not in documents:
-                gone += 1
+                missing += 1
                 continue
             yield Pair(
                 id=f"{name}/{document}",
@@ -224,5 +229,5 @@ def _pairs(queries: Any, relevant: Mapping[str, Mapping[str, int]], documents: s
                 query_id=name,
                 label=float(grade),
             )
-    if gone:
-        log.warning("%s judgments name documents that the corpus lacks and are left out.", f"{gone:,}")
+    if missing:
+        log.warning("%s judgments name documents that the corpus lacks and are left out.", f"{missing:,}")

@@ -1,4 +1,4 @@
-"""The user's own questions about the run's corpus as the benchmark."""
+"""Your own questions about the run's corpus as the benchmark."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embexp.benchmarking.benchmark import MoreSystems
+from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.datasets.questions import Question, Questions
+from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnQueries(MoreSystems):
-    """Asks the questions of a file, which names what answers them or leaves that to a language model.
+class OwnQueries(BenchmarkOptions):
+    """Asks the questions of a file, with the relevant ids from the file or judged by a language model.
 
-    The ids are of documents or of chunks of the run's corpus. Questions without any ids make a task that
-    is yet to be judged: the pipeline asks the configured ``llm`` about what the systems find.
-    ``MoreSystems`` holds the arguments that all benchmarks share.
+    The ids are of documents or of chunks of the run's corpus. Where no question has ids, the configured
+    ``llm`` grades what the systems find. ``BenchmarkOptions`` has the arguments that all benchmarks share.
 
     Args:
-        questions: What reads the file, such as ``embexp.data.datasets.questions.QuestionFile``.
+        questions: Reads the file, such as ``embexp.data.datasets.questions.QuestionFile``.
         name: The task's name.
-        limit: The most questions to ask, the first of the file; None for all.
-        judge_depth: Of each system's hits, how many a language model judges.
+        limit: The most questions to ask, from the top of the file; None for all.
+        judge_depth: How many of each system's hits a language model judges.
     """
 
     questions: Questions
@@ -34,7 +34,7 @@ class OwnQueries(MoreSystems):
     judge_depth: int = 10
 
     def __post_init__(self) -> None:
-        MoreSystems.__post_init__(self)
+        BenchmarkOptions.__post_init__(self)
         for key, value in (("limit", self.limit), ("judge_depth", self.judge_depth)):
             if value is not None and value < 1:
                 raise ConfigError(f"benchmark.{key}={value}: give a number from 1 up.")
@@ -43,8 +43,8 @@ class OwnQueries(MoreSystems):
         """Refuse a file that cannot be scored, before anything is trained.
 
         Raises:
-            DataError: A row is bad, an id is not in the corpus, or only some questions name ids.
-            ConfigError: No question names ids, and there is no language model to judge.
+            DataError: A row is bad, an id is not in the corpus, or only some questions have ids.
+            ConfigError: No question has ids, and there is no language model to judge.
         """
         task = self.task(chunks, (), unit="chunk")
         if task.judge_depth and not judge:
@@ -60,13 +60,14 @@ class OwnQueries(MoreSystems):
         pairs: Sequence[Pair],  # noqa: ARG002
         *,
         unit: Unit,  # noqa: ARG002
+        scale: LabelScale | None = None,  # noqa: ARG002
     ) -> RetrievalTask:
-        """Return the task over the chunks, judged by the file, or yet to be judged.
+        """Return the task over the chunks, with the file's judgments or with none yet.
 
-        The unit follows the ids: chunks if all of them are ids of chunks, else documents.
+        The unit is the chunk if all ids are of chunks, else the document.
 
         Raises:
-            DataError: A row is bad, an id is not in the corpus, or only some questions name ids.
+            DataError: A row is bad, an id is not in the corpus, or only some questions have ids.
         """
         asked = self.questions.questions()[: self.limit]
         if len(chunks) < 2:

@@ -1,4 +1,4 @@
-"""MTEB tasks of any kind, scored by the mteb library itself: one number for each task and model."""
+"""MTEB tasks of any kind, scored by the mteb library itself: one number per task and model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from embexp.benchmarking.mteb import data_errors, find_task, library
 from embexp.errors import ConfigError
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SuiteScore:
-    """A task of another kind, as its own library scores it; ``tuned`` is None without a tuned model."""
+    """A task's score before and after tuning; ``tuned`` is None without a tuned model."""
 
     task: str
     kind: str
@@ -31,33 +31,16 @@ class SuiteScore:
     tuned: float | None
 
 
-class Suite(Protocol):
-    """Tasks of any kind that score a model by an evaluation of their own."""
-
-    @property
-    def tasks(self) -> Sequence[str]:
-        """The tasks' names."""
-
-    def check(self) -> None:
-        """Raise ConfigError for a task that does not exist."""
-
-    def fingerprint(self, name: str) -> str:
-        """Return a text that changes when the scores of a task do."""
-
-    def score(self, name: str, model: SentenceTransformer) -> dict[str, Any]:
-        """Return ``task``, ``kind``, ``metric`` and ``value`` of a model on one task."""
-
-
 KEY, OPTION = "suite.tasks", "suite=mteb"
-REMEDY = "check the network, or name a task of your own by its class (my_tasks.MyTask) whose data are here."
+REMEDY = "check the network, or name a task of your own with local data by its class (my_tasks.MyTask)."
 
 
 @dataclass(frozen=True, kw_only=True)
 class MtebSuite:
-    """What else a model can do: STS, classification, clustering, reranking … (Muennighoff et al., EACL 2023).
+    """Scores STS, classification, clustering, reranking … with mteb (Muennighoff et al., EACL 2023).
 
-    The numbers are mteb's own, with its prompts and its main score of each task, so they stand beside
-    published ones. They have no interval, and bear on no verdict.
+    The numbers are mteb's own, with its prompts and its main score of each task, and so comparable with
+    published ones. They have no interval and do not affect the verdict.
 
     Args:
         tasks: Names ("STSBenchmark") or import paths of classes ("my_tasks.MyTask").
@@ -75,16 +58,16 @@ class MtebSuite:
             raise ConfigError(f"{KEY} names a task twice: {', '.join(self.tasks)}. Name each once.")
 
     def check(self) -> None:
-        """Find all tasks, before anything is trained.
+        """Refuse, before anything is trained, tasks that cannot be scored.
 
         Raises:
-            ConfigError: One does not exist, reads no texts, or mteb is not installed.
+            ConfigError: A task does not exist or is not on texts, or mteb is not installed.
         """
         for name in self.tasks:
             _text_task(name)
 
     def fingerprint(self, name: str) -> str:
-        """Return a text that changes with mteb's version, the data's revision and the file of a class."""
+        """Return a text that changes with mteb's version, the data's revision and a class's source file."""
         task = _text_task(name)
         source = sys.modules[type(task).__module__].__file__
         code = sha256_of_file(Path(source)) if "." in name and source else ""
@@ -98,12 +81,12 @@ class MtebSuite:
             mean over its test splits and languages.
 
         Raises:
-            DataError: The task's data cannot be had.
+            DataError: The task's data cannot be loaded.
         """
         task = _text_task(name)
-        found = _evaluated(task, model)
+        value = _evaluate(task, model)
         kind, metric = str(task.metadata.type), str(task.metadata.main_score)
-        return {"task": str(task.metadata.name), "kind": kind, "metric": metric, "value": found}
+        return {"task": str(task.metadata.name), "kind": kind, "metric": metric, "value": value}
 
 
 def _text_task(name: str) -> Any:
@@ -114,12 +97,12 @@ def _text_task(name: str) -> Any:
     return task
 
 
-def _evaluated(task: Any, model: SentenceTransformer) -> float:
+def _evaluate(task: Any, model: SentenceTransformer) -> float:
     name = str(task.metadata.name)
     log.info("MTEB scores the model on %s.", name)
     quiet = {"show_progress_bar": False}
     with data_errors(name, REMEDY), without_bars():
-        found = library(OPTION).evaluate(
+        result = library(OPTION).evaluate(
             model, [task], cache=None, co2_tracker=False, encode_kwargs=quiet, **quiet
         )
-    return float(found.task_results[0].get_score())
+    return float(result.task_results[0].get_score())

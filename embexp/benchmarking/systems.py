@@ -179,9 +179,7 @@ def _search_bm25(task: RetrievalTask, folder: Path) -> SystemResult:
 
 def _hybrid(dense: SystemResult, bm25: SystemResult) -> SystemResult:
     rankings, seconds = _timed(
-        lambda: {
-            query: fuse([dense.rankings[query], hits], k=DEPTH) for query, hits in bm25.rankings.items()
-        }
+        lambda: {query: fuse([dense.rankings[query], hits], k=DEPTH) for query, hits in bm25.rankings.items()}
     )
     cost = SystemCost(
         embed_seconds=dense.cost.embed_seconds + bm25.cost.embed_seconds,

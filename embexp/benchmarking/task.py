@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
+from embexp.storage.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +29,24 @@ class Query:
     query_type: str = "human"
 
 
+def clusters_of(queries: Iterable[Query]) -> dict[str, str]:
+    """Return query id -> source document, as the statistics need it."""
+    return {query.id: query.cluster for query in queries}
+
+
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
     """A corpus, its questions and their judgments; a task knows no scores.
 
-    ``unit`` says what qrels judge: chunks, or the documents that the chunks belong to. With ``skip_own`` a
-    unit with the question's own id is no hit of it. Where ``judge_depth`` is set there are no judgments yet:
-    a language model is asked about each system's first ``judge_depth`` chunks.
+    Attributes:
+        name: The task's name in messages and tables.
+        corpus: The chunks to search.
+        queries: The questions.
+        qrels: Their judgments.
+        unit: What the judgments are on: chunks, or the documents that the chunks belong to.
+        skip_own: Whether a unit with the question's own id is no hit of that question.
+        judge_depth: None where there are judgments. Else a language model grades each system's first
+            ``judge_depth`` hits.
     """
 
     name: str
@@ -43,47 +57,63 @@ class RetrievalTask:
     skip_own: bool = False
     judge_depth: int | None = None
 
+    @property
+    def clusters(self) -> dict[str, str]:
+        """Query id -> source document."""
+        return clusters_of(self.queries)
 
-def query_of(pair: Pair) -> str:
-    """Return the id that all judgments of the pair's question share."""
-    return pair.query_id or pair.id
+    def unit_of(self, chunk: Chunk) -> str:
+        """Return the id of what is judged relevant when this chunk is: its document's or its own."""
+        return chunk.document_id if self.unit == "document" else chunk.id
+
+    def fingerprint(self) -> str:
+        """Return a digest of the corpus, the questions and the judgments."""
+        corpus = sha256_of([(chunk.id, chunk.document_id, chunk.passage) for chunk in self.corpus])
+        return sha256_of(corpus, [(query.id, query.text) for query in self.queries], self.qrels, self.unit)
+
+
+def smaller_corpus(
+    chunks: Sequence[Chunk], keep: Collection[str], *, distractors: int, seed: int
+) -> list[Chunk]:
+    """Return the chunks to keep and a random sample of the others, for a corpus that is quick to embed.
+
+    Args:
+        chunks: The corpus.
+        keep: Ids of the chunks or documents that stay.
+        distractors: The most other chunks.
+        seed: Seeds the sample.
+    """
+    kept: list[Chunk] = []
+    others: list[Chunk] = []
+    for chunk in chunks:
+        (kept if chunk.document_id in keep or chunk.id in keep else others).append(chunk)
+    return [*kept, *random.Random(seed).sample(others, min(distractors, len(others)))]
 
 
 def judged(
-    pairs: Sequence[Pair], *, unit: Unit, relevant_from: float
+    pairs: Sequence[Pair], *, unit: Unit, scale: LabelScale
 ) -> tuple[dict[str, dict[str, int]], dict[str, Pair]]:
     """Return the judgments of each question that has a relevant unit, and its first relevant pair.
 
-    A pair without a label is relevant (grade 1). Labels that are all whole numbers are grades and
-    stay as they are. Other labels are similarities: grade 1 from ``relevant_from`` times the highest
-    label up, else 0. Where chunks of one document are judged apart, the document takes the best grade.
+    Where several chunks of a document are judged, the document gets the best grade.
 
     Args:
         pairs: The pairs of one task.
         unit: What is judged.
-        relevant_from: The share of the highest label from which a similarity counts as relevant.
+        scale: How labels become grades.
 
     Returns:
         Query id -> unit id -> grade, and query id -> pair, both in the order of the pairs.
     """
-    labels = [pair.label for pair in pairs if pair.label is not None]
-    graded = all(float(label).is_integer() for label in labels)
-    bar = relevant_from * max(labels, default=1.0)
     grades: dict[str, dict[str, int]] = defaultdict(dict)
     first: dict[str, Pair] = {}
     for pair in pairs:
-        name = query_of(pair)
+        name = pair.query_key
         unit_id = pair.document_id if unit == "document" else pair.chunk_id
-        grade = _grade(pair.label, graded=graded, bar=bar)
+        grade = scale.grade(pair.label)
         grades[name][unit_id] = max(grade, grades[name].get(unit_id, 0))
         if grade > 0:
             first.setdefault(name, pair)
     if left := len(grades) - len(first):
         log.warning("%s questions have no relevant %s and are left out.", f"{left:,}", unit)
     return {name: grades[name] for name in first}, first
-
-
-def _grade(label: float | None, *, graded: bool, bar: float) -> int:
-    if label is None:
-        return 1
-    return max(int(label), 0) if graded else int(label >= bar)

@@ -61,6 +61,7 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
         cache=Path(config.paths.cache),
         settings={name: values[name] for name in COMPONENTS},
         names={name: str(choices.get(name, "")) for name in COMPONENTS},
+        params=_flat_parameters(config),
     )
     return experiment, tracker
 
@@ -154,7 +155,7 @@ def output_dir() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-def flat_parameters(config: DictConfig) -> dict[str, object]:
+def _flat_parameters(config: DictConfig) -> dict[str, object]:
     """Return the option of each group, and every value by its dotted key, for the tracker."""
     flat: dict[str, object] = {}
 

@@ -1,25 +1,28 @@
-"""The held-out questions, asked of every system; what comes back is scored and compared."""
+"""The benchmark stage: every system is searched and scored on the test questions, once, and compared."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from embexp.benchmarking.approximate import IndexReport, compare_with_exact
-from embexp.benchmarking.benchmark import Checked
-from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map, map_from
+from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
+from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
 from embexp.benchmarking.judging import Judging
-from embexp.benchmarking.metrics import DEFAULT_METRICS, Scores, evaluate
+from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
 from embexp.benchmarking.repeats import scoring_settings
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
-from embexp.benchmarking.systems import Rankings, SystemCost, further_inputs, search_systems
-from embexp.benchmarking.task import Query, RetrievalTask
-from embexp.models.embedding_cache import EmbeddingCache
+from embexp.benchmarking.suite import MtebSuite, SuiteScore
+from embexp.benchmarking.systems import TUNED, UNTUNED, SystemCost, further_fingerprints, search_systems
+from embexp.benchmarking.task import Qrels, Query, RetrievalTask
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
@@ -27,19 +30,32 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.judging import judge, judging_inputs
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.index import Hit
-from embexp.storage.files import copy_folder, sha256_of, write_json
+from embexp.storage.files import atomic_write, copy_folder
 from embexp.tracking.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
 
-
-KEPT = 10
+KEPT_HITS = 10
 """Hits per question that are kept for the report's examples."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Each system's scores, first hits and costs, the comparison, and how the approximate index did."""
+    """The outcome of the benchmark stage.
+
+    Attributes:
+        task: The test questions, with their judgments.
+        scores: System -> scores.
+        rankings: System -> the first hits of each question.
+        costs: System -> its cost.
+        comparison: Tuned minus untuned; None without a tuned model.
+        index: How an approximate index compares with exact search; None for an exact one.
+        map: A sample of texts as both models embed them.
+        judging: The work of a language model as judge; None where judgments were given.
+        forgetting: The scores on a general set.
+        suite: The scores on MTEB tasks of any kind.
+        cached: Whether the scores were taken from the cache.
+    """
 
     task: RetrievalTask
     scores: Mapping[str, Scores]
@@ -49,132 +65,142 @@ class Results:
     index: IndexReport | None
     map: EmbeddingMap | None = None
     judging: Judging | None = None
+    forgetting: Forgetting | None = None
+    suite: Sequence[SuiteScore] = ()
     cached: bool = False
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the cache keeps of the results beside scores.parquet.
+
+    ``queries`` and ``qrels`` are set where a language model judged; else the task follows from its files.
+    """
+
+    rankings: dict[str, dict[str, list[Hit]]]
+    costs: dict[str, SystemCost]
+    comparison: Comparison | None
+    index: IndexReport | None
+    map: EmbeddingMap | None
+    judging: Judging | None
+    queries: list[Query] | None
+    qrels: Qrels | None
 
 
 def benchmark(
     experiment: Experiment, data: Data, tuned: ModelSource | None, run: TrackedRun, out_dir: Path
 ) -> Results:
-    """Score untuned, tuned, BM25, their hybrid and further systems, and index for search.
+    """Score untuned, tuned, BM25, their hybrid and further systems, and index the corpus for search.
 
     ``out_dir/index`` then holds the retriever's index of the untuned and the tuned model. Without a
     tuned model there is no comparison.
     """
     task = experiment.benchmark.task(
-        data.chunks,
-        data.splits.test,
-        unit=experiment.dataset.unit,
-        scale=data.splits.label_scale(),
+        data.chunks, data.splits.test, unit=experiment.dataset.unit, scale=data.splits.label_scale()
     )
     _warn_of_known_documents(task, data)
-    settings = {
-        "benchmark": scoring_settings(experiment.settings["benchmark"]),
-        "retriever": experiment.settings["retriever"],
-    }
-    sources = {"untuned": experiment.model, **({"tuned": tuned} if tuned else {})}
-    prints = [source.fingerprint() for source in sources.values()]
-    prints += further_inputs(experiment.benchmark)
-    lengths = trained_lengths(experiment) if tuned else []
-    asked = (task_digest(task), *judging_inputs(experiment, task))
-    inputs = (data.key, asked, prints, settings, lengths, experiment.metric, experiment.seed)
-    with experiment.stages.stage("benchmark", *inputs) as stage:
+    sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
+    with experiment.stages.stage("benchmark", *_inputs(experiment, data, task, sources)) as stage:
         if stage.done is None:
-            results = measure(experiment, data, task, sources, stage.folder)
-            _save(results, stage.folder)
+            _write(_measure(experiment, data, task, sources, stage.folder), stage.folder)
             stage.finish({})
-        results = _load(task, stage.folder, cached=stage.done is not None)
+        results = _read(task, stage.folder, cached=stage.done is not None)
         if (stage.folder / "index").is_dir():
             copy_folder(stage.folder / "index", out_dir / "index")
-    _log_systems(run, results)
+    for name, scores in results.scores.items():
+        costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
+        _log_system(run, "benchmark", name, {**scores.mean, **costs})
     if results.judging:
         write_judgments(out_dir / "judgments.jsonl", results.task)
         run.log_artifact(out_dir / "judgments.jsonl")
-    return results
-
-
-def trained_lengths(experiment: Experiment) -> list[int]:
-    """Return the vector lengths that the loss trains beside the model's own (``loss=matryoshka``)."""
-    return sorted(getattr(experiment.loss, "dims", ()), reverse=True)
+    general, suite = _forgetting(experiment, tuned, run), _suite_scores(experiment, tuned, run)
+    return replace(results, forgetting=general, suite=suite)
 
 
 def check_benchmark(experiment: Experiment, data: Data) -> None:
-    """Have the benchmark say, before anything is trained, what would keep it from scoring the result.
+    """Let the benchmark refuse, before anything is trained, what it could not score.
 
     Raises:
         DataError: Its questions cannot be used.
         ConfigError: They need judgments, and there is no language model.
     """
-    if isinstance(experiment.benchmark, Checked):
-        experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
+    experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
 
 
-def task_digest(task: RetrievalTask) -> str:
-    """Return a digest of what is asked of which corpus."""
-    corpus = sha256_of([(chunk.id, chunk.document_id, chunk.passage) for chunk in task.corpus])
-    return sha256_of(corpus, [(query.id, query.text) for query in task.queries], task.qrels, task.unit)
+def check_suite(experiment: Experiment) -> None:
+    """Score the untuned model on the suite, so that a task without data ends the run before training.
+
+    Raises:
+        ConfigError: A task does not exist.
+        DataError: The data of a task cannot be loaded.
+    """
+    if experiment.suite is not None:
+        experiment.suite.check()
+        _score_on(experiment, experiment.suite, experiment.model)
+
+
+def _inputs(
+    experiment: Experiment, data: Data, task: RetrievalTask, sources: Mapping[str, ModelSource]
+) -> tuple[object, ...]:
+    settings = {
+        "benchmark": scoring_settings(experiment.settings["benchmark"]),
+        "retriever": experiment.settings["retriever"],
+    }
+    models = [source.fingerprint() for source in sources.values()]
+    models += further_fingerprints(experiment.benchmark)
+    asked = (task.fingerprint(), *judging_inputs(experiment, task))
+    lengths = _trained_lengths(experiment) if TUNED in sources else []
+    return data.key, asked, models, settings, lengths, experiment.metric, experiment.seed
+
+
+def _trained_lengths(experiment: Experiment) -> list[int]:
+    """Return the vector lengths that the loss trains beside the model's own (``loss=matryoshka``)."""
+    return sorted(getattr(experiment.loss, "dims", ()), reverse=True)
 
 
 def _warn_of_known_documents(task: RetrievalTask, data: Data) -> None:
-    """Say how many questions ask about documents that training drew on, unless the leak audit does."""
+    """Warn of questions about documents that training pairs come from, unless the leak audit does."""
     trained = {pair.document_id for pair in data.splits.train}
     known = sum(query.cluster in trained for query in task.queries)
     if known and not data.leaks.documents:
         log.warning(
             "%s of %s questions ask about documents that training pairs come from: they show how the tuned "
             "model does on documents that it knows, not on new ones.",
-            f"{known:,}", f"{len(task.queries):,}",
-        )  # fmt: skip
+            *(f"{known:,}", f"{len(task.queries):,}"),
+        )
 
 
-def measure(
+def _measure(
     experiment: Experiment,
     data: Data,
     task: RetrievalTask,
     sources: Mapping[str, ModelSource],
     folder: Path,
 ) -> Results:
-    """Search with every system and score what it found."""
-    cache = EmbeddingCache(experiment.cache / "embeddings")
+    """Search with every system, score the rankings and compare the models."""
+    cache, metric, seed = experiment.embeddings, experiment.metric, experiment.seed
     embedders = {name: SourceEmbedder(source, cache) for name, source in sources.items()}
-    lengths = trained_lengths(experiment) if "tuned" in sources else []
-    found = search_systems(task, experiment.benchmark, embedders, cache, folder, lengths=lengths)
+    lengths = _trained_lengths(experiment) if TUNED in sources else []
+    systems = search_systems(task, experiment.benchmark, embedders, cache, folder, lengths=lengths)
+    rankings = {name: each.rankings for name, each in systems.items()}
     judging = None
     if task.judge_depth is not None:
-        task, judging = judge(experiment, task, {name: each.rankings for name, each in found.items()})
-    metrics = list(dict.fromkeys((*DEFAULT_METRICS, experiment.metric)))
-    scores = {
-        name: evaluate(task, each.rankings, system=name, metrics=metrics) for name, each in found.items()
-    }
+        task, judging = judge(experiment, task, rankings)
+    metrics = with_defaults(metric)
+    scores = {name: evaluate(task, found, system=name, metrics=metrics) for name, found in rankings.items()}
+    comparison = embedding_map = None
+    if TUNED in sources:
+        comparison = compare(scores[UNTUNED], scores[TUNED], metric=metric, clusters=task.clusters, seed=seed)
+        embedding_map = draw_map(task, embedders[UNTUNED], embedders[TUNED], scores, metric=metric, seed=seed)
     return Results(
         task=task,
         scores=scores,
-        rankings={name: each.rankings for name, each in found.items()},
-        costs={name: each.cost for name, each in found.items()},
-        comparison=_compare(experiment, task, scores),
+        rankings=rankings,
+        costs={name: each.cost for name, each in systems.items()},
+        comparison=comparison,
         index=_index_for_search(experiment, data, task, embedders, folder / "index"),
-        map=_map(experiment, task, embedders, scores),
+        map=embedding_map,
         judging=judging,
-    )
-
-
-def _map(
-    experiment: Experiment,
-    task: RetrievalTask,
-    embedders: Mapping[str, Embedder],
-    scores: Mapping[str, Scores],
-) -> EmbeddingMap | None:
-    if "tuned" not in embedders:
-        return None
-    untuned, tuned = embedders["untuned"], embedders["tuned"]
-    return draw_map(task, untuned, tuned, scores, metric=experiment.metric, seed=experiment.seed)
-
-
-def _compare(experiment: Experiment, task: RetrievalTask, scores: Mapping[str, Scores]) -> Comparison | None:
-    if "tuned" not in scores:
-        return None
-    clusters = {query.id: query.cluster for query in task.queries}
-    return compare(
-        scores["untuned"], scores["tuned"], metric=experiment.metric, clusters=clusters, seed=experiment.seed
     )
 
 
@@ -185,15 +211,15 @@ def _index_for_search(
     embedders: Mapping[str, Embedder],
     path: Path,
 ) -> IndexReport | None:
-    """Index every chunk as it is (no question cut out), for each model; compare the last with exact search.
+    """Index all chunks with each model, cut-out questions included; compare the last with exact search.
 
-    Only an index that approximates exact search is compared: BM25 or a hybrid finds other things on purpose.
+    Only an index that approximates exact search is compared: BM25 or a hybrid differs on purpose.
     """
     for embedder in embedders.values():
         start = time.monotonic()
         index = experiment.retriever.index(data.chunks, embedder, path=path)
         seconds = time.monotonic() - start
-    if not experiment.retriever.approximate:
+    if not getattr(experiment.retriever, "approximate", False):
         return None
     exact = ExactRetriever().index(data.chunks, embedder, path=path)  # of the last model, the tuned one
     queries = [query.text for query in task.queries]
@@ -201,50 +227,102 @@ def _index_for_search(
     return compare_with_exact(index, exact, queries, k=10, retriever=name, build_seconds=seconds)
 
 
-def _save(results: Results, folder: Path) -> None:
+def _write(results: Results, folder: Path) -> None:
     write_scores(folder / "scores.parquet", results.scores.values())
-    kept = {
-        system: {query: [asdict(hit) for hit in hits[:KEPT]] for query, hits in found.items()}
-        for system, found in results.rankings.items()
-    }
-    record: dict[str, object] = {
-        "rankings": kept,
-        "costs": {system: asdict(cost) for system, cost in results.costs.items()},
-        "comparison": asdict(results.comparison) if results.comparison else None,
-        "index": asdict(results.index) if results.index else None,
-        "map": asdict(results.map) if results.map else None,
-        "judging": asdict(results.judging) if results.judging else None,
-    }
-    if results.judging:  # else the task follows from its own files
-        record["queries"] = [asdict(query) for query in results.task.queries]
-        record["qrels"] = results.task.qrels
-    write_json(folder / "results.json", record)
+    stored = _Stored(
+        rankings={
+            system: {query: list(hits[:KEPT_HITS]) for query, hits in rankings.items()}
+            for system, rankings in results.rankings.items()
+        },
+        costs=dict(results.costs),
+        comparison=results.comparison,
+        index=results.index,
+        map=results.map,
+        judging=results.judging,
+        queries=list(results.task.queries) if results.judging else None,
+        qrels=results.task.qrels if results.judging else None,
+    )
+    with atomic_write(folder / "results.json", "wb") as stream:
+        stream.write(TypeAdapter(_Stored).dump_json(stored))
 
 
-def _load(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
-    record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    if record["judging"]:
-        queries = [Query(**query) for query in record["queries"]]
-        task = replace(task, queries=queries, qrels=record["qrels"], judge_depth=None)
-    comparison = record["comparison"] and Comparison.from_record(record["comparison"])
+def _read(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
+    stored = TypeAdapter(_Stored).validate_json((folder / "results.json").read_bytes())
+    if stored.queries is not None and stored.qrels is not None:
+        task = replace(task, queries=stored.queries, qrels=stored.qrels, judge_depth=None)
     return Results(
         task=task,
         scores={scores.system: scores for scores in read_scores(folder / "scores.parquet")},
-        rankings={
-            system: {query: [Hit(**hit) for hit in hits] for query, hits in found.items()}
-            for system, found in record["rankings"].items()
-        },
-        costs={system: SystemCost(**cost) for system, cost in record["costs"].items()},
-        comparison=comparison,
-        index=IndexReport(**record["index"]) if record["index"] else None,
-        map=map_from(record["map"]) if record["map"] else None,
-        judging=Judging(**record["judging"]) if record["judging"] else None,
+        rankings=stored.rankings,
+        costs=stored.costs,
+        comparison=stored.comparison,
+        index=stored.index,
+        map=stored.map,
+        judging=stored.judging,
         cached=cached,
     )
 
 
-def _log_systems(run: TrackedRun, results: Results) -> None:
-    for name, scores in results.scores.items():
-        with run.child(f"benchmark {name}", params={"system": name}, tags={"stage": "benchmark"}) as child:
-            costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
-            child.log_metrics({**scores.mean, **costs})
+def _log_system(
+    run: TrackedRun, stage: str, system: str, metrics: Mapping[str, float], **params: object
+) -> None:
+    """Log a system's metrics in a child run of its own."""
+    with run.child(f"{stage} {system}", params={"system": system, **params}, tags={"stage": stage}) as child:
+        child.log_metrics(metrics)
+
+
+def _forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRun) -> Forgetting | None:
+    """Score both models on the final half of the general set, or take the scores from the cache.
+
+    Returns:
+        The scores and their comparison; None where no set or no tuned model is configured.
+    """
+    if experiment.forgetting is None or tuned is None:
+        return None
+    metric, seed = experiment.metric, experiment.seed
+    task = general_set(experiment.forgetting, unit=experiment.dataset.unit, seed=seed).final
+    sources = (experiment.model, tuned)
+    inputs = (task.fingerprint(), [source.fingerprint() for source in sources], metric, seed)
+    with experiment.stages.stage("forgetting", *inputs) as stage:
+        if stage.done is None:
+            before, after = (SourceEmbedder(source, experiment.embeddings) for source in sources)
+            result = measure_forgetting(task, before, after, metric=metric, seed=seed, folder=stage.folder)
+            log.info("Forgetting: %s on %s changed by %+.4f.", metric, task.name, result.comparison.delta)
+            stage.finish(asdict(result))
+        else:
+            result = TypeAdapter(Forgetting).validate_python(stage.done)
+    for name, means in result.scores.items():
+        _log_system(run, "forgetting", name, means, task=result.task)
+    return result
+
+
+def _suite_scores(experiment: Experiment, tuned: ModelSource | None, run: TrackedRun) -> list[SuiteScore]:
+    """Score the untuned model and, where there is one, the tuned one on every task of the suite.
+
+    Raises:
+        DataError: The data of a task cannot be loaded.
+    """
+    if experiment.suite is None:
+        return []
+    sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
+    scored = {name: _score_on(experiment, experiment.suite, source) for name, source in sources.items()}
+    for name, scores in scored.items():
+        metrics = {f"{score['task']}/{score['metric']}": float(score["value"]) for score in scores}
+        _log_system(run, "suite", name, metrics)
+    after = scored.get(TUNED) or [{}] * len(scored[UNTUNED])
+    return [
+        SuiteScore(old["task"], old["kind"], old["metric"], old["value"], new.get("value"))
+        for old, new in zip(scored[UNTUNED], after, strict=True)
+    ]
+
+
+def _score_on(experiment: Experiment, suite: MtebSuite, source: ModelSource) -> list[dict[str, Any]]:
+    """Score a model on each task of the suite, or take its scores from the cache."""
+    model, scores = cache(source.load), []
+    for name in suite.tasks:
+        with experiment.stages.stage("suite", suite.fingerprint(name), source.fingerprint()) as stage:
+            score = stage.done or suite.score(name, model())
+            if stage.done is None:
+                stage.finish(score)
+        scores.append(score)
+    return scores

@@ -1,21 +1,69 @@
-"""Pairs become train, dev and test without leaks between them."""
+"""The data stage: documents become chunks, and pairs become train, dev and test without leaks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embexp.data.leaks import audit
+from pydantic import TypeAdapter
+
+from embexp.data.chunking import TokenCounter, truncated
+from embexp.data.labels import LabelScale
+from embexp.data.leaks import Leaks, audit
 from embexp.data.record_files import read_jsonl, write_jsonl
-from embexp.data.records import Chunk, Leak, Leaks, Pair, Splits
-from embexp.data.splitting import split_by_document
+from embexp.data.records import Chunk, Document, Pair
+from embexp.data.splitting import Splits, split_by_document
 from embexp.errors import DataError
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.synthesize import Written, write_pairs
+from embexp.progress import track
+from embexp.storage.manifest import write_manifest
+from embexp.tracking.masking import masked
+from embexp.tracking.provenance import provenance
+from embexp.tracking.tracker import TrackedRun
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Chunks on disk: ``folder/chunks.jsonl``, and the documents' headers in ``folder/documents.jsonl``."""
+
+    key: str
+    folder: Path
+    documents: int
+
+    def chunks(self) -> list[Chunk]:
+        """Return every chunk."""
+        return list(read_jsonl(self.folder / "chunks.jsonl", Chunk))
+
+    def headers(self) -> dict[str, Document]:
+        """Return document id -> document, without the texts."""
+        return {each.id: each for each in read_jsonl(self.folder / "documents.jsonl", Document)}
+
+
+@dataclass(frozen=True)
+class WrittenPairs:
+    """All pairs of a corpus, in ``path``; ``report`` is the synthesis's account of its work."""
+
+    key: str
+    path: Path
+    corpus: Corpus
+    count: int
+    report: dict[str, Any]
+    cached: bool
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """What the language model used for all pairs, recorded answers included; empty without one."""
+        if "usage" not in self.report:
+            return {}
+        return {"requests": self.report["requests"], **self.report["usage"]}
 
 
 @dataclass(frozen=True)
@@ -24,17 +72,84 @@ class Data:
 
     key: str
     folder: Path
-    written: Written
+    written: WrittenPairs
     chunks: list[Chunk]
     splits: Splits
     leaks: Leaks
-    counts: dict[str, object]
     cached: bool
 
+    @property
+    def counts(self) -> dict[str, Any]:
+        """The number of documents, of chunks, and of pairs in each split."""
+        pairs = {name: len(getattr(self.splits, name)) for name in SPLITS}
+        return {"documents": self.written.corpus.documents, "chunks": len(self.chunks), "pairs": pairs}
 
-def split_pairs(experiment: Experiment) -> Data:
-    """Split the pairs by document and take leaks out of training, or fetch the splits from the cache."""
-    written = write_pairs(experiment)
+
+def chunk_documents(experiment: Experiment) -> Corpus:
+    """Chunk the data set's documents, or take the chunks from the cache.
+
+    Raises:
+        DataError: There is nothing to read, or two documents share an id.
+    """
+    tokens = experiment.model.tokens()
+    inputs = (
+        experiment.dataset.fingerprint(),
+        experiment.settings["chunker"],
+        experiment.model.name,
+        tokens.limit,
+    )
+    with experiment.stages.stage("chunks", *inputs) as stage:
+        done = stage.done
+        if done is None:
+            documents = experiment.dataset.documents()
+            done = {"documents": write_chunks(experiment, documents, tokens, stage.folder)}
+            stage.finish(done)
+        return Corpus(stage.key, stage.folder, done["documents"])
+
+
+def write_chunks(
+    experiment: Experiment, documents: Iterable[Document], tokens: TokenCounter, folder: Path
+) -> int:
+    """Write chunks.jsonl and documents.jsonl while the documents are read; return their number."""
+    headers: dict[str, Document] = {}
+    count = write_jsonl(folder / "chunks.jsonl", _chunks(experiment, documents, tokens, headers))
+    if not count:
+        raise DataError(f"The data set {experiment.dataset.name} holds no text: point it at some documents.")
+    write_jsonl(folder / "documents.jsonl", headers.values())
+    _warn_of_truncation(folder / "chunks.jsonl", count, tokens)
+    return len(headers)
+
+
+def _chunks(
+    experiment: Experiment, documents: Iterable[Document], tokens: TokenCounter, headers: dict[str, Document]
+) -> Iterator[Chunk]:
+    """Yield the chunks of each document in turn, and keep only the document's header."""
+    for document in track(documents, "Reading documents"):
+        if document.id in headers:
+            raise DataError(
+                f"The document id {document.id!r} stands twice, the second time in "
+                f"{document.source or experiment.dataset.name}: give each document an id of its own."
+            )
+        headers[document.id] = replace(document, text="")
+        yield from experiment.chunker.chunk(document, tokens)
+
+
+def _warn_of_truncation(path: Path, count: int, tokens: TokenCounter) -> None:
+    cut = truncated(read_jsonl(path, Chunk), tokens)
+    if cut:
+        log.warning(
+            "%s of %s chunks are longer than the model's %s tokens and lose their ends: "
+            "chunker=headings or chunker=windows keeps all text.",
+            *(f"{cut:,}", f"{count:,}", tokens.limit),
+        )
+
+
+def split_pairs(experiment: Experiment, written: WrittenPairs) -> Data:
+    """Split the pairs by document and remove leaks from training, or take the splits from the cache.
+
+    Raises:
+        DataError: The pairs cannot be split, or no training pair is left.
+    """
     inputs = (written.key, experiment.settings["split"], experiment.seed)
     with experiment.stages.stage("splits", *inputs) as stage:
         done = stage.done
@@ -42,31 +157,27 @@ def split_pairs(experiment: Experiment) -> Data:
             done = _split(experiment, written, stage.folder)
             stage.finish(done)
     train, dev, test = (list(read_jsonl(stage.folder / f"{name}.jsonl", Pair)) for name in SPLITS)
-    chunks = written.corpus.chunks()
     return Data(
         key=stage.key,
         folder=stage.folder,
         written=written,
-        chunks=chunks,
-        splits=Splits(train, dev, test),
-        leaks=_leaks(done["leaks"]),
-        counts={
-            "documents": written.corpus.documents,
-            "chunks": len(chunks),
-            "pairs": {"train": len(train), "dev": len(dev), "test": len(test)},
-        },
+        chunks=written.corpus.chunks(),
+        splits=Splits(train, dev, test, LabelScale(**done["scale"])),
+        leaks=TypeAdapter(Leaks).validate_python(done["leaks"]),
         cached=written.cached and stage.done is not None,
     )
 
 
-def _leaks(record: Mapping[str, Any]) -> Leaks:
-    return Leaks(**{**record, "examples": tuple(Leak(**each) for each in record["examples"])})
-
-
-def _split(experiment: Experiment, written: Written, folder: Path) -> dict[str, Any]:
+def _split(experiment: Experiment, written: WrittenPairs, folder: Path) -> dict[str, Any]:
     pairs = list(read_jsonl(written.path, Pair))
     trains = any(pair.split != "test" for pair in pairs)
-    divided = split_by_document(pairs, experiment.split, seed=experiment.seed, need_train=trains)
+    divided = split_by_document(
+        pairs,
+        experiment.split,
+        seed=experiment.seed,
+        need_train=trains,
+        labels=experiment.dataset.labels,
+    )
     splits, leaks = audit(divided, experiment.split)
     if divided.train and not splits.train:
         raise DataError(
@@ -76,4 +187,28 @@ def _split(experiment: Experiment, written: Written, folder: Path) -> dict[str, 
         )
     for name in SPLITS:
         write_jsonl(folder / f"{name}.jsonl", (replace(pair, split=name) for pair in getattr(splits, name)))
-    return {"leaks": asdict(leaks)}
+    return {"leaks": asdict(leaks), "scale": asdict(splits.label_scale())}
+
+
+def save_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
+    """Copy chunks and splits to ``out_dir/data``, each with its manifest, and log the data set."""
+    names = ("dataset", "chunker", "synthesis", "llm", "split")
+    settings: Any = masked({name: experiment.settings[name] for name in names})
+    commit = provenance().get("git_commit")
+    folder = out_dir / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    usage = data.written.usage
+    for name, records in {"chunks": len(data.chunks), **data.counts["pairs"]}.items():
+        source = data.written.corpus.folder if name == "chunks" else data.folder
+        target = folder / f"{name}.jsonl"
+        shutil.copyfile(source / f"{name}.jsonl", target)
+        write_manifest(target, records=records, settings=settings, commit=commit, usage=usage)
+    write_jsonl(folder / "leaks.jsonl", data.leaks.examples)
+    if usage:
+        run.log_metrics(usage_metrics(usage))
+    run.log_dataset(name=experiment.dataset.name, source=experiment.dataset.source, digest=data.key)
+
+
+def usage_metrics(usage: dict[str, float]) -> dict[str, float]:
+    """Return the usage of a language model under the tracker's names."""
+    return {f"llm/{name}": float(value) for name, value in usage.items()}

@@ -1,20 +1,21 @@
-"""An experiment: the components of one run, built but not yet at work."""
+"""An experiment: the components of one run, built from a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embexp.benchmarking.benchmark import Benchmark
-from embexp.benchmarking.suite import Suite
+from embexp.benchmarking.suite import MtebSuite
 from embexp.data.chunking import Chunker
 from embexp.data.datasets.dataset import Dataset
 from embexp.data.splitting import SplitSettings
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.training import FineTuner, TrainingStep
 from embexp.llm.llm import LLMSource
+from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.sources import ModelSource
 from embexp.retrieval.index import Retriever
 from embexp.storage.stages import StageCache
@@ -23,9 +24,29 @@ from embexp.synthesis.synthesis import Synthesis
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything one run needs; ``settings`` holds each component's options for the cache keys.
+    """Everything that one run needs.
 
-    ``watch`` hears each point of a training's log while it trains; what it raises ends the training.
+    Attributes:
+        dataset: The documents and the labelled pairs.
+        chunker: Cuts documents into chunks.
+        synthesis: Writes pairs.
+        llm: The language model that writes or judges; None for none.
+        split: How pairs are split and audited for leaks.
+        model: The model to tune, and the baseline.
+        tuned: A model that is tuned already, for ``embexp.benchmark``.
+        loss: What training minimises.
+        trainer: Fine-tunes the model.
+        retriever: Builds the index that serves searches.
+        benchmark: The test questions.
+        forgetting: A general set; None for none.
+        suite: MTEB tasks to score both models on; None for none.
+        seed: Seeds splits, training and statistics.
+        metric: Decides the verdict, the best checkpoint and sweeps.
+        cache: The folder of the stage cache.
+        settings: Each component's options, for the keys of the stage cache.
+        names: Each component's option name in its config group.
+        params: The flattened configuration, for the tracker.
+        watch: Called with each point of the training log; what it raises ends the training.
     """
 
     dataset: Dataset
@@ -40,12 +61,13 @@ class Experiment:
     retriever: Retriever
     benchmark: Benchmark
     forgetting: Benchmark | None
-    suite: Suite | None
+    suite: MtebSuite | None
     seed: int
     metric: str
     cache: Path
     settings: Mapping[str, Any]
     names: Mapping[str, str]
+    params: Mapping[str, object] = field(default_factory=dict)
     watch: Callable[[TrainingStep], None] | None = None
 
     @property
@@ -57,3 +79,8 @@ class Experiment:
     def stages(self) -> StageCache:
         """The finished stages of this and earlier runs."""
         return StageCache(self.cache)
+
+    @property
+    def embeddings(self) -> EmbeddingCache:
+        """The vectors of this and earlier runs."""
+        return EmbeddingCache(self.cache / "embeddings")

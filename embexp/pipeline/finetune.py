@@ -1,8 +1,7 @@
-"""Training pairs become a fine-tuned model, unless an earlier run has trained the very same one."""
+"""The fine-tuning stage: training pairs become a fine-tuned model, or the model comes from the cache."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -10,19 +9,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.benchmarking.held_out import HeldOut, fewer_chunks
-from embexp.benchmarking.metrics import evaluate, run_system
-from embexp.benchmarking.task import RetrievalTask
+from pydantic import TypeAdapter
+
+from embexp.benchmarking.forgetting import general_set
+from embexp.benchmarking.held_out import HeldOut
+from embexp.benchmarking.systems import score_embedder
+from embexp.benchmarking.task import RetrievalTask, smaller_corpus
 from embexp.data.records import Unit
 from embexp.errors import ConfigError
 from embexp.finetuning.training import GENERAL, SharedFineTuner, Training, TrainingStep
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import Embedder, ModelEmbedder
+from embexp.models.sources import LocalModel
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.forgetting import general_set
 from embexp.progress import without_bars
-from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import copy_folder, sha256_of
 from embexp.storage.stages import Stage
 from embexp.tracking.tracker import TrackedRun
@@ -39,11 +40,16 @@ DEV_DISTRACTORS = 500
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuned model on disk and how its training went."""
+    """A fine-tuned model on disk and the record of its training."""
 
     training: Training
     model_dir: Path
     cached: bool
+
+    @property
+    def source(self) -> LocalModel:
+        """The model as a benchmark loads it."""
+        return LocalModel(path=str(self.model_dir))
 
 
 def finetune(
@@ -51,8 +57,14 @@ def finetune(
 ) -> Tuned:
     """Train on the training split and leave the best model on dev in ``out_dir/model``.
 
-    Without ``out_dir`` the model stays in the cache. ``name`` is what the tracker's child run is called.
-    A run that was cut off goes on from its newest checkpoint; a finished one is taken from the cache.
+    An interrupted training continues from its newest checkpoint; a finished one is taken from the cache.
+
+    Args:
+        experiment: The components.
+        data: The corpus and its splits.
+        run: The tracker's run, of which this becomes a child.
+        out_dir: The run's folder; None leaves the model in the cache.
+        name: The name of the child run.
     """
     with experiment.stages.stage("finetune", *_inputs(experiment, data)) as stage:
         params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
@@ -60,7 +72,7 @@ def finetune(
             if stage.done is None:
                 training = _train(experiment, data, stage, child)
             else:
-                training = training_from(stage.done)
+                training = TypeAdapter(Training).validate_python(stage.done)
                 for step in training.history:
                     child.log_metrics(step.metrics, step=step.step)
         model_dir = stage.folder / "model"
@@ -71,7 +83,7 @@ def finetune(
 
 
 def finetune_folder(experiment: Experiment, data: Data) -> Path:
-    """Return where the cache keeps this fine-tune, finished or not."""
+    """Return the cache folder of this fine-tuning, finished or not."""
     return experiment.stages.folder("finetune", *_inputs(experiment, data))
 
 
@@ -93,9 +105,15 @@ def teachers_of(experiment: Experiment) -> list[str]:
 
 
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
-    """Train, write the model whole, and only then mark the stage as finished."""
+    """Train, write the whole model, and only then mark the stage as finished."""
     model = experiment.model.load()
-    score = dev_scorer(experiment, data)
+    score = _dev_scorer(experiment, data)
+    untuned = _KnownModel(
+        fingerprint=experiment.model.fingerprint(),
+        tokens=model.max_seq_length,
+        cache=experiment.embeddings,
+        score=score,
+    )
 
     def on_step(step: TrainingStep) -> None:
         run.log_metrics(step.metrics, step=step.step)
@@ -110,11 +128,8 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         work_dir=stage.folder / "work",
         seed=experiment.seed,
         on_step=on_step,
-        untuned=KnownModel(
-            fingerprint=experiment.model.fingerprint(), tokens=model.max_seq_length,
-            cache=EmbeddingCache(experiment.cache / "embeddings"), score=score,
-        ),
-    )  # fmt: skip
+        untuned=untuned,
+    )
     fresh = stage.folder / "fresh"
     with without_bars():
         model.save_pretrained(str(fresh))
@@ -139,21 +154,14 @@ def follow(experiment: Experiment) -> None:
     experiment.trainer.follow(experiment.loss, experiment.model.load)
 
 
-def training_from(record: Mapping[str, object]) -> Training:
-    """Rebuild a training summary from its JSON form."""
-    fields = json.loads(json.dumps(record))
-    history = tuple(TrainingStep(**step) for step in fields.pop("history"))
-    return Training(**fields, history=history)
-
-
 @dataclass(frozen=True, kw_only=True)
-class KnownModel:
-    """The untuned model, whose vectors are kept on disk.
+class _KnownModel:
+    """The untuned model, whose vectors are cached on disk.
 
     Args:
         fingerprint: The model's digest.
-        tokens: Its own text length; cut shorter, texts have other vectors.
-        cache: Where the vectors are.
+        tokens: Its own text length; a shorter one gives other vectors.
+        cache: Where the vectors are kept.
         score: Scores an embedder on dev.
     """
 
@@ -163,7 +171,7 @@ class KnownModel:
     score: Callable[[Embedder], Mapping[str, float]]
 
     def embedder(self, model: SentenceTransformer) -> Embedder:
-        """Return an embedder over the untuned ``model`` at its present text length."""
+        """Return an embedder over the untuned ``model`` at its current text length."""
         length = model.max_seq_length
         known = self.fingerprint if length == self.tokens else sha256_of(self.fingerprint, "tokens", length)
         return ModelEmbedder(model, fingerprint=known, cache=self.cache)
@@ -173,32 +181,31 @@ class KnownModel:
         return self.score(self.embedder(model))
 
 
-def dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapping[str, float]]:
+def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapping[str, float]]:
     """Return a function that scores a model on the dev questions by exact search.
 
-    Where ``benchmark@forgetting`` names a general set, a part of it is asked as well: its metrics bear the
+    Where ``benchmark@forgetting`` names a general set, a part of it is scored too; its metrics have the
     prefix ``general_``.
     """
     if not data.splits.dev:
         return lambda _: {}
     unit, seed = experiment.dataset.unit, experiment.seed
-    tasks = {"": dev_task(data, seed=seed, unit=unit)}
+    tasks = {"": _dev_task(data, seed=seed, unit=unit)}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
     def scores(embedder: Embedder) -> Mapping[str, float]:
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for prefix, task in tasks.items():
-            index = ExactRetriever().index(task.corpus, embedder, path=data.folder)
-            means = evaluate(task, run_system(task, index), system="dev").mean
-            found |= {f"{prefix}{name}": value for name, value in means.items()}
-        return found
+            means = score_embedder(task, embedder, system="dev", folder=data.folder).mean
+            values |= {f"{prefix}{name}": value for name, value in means.items()}
+        return values
 
     return scores
 
 
-def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
-    """Return the dev questions over their own documents and a seeded sample of others."""
+def _dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
+    """Return the dev questions over their own documents and a random sample of others."""
     asked = {pair.document_id for pair in data.splits.dev}
-    chunks = fewer_chunks(data.chunks, asked, most=DEV_DISTRACTORS, seed=seed)
-    return HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit)
+    chunks = smaller_corpus(data.chunks, asked, distractors=DEV_DISTRACTORS, seed=seed)
+    return HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit, scale=data.splits.label_scale())

@@ -1,139 +1,105 @@
-"""A whole experiment, and each of its stages alone, told in the order in which it happens."""
+"""A whole experiment, and each of its stages alone, in the order in which things happen."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from embexp.finetuning.training import RegisteredModel, TrainingStep
-from embexp.models.sources import LocalModel
-from embexp.pipeline.benchmark import benchmark, check_benchmark
-from embexp.pipeline.conclude import conclude, hand_over_data, hand_over_pairs
-from embexp.pipeline.data import Data, split_pairs
+from embexp.benchmarking.repeats import Repeats
+from embexp.finetuning.training import TrainingStep
+from embexp.pipeline.benchmark import benchmark, check_benchmark, check_suite
+from embexp.pipeline.conclude import conclude
+from embexp.pipeline.data import Data, save_data, split_pairs
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned, finetune, finetune_folder, teachers_of
-from embexp.pipeline.forgetting import forgetting
-from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train_repeats
-from embexp.pipeline.suite import check_suite, suite_scores
-from embexp.pipeline.synthesize import write_pairs
+from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train
+from embexp.pipeline.synthesize import save_pairs, write_pairs
 from embexp.reporting.outcome import Outcome
 from embexp.tracking.provenance import provenance
-from embexp.tracking.tracker import Tracker
+from embexp.tracking.tracker import RegisteredModel, TrackedRun, Tracker
 
 
 class SweepTrial(Protocol):
-    """A trial of a sweep, as the pipeline sees it."""
+    """A trial of a sweep, as the pipeline sees it; the sweeper, a layer above, implements it."""
 
     @property
     def name(self) -> str:
-        """What the tracker's table shows."""
+        """The run's name in the tracker."""
 
     @property
     def params(self) -> Mapping[str, object]:
-        """The values that were drawn for it."""
+        """The values that were drawn for the trial."""
 
     def begin(self, *, run_id: str) -> None:
-        """Keep the id of the trial's run in the tracker."""
+        """Record the id of the trial's run in the tracker."""
 
     def trains_in(self, folder: Path) -> None:
-        """Keep where the cache holds the trial's training."""
+        """Record the cache folder of the trial's training."""
 
     def watch(self, step: TrainingStep, *, metric: str, evaluations: int) -> None:
-        """Hear a point of the log of a training that scores dev so often; raising ends the training."""
+        """Receive a point of the training log; raising ends the training.
+
+        Args:
+            step: The point.
+            metric: The metric that the sweep decides by.
+            evaluations: How often the training is scored on dev.
+        """
 
 
 def run_experiment(
-    experiment: Experiment,
-    tracker: Tracker,
-    out_dir: Path,
-    params: Mapping[str, object],
-    *,
-    tags: Mapping[str, str] | None = None,
+    experiment: Experiment, tracker: Tracker, out_dir: Path, *, tags: Mapping[str, str] | None = None
 ) -> Outcome:
-    """Synthesise, fine-tune, benchmark and report; leave in ``out_dir`` what docs/concepts.md lists.
+    """Synthesise, fine-tune, benchmark and report; docs/concepts.md lists what is left in ``out_dir``.
 
-    A data set without training pairs (``dataset.train=none``) is benchmarked only.
+    A data set without training pairs (``dataset.train=none``) is only benchmarked.
 
     Args:
         experiment: The components.
         tracker: Where parameters, metrics and artifacts are logged.
         out_dir: The run's folder.
-        params: The flattened configuration, for the tracker.
         tags: More tags for the tracker, such as the sweep that the run belongs to.
 
     Returns:
         The outcome, as written to ``out_dir/outcome.json``.
 
     Raises:
-        EmbexpError: Something in the input or the surroundings stops the run.
+        EmbexpError: Something in the input or the environment stops the run.
     """
-    clock = Clock()
-    with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
-        teachers_of(experiment)  # what is not there ends the run before pairs are written
-        with clock.measure("benchmark"):
-            check_suite(experiment)
-        with clock.measure("synthesize"):
-            data = split_pairs(experiment)
-            check_benchmark(experiment, data)
-            hand_over_data(experiment, data, run, out_dir)
-        if not data.splits.train:
-            refuse_repeats(experiment, "there is no training pair: leave it out, or give some")
-            with clock.measure("benchmark"):
-                results = benchmark(experiment, data, None, run, out_dir)
-                suite = suite_scores(experiment, None, run)
-            return conclude(experiment, data, None, results, run, out_dir, seconds=clock.seconds, suite=suite)
+    clock = _Clock()
+    with _tracked(experiment, tracker, tags) as run:
+        teachers_of(experiment)  # a model that is missing ends the run before pairs are written
+        data = _prepare(experiment, run, out_dir, clock)
         plan = plan_trainings(experiment, data)
         with clock.measure("finetune"):
-            tuned = finetune(experiment, data, run, out_dir)
-            trained = [tuned, *train_repeats(experiment, plan[1:], run)]
+            trained = train(experiment, plan, run, out_dir)
+        tuned = trained[0] if trained else None
         with clock.measure("benchmark"):
-            source = LocalModel(path=str(tuned.model_dir))
-            results = benchmark(experiment, data, source, run, out_dir)
-            repeats = score_repeats(experiment, plan, trained, results.task, results.scores, run)
-            general = forgetting(experiment, source, run)
-            suite = suite_scores(experiment, source, run)
-        return conclude(
-            experiment,
-            data,
-            tuned,
-            results,
-            run,
-            out_dir,
-            seconds=clock.seconds,
-            general=general,
-            suite=suite,
-            repeats=repeats,
-        )
+            results = benchmark(experiment, data, tuned and tuned.source, run, out_dir)
+            repeats = score_repeats(experiment, plan, trained, results, run)
+        return conclude(experiment, data, tuned, results, repeats, run, out_dir, seconds=clock.seconds)
 
 
-def run_synthesis(
-    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
-) -> dict[str, object]:
-    """Write the pairs alone, all of them unsplit, into ``out_dir/data``; return what synthesis.json says."""
-    clock = Clock()
-    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
+def run_synthesis(experiment: Experiment, tracker: Tracker, out_dir: Path) -> dict[str, object]:
+    """Only write the pairs, unsplit, to ``out_dir/data``; return the contents of synthesis.json."""
+    clock = _Clock()
+    with _tracked(experiment, tracker) as run:
         with clock.measure("synthesize"):
             written = write_pairs(experiment)
-        return hand_over_pairs(experiment, written, run, out_dir, seconds=clock.seconds["synthesize"])
+        return save_pairs(experiment, written, run, out_dir, seconds=clock.seconds["synthesize"])
 
 
 def run_finetune(
-    experiment: Experiment,
-    tracker: Tracker,
-    out_dir: Path,
-    params: Mapping[str, object],
-    *,
-    tags: Mapping[str, str] | None = None,
+    experiment: Experiment, tracker: Tracker, out_dir: Path, *, tags: Mapping[str, str] | None = None
 ) -> tuple[Tuned, RegisteredModel | None]:
-    """Train alone: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
-    with tracker.run(experiment.title, params=params, tags={**provenance(), **(tags or {})}) as run:
+    """Only train: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
+    with _tracked(experiment, tracker, tags) as run:
         teachers_of(experiment)
-        data = split_pairs(experiment)
-        hand_over_data(experiment, data, run, out_dir)
+        data = split_pairs(experiment, write_pairs(experiment))
+        save_data(experiment, data, run, out_dir)
         tuned = finetune(experiment, data, run, out_dir)
         return tuned, run.log_model(tuned.model_dir)
 
@@ -151,28 +117,27 @@ def run_trial(
 
     Args:
         experiment: The components.
-        tracker: Where the trial is a run whose parameters are the swept ones alone.
+        tracker: Where the trial is a run whose parameters are the drawn values alone.
         out_dir: The trial's folder.
-        trial: Hears what the training comes to, and may end it.
+        trial: Receives the training log, and may end the training.
         tags: Which sweep the trial belongs to.
-        measure: Returns what the sweep asks of the finished trial.
+        measure: Returns the values that the sweep optimises.
 
     Raises:
         PrunedError: ``trial`` ended the training.
     """
-
     evaluations = int(experiment.settings["trainer"].get("evaluations") or 0)
 
     def watch(step: TrainingStep) -> None:
         trial.watch(step, metric=experiment.metric, evaluations=evaluations)
 
     config = out_dir / ".hydra" / "config.yaml"
-    told = {**provenance(), **tags, "config": str(config.resolve())}
-    with tracker.run(trial.name, params=trial.params, tags=told) as run:
+    all_tags = {**provenance(), **tags, "config": str(config.resolve())}
+    with tracker.run(trial.name, params=trial.params, tags=all_tags) as run:
         trial.begin(run_id=run.run_id)
         if config.exists():
             run.log_artifact(config)
-        data = split_pairs(experiment)
+        data = split_pairs(experiment, write_pairs(experiment))
         trial.trains_in(finetune_folder(experiment, data))
         tuned = finetune(replace(experiment, watch=watch), data, run, out_dir)
         values = measure(data, tuned)
@@ -180,33 +145,39 @@ def run_trial(
         return values
 
 
-def run_benchmark(
-    experiment: Experiment, tracker: Tracker, out_dir: Path, params: Mapping[str, object]
-) -> Outcome:
+def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Outcome:
     """Score ``experiment.model`` and, where there is one, ``experiment.tuned``, without any training.
 
     Raises:
         ConfigError: The benchmark asks for further trainings.
     """
     refuse_repeats(experiment, "this command trains nothing: leave it out, or use python -m embexp.run")
-    clock = Clock()
-    with tracker.run(experiment.title, params=params, tags=provenance()) as run:
-        with clock.measure("benchmark"):
-            check_suite(experiment)
-        with clock.measure("synthesize"):
-            data = split_pairs(experiment)
-            check_benchmark(experiment, data)
-            hand_over_data(experiment, data, run, out_dir)
+    clock = _Clock()
+    with _tracked(experiment, tracker) as run:
+        data = _prepare(experiment, run, out_dir, clock)
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)
-            general = forgetting(experiment, experiment.tuned, run)
-            suite = suite_scores(experiment, experiment.tuned, run)
-        return conclude(
-            experiment, data, None, results, run, out_dir, seconds=clock.seconds, general=general, suite=suite
-        )
+        return conclude(experiment, data, None, results, Repeats(), run, out_dir, seconds=clock.seconds)
 
 
-class Clock:
+def _tracked(
+    experiment: Experiment, tracker: Tracker, tags: Mapping[str, str] | None = None
+) -> AbstractContextManager[TrackedRun]:
+    return tracker.run(experiment.title, params=experiment.params, tags={**provenance(), **(tags or {})})
+
+
+def _prepare(experiment: Experiment, run: TrackedRun, out_dir: Path, clock: _Clock) -> Data:
+    """Write and split the pairs, and check what can be checked before anything is trained."""
+    with clock.measure("benchmark"):
+        check_suite(experiment)
+    with clock.measure("synthesize"):
+        data = split_pairs(experiment, write_pairs(experiment))
+        check_benchmark(experiment, data)
+        save_data(experiment, data, run, out_dir)
+    return data
+
+
+class _Clock:
     """Wall seconds by stage."""
 
     def __init__(self) -> None:

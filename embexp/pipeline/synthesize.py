@@ -1,44 +1,38 @@
-"""Pairs for a corpus: those that people judged, then those that the synthesis writes."""
+"""The synthesis stage: the pairs that people judged, then those that the synthesis writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embexp.data.record_files import read_jsonl, write_jsonl
-from embexp.data.records import Chunk, Pair
+from embexp.data.record_files import export_csv, export_parquet, read_jsonl, write_jsonl
+from embexp.data.records import HELD_OUT, Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.llm.llm import LLM
-from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
-from embexp.pipeline.corpus import Corpus, chunk_documents, write_chunks
+from embexp.pipeline.data import Corpus, WrittenPairs, chunk_documents, usage_metrics, write_chunks
 from embexp.pipeline.experiment import Experiment
 from embexp.retrieval.index import Index
+from embexp.storage.files import atomic_write, write_json
+from embexp.storage.manifest import write_manifest
 from embexp.storage.stages import Stage
+from embexp.synthesis.data_card import data_card
 from embexp.synthesis.synthesis import Inventing, Planned
+from embexp.tracking.masking import masked
+from embexp.tracking.provenance import provenance
+from embexp.tracking.tracker import TrackedRun
 
 
-@dataclass(frozen=True)
-class Written:
-    """All pairs of a corpus, in ``path``; ``report`` is the synthesis's own account of its work."""
-
-    key: str
-    path: Path
-    corpus: Corpus
-    count: int
-    report: dict[str, Any]
-    cached: bool
-
-
-def write_pairs(experiment: Experiment) -> Written:
-    """Gather judged and written pairs, unless an earlier run did so from the same inputs.
+def write_pairs(experiment: Experiment) -> WrittenPairs:
+    """Gather judged and written pairs, or take them from the cache.
 
     Raises:
         DataError: The data set and the synthesis yield no pair.
-        EmbexpError: The language model gave up; its answers are kept, and the next run goes on.
+        EmbexpError: The language model gave up; its answers are kept, and the next run continues there.
     """
     invents = isinstance(experiment.synthesis, Inventing)
     corpus = None if invents else chunk_documents(experiment)
@@ -54,7 +48,7 @@ def write_pairs(experiment: Experiment) -> Written:
         if done is None:
             done = _invent(experiment, stage) if corpus is None else _write(experiment, corpus, stage)
             stage.finish(done)
-    return Written(
+    return WrittenPairs(
         key=stage.key,
         path=stage.folder / "pairs.jsonl",
         corpus=corpus or Corpus(stage.key, stage.folder, done["documents"]),
@@ -67,7 +61,7 @@ def write_pairs(experiment: Experiment) -> Written:
 def _write(experiment: Experiment, corpus: Corpus, stage: Stage) -> dict[str, Any]:
     chunks = corpus.chunks()
     with language_model(experiment) as llm:
-        index = context_index(experiment, chunks, stage.folder) if llm else None
+        index = _context_index(experiment, chunks, stage.folder) if llm else None
         pairs = _judged_then_written(experiment, corpus, chunks, llm, index)
         count = _write_all(stage.folder / "pairs.jsonl", pairs)
     if not count:
@@ -79,7 +73,7 @@ def _write(experiment: Experiment, corpus: Corpus, stage: Stage) -> dict[str, An
 
 
 def _write_all(path: Path, pairs: Iterator[Pair]) -> int:
-    """Write pairs; where the language model gives up, leave those accepted so far beside ``path``.
+    """Write pairs; if the language model gives up, keep those accepted so far beside ``path``.
 
     Raises:
         EmbexpError: The language model gave up; the message says where the accepted pairs are.
@@ -107,7 +101,7 @@ def _write_all(path: Path, pairs: Iterator[Pair]) -> int:
 def _judged_then_written(
     experiment: Experiment, corpus: Corpus, chunks: list[Chunk], llm: LLM | None, index: Index | None
 ) -> Iterator[Pair]:
-    """Yield judged pairs first; written ones join training where the set brings a test split."""
+    """Yield judged pairs first; written ones go to training if the data set has its own test split."""
     own_test = False
     for pair in experiment.dataset.labelled():
         own_test = own_test or pair.split == "test"
@@ -117,7 +111,7 @@ def _judged_then_written(
 
 
 def _invent(experiment: Experiment, stage: Stage) -> dict[str, Any]:
-    """Write the pairs first; the passages that they hold are the corpus."""
+    """Write the pairs first; their passages become the corpus."""
     path = stage.folder / "pairs.jsonl"
     with language_model(experiment) as llm:
         count = _write_all(path, experiment.synthesis.pairs((), {}, llm=llm))
@@ -129,7 +123,7 @@ def _invent(experiment: Experiment, stage: Stage) -> dict[str, Any]:
 
 @contextmanager
 def language_model(experiment: Experiment) -> Iterator[LLM | None]:
-    """Open the configured language model over the journal that all runs share; None where there is none."""
+    """Open the configured language model with the journal that all runs share; yield None without one."""
     if experiment.llm is None:
         yield None
         return
@@ -137,10 +131,78 @@ def language_model(experiment: Experiment) -> Iterator[LLM | None]:
         yield llm
 
 
-def context_index(experiment: Experiment, chunks: list[Chunk], folder: Path) -> Index:
-    """Index the chunks with the untuned model: it finds a prompt's context and checks the round trip."""
-    embedder = SourceEmbedder(experiment.model, EmbeddingCache(experiment.cache / "embeddings"))
+def _context_index(experiment: Experiment, chunks: list[Chunk], folder: Path) -> Index:
+    """Index the chunks with the untuned model, for the context of prompts and the round-trip check."""
+    embedder = SourceEmbedder(experiment.model, experiment.embeddings)
     return experiment.retriever.index(chunks, embedder, path=folder / "context")
+
+
+def save_pairs(
+    experiment: Experiment, written: WrittenPairs, run: TrackedRun, out_dir: Path, *, seconds: float
+) -> dict[str, object]:
+    """Write all pairs to ``out_dir/data`` with a data card, and the summary to synthesis.json.
+
+    Held-out queries go to a file of their own, so that pairs.jsonl has only accepted pairs.
+
+    Returns:
+        The summary: target, accepted, rejected by reason, requests, usage, seconds, diversity.
+    """
+    folder = out_dir / "data"
+    path = folder / "pairs.jsonl"
+    names = ("dataset", "chunker", "synthesis", "llm")
+    settings: Any = masked({name: experiment.settings[name] for name in names})
+    accepted = write_jsonl(path, _pairs(written, held_out=False))
+    summary = _summary(experiment, written, accepted, seconds)
+    commit = provenance().get("git_commit")
+    write_manifest(path, records=accepted, settings=settings, commit=commit, usage=written.usage)
+    if held_out := written.count - accepted:
+        held_out_path = folder / "held_out.jsonl"
+        write_jsonl(held_out_path, _pairs(written, held_out=True))
+        write_manifest(held_out_path, records=held_out, settings=settings, commit=commit)
+    export_csv(folder / "pairs.csv", read_jsonl(path, Pair))
+    export_parquet(folder / "pairs.parquet", read_jsonl(path, Pair))
+    card = data_card(read_jsonl(path, Pair), summary, title=_card_title(experiment), settings=settings)
+    with atomic_write(folder / "README.md") as stream:
+        stream.write(card)
+    write_json(out_dir / "synthesis.json", summary)
+    run.log_metrics({"pairs": float(accepted), **usage_metrics(written.usage), **_diversity_metrics(summary)})
+    run.log_artifact(out_dir / "synthesis.json")
+    run.log_artifact(folder / "README.md", folder="data")
+    return summary
+
+
+def _pairs(written: WrittenPairs, *, held_out: bool) -> Iterator[Pair]:
+    pairs = read_jsonl(written.path, Pair)
+    return (pair for pair in pairs if (pair.generator.kind == HELD_OUT) == held_out)
+
+
+def _card_title(experiment: Experiment) -> str:
+    return f"Retrieval pairs: {experiment.dataset.name}, {experiment.names['synthesis']}"
+
+
+def _summary(experiment: Experiment, written: WrittenPairs, accepted: int, seconds: float) -> dict[str, Any]:
+    types = Counter(pair.query_type for pair in _pairs(written, held_out=False))
+    return {
+        "target": experiment.settings["synthesis"].get("target"),
+        "rejected": {},
+        "requests": 0,
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "usd": 0.0},
+        **written.report,
+        "accepted": accepted,
+        "seconds": seconds,
+        "documents": written.corpus.documents,
+        "query_types": dict(types.most_common()),
+        "cached": written.cached,
+    }
+
+
+def _diversity_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    measured = summary.get("diversity", {})
+    return {
+        f"diversity/{name}": float(value)
+        for name, value in measured.items()
+        if isinstance(value, (int, float)) and name != "sample"
+    }
 
 
 def plan_synthesis(experiment: Experiment) -> list[str]:
