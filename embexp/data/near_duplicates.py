@@ -1,4 +1,4 @@
-"""Near-duplicate texts: MinHash finds candidates, exact Jaccard similarity decides."""
+"""Near-duplicate texts: MinHash finds candidates, the exact Jaccard similarity of character runs decides."""
 
 from __future__ import annotations
 
@@ -6,29 +6,149 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from embexp.progress import track
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from datasketch import MinHash, MinHashLSH
 
     Shingles = npt.NDArray[np.uint32]
 
-PERMUTATIONS = 128
-SLACK = 0.15
+_PERMUTATIONS = 128
+_SLACK = 0.15
 """MinHash with 128 permutations errs by 0.035 at a similarity of 0.8 (one standard deviation)."""
 _WORD = re.compile(r"\w+")
 
 
+class Match(NamedTuple):
+    """A text of an index that equals or nearly equals another one, and their Jaccard similarity."""
+
+    text: str
+    similarity: float
+
+
+class NearDuplicateIndex:
+    """Texts that can be searched for near-duplicates; texts can be added at any time.
+
+    Texts are compared without case, punctuation and spacing. Memory grows with the texts that are added:
+    a signature of 128 numbers and a set of hashes for each.
+    MinHash: Broder, On the resemblance and containment of documents (1997).
+
+    Args:
+        threshold: The Jaccard similarity, in (0, 1], from which two texts count as the same; 1 means
+            equal texts alone.
+        width: The length of a shingle (a run of characters).
+    """
+
+    def __init__(self, *, threshold: float, width: int) -> None:
+        import numpy as np
+
+        self._threshold = threshold
+        self._width = width
+        self._positions: dict[str, int] = {}
+        self._texts: list[str] = []
+        self._shingles: list[Shingles] = []
+        self._signatures = np.empty((64, _PERMUTATIONS), dtype=np.uint64)
+        self._last: tuple[str, Shingles, MinHash] | None = None
+
+    def find(self, text: str) -> Match | None:
+        """Return the most similar text of the index, the first one if several are equally similar.
+
+        Returns:
+            The text as it was added, or None if no text reaches the threshold.
+        """
+        normal = normalised(text)
+        if normal in self._positions:
+            return Match(self._texts[self._positions[normal]], 1.0)
+        if self._threshold >= 1 or not self._texts:
+            return None
+        shingles, signature = self._prepared(normal)
+        candidates = self._lsh.query(signature)
+        estimates = (self._signatures[candidates] == signature.hashvalues).mean(axis=1) if candidates else []
+        close = [
+            (_jaccard(shingles, self._shingles[at]), -at)
+            for at, estimate in zip(candidates, estimates, strict=True)
+            if estimate >= self._threshold - _SLACK
+        ]
+        similarity, at = max(close, default=(0.0, 0))
+        return Match(self._texts[-at], similarity) if similarity >= self._threshold else None
+
+    def add(self, text: str) -> None:
+        """Add a text, unless an equal one is there already."""
+        normal = normalised(text)
+        if normal in self._positions:
+            return
+        at = self._positions[normal] = len(self._texts)
+        self._texts.append(text)
+        if self._threshold >= 1:
+            return
+        shingles, signature = self._prepared(normal)
+        if at == len(self._signatures):  # doubled when full, so that adding stays linear
+            self._signatures = self._signatures.repeat(2, axis=0)
+        self._signatures[at] = signature.hashvalues
+        self._shingles.append(shingles)
+        self._lsh.insert(at, signature)
+
+    def _prepared(self, normal: str) -> tuple[Shingles, MinHash]:
+        if self._last is None or self._last[0] != normal:  # a text is often added right after it was searched
+            shingles = _shingles(normal, width=self._width)
+            signature = self._no_shingles.copy()
+            signature.update_batch(shingles.tolist())
+            self._last = (normal, shingles, signature)
+        return self._last[1:]
+
+    @cached_property
+    def _no_shingles(self) -> MinHash:
+        from datasketch import MinHash
+
+        return MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)
+
+    @cached_property
+    def _lsh(self) -> MinHashLSH:
+        from datasketch import MinHashLSH
+
+        return MinHashLSH(threshold=max(self._threshold - _SLACK, 0.3), num_perm=_PERMUTATIONS)
+
+
+def near_duplicates(
+    texts: Iterable[str], held_out: Iterable[str], *, threshold: float, width: int, what: str
+) -> dict[str, Match]:
+    """Return those of ``texts`` that equal or nearly equal a held-out text, each with its best match.
+
+    Args:
+        texts: The texts that could leak; equal ones are looked up once.
+        held_out: The texts that they are compared with.
+        threshold: The Jaccard similarity from which two texts count as the same.
+        width: The length of a shingle, in characters.
+        what: What the texts are, for the progress bar.
+    """
+    distinct = list(dict.fromkeys(texts))
+    against = sorted(set(held_out), key=lambda text: (normalised(text), text))
+    if not distinct or not against:
+        return {}
+    index = NearDuplicateIndex(threshold=threshold, width=width)
+    for text in against:
+        index.add(text)
+    steps = track(distinct, f"Looking for leaks among {what}", total=len(distinct))
+    matches = ((text, index.find(text)) for text in steps)
+    return {text: match for text, match in matches if match is not None}
+
+
+def similarity(one: str, other: str, *, width: int) -> float:
+    """Return the Jaccard similarity of two texts' character runs, without case, punctuation and spacing."""
+    return _jaccard(_shingles(normalised(one), width=width), _shingles(normalised(other), width=width))
+
+
 def normalised(text: str) -> str:
-    """Return what is left of a text when case, punctuation and spacing are taken away."""
+    """Return a text without case, punctuation and spacing, or the bare text if nothing is left of it."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORD.findall(folded)) or folded.strip()
 
 
-def shingles(text: str, *, width: int) -> Shingles:
+def _shingles(text: str, *, width: int) -> Shingles:
     """Return the distinct runs of ``width`` characters of a text, as sorted 32-bit hashes.
 
     Multiply-shift hashing of each run (Dietzfelbinger et al., J. Algorithms 25, 1997), vectorised.
@@ -41,93 +161,9 @@ def shingles(text: str, *, width: int) -> Shingles:
     return np.unique(((windows * factors).sum(axis=1, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32))
 
 
-def jaccard(one: Shingles, other: Shingles) -> float:
+def _jaccard(one: Shingles, other: Shingles) -> float:
     """Return |A ∩ B| / |A ∪ B| of two sets of hashes, each sorted and without repeats."""
     import numpy as np
 
     common = len(np.intersect1d(one, other, assume_unique=True))
     return common / (len(one) + len(other) - common)
-
-
-class HeldOutTexts:
-    """Texts of a held-out split, ready to be compared with a stream of others.
-
-    Memory grows with the held-out texts alone: a signature of 128 numbers and a set of hashes each.
-
-    Args:
-        texts: The held-out texts.
-        threshold: The Jaccard similarity from which two texts count as the same.
-        width: The length of a shingle, in characters.
-    """
-
-    def __init__(self, texts: Iterable[str], *, threshold: float, width: int) -> None:
-        from datasketch import MinHashLSH
-
-        self._threshold = threshold
-        self._width = width
-        given = {normalised(text): text for text in sorted(texts, reverse=True)}
-        self._texts = sorted(given)
-        self._given = given
-        self._sets = [shingles(text, width=width) for text in self._texts]
-        self._lsh = MinHashLSH(threshold=max(threshold - SLACK, 0.3), num_perm=PERMUTATIONS)
-        self._signatures = [self._signature(values) for values in self._sets]
-        for at, signature in enumerate(self._signatures):
-            self._lsh.insert(at, signature)
-
-    @cached_property
-    def _matrix(self) -> npt.NDArray[np.uint64]:
-        import numpy as np
-
-        return np.array([signature.hashvalues for signature in self._signatures])
-
-    def _signature(self, values: Shingles):  # type: ignore[no-untyped-def]
-        signature = self._empty.copy()
-        signature.update_batch(values.tolist())
-        return signature
-
-    @cached_property
-    def _empty(self):  # type: ignore[no-untyped-def]
-        from datasketch import MinHash
-
-        return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int)
-
-    def nearest(self, text: str) -> tuple[str, float] | None:
-        """Return the held-out text that a text equals or nearly equals, with their similarity."""
-        normal = normalised(text)
-        if normal in self._given:
-            return self._given[normal], 1.0
-        values = shingles(normal, width=self._width)
-        signature = self._signature(values)
-        found = self._lsh.query(signature)
-        if not found:
-            return None
-        alike = (self._matrix[found] == signature.hashvalues).mean(axis=1)
-        close = [
-            (jaccard(values, self._sets[at]), -at)
-            for at, estimate in zip(found, alike, strict=True)
-            if estimate >= self._threshold - SLACK
-        ]
-        similarity, at = max(close, default=(0.0, 0))
-        return (self._given[self._texts[-at]], similarity) if similarity >= self._threshold else None
-
-
-def near_duplicates(
-    texts: Iterable[str], held_out: Iterable[str], *, threshold: float, width: int, what: str
-) -> dict[str, tuple[str, float]]:
-    """Return those of ``texts`` that equal or nearly equal a held-out text, with that text and how nearly.
-
-    Args:
-        texts: The texts that could leak; each distinct one is looked at once.
-        held_out: The texts that they are compared with.
-        threshold: The Jaccard similarity from which two texts count as the same.
-        width: The length of a shingle, in characters.
-        what: What the texts are, for the progress bar.
-    """
-    distinct = list(dict.fromkeys(texts))
-    kept = list(held_out)
-    if not distinct or not kept:
-        return {}
-    against = HeldOutTexts(kept, threshold=threshold, width=width)
-    steps = track(distinct, f"Looking for leaks among {what}", total=len(distinct))
-    found = ((text, against.nearest(text)) for text in steps)
-    return {text: match for text, match in found if match is not None}

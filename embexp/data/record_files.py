@@ -1,4 +1,4 @@
-"""Our records as files: JSON Lines to work with, CSV and Parquet to hand on."""
+"""Records as files: JSON Lines to work with, CSV and Parquet to export."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from embexp.data.records import Chunk, Document, Generator, Leak, Pair
+from embexp.data.records import Chunk, Document, Generator, Pair
 from embexp.errors import DataError
 from embexp.storage.files import atomic_write
 
-Record = TypeVar("Record", Chunk, Document, Pair)
-ROWS_PER_GROUP = 10_000
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Record = TypeVar("_Record", Chunk, Document, Pair)
+_ROWS_PER_GROUP = 10_000
 
 
-def write_jsonl(path: Path, records: Iterable[Chunk | Document | Leak | Pair]) -> int:
-    """Write records one to a line, atomically, and return how many there were."""
+def write_jsonl(path: Path, records: Iterable[DataclassInstance]) -> int:
+    """Write records (dataclasses) one to a line, atomically, and return their number."""
     count = 0
     with atomic_write(path) as stream:
         for record in records:
@@ -27,7 +30,7 @@ def write_jsonl(path: Path, records: Iterable[Chunk | Document | Leak | Pair]) -
     return count
 
 
-def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
+def read_jsonl(path: Path, kind: type[_Record]) -> Iterator[_Record]:
     """Yield the records of a file that ``write_jsonl`` wrote.
 
     Raises:
@@ -51,8 +54,8 @@ def _frozen(key: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def flat_rows(pairs: Iterable[Pair]) -> Iterator[dict[str, object]]:
-    """Yield pairs as flat rows: lists and mappings become JSON text, so that any table can hold them."""
+def _flat_rows(pairs: Iterable[Pair]) -> Iterator[dict[str, object]]:
+    """Yield pairs as flat rows; lists and mappings become JSON text, which any table can hold."""
     for pair in pairs:
         row: dict[str, object] = {}
         for key, value in asdict(pair).items():
@@ -62,30 +65,30 @@ def flat_rows(pairs: Iterable[Pair]) -> Iterator[dict[str, object]]:
 
 
 def export_csv(path: Path, pairs: Iterable[Pair]) -> int:
-    """Write pairs as CSV, one row each, atomically, and return how many there were."""
+    """Write pairs as CSV, one row each, atomically, and return their number."""
     import csv
 
     count = 0
     with atomic_write(path) as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(Pair)], lineterminator="\n")
         writer.writeheader()
-        for row in flat_rows(pairs):
+        for row in _flat_rows(pairs):
             writer.writerow(row)
             count += 1
     return count
 
 
 def export_parquet(path: Path, pairs: Iterable[Pair]) -> int:
-    """Write pairs as Parquet in row groups of 10,000, atomically, and return how many there were."""
+    """Write pairs as Parquet in row groups of 10,000, atomically, and return their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema(
         [(field.name, pa.float64() if field.name == "label" else pa.string()) for field in fields(Pair)]
     )
-    rows, count = flat_rows(pairs), 0
+    rows, count = _flat_rows(pairs), 0
     with atomic_write(path, "wb") as stream, pq.ParquetWriter(stream, schema) as writer:
-        while group := list(islice(rows, ROWS_PER_GROUP)):
+        while group := list(islice(rows, _ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             count += len(group)
     return count

@@ -1,23 +1,25 @@
-"""The records that flow through embexp: documents, chunks, pairs, and their splits."""
+"""The records that flow through embexp: documents, chunks, and pairs of a query and a passage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 Unit = Literal["document", "chunk"]
 SplitName = Literal["train", "dev", "test"]
 HELD_OUT = "held_out"
-"""The kind of generator whose queries may be asked in dev and test, and never train."""
+"""The generator kind of queries that may be asked in dev and test, and are never trained on."""
+CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
+"""Query types whose text was cut out of its chunk; ``Pair.positive`` is the chunk without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text of a knowledge base, as its author wrote it.
+    """One text as its author wrote it.
 
-    ``metadata["summary"]`` holds a sentence that a reader has cut out of ``text`` to serve as the
-    document's natural query.
+    ``metadata["summary"]`` holds a sentence that a reader cut out of ``text`` to serve as the document's
+    natural query.
     """
 
     id: str
@@ -29,7 +31,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage of a document that is short enough to embed; ``position`` counts from 0 within it."""
+    """A passage of a document, short enough to embed; ``position`` counts from 0 within the document."""
 
     id: str
     document_id: str
@@ -45,9 +47,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What wrote a query: a person's data set, a rule, or a language model with its prompt and usage.
+    """What wrote a query: people ("human"), a rule, or a language model with its prompt and token usage.
 
-    ``persona`` and ``difficulty`` say what a language model was asked for.
+    ``persona`` and ``difficulty`` say what the language model was asked for.
     """
 
     kind: str
@@ -60,10 +62,11 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query with a passage that answers it.
+    """A query with a passage that answers it, or that was judged for it.
 
-    ``label`` is a similarity or relevance grade, or None for a plain positive. Pairs that share a
-    ``query_id`` are the judgments of one query. ``split`` is set where a data set brings its own.
+    ``label`` is a similarity, a relevance grade or a class, or None for a plain positive
+    (``embexp.data.labels`` says how it is read). Pairs that share a ``query_id`` are the judgments of one
+    query. ``split`` is set where a data set has a split of its own.
     """
 
     id: str
@@ -79,38 +82,7 @@ class Pair:
     context_ids: tuple[str, ...] = ()
     generator: Generator = Generator(kind="human")
 
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Training, development and test pairs; no document stands in two of them, unless the set says so."""
-
-    train: Sequence[Pair]
-    dev: Sequence[Pair]
-    test: Sequence[Pair]
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """A text of ``split`` that equals or nearly equals a held-out one; ``similarity`` is Jaccard's."""
-
-    kind: Literal["question", "passage"]
-    split: SplitName
-    text: str
-    held_out: str
-    similarity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Leaks:
-    """What the audit found between splits, and how many pairs it took out of train and dev.
-
-    ``documents`` counts those that stand in train and in test because the set's own split puts them
-    there; of sets that we split ourselves no document ever does. ``examples`` holds the most alike.
-    """
-
-    documents: int = 0
-    near_duplicate_chunks: int = 0
-    near_duplicate_queries: int = 0
-    removed_from_train: int = 0
-    removed_from_dev: int = 0
-    examples: Sequence[Leak] = ()
+    @property
+    def query_key(self) -> str:
+        """The id that all judgments of this pair's query share."""
+        return self.query_id or self.id

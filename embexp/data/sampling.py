@@ -1,4 +1,4 @@
-"""A part of a stream, spread evenly over it and the same each time: chosen by hash, not by order."""
+"""Samples and orders that depend on a hash of each item's name, never on the order of the input."""
 
 from __future__ import annotations
 
@@ -9,43 +9,41 @@ from typing import TypeVar
 
 from embexp.errors import ConfigError
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
-def rank(key: str) -> int:
-    """Return a number that depends on ``key`` alone and looks random."""
-    return int.from_bytes(
-        hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-    )
+def shuffle_key(seed: int, name: str) -> tuple[bytes, str]:
+    """Return a sort key that shuffles names by seed: the order depends on the names and the seed alone."""
+    return _digest(f"{seed}\0{name}"), name
 
 
 def sample(
-    items: Iterable[Item],
+    items: Iterable[_Item],
     limit: int | None,
-    key: Callable[[Item], str],
+    key: Callable[[_Item], str],
     keep: Set[str] = frozenset(),
-) -> Iterator[Item]:
-    """Yield at most ``limit`` of the items in their own order; all of them if ``limit`` is None.
+) -> Iterator[_Item]:
+    """Yield at most ``limit`` of the items in their own order, or all of them if ``limit`` is None.
 
-    Holds no more than the items that it yields. An item stays in a sample when the limit grows.
+    Holds no more than the items that it yields. A sample contains every smaller sample.
 
     Args:
         items: A stream of any length.
         limit: The size of the sample.
-        key: What names an item; the choice depends on it alone.
-        keep: Keys that are always in the sample, even if there are more of them than ``limit``.
+        key: Names an item; the choice depends on the name alone.
+        keep: Names that are always in the sample, even if there are more of them than ``limit``.
     """
     if limit is None:
         yield from items
         return
-    kept: list[tuple[int, Item]] = []
-    heap: list[tuple[int, int, Item]] = []
+    kept: list[tuple[int, _Item]] = []
+    heap: list[tuple[int, int, _Item]] = []
     for position, item in enumerate(items):
         name = key(item)
         if name in keep:
             kept.append((position, item))
         else:
-            heapq.heappush(heap, (-rank(name), -position, item))
+            heapq.heappush(heap, (-int.from_bytes(_digest(name), "big"), -position, item))
         while heap and len(heap) + len(kept) > limit:
             heapq.heappop(heap)
     chosen = kept + [(-negative, item) for _, negative, item in heap]
@@ -61,3 +59,7 @@ def check_limit(name: str, value: int | None) -> None:
     """
     if value is not None and value < 1:
         raise ConfigError(f"dataset.{name}={value}: give a number of 1 or more, or null for everything.")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,104 +1,53 @@
-"""What must stay together: documents that share a question, and all judgments of one question."""
+"""Train, dev and test splits that share no document: what must stay together, and how it is drawn."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from embexp.data.records import HELD_OUT, Pair, Splits
+from embexp.data.labels import LabelScale, LabelSettings, label_scale
+from embexp.data.records import CUT_OUT, HELD_OUT, Pair
+from embexp.data.sampling import shuffle_key
 from embexp.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Group:
-    """Pairs that go into one split together; ``size`` counts towards a split's share."""
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Train, dev and test pairs; no document is in two of them, unless the data set splits itself that way.
 
-    id: str
-    pairs: Sequence[Pair]
-    documents: frozenset[str]
-    size: int
-
-    def asks(self, kind: str | None) -> bool:
-        """Say whether a pair here is of this kind; None stands for any."""
-        return kind is None or any(pair.query_type == kind for pair in self.pairs)
-
-
-def draw(seed: int, name: str) -> tuple[bytes, str]:
-    """Return a sort key that puts names in an order that depends on the seed and on nothing else."""
-    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest(), name
-
-
-def query_of(pair: Pair) -> str:
-    """Return the id that all judgments of the pair's question share."""
-    return pair.query_id or pair.id
-
-
-def by_query(pairs: Iterable[Pair]) -> list[Group]:
-    """Return a group of size 1 for each question."""
-    grouped: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        grouped[query_of(pair)].append(pair)
-    return [Group(name, members, _documents(members), 1) for name, members in grouped.items()]
-
-
-def by_document(pairs: Iterable[Pair]) -> list[Group]:
-    """Return the connected components of documents that are positives of the same question.
-
-    A group's size is its number of documents.
-    A document that is only judged irrelevant (label 0 or less) to a question is not tied to it.
+    ``scale`` says how labels are read, the same in all three; None reads it off their labels.
     """
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
-    questions = by_query(pairs)
-    documents = {name: at for at, name in enumerate(sorted({d for q in questions for d in _ties(q)}))}
-    edges = [(at, len(questions) + documents[name]) for at, q in enumerate(questions) for name in _ties(q)]
-    size = len(questions) + len(documents)
-    rows, columns = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(edges), dtype=np.int8), (rows, columns)), shape=(size, size))
-    _, labels = connected_components(graph, directed=False)
-    members: dict[int, list[Pair]] = defaultdict(list)
-    for at, question in enumerate(questions):
-        members[int(labels[at])].extend(question.pairs)
-    tied = ((pairs, _documents(pairs)) for pairs in members.values())
-    return [Group(min(names), pairs, names, len(names)) for pairs, names in tied]
+    train: Sequence[Pair]
+    dev: Sequence[Pair]
+    test: Sequence[Pair]
+    scale: LabelScale | None = None
 
-
-def _ties(question: Group) -> set[str]:
-    relevant = {pair.document_id for pair in question.pairs if pair.label is None or pair.label > 0}
-    return relevant or {min(question.documents)}
-
-
-def _documents(pairs: Iterable[Pair]) -> frozenset[str]:
-    return frozenset(pair.document_id for pair in pairs)
-
-
-CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
-"""Kinds whose query was taken out of its chunk: the test corpus can leave out one a chunk, not two."""
+    def label_scale(self) -> LabelScale:
+        """Return how labels are read: ``scale``, or what the labels of all three splits show."""
+        return self.scale or label_scale([*self.train, *self.dev, *self.test])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings:
-    """How pairs are divided and how alike two texts of different splits may be.
+    """How pairs are divided, and how similar two texts of different splits may be.
 
     Args:
         dev: The share of documents whose questions choose the best checkpoint.
         test: The share of documents whose questions give the verdict.
         max_train: The most training pairs; None for all.
         max_dev: The most dev questions; None for all.
-        max_test: The most test questions where we draw the test; None for all.
-        test_types: The kinds of question that may stand in dev and test; the first that enough
-            documents have is taken.
-        train_on_test_type: Whether training may use questions of the kind that the test asks.
-        dev_by: What dev is carved out by where a set brings its own test: "document", "query", or
-            "auto", which follows the set: by query if most of its test documents are also trained on.
+        max_test: The most test questions, where the data set has no test split of its own; None for all.
+        test_types: The query types that dev and test may ask, in order of preference; the first one that
+            enough documents have is used.
+        train_on_test_type: Whether to train on questions of the type that the test asks, too.
+        dev_by: How to split dev off train where the data set has its own test split: by "document", by
+            "query", or "auto": by query if most of its test documents are in train too.
         near_duplicate_passages: Jaccard similarity from which two passages count as the same.
         near_duplicate_queries: Jaccard similarity from which two questions count as the same.
     """
@@ -134,15 +83,21 @@ class SplitSettings:
 
 
 def split_by_document(
-    pairs: Iterable[Pair], settings: SplitSettings, *, seed: int = 0, need_train: bool = True
+    pairs: Iterable[Pair],
+    settings: SplitSettings,
+    *,
+    seed: int = 0,
+    need_train: bool = True,
+    labels: LabelSettings | None = None,
 ) -> Splits:
-    """Divide pairs by document; those that bring a split of their own keep it.
+    """Divide pairs by document; pairs with a ``split`` of their own keep it.
 
     Args:
         pairs: All pairs, in any order: the result depends on their content and the seed alone.
-        settings: Shares, limits, and which kinds of question may be asked in dev and test.
+        settings: Shares, limits, and which query types dev and test may ask.
         seed: Draws the documents.
         need_train: Whether an empty training split is an error.
+        labels: How the labels of the pairs are read; None reads the scale off the labels.
 
     Returns:
         The three splits. Questions about test documents that the test does not ask are in none of them,
@@ -151,53 +106,130 @@ def split_by_document(
     Raises:
         DataError: There are fewer documents than splits, or nothing is left to train on.
     """
-    ordered = sorted(pairs, key=lambda pair: _draw(seed, pair))
+    ordered = sorted(pairs, key=lambda pair: _pair_key(seed, pair))
     dev, test = ([pair for pair in ordered if pair.split == name] for name in ("dev", "test"))
     train = [pair for pair in ordered if pair.split in (None, "train")]
-    own = bool(test)
-    wanted = [
+    own_test = bool(test)
+    missing = [
         name
-        for name, share, brought in (("test", settings.test, test), ("dev", settings.dev, dev))
-        if share and train and not brought
+        for name, share, given in (("test", settings.test, test), ("dev", settings.dev, dev))
+        if share and train and not given
     ]
-    kind = None
-    if wanted:
-        groups = _grouped(train, test, settings)
-        _check_enough(groups, needed=len(wanted) + need_train)
-        groups.sort(key=lambda group: draw(seed, group.id))
+    query_type = None
+    if missing:
+        groups = _groups(train, test, settings)
+        _check_enough(groups, needed=len(missing) + need_train)
+        groups.sort(key=lambda group: shuffle_key(seed, group.id))
         quotas = _quotas(groups, settings)
-        kind = _kind_to_ask(groups, [quotas[name] for name in wanted], settings)
-        _shrink(quotas, wanted, _room(groups, kind, need_train=need_train))
-        if "test" in wanted:
-            chosen, groups = _take(groups, kind, quotas["test"])
-            test = _spread(_asked(chosen, kind), settings.max_test)
-        if "dev" in wanted:
-            chosen, groups = _take(groups, kind, quotas["dev"], questions=settings.max_dev)
-            dev = _asked(chosen, kind)
-        train = sorted((pair for group in groups for pair in group.pairs), key=lambda pair: _draw(seed, pair))
-    if kind and not settings.train_on_test_type:
-        train = [pair for pair in train if pair.query_type != kind]
+        query_type = _type_to_ask(groups, [quotas[name] for name in missing], settings)
+        _shrink(quotas, missing, _room(groups, query_type, need_train=need_train))
+        if "test" in missing:
+            chosen, groups = _take(groups, query_type, quotas["test"])
+            test = _spread(_asked(chosen, query_type), settings.max_test)
+        if "dev" in missing:
+            chosen, groups = _take(groups, query_type, quotas["dev"], questions=settings.max_dev)
+            dev = _asked(chosen, query_type)
+        train = sorted(
+            (pair for group in groups for pair in group.pairs), key=lambda pair: _pair_key(seed, pair)
+        )
+    if query_type and not settings.train_on_test_type:
+        train = [pair for pair in train if pair.query_type != query_type]
     train = [pair for pair in train if pair.generator.kind != HELD_OUT]
-    splits = Splits(_spread(train, settings.max_train), _spread(dev, settings.max_dev), test)
-    _check_and_tell(splits, kind, own=own, need_train=need_train, settings=settings)
+    scale = label_scale(ordered, labels)
+    splits = Splits(_spread(train, settings.max_train), _spread(dev, settings.max_dev), test, scale)
+    if need_train and not splits.train:
+        raise _nothing_to_train_on(splits, query_type, settings)
+    log.info(
+        "Split into %s train, %s dev, %s test pairs (%s).",
+        *(f"{len(part):,}" for part in (splits.train, splits.dev, splits.test)),
+        "the data set's own test" if own_test else f"test questions are of the type {query_type or 'any'}",
+    )
     return splits
 
 
-def _draw(seed: int, pair: Pair) -> tuple[bytes, str]:
-    return draw(seed, f"{pair.id}\0{pair.query_id}\0{pair.document_id}")
+def _nothing_to_train_on(splits: Splits, query_type: str | None, settings: SplitSettings) -> DataError:
+    remedy = (
+        "set split.train_on_test_type=true"
+        if query_type and not settings.train_on_test_type
+        else "add pairs, or choose a synthesis that writes some (synthesis=extractive)"
+    )
+    return DataError(f"Nothing is left to train on ({len(splits.test)} test pairs, no train pair): {remedy}.")
 
 
-def _grouped(train: Sequence[Pair], test: Sequence[Pair], settings: SplitSettings) -> list[Group]:
-    """Group what dev and test are drawn from: by document, or by query where the set does so itself."""
+def _pair_key(seed: int, pair: Pair) -> tuple[bytes, str]:
+    return shuffle_key(seed, f"{pair.id}\0{pair.query_id}\0{pair.document_id}")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Pairs that go into one split together; ``size`` counts towards the split's share."""
+
+    id: str
+    pairs: Sequence[Pair]
+    documents: frozenset[str]
+    size: int
+
+    def asks(self, query_type: str | None) -> bool:
+        """Return whether a pair here is of this query type; None stands for any."""
+        return query_type is None or any(pair.query_type == query_type for pair in self.pairs)
+
+
+def _groups(train: Sequence[Pair], test: Sequence[Pair], settings: SplitSettings) -> list[_Group]:
+    """Group what dev and test are drawn from: by document, or by query where the data set does so itself."""
     tested = {pair.document_id for pair in test}
     shared = tested & {pair.document_id for pair in train if pair.split == "train"}
     follows_query = settings.dev_by == "auto" and len(shared) > len(tested) / 2
     if test and (settings.dev_by == "query" or follows_query):
-        return by_query(train)
-    return by_document(train)
+        return _by_query(train)
+    return _by_document(train)
 
 
-def _check_enough(groups: Sequence[Group], *, needed: int) -> None:
+def _by_query(pairs: Iterable[Pair]) -> list[_Group]:
+    """Return a group of size 1 for each question."""
+    grouped: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        grouped[pair.query_key].append(pair)
+    return [_Group(name, members, _documents(members), 1) for name, members in grouped.items()]
+
+
+def _by_document(pairs: Iterable[Pair]) -> list[_Group]:
+    """Return the connected components of documents that answer the same question.
+
+    The size of a group is its number of documents.
+    """
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    questions = _by_query(pairs)
+    ties = [_tied_documents(question) for question in questions]
+    documents = {name: at for at, name in enumerate(sorted(set().union(*ties)))}
+    edges = [(at, len(questions) + documents[name]) for at, names in enumerate(ties) for name in names]
+    size = len(questions) + len(documents)
+    rows, columns = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(edges), dtype=np.int8), (rows, columns)), shape=(size, size))
+    _, components = connected_components(graph, directed=False)
+    members: dict[int, list[Pair]] = defaultdict(list)
+    for at, question in enumerate(questions):
+        members[int(components[at])].extend(question.pairs)
+    tied = ((pairs, _documents(pairs)) for pairs in members.values())
+    return [_Group(min(names), pairs, names, len(names)) for pairs, names in tied]
+
+
+def _tied_documents(question: _Group) -> set[str]:
+    """Return the documents that must share a split with a question: all but those judged 0 or less.
+
+    This bar is lower than that of a positive: a document that answers in part would give the rest away.
+    """
+    related = {pair.document_id for pair in question.pairs if pair.label is None or pair.label > 0}
+    return related or {min(question.documents)}
+
+
+def _documents(pairs: Iterable[Pair]) -> frozenset[str]:
+    return frozenset(pair.document_id for pair in pairs)
+
+
+def _check_enough(groups: Sequence[_Group], *, needed: int) -> None:
     if len(groups) >= needed:
         return
     documents = len({name for group in groups for name in group.documents})
@@ -208,68 +240,72 @@ def _check_enough(groups: Sequence[Group], *, needed: int) -> None:
     )
 
 
-def _quotas(groups: Sequence[Group], settings: SplitSettings) -> dict[str, int]:
-    """Return how large dev and test become, in documents (or in questions, where groups are those)."""
+def _quotas(groups: Sequence[_Group], settings: SplitSettings) -> dict[str, int]:
+    """Return the sizes of dev and test, in documents (or in questions, where groups are questions)."""
     total = sum(group.size for group in groups)
     shares = {"dev": (settings.dev, settings.max_dev), "test": (settings.test, settings.max_test)}
     return {name: min(max(1, round(share * total)), most or total) for name, (share, most) in shares.items()}
 
 
-def _kind_to_ask(groups: Sequence[Group], quotas: Sequence[int], settings: SplitSettings) -> str | None:
-    """Choose the first kind that enough groups have; if none, the commonest of them; None for any kind."""
+def _type_to_ask(groups: Sequence[_Group], quotas: Sequence[int], settings: SplitSettings) -> str | None:
+    """Choose the first query type that enough groups have, else the commonest of them; None for any type."""
     enough = min(sum(quotas), len(groups))
-    having = {kind: sum(group.asks(kind) for group in groups) for kind in settings.test_types}
-    usable = [kind for kind in settings.test_types if having[kind] >= len(quotas)]
-    first = next((kind for kind in usable if having[kind] >= enough), None)
-    return first or max(usable, key=lambda kind: having[kind], default=None)
+    counts = {name: sum(group.asks(name) for group in groups) for name in settings.test_types}
+    usable = [name for name in settings.test_types if counts[name] >= len(quotas)]
+    first = next((name for name in usable if counts[name] >= enough), None)
+    return first or max(usable, key=lambda name: counts[name], default=None)
 
 
-def _room(groups: Sequence[Group], kind: str | None, *, need_train: bool) -> int:
-    """Return how much of what can be asked may leave training: all of it, if other groups stay there."""
-    sizes = [group.size for group in groups if group.asks(kind)]
+def _room(groups: Sequence[_Group], query_type: str | None, *, need_train: bool) -> int:
+    """Return how much may leave training: all that can be asked, but one group if nothing else stays."""
+    sizes = [group.size for group in groups if group.asks(query_type)]
     return sum(sizes) - (min(sizes) if need_train and len(sizes) == len(groups) else 0)
 
 
-def _shrink(quotas: dict[str, int], wanted: Sequence[str], room: int) -> None:
-    """Bring quotas down to the room there is, in proportion, each at least 1."""
-    if sum(quotas[name] for name in wanted) > room and len(wanted) == 2:
+def _shrink(quotas: dict[str, int], missing: Sequence[str], room: int) -> None:
+    """Reduce the quotas to the room there is, in proportion, each at least 1."""
+    if sum(quotas[name] for name in missing) <= room:
+        return
+    if len(missing) == 2:
         quotas["test"] = max(1, room * quotas["test"] // (quotas["test"] + quotas["dev"]))
         quotas["dev"] = max(1, room - quotas["test"])
-    elif sum(quotas[name] for name in wanted) > room:
-        quotas[wanted[0]] = max(1, room)
+    else:
+        quotas[missing[0]] = max(1, room)
 
 
 def _take(
-    groups: Sequence[Group], kind: str | None, quota: int, *, questions: int | None = None
-) -> tuple[list[Group], list[Group]]:
-    """Move groups that ask this kind out of the pool until ``quota`` is reached or enough questions are in.
+    groups: Sequence[_Group], query_type: str | None, quota: int, *, questions: int | None = None
+) -> tuple[list[_Group], list[_Group]]:
+    """Take groups that can be asked this type until ``quota`` or ``questions`` is reached; return both parts.
 
-    A group that is larger than what is still wanted stays in training, so that one knot of documents
+    A group that is larger than what is still missing stays in training, so that one cluster of documents
     that share questions does not become the whole test.
     """
-    chosen: list[Group] = []
+    chosen: list[_Group] = []
     size = asked = 0
     for group in groups:
         if size >= quota or (questions and asked >= questions):
             break
-        if group.asks(kind) and size + group.size <= quota:
+        if group.asks(query_type) and size + group.size <= quota:
             chosen.append(group)
             size += group.size
-            asked += len({query_of(pair) for pair in _asked([group], kind)})
+            asked += len({pair.query_key for pair in _asked([group], query_type)})
     if not chosen:
-        fitting = [group for group in groups if group.asks(kind)]
-        chosen = [min(fitting, key=lambda group: group.size)]
+        chosen = [min((group for group in groups if group.asks(query_type)), key=lambda group: group.size)]
     taken = {group.id for group in chosen}
     return chosen, [group for group in groups if group.id not in taken]
 
 
-def _asked(groups: Iterable[Group], kind: str | None) -> list[Pair]:
-    """Return the pairs of this kind, one a chunk where the query was cut out of it."""
+def _asked(groups: Iterable[_Group], query_type: str | None) -> list[Pair]:
+    """Return the pairs of this type, one for each chunk where the query was cut out of the chunk.
+
+    The test corpus can leave one query out of a chunk, not two.
+    """
     used: set[str] = set()
     asked: list[Pair] = []
     for group in groups:
         for pair in group.pairs:
-            if kind is not None and pair.query_type != kind:
+            if query_type is not None and pair.query_type != query_type:
                 continue
             if pair.chunk_id and pair.query_type in CUT_OUT:
                 if pair.chunk_id in used:
@@ -279,34 +315,14 @@ def _asked(groups: Iterable[Group], kind: str | None) -> list[Pair]:
     return asked
 
 
-def _spread(pairs: Sequence[Pair], most: int | None) -> list[Pair]:
-    """Keep ``most`` questions with all their judgments, as many from each document as from any other."""
+def _spread(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:
+    """Keep ``limit`` questions with all their judgments, spread as evenly over the documents as possible."""
     by_document: Counter[str] = Counter()
     turns: dict[str, int] = {}
     for pair in pairs:
-        if query_of(pair) not in turns:
-            turns[query_of(pair)] = by_document[pair.document_id]
+        if pair.query_key not in turns:
+            turns[pair.query_key] = by_document[pair.document_id]
             by_document[pair.document_id] += 1
     # Sorting is stable: within a turn the drawn order stays.
-    kept = set(sorted(turns, key=lambda query: turns[query])[:most])
-    return [pair for pair in pairs if query_of(pair) in kept]
-
-
-def _check_and_tell(
-    splits: Splits, kind: str | None, *, own: bool, need_train: bool, settings: SplitSettings
-) -> None:
-    if need_train and not splits.train:
-        remedy = (
-            "set split.train_on_test_type=true"
-            if kind and not settings.train_on_test_type
-            else "add pairs, or choose a synthesis that writes some (synthesis=extractive)"
-        )
-        raise DataError(
-            f"Nothing is left to train on ({len(splits.test)} test pairs, no train pair): {remedy}."
-        )
-    counts = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "dev", "test"))
-    log.info(
-        "Split into %s pairs (%s).",
-        counts,
-        "the set's own test" if own else f"test questions are of the kind {kind or 'any'}",
-    )
+    kept = set(sorted(turns, key=lambda query: turns[query])[:limit])
+    return [pair for pair in pairs if pair.query_key in kept]

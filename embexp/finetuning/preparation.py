@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from embexp.data.labels import label_scale
-from embexp.data.records import Pair
+from embexp.data.splitting import Splits
 from embexp.errors import ConfigError, DataError
 from embexp.finetuning.distillation_rows import ranked_rows, vector_rows
 from embexp.finetuning.hard_negatives import MinedNegatives, NegativeSource, PassagePool, RandomNegatives
@@ -65,7 +64,7 @@ def training_rows(
     settings: SentenceTransformerFineTuner,
     model: SentenceTransformer,
     loss: Loss,
-    pairs: Sequence[Pair],
+    splits: Splits,
     *,
     seed: int,
     untuned: Untuned | None,
@@ -76,7 +75,7 @@ def training_rows(
         settings: The trainer's settings.
         model: The untuned model, at the text length of training.
         loss: Says which columns it reads.
-        pairs: The training pairs.
+        splits: The training pairs, and how the labels of the data set are read.
         seed: Of samples and negatives.
         untuned: Knows the model's vectors from earlier runs; None embeds anew.
 
@@ -84,7 +83,9 @@ def training_rows(
         DataError: There is one pair alone.
         ConfigError: The pairs cannot fill the loss's columns.
     """
-    scale = label_scale(pairs, positive_from=settings.positive_from, label_range=settings.label_range)
+    pairs, scale = splits.train, splits.label_scale()
+    if any(pair.label is not None for pair in pairs):
+        log.info("Labels of the training pairs: %s.", scale)
     pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
     request = Request(
         pairs=pairs, scale=scale, pool=pool,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embexp.data.records import Splits
+from embexp.data.splitting import Splits
 from embexp.errors import ConfigError, DataError
 from embexp.finetuning.batch_sampler import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, fingerprint_of
@@ -163,8 +163,6 @@ class SentenceTransformerFineTuner:
         negative_gap: A mined negative scores at least this much below the positive.
         negative_scorer: A teacher (cross-encoder) that scores the candidates again; None trusts the model.
         negative_ranks: From which to before which rank of the candidates to draw.
-        positive_from: The lowest label of a positive; None reads it off the labels.
-        label_range: The lowest and highest label there can be; None reads them off the labels.
         distinct: What two rows of a batch must not share, besides query and passage texts.
         length_pool: Batches within whose rows lengths are sorted, which saves padding; 0 leaves them mixed.
         dropout: Dropout of hidden states; None keeps the model's own.
@@ -199,8 +197,6 @@ class SentenceTransformerFineTuner:
     negative_gap: float = 0.0
     negative_scorer: Any = None
     negative_ranks: list[int] | tuple[int, int] = (0, 20)
-    positive_from: float | None = None
-    label_range: list[float] | None = None
     distinct: Literal["text", "chunk", "document"] = "chunk"
     length_pool: int = 8
     dropout: float | None = None
@@ -308,7 +304,7 @@ class SentenceTransformerFineTuner:
                 return untuned.dev_scores(trained) if first and untuned else dev_scores(trained)
 
         with text_length(model, training_length(model, self.max_tokens)):
-            rows = training_rows(self, model, loss, splits.train, seed=seed, untuned=untuned)
+            rows = training_rows(self, model, loss, splits, seed=seed, untuned=untuned)
             plan = plan_batches(
                 rows.keys, rows.lengths, batch_size=self.batch_size, epochs=self.epochs, seed=seed,
                 length_pool=self.length_pool,
@@ -356,7 +352,7 @@ class SentenceTransformerFineTuner:
         others = [part.fingerprint() for part in (loss, self.negative_scorer) if hasattr(part, "fingerprint")]
         return fingerprint_of(
             model, asdict(replace(self, negative_scorer=None)), repr(self.method), repr(loss), others,
-            sha256_of(*told), len(splits.dev), seed,
+            sha256_of(*told), repr(splits.label_scale()), len(splits.dev), seed,
         )  # fmt: skip
 
 

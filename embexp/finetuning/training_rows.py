@@ -108,7 +108,7 @@ def positives_of(request: Request) -> list[Pair]:
     if not found:
         raise ConfigError(
             f"None of the {len(request.pairs)} training pairs is a positive: every label is below "
-            f"{request.scale.positive_from:g}. Set trainer.positive_from to the lowest label of a positive, "
+            f"{request.scale.positive_from:g}. Set dataset.positive_from to the lowest label of a positive, "
             "or choose a loss that reads scores (loss=cosent)."
         )
     return sample(list(found.values()), request.max_pairs, seed=request.seed, what="positive pairs")
@@ -226,7 +226,7 @@ def _judged(request: Request, value: Callable[[float | None], float]) -> Iterato
         if not positives and flat:
             raise ConfigError(
                 f"All {len(pairs)} training pairs have the label {pairs[0].label:g}, which is no positive: "
-                "a loss over scores needs pairs that differ. Set trainer.positive_from, or give labels."
+                "a loss over scores needs pairs that differ. Set dataset.positive_from, or give labels."
             )
         drawn = request.negatives.draw(positives, max(request.count or 1, 1)) if positives else []
         for pair, texts in zip(positives, drawn, strict=True):

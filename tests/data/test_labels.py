@@ -4,14 +4,19 @@ import math
 
 import pytest
 
-from embexp.data.labels import label_scale
-from embexp.data.records import Pair
+from embexp.benchmarking.held_out import HeldOut
+from embexp.data.labels import LabelSettings, label_scale
+from embexp.data.records import Chunk, Pair
+from embexp.data.splitting import Splits, SplitSettings, split_by_document
 from embexp.errors import ConfigError, DataError
+from embexp.finetuning.hard_negatives import PassagePool, RandomNegatives
+from embexp.finetuning.preparation import build_rows
+from embexp.finetuning.training_rows import Request
 
 
 def labelled(*labels: float | None) -> list[Pair]:
     return [
-        Pair(id=f"p{at}", query="q", positive="p", document_id="d", label=label)
+        Pair(id=f"p{at}", query="q", positive=f"text {at}", document_id=f"d{at}", query_id="q", label=label)
         for at, label in enumerate(labels)
     ]
 
@@ -25,10 +30,13 @@ def labelled(*labels: float | None) -> list[Pair]:
         ((1.0, 2.0), 0, 2, 1),  # grades above 1: 1 is relevant
         ((0.0, 3.0), 0, 3, 1),
         ((0.1, 0.9), 0, 1, 0.5),  # similarities
+        ((0.36, 0.7), 0, 1, 0.5),  # the range of similarities ends at 1, whatever the highest one is
         ((0.0, 0.5, 1.0), 0, 1, 0.5),
-        ((0.5, 4.75), 0, 4.75, 2.375),  # a scale of its own
-        ((-1.0, 0.5, 1.0), -1, 1, 0),  # cosines: 0 is the middle
-        ((-2.0, -1.0), -2, -1, 1),
+        ((0.5, 4.75), 0, 5, 2.5),  # up to the next whole number
+        ((0.5, 97.3), 0, 98, 49),
+        ((-1.0, 0.5, 1.0), -1, 1, 0.5),  # cosines: 0 is unrelated, and half of what is above it relevant
+        ((-0.02, 0.9), -1, 1, 0.5),
+        ((-2.0, -1.0), -2, 1, 1),
         ((0.0,), 0, 1, 1),
         ((-3.0,), -3, 1, 1),
     ],
@@ -38,21 +46,86 @@ def test_the_scale_is_read_off_the_labels(labels, low, high, positive_from):
     assert (scale.low, scale.high, scale.positive_from) == (low, high, positive_from)
 
 
+def relevant_in_training(pairs: list[Pair], splits: Splits) -> set[str]:
+    scale = splits.label_scale()
+    pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
+    request = Request(pairs=pairs, scale=scale, pool=pool, negatives=RandomNegatives(pool=pool, seed=0))
+    return set(build_rows("pairs", request).columns["positive"])
+
+
+def relevant_in_the_test(pairs: list[Pair], splits: Splits) -> set[str]:
+    chunks = [Chunk(f"c{pair.id}", pair.document_id, pair.positive) for pair in pairs]
+    task = HeldOut().task(chunks, pairs, unit="document", scale=splits.label_scale())
+    passages = {pair.document_id: pair.positive for pair in pairs}
+    return {passages[name] for grades in task.qrels.values() for name, grade in grades.items() if grade > 0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "relevant"),
+    [
+        ((-1.0, 0.2, 1.0), {"text 2"}),
+        ((0.36, 0.5, 0.7), {"text 1", "text 2"}),
+        ((0.0, 1.0, 2.0), {"text 1", "text 2"}),
+        ((0.0, 1.0, None), {"text 1", "text 2"}),
+        ((1.5, 2.4, 4.5), {"text 2"}),
+    ],
+)
+def test_training_and_scoring_agree_on_what_is_relevant(labels, relevant):
+    pairs = labelled(*labels)
+    splits = Splits(pairs, [], pairs)
+    assert relevant_in_training(pairs, splits) == relevant_in_the_test(pairs, splits) == relevant
+
+
+def test_the_parts_of_a_data_set_are_read_on_one_scale():
+    train = [
+        Pair("a", "q", "low", "d0", label=0.9, split="train"),
+        Pair("b", "q", "x", "d2", label=4.6, split="train"),
+    ]
+    test = [
+        Pair("c", "r", "low", "d1", label=0.9, split="test"),
+        Pair("d", "r", "y", "d3", label=3.0, split="test"),
+    ]
+    splits = split_by_document([*train, *test], SplitSettings(dev=0))
+    assert (splits.scale.high, splits.scale.positive_from) == (5, 2.5)  # 0.9 alone would be on [0, 1]
+    assert relevant_in_training(train, splits) == {"x"}
+    assert relevant_in_the_test(test, splits) == {"y"}
+    settings = LabelSettings(positive_from=0.9)
+    splits = split_by_document([*train, *test], SplitSettings(dev=0), labels=settings)
+    assert relevant_in_training(train, splits) == {"x", "low"}
+    assert relevant_in_the_test(test, splits) == {"y", "low"}
+
+
 def test_scores_are_rescaled_and_kept_within_0_and_1():
-    scale = label_scale(labelled(1.0, 4.5), label_range=[1, 5])
+    scale = label_scale(labelled(1.0, 4.5), LabelSettings(label_range=[1, 5]))
     # (3 - 1) / (5 - 1) = 0.5
     assert [scale.score(label) for label in (1.0, 3.0, 5.0, 0.0, 9.0, None)] == [0.0, 0.5, 1.0, 0.0, 1.0, 1.0]
+    assert scale.positive_from == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive_from", "grades"),
+    [
+        ((0.0, 1.0, 3.0, -1.0), None, [0, 1, 3, 0]),
+        ((0.0, 1.0, 3.0, -1.0), 2, [0, 0, 3, 0]),
+        ((0.0, 1.0, 3.0, -1.0), 0, [1, 1, 3, 0]),  # a positive is never of grade 0
+        ((0.4, 0.5, 3.0, -1.0), 0.5, [0, 1, 1, 0]),  # similarities
+    ],
+)
+def test_grades_are_those_of_trec_eval(labels, positive_from, grades):
+    scale = label_scale(labelled(*labels), LabelSettings(positive_from=positive_from))
+    assert [scale.grade(label) for label in labels] == grades
+    assert scale.grade(None) == 1
 
 
 def test_the_threshold_can_be_given():
-    scale = label_scale(labelled(1.0, 5.0), positive_from=4)
+    scale = label_scale(labelled(1.0, 5.0), LabelSettings(positive_from=4))
     assert [scale.is_positive(label) for label in (3.0, 4.0, None)] == [False, True, True]
 
 
-def test_how_labels_are_read_is_said(caplog):
+def test_how_labels_are_read_is_logged(caplog):
     caplog.set_level("INFO")
     label_scale(labelled(1.0, 5.0))
-    assert "Labels from 1 to 5: 1 and more is a positive (trainer.positive_from)" in caplog.text
+    assert "Labels from 1 to 5: 1 and above is a positive (dataset.positive_from)" in caplog.text
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -63,5 +136,5 @@ def test_a_label_that_is_no_number_is_named(bad):
 
 @pytest.mark.parametrize("bad", [[1.0], [5.0, 1.0], [1.0, 2.0, 3.0]])
 def test_an_impossible_range_is_named(bad):
-    with pytest.raises(ConfigError, match=r"trainer.label_range="):
-        label_scale(labelled(1.0), label_range=bad)
+    with pytest.raises(ConfigError, match=r"dataset.label_range="):
+        LabelSettings(label_range=bad)

@@ -1,12 +1,9 @@
 import logging
 from dataclasses import replace
 
-import pytest
-
-from embexp.data.leaks import audit
-from embexp.data.near_duplicates import jaccard, near_duplicates, normalised, shingles
-from embexp.data.records import Leaks, Pair, Splits
-from embexp.data.splitting import SplitSettings
+from embexp.data.leaks import Leaks, audit
+from embexp.data.records import Pair
+from embexp.data.splitting import Splits, SplitSettings
 
 LONG = (
     "The deque is a double ended queue with fast appends and pops from either side, and it can be bounded to "
@@ -22,45 +19,6 @@ def pair(name, query="", positive="", document="", split=None):
         document_id=document or f"document {name}",
         split=split,
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("  How-To,  CAP? ", "how to cap"), ("Ｆｕｌｌ", "full"), ("?!", "?!")]
-)
-def test_normalised(text, expected):
-    assert normalised(text) == expected
-
-
-def test_shingles_are_the_distinct_runs_of_characters():
-    # abab holds ab, ba, ab: two distinct runs of two characters
-    assert len(shingles("abab", width=2)) == 2
-    assert len(shingles("a", width=4)) == 1
-    assert jaccard(shingles("abcd", width=2), shingles("abcx", width=2)) == pytest.approx(2 / 4)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (LONG.upper(), True),
-        (LONG.replace("fast", "quick"), True),
-        (LONG[:60], False),
-        ("Something else entirely, of about the same length as the other passage, about birds.", False),
-    ],
-)
-def test_near_duplicates(text, found):
-    near = near_duplicates([text], [LONG, "another passage"], threshold=0.8, width=5, what="passages")
-    assert set(near) == ({text} if found else set())
-    assert all(held_out == LONG and 0.8 <= similarity <= 1 for held_out, similarity in near.values())
-
-
-def test_many_templated_texts_are_told_apart():
-    texts = [f"What is the amount of item {at * 7919 % 99991} in the ledger of {at}?" for at in range(300)]
-    assert near_duplicates(texts[:150], texts[150:], threshold=0.9, width=4, what="questions") == {}
-
-
-def test_nothing_held_out_nothing_found():
-    assert near_duplicates(["a"], [], threshold=0.8, width=5, what="passages") == {}
-    assert near_duplicates([], ["a"], threshold=0.8, width=5, what="passages") == {}
 
 
 def test_our_own_split_loses_passages_and_questions():
@@ -110,7 +68,7 @@ def test_a_sets_own_split_keeps_shared_documents_and_loses_questions(caplog):
     assert [item.id for item in clean.train] == ["a", "c"]
     counted = replace(leaks, examples=())
     assert counted == Leaks(1, near_duplicate_chunks=1, near_duplicate_queries=1, removed_from_train=1)
-    assert "1 documents in both train and test (the set's own split, so they stay)" in caplog.text
+    assert "1 documents in both train and test (the data set's own split, so they stay)" in caplog.text
 
 
 def test_documents_shared_by_mistake_are_taken_out_of_train():

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from embexp.data.records import Generator, Pair, Splits
-from embexp.data.splitting import SplitSettings, by_document, by_query, split_by_document
+from embexp.data.records import Generator, Pair
+from embexp.data.splitting import Splits, SplitSettings, _by_document, _by_query, split_by_document
 from embexp.errors import ConfigError, DataError
 
 
@@ -74,10 +74,10 @@ def test_groups_are_connected_components_over_relevant_pairs():
         pair("5", "e", query_id="s", label=0.0),
         pair("6", "c", query_id="t"),
     ]
-    assert {frozenset(ids(group.pairs)) for group in by_document(pairs)} == {
+    assert {frozenset(ids(group.pairs)) for group in _by_document(pairs)} == {
         frozenset("1234"), frozenset("5"), frozenset("6"),
     }  # fmt: skip
-    assert sorted(group.size for group in by_query(pairs)) == [1, 1, 1, 1]
+    assert sorted(group.size for group in _by_query(pairs)) == [1, 1, 1, 1]
 
 
 def test_a_knot_of_documents_stays_in_training():
@@ -221,7 +221,7 @@ def test_only_test_pairs_can_be_benchmarked():
 def test_says_how_many_pairs_each_split_got(caplog):
     with caplog.at_level(logging.INFO):
         split(typed(20, "summary"))
-    assert "14 train, 2 dev, 4 test pairs (test questions are of the kind summary)" in caplog.text
+    assert "14 train, 2 dev, 4 test pairs (test questions are of the type summary)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from embexp.data.records import Splits
+from embexp.data.splitting import Splits
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.finetuning.training import Training, TrainingStep
 from embexp.models.tiny import TinyModel

@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # started as a script
 
-from embexp.data.records import Splits
+from embexp.data.splitting import Splits
 from embexp.finetuning.losses.distillation import EmbedDistill
 from embexp.finetuning.losses.in_batch import Mnrl
 from embexp.finetuning.losses.scored import Softmax

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embexp.data.records import Pair, Splits
+from embexp.data.records import Pair
+from embexp.data.splitting import Splits
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.finetuning.losses.in_batch import CachedMnrl, Mnrl
 from embexp.finetuning.losses.margins import Triplet

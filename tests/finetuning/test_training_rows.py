@@ -210,7 +210,7 @@ def test_labels_that_are_no_classes_are_named(labels, message):
 def test_no_positive_is_an_error_with_a_remedy():
     pairs = [pair(n, label=0.0) for n in range(3)]
     with pytest.raises(
-        ConfigError, match=r"None of the 3 training pairs is a positive.*trainer.positive_from"
+        ConfigError, match=r"None of the 3 training pairs is a positive.*dataset.positive_from"
     ):
         build_rows("pairs", request(pairs))
 

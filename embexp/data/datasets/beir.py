@@ -1,50 +1,70 @@
-"""A local retrieval set in the BEIR layout: corpus.jsonl, queries.jsonl, qrels/{train,dev,test}.tsv."""
+"""A corpus, its queries and their qrels in the BEIR layout: a local folder, or rows from elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from embexp.data.datasets.qrels import SPLITS_USED, JudgedSet, Train
-from embexp.data.readers.encodings import encoding_of
+from embexp.data.labels import LabelSettings
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row, read_rows
+from embexp.data.readers.text import encoding_of
 from embexp.data.records import Document, Pair, SplitName, Unit
-from embexp.data.sampling import check_limit
+from embexp.data.sampling import check_limit, sample
 from embexp.errors import DataError
 from embexp.storage.files import sha256_of, sha256_of_file
 
-COLUMNS = ("query-id", "corpus-id", "score")
+Train = Literal["qrels", "synthetic", "none"]
+SPLITS_USED: Mapping[Train, tuple[SplitName, ...]] = {
+    "qrels": ("train", "dev", "test"),
+    "synthetic": ("dev", "test"),
+    "none": ("test",),
+}
+_QRELS_COLUMNS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(kw_only=True)
 class BeirFolder:
-    """A corpus with people's queries and judgments, which keeps its own split.
+    """A corpus with people's queries and judgments (corpus.jsonl, queries.jsonl, qrels/{train,dev,test}.tsv).
+
+    The set keeps its own split.
 
     Args:
         path: The folder.
-        train: ``qrels`` trains on the set's own judgments; ``synthetic`` has training pairs written from
-            the corpus and takes only dev and test from the set; ``none`` takes test alone.
+        train: Where training pairs come from: ``qrels`` takes the set's own judgments; ``synthetic`` writes
+            pairs from the corpus and takes only dev and test from the set; ``none`` takes the test alone.
+        positive_from: The lowest grade that counts as relevant; None counts 1 and above.
+        label_range: The lowest and the highest grade that can occur; None reads them off the qrels.
         limit: At most this many documents; the judged ones are always kept. None for all.
         limit_queries: At most this many queries of each split, the same ones each time; None for all.
         on_error: ``skip`` leaves bad rows and judgments out and counts them; ``fail`` stops at the first.
-        name: How reports call this set; empty takes the folder's name.
+        name: The name in tables and file names; empty takes the folder's name.
     """
 
     path: str
     train: Train = "qrels"
+    positive_from: float | None = None
+    label_range: list[float] | None = None
     limit: int | None = None
     limit_queries: int | None = None
     on_error: OnError = "skip"
     name: str = ""
     unit: Unit = field(default="document", init=False)
+    labels: LabelSettings = field(init=False)
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
         check_limit("limit_queries", self.limit_queries)
+        self.labels = LabelSettings(positive_from=self.positive_from, label_range=self.label_range)
         self.name = self.name or Path(self.path).expanduser().resolve().name
+
+    @property
+    def source(self) -> str:
+        """The folder."""
+        return self.path
 
     def fingerprint(self) -> str:
         """Return a digest of the settings and of the files that they use.
@@ -65,26 +85,26 @@ class BeirFolder:
         return self._judged().documents()
 
     def labelled(self) -> Iterator[Pair]:
-        """Yield a pair for each relevant document of each query; grade 0 makes none.
+        """Yield a pair for each relevant document of each query; a judgment of grade 0 yields none.
 
         Raises:
             DataError: A file is missing, nothing can be used, or a row is bad and ``on_error`` is ``fail``.
         """
         return self._judged().labelled()
 
-    def _judged(self) -> JudgedSet:
-        return JudgedSet(
+    def _judged(self) -> JudgedRows:
+        return JudgedRows(
             name=self.path,
             corpus=partial(read_rows, self._file("corpus.jsonl")),
             queries=partial(read_rows, self._file("queries.jsonl")),
-            qrels={split: partial(read_qrels_file, file) for split, file in self._qrels().items()},
+            qrels={split: partial(_qrels_rows, file) for split, file in self._qrels().items()},
             limit=self.limit,
             limit_queries=self.limit_queries,
             on_error=self.on_error,
         )
 
     def _qrels(self) -> dict[SplitName, Path]:
-        """Return the qrels files to use; only those of dev may be missing."""
+        """Return the qrels files to use; only that of dev may be missing."""
         folder = Path(self.path).expanduser() / "qrels"
         splits = SPLITS_USED[self.train]
         if "train" in splits and folder.is_dir() and not (folder / "train.tsv").is_file():
@@ -92,11 +112,10 @@ class BeirFolder:
                 f"{self.path}/qrels/train.tsv is missing and dataset.train=qrels trains on it: add it, or "
                 "set dataset.train=synthetic or dataset.train=none."
             )
-        optional = folder / "dev.tsv"
         return {
             split: self._file(f"qrels/{split}.tsv")
             for split in splits
-            if split != "dev" or optional.is_file()
+            if split != "dev" or (folder / "dev.tsv").is_file()
         }
 
     def _file(self, name: str) -> Path:
@@ -111,18 +130,180 @@ class BeirFolder:
         return folder / name
 
 
-def read_qrels_file(path: Path, problems: Problems) -> Iterator[Row]:
+def _qrels_rows(path: Path, problems: Problems) -> Iterator[Row]:
     """Yield the judgments of a tab-separated file of query, document and grade, with or without a header."""
     with path.open(encoding=encoding_of(path), errors="replace") as stream:
         for number, line in enumerate(stream, start=1):
-            fields = line.rstrip("\r\n").split("\t")
-            if not line.strip() or (number == 1 and fields[-1].strip() in ("score", "grade", "relevance")):
+            cells = line.rstrip("\r\n").split("\t")
+            if not line.strip() or (number == 1 and cells[-1].strip() in ("score", "grade", "relevance")):
                 continue
             where = f"{path}:{number}"
-            if len(fields) == len(COLUMNS):
-                yield Row(where, dict(zip(COLUMNS, fields, strict=True)))
+            if len(cells) == len(_QRELS_COLUMNS):
+                yield Row(where, dict(zip(_QRELS_COLUMNS, cells, strict=True)))
             else:
                 message = (
-                    f"{where}: {len(fields)} columns; write query-id, corpus-id and score with tabs between."
+                    f"{where}: {len(cells)} columns; write query-id, corpus-id and score with tabs between."
                 )
                 problems.report("broken line", message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgment:
+    """One line of the qrels."""
+
+    where: str
+    split: SplitName
+    query_id: str
+    document_id: str
+    grade: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedRows:
+    """Documents and pairs from the rows of a corpus, its queries and qrels.
+
+    Args:
+        name: Where the set is, for messages.
+        corpus: Opens the corpus: rows with ``_id``, ``title`` and ``text``.
+        queries: Opens the queries: rows with ``_id`` and ``text``.
+        qrels: Opens each split's judgments: rows with ``query-id``, ``corpus-id`` and ``score``.
+        limit: At most this many documents; the judged ones are always kept.
+        limit_queries: At most this many queries of each split.
+        on_error: What to do with a bad row.
+    """
+
+    name: str
+    corpus: Callable[[Problems], Iterator[Row]]
+    queries: Callable[[Problems], Iterator[Row]]
+    qrels: Mapping[SplitName, Callable[[Problems], Iterator[Row]]] = field(default_factory=dict)
+    limit: int | None = None
+    limit_queries: int | None = None
+    on_error: OnError = "skip"
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the corpus in its own order, streamed.
+
+        Raises:
+            DataError: The corpus is empty, or a row is bad and ``on_error`` is ``fail``.
+        """
+        judged: set[str] = set()
+        if self.limit is not None:
+            judged = {judgment.document_id for judgment in self._judgments(Problems(quiet=True))}
+        problems = Problems(self.on_error)
+        count = 0
+        for document in sample(self._corpus(problems), self.limit, lambda document: document.id, judged):
+            count += 1
+            yield document
+        if not count:
+            raise DataError(f"{self.name}: the corpus holds no document with text; check dataset.path.")
+        problems.close(f"{self.name}: {count:,} documents")
+
+    def labelled(self) -> Iterator[Pair]:
+        """Yield a pair for each query and document judged relevant, in the order of the qrels.
+
+        Only the judged queries and documents are held in memory.
+
+        Raises:
+            DataError: No judgment can be used, or a row is bad and ``on_error`` is ``fail``.
+        """
+        problems = Problems(self.on_error)
+        relevant = [judgment for judgment in self._judgments(problems) if judgment.grade > 0]
+        query_ids = {judgment.query_id for judgment in relevant}
+        document_ids = {judgment.document_id for judgment in relevant}
+        queries = dict(self._queries(problems, query_ids))
+        quiet = Problems(quiet=True)  # ``documents`` reports the bad rows of the corpus
+        passages = {
+            document.id: "\n".join(part for part in (document.title, document.text) if part)
+            for document in self._corpus(quiet)
+            if document.id in document_ids
+        }
+        count = 0
+        for judgment in relevant:
+            pair = _pair(judgment, queries, passages, problems)
+            if pair:
+                count += 1
+                yield pair
+        if not count:
+            raise DataError(f"{self.name}: no judgment of a relevant document can be used; check the qrels.")
+        problems.close(f"{self.name}: {count:,} judged pairs of {len(query_ids):,} queries")
+
+    def _judgments(self, problems: Problems) -> Iterator[_Judgment]:
+        for split, rows in self.qrels.items():
+            judgments = list(_judgments_of(split, rows(problems), problems))
+            names = dict.fromkeys(judgment.query_id for judgment in judgments)
+            chosen = set(sample(names, self.limit_queries, key=str))
+            yield from (judgment for judgment in judgments if judgment.query_id in chosen)
+
+    def _corpus(self, problems: Problems) -> Iterator[Document]:
+        seen: set[str] = set()
+        for row in self.corpus(problems):
+            name = _new_id(row, seen, problems)
+            document = Document(name, row.text("text"), row.text("title"), row.where.rpartition("/")[2])
+            if name and not document.text and not document.title:
+                problems.report(
+                    "document without text", f"{row.where}: document {name!r} has no text; add some."
+                )
+            elif name:
+                yield document
+
+    def _queries(self, problems: Problems, query_ids: set[str]) -> Iterator[tuple[str, str]]:
+        seen: set[str] = set()
+        for row in self.queries(problems):
+            name = _new_id(row, seen, problems)
+            if name and not row.text("text"):
+                problems.report("query without text", f"{row.where}: query {name!r} has no text; write one.")
+            elif name in query_ids:
+                yield name, row.text("text")
+
+
+def _new_id(row: Row, seen: set[str], problems: Problems) -> str:
+    """Return a row's ``_id``; report one that is missing or taken, and return an empty string."""
+    name = row.text("_id")
+    if not name:
+        problems.report("row without _id", f"{row.where}: no '_id'; give each row its own.")
+    elif name in seen:
+        problems.report("duplicate id", f"{row.where}: the _id {name!r} is taken; give each row its own.")
+        return ""
+    seen.add(name)
+    return name
+
+
+def _judgments_of(split: SplitName, rows: Iterator[Row], problems: Problems) -> Iterator[_Judgment]:
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        query, document, grade = row.text("query-id"), row.text("corpus-id"), row.text("score")
+        try:
+            number = float(grade)
+        except ValueError:
+            number = 0.5
+        if not number.is_integer():
+            message = f"{row.where}: grade {grade!r} is not a whole number; write 0, 1, 2 and so on."
+            problems.report("grade not a whole number", message)
+        elif (query, document) in seen:
+            problems.count("repeated judgment")
+        else:
+            seen.add((query, document))
+            yield _Judgment(row.where, split, query, document, int(number))
+
+
+def _pair(
+    judgment: _Judgment, queries: Mapping[str, str], passages: Mapping[str, str], problems: Problems
+) -> Pair | None:
+    query, document = judgment.query_id, judgment.document_id
+    if query not in queries:
+        message = f"{judgment.where}: query {query!r} is not among the queries; add it or delete this line."
+        problems.report("judgment of a missing query", message)
+        return None
+    if document not in passages:
+        message = f"{judgment.where}: document {document!r} is not in the corpus; add it or delete this line."
+        problems.report("judgment of a missing document", message)
+        return None
+    return Pair(
+        id=f"{judgment.split}/{query}/{document}",
+        query=queries[query],
+        positive=passages[document],
+        document_id=document,
+        query_id=query,
+        label=float(judgment.grade),
+        split=judgment.split,
+    )

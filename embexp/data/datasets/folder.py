@@ -1,21 +1,21 @@
-"""A folder of files as a knowledge base: read recursively, one file at a time."""
+"""The files below a folder as documents, read one at a time."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
-from embexp.data.readers.encodings import BinaryFileError
+from embexp.data.labels import LabelSettings
 from embexp.data.readers.markup import read_html, read_rst
 from embexp.data.readers.office import read_docx, read_pdf
-from embexp.data.readers.problems import OnError, Problems
+from embexp.data.readers.problems import OnError, Problems, UnreadableError
 from embexp.data.readers.tables import SUFFIXES, DocumentColumns, read_table
-from embexp.data.readers.text import Reader, UnreadableError, read_markdown, read_plain
+from embexp.data.readers.text import read_markdown, read_plain
 from embexp.data.records import Document, Pair, Unit
 from embexp.data.sampling import check_limit, sample
 from embexp.errors import DataError
@@ -25,7 +25,7 @@ from embexp.storage.files import sha256_of, sha256_of_file
 log = logging.getLogger(__name__)
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, Callable[[Path], Iterator[Document]]] = {
     ".md": read_markdown,
     ".markdown": read_markdown,
     ".txt": read_plain,
@@ -35,7 +35,7 @@ READERS: dict[str, Reader] = {
     ".pdf": read_pdf,
     ".docx": read_docx,
 }
-FORMATS = ", ".join((*READERS, *SUFFIXES))
+_FORMATS = ", ".join((*READERS, *SUFFIXES))
 
 
 @dataclass(kw_only=True)
@@ -52,7 +52,7 @@ class Folder:
         title_column: The column that holds its title; may be missing.
         id_column: The column that names it within its file; may be missing.
         limit: At most this many documents, spread evenly; None for all.
-        name: How reports call this set.
+        name: The name in tables and file names.
     """
 
     path: str
@@ -65,9 +65,15 @@ class Folder:
     limit: int | None = None
     name: str = "folder"
     unit: Unit = field(default="chunk", init=False)
+    labels: LabelSettings = field(default_factory=LabelSettings, init=False)
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
+
+    @property
+    def source(self) -> str:
+        """The folder or file."""
+        return self.path
 
     def fingerprint(self) -> str:
         """Return a digest of the settings and of every file's name and content.
@@ -92,16 +98,16 @@ class Folder:
             count += 1
             yield document
         if not count:
-            found = problems.summary()
+            skipped = problems.summary()
             raise DataError(
-                f"{self.path}: no document with text in it{f' (skipped: {found})' if found else ''}. "
-                f"Put files there ({FORMATS}), or check dataset.path, "
+                f"{self.path}: no document with text in it{f' (skipped: {skipped})' if skipped else ''}. "
+                f"Put files there ({_FORMATS}), or check dataset.path, "
                 "dataset.include and dataset.exclude."
             )
         problems.close(f"{self.path}: {count:,} documents")
 
     def labelled(self) -> Iterator[Pair]:
-        """Yield nothing: files bring no judged pairs."""
+        """Yield nothing: files have no judged pairs."""
         return iter(())
 
     def _read_all(self, problems: Problems) -> Iterator[Document]:
@@ -120,20 +126,23 @@ class Folder:
             except OSError as error:
                 problems.report("unreadable file", f"{file}: {error.strerror}; check its permissions.")
             except DataError as error:
-                if self.on_error == "fail" and not isinstance(error, UnreadableError | BinaryFileError):
+                if isinstance(error, UnreadableError):
+                    problems.report(error.reason, str(error))
+                elif self.on_error == "fail":
                     raise
-                problems.report(_reason(error), str(error))
+                else:
+                    problems.report("unreadable table", str(error))
 
     def _files(self, problems: Problems) -> Iterator[tuple[str, Path]]:
         root = Path(self.path).expanduser()
         if root.is_file():
             if not _known(root):
-                raise DataError(f"{self.path}: no known format; give a file of {FORMATS}.")
+                raise DataError(f"{self.path}: no known format; give a file of {_FORMATS}.")
             yield root.name, root
             return
         if not root.is_dir():
             raise DataError(f"{self.path} does not exist: check dataset.path for a typing error.")
-        for file in walk(root, problems):
+        for file in _walk(root, problems):
             name = file.relative_to(root).as_posix()
             if not _matches(name, self.include or ["*"]) or _matches(name, self.exclude):
                 problems.count("left out by include or exclude")
@@ -143,8 +152,8 @@ class Folder:
                 yield name, file
 
 
-def walk(root: Path, problems: Problems) -> Iterator[Path]:
-    """Yield every file below a folder once, sorted; hidden ones and loops of links are left out."""
+def _walk(root: Path, problems: Problems) -> Iterator[Path]:
+    """Yield each file below a folder once, sorted; hidden files and loops of links are left out."""
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         if os.path.realpath(folder) in seen:
@@ -172,9 +181,3 @@ def _known(file: Path) -> bool:
 
 def _matches(name: str, globs: list[str]) -> bool:
     return any(fnmatch(name, glob) or fnmatch(f"/{name}", glob) for glob in globs)
-
-
-def _reason(error: DataError) -> str:
-    if isinstance(error, UnreadableError):
-        return error.reason
-    return "binary file" if isinstance(error, BinaryFileError) else "unreadable table"

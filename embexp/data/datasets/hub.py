@@ -9,16 +9,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from embexp.data.datasets.pair_rows import SPLIT_NAMES, PairColumns, documents_of, pairs_of
-from embexp.data.datasets.qrels import SPLITS_USED, JudgedSet, Train
+from embexp.data.datasets.beir import SPLITS_USED, JudgedRows, Train
+from embexp.data.datasets.pairs import SPLIT_NAMES, PairColumns, documents_of, pairs_of
+from embexp.data.labels import LabelSettings
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row
 from embexp.data.records import Document, Pair, SplitName, Unit
-from embexp.data.sampling import check_limit, sample
+from embexp.data.sampling import check_limit
 from embexp.errors import ConfigError, DataError
 from embexp.storage.files import sha256_of, sha256_of_file
-
-QRELS_COLUMNS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(kw_only=True)
@@ -36,12 +35,14 @@ class HubDataset:
         positive_column: The passage that answers it.
         negatives_column: Passages that do not.
         label_column: A similarity, a relevance grade, or a class, as a number or in words.
-        label_values: What labels in words are worth, beside the usual ones; 1 and more answers the query.
+        label_values: The values of labels in words, beside the usual ones; 1 and above answers the query.
+        positive_from: The lowest label of a passage that answers its query; None reads it off the labels.
+        label_range: The lowest and the highest label that can occur; None reads them off the labels.
         document_id_column: The document that the passage is from.
         on_error: ``skip`` leaves bad rows out and counts them; ``fail`` stops at the first.
         limit: At most this many documents (``beir``, judged ones are kept) or pairs; None for all.
         limit_queries: At most this many queries of each split; only for ``beir``.
-        name: How reports call this set; empty takes the repository's name.
+        name: The name in tables and file names; empty takes the repository's name.
     """
 
     id: str
@@ -55,20 +56,29 @@ class HubDataset:
     negatives_column: str | None = "negatives"
     label_column: str | None = "label"
     label_values: dict[str, float] | None = None
+    positive_from: float | None = None
+    label_range: list[float] | None = None
     document_id_column: str | None = "document_id"
     on_error: OnError = "skip"
     limit: int | None = None
     limit_queries: int | None = None
     name: str = ""
     unit: Unit = field(default="document", init=False)
+    labels: LabelSettings = field(init=False)
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
         check_limit("limit_queries", self.limit_queries)
+        self.labels = LabelSettings(positive_from=self.positive_from, label_range=self.label_range)
         self.name = self.name or self.id.rstrip("/").rpartition("/")[2]
 
+    @property
+    def source(self) -> str:
+        """The repository or folder."""
+        return self.id
+
     def fingerprint(self) -> str:
-        """Return a digest of the settings and of the data's revision, or of a local folder's files."""
+        """Return a digest of the settings and of the data's commit, or of a local folder's files."""
         settings = asdict(self)
         folder = Path(self.id).expanduser()
         if folder.is_dir():
@@ -83,21 +93,21 @@ class HubDataset:
         """Yield the corpus, or every passage of the pairs once.
 
         Raises:
-            DataError: The set cannot be had or read.
+            DataError: The set cannot be downloaded or read.
         """
         if self.kind == "beir":
             return self._judged().documents()
-        return documents_of(self._pairs(quiet=True), self._pairs(quiet=True))
+        return documents_of(lambda: self._pairs(quiet=True))
 
     def labelled(self) -> Iterator[Pair]:
         """Yield the judged pairs.
 
         Raises:
-            DataError: The set cannot be had or read.
+            DataError: The set cannot be downloaded or read.
         """
         return self._judged().labelled() if self.kind == "beir" else self._pairs(quiet=False)
 
-    def _judged(self) -> JudgedSet:
+    def _judged(self) -> JudgedRows:
         qrels = self._load(self.config or "default")
         ours = {SPLIT_NAMES.get(name, name): name for name in qrels if not self.splits or name in self.splits}
         used: dict[SplitName, Callable[[Problems], Iterator[Row]]] = {}
@@ -110,17 +120,18 @@ class HubDataset:
                 f"{self.id}: the judgments have the splits {', '.join(qrels)}; dataset.train={self.train} "
                 f"needs {needed}. Set dataset.config or dataset.train."
             )
-        return JudgedSet(
+        return JudgedRows(
             name=self.id,
-            corpus=self._only("corpus"),
-            queries=self._only("queries"),
+            corpus=self._rows_of("corpus"),
+            queries=self._rows_of("queries"),
             qrels=used,
             limit=self.limit,
             limit_queries=self.limit_queries,
             on_error=self.on_error,
         )
 
-    def _only(self, config: str) -> Callable[[Problems], Iterator[Row]]:
+    def _rows_of(self, config: str) -> Callable[[Problems], Iterator[Row]]:
+        """Return what opens a config with a single split."""
         splits = self._load(config)
         return partial(_rows, next(iter(splits.values())), f"{self.id} {config}")
 
@@ -131,17 +142,11 @@ class HubDataset:
             positive=self.positive_column,
             negatives=self.negatives_column,
             label=self.label_column,
-            values=self.label_values,
+            label_values=self.label_values,
             document_id=self.document_id_column,
         )
         rows = self._pair_rows(problems)
-        count = 0
-        for pair in sample(pairs_of(rows, columns, problems), self.limit, key=lambda pair: pair.id):
-            count += 1
-            yield pair
-        if not count:
-            raise DataError(f"{self.id}: no pair in it (skipped: {problems.summary() or 'nothing'}).")
-        problems.close(f"{self.id}: {count:,} pairs")
+        return pairs_of(rows, columns, problems, limit=self.limit, place=self.id)
 
     def _pair_rows(self, problems: Problems) -> Iterator[Row]:
         loaded = self._load(self.config)
@@ -172,9 +177,9 @@ def _rows(rows: Any, where: str, problems: Problems) -> Iterator[Row]:  # noqa: 
 
 @cache
 def _commit(name: str, revision: str | None) -> str | None:
-    """Ask the Hub which commit a revision stands for; with HF_HUB_OFFLINE set, take it as it is.
+    """Ask the Hub for the commit of a revision; with HF_HUB_OFFLINE set, return the revision as it is.
 
-    It is asked first because it answers at once, where loading would retry for half a minute.
+    Asking first fails at once if the Hub is unreachable, where loading would retry for half a minute.
 
     Raises:
         DataError: The Hub cannot be reached or has no such set.
@@ -194,7 +199,7 @@ def _unreachable(name: str, error: Exception) -> DataError:
     reason = " ".join(str(error).split())
     local = "dataset=beir dataset.path=… or dataset=pairs dataset.path=…"
     return DataError(
-        f"dataset.id={name} cannot be had from the Hugging Face Hub ({reason}). Check the name and the "
+        f"dataset.id={name} cannot be read from the Hugging Face Hub ({reason}). Check the name and the "
         f"network. Without one, use a local copy ({local}), or set "
         "HF_HUB_OFFLINE=1 if it was downloaded before."
     )
@@ -202,7 +207,7 @@ def _unreachable(name: str, error: Exception) -> DataError:
 
 @contextmanager
 def _hub_errors(name: str, config: str | None) -> Iterator[None]:
-    """Turn what the ``datasets`` library raises into a sentence with the remedy."""
+    """Turn the errors of the ``datasets`` library into a message with the remedy."""
     try:
         yield
     except OSError as error:

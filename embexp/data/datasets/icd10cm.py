@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
 
+from embexp.data.labels import LabelSettings
+from embexp.data.readers.text import occurs_in
 from embexp.data.records import Document, Pair, Unit
 from embexp.data.sampling import check_limit, sample
-from embexp.data.summaries import stands_in
 from embexp.errors import ConfigError
 from embexp.storage.files import sha256_of
 
@@ -17,17 +18,18 @@ from embexp.storage.files import sha256_of
 class Icd10Cm:
     """A document for each code; coders' inclusion terms are the queries.
 
-    Codes that only add a seventh character (the encounter) to another one are left out: they repeat
-    its text.
+    Codes that only add a seventh character (the encounter) to another code repeat its text and are left out.
 
     Args:
         limit: At most this many codes, spread evenly over the classification; None for all.
-        name: How reports call this set.
+        name: The name in tables and file names.
     """
 
     limit: int | None = None
     name: str = "icd10cm"
+    source: str = field(default="simple_icd_10_cm", init=False)
     unit: Unit = field(default="document", init=False)
+    labels: LabelSettings = field(default_factory=LabelSettings, init=False)
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
@@ -44,7 +46,7 @@ class Icd10Cm:
         return sha256_of("icd10cm", asdict(self), version("simple_icd_10_cm"))
 
     def documents(self) -> Iterator[Document]:
-        """Yield the codes in their own order: the code and its description as title, its context as text.
+        """Yield the codes in their own order, with code and description as title, and the context as text.
 
         Raises:
             ConfigError: The package is not installed.
@@ -54,7 +56,7 @@ class Icd10Cm:
             yield _document(icd, code)
 
     def labelled(self) -> Iterator[Pair]:
-        """Yield a pair for each inclusion term that its code's document does not spell out already.
+        """Yield a pair for each inclusion term that the document of its code does not contain already.
 
         Raises:
             ConfigError: The package is not installed.
@@ -64,7 +66,7 @@ class Icd10Cm:
             document = _document(icd, code)
             passage = f"{document.title}\n{document.text}"
             for term in dict.fromkeys(icd.get_inclusion_term(code)):
-                if not stands_in(term, passage):
+                if not occurs_in(term, passage):
                     query_id = sha256_of(term.casefold())[:16]
                     yield Pair(f"{query_id}/{code}", term, passage, code, query_id=query_id)
 
@@ -78,7 +80,7 @@ class Icd10Cm:
 
 
 def _document(icd: ModuleType, code: str) -> Document:
-    """Build a code's document; its context is what stands above it, from the category to the chapter."""
+    """Build the document of a code; its context is its ancestors, from the category to the chapter."""
     above = [icd.get_description(parent) for parent in icd.get_ancestors(code)]
     title = f"{code} {icd.get_description(code)}"
     return Document(code, "\n".join(above), title, "ICD-10-CM")

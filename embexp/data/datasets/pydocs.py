@@ -1,4 +1,4 @@
-"""The documentation of installed Python packages as a knowledge base: real text without a download."""
+"""The documentation of the installed Python and its packages: real text without a download."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 
 from embexp.data.datasets.python_docstrings import Entry, Module, Namespace, compiled, parse, private
+from embexp.data.labels import LabelSettings
+from embexp.data.readers.text import first_sentence, is_query, occurs_in, one_line
 from embexp.data.records import Document, Pair, Unit
 from embexp.data.sampling import check_limit, sample
-from embexp.data.summaries import first_sentence, one_line, stands_in, usable
 from embexp.errors import ConfigError
 from embexp.progress import track
 from embexp.storage.files import sha256_of, sha256_of_file
@@ -25,31 +26,27 @@ from embexp.storage.files import sha256_of, sha256_of_file
 log = logging.getLogger(__name__)
 
 
-# Tests and demonstrations are no documentation; readline changes the terminal when it is imported.
-LEFT_OUT = {"antigravity", "this", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "readline"}
-
-
-LEFT_OUT |= {"test", "tests", "conftest"}
-
-
-SIGNATURE = re.compile(r"[\w.]+\(.*\)(\s*-+>.*)?$")
-UNDERLINED = re.compile(r"^(\S.*)\n[-=~]{3,}[ \t]*$", re.MULTILINE)
+# Tests and demonstrations are not documentation; readline changes the terminal when it is imported.
+_LEFT_OUT = {"antigravity", "this", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "readline"}
+_LEFT_OUT |= {"test", "tests", "conftest"}
+_SIGNATURE = re.compile(r"[\w.]+\(.*\)(\s*-+>.*)?$")
+_UNDERLINED = re.compile(r"^(\S.*)\n[-=~]{3,}[ \t]*$", re.MULTILINE)
 
 
 @dataclass(kw_only=True)
 class PyDocs:
     """A document for each public module, class, function and method that has a docstring.
 
-    The docstring's first sentence is the document's summary: it stands in ``metadata["summary"]`` and
-    not in the text. Source is read, not run; only the standard library's compiled modules are imported.
+    The first sentence of the docstring is the document's summary: it is in ``metadata["summary"]`` and not in
+    the text. Source is read, not run; only the standard library's compiled modules are imported.
 
     Args:
         packages: Import names of installed packages to add ("numpy").
         stdlib: Read the standard library.
-        min_words: A document that has fewer words beside call and summary keeps its summary in the text:
-            it can be found, and gives no query.
+        min_words: A document with fewer words beside its call and summary keeps the summary in its text: it
+            can be found, and yields no query.
         limit: At most this many documents, spread evenly; None for all.
-        name: How reports call this set.
+        name: The name in tables and file names.
     """
 
     packages: list[str] = field(default_factory=list)
@@ -58,6 +55,7 @@ class PyDocs:
     limit: int | None = None
     name: str = "pydocs"
     unit: Unit = field(default="document", init=False)
+    labels: LabelSettings = field(default_factory=LabelSettings, init=False)
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
@@ -65,6 +63,11 @@ class PyDocs:
             raise ConfigError(
                 "dataset.stdlib=false leaves nothing to read: name some in dataset.packages=[…]."
             )
+
+    @property
+    def source(self) -> str:
+        """The packages that are read."""
+        return ", ".join(["python"] * self.stdlib + self.packages)
 
     def fingerprint(self) -> str:
         """Return a digest of the settings, Python's version and the packages' source files.
@@ -93,7 +96,7 @@ class PyDocs:
         log.info("Python documentation: %s documents", f"{count:,}")
 
     def labelled(self) -> Iterator[Pair]:
-        """Yield nothing: documentation brings no judged pairs."""
+        """Yield nothing: documentation has no judged pairs."""
         return iter(())
 
     def _distinct(self) -> Iterator[Document]:
@@ -110,7 +113,7 @@ class PyDocs:
 
     def _entries(self) -> Iterator[tuple[str, Entry]]:
         if self.stdlib:
-            yield from _read(stdlib_files(), stdlib=True)
+            yield from _read(_stdlib_files(), stdlib=True)
         for package in self.packages:
             yield from _read(_package_files(package), stdlib=False)
 
@@ -135,30 +138,30 @@ def _read(files: dict[str, Path], *, stdlib: bool) -> Iterator[tuple[str, Entry]
 
 
 def _document(public: str, entry: Entry, min_words: int) -> Document | None:
-    """Build an object's document, or None where its docstring says nothing.
+    """Build the document of an object, or None if its docstring is empty or one word.
 
-    The summary is cut out as the document's query where enough text is left to find it by.
+    The summary is cut out as the document's query if enough text is left.
     """
     call, doc = entry.call, entry.doc.strip()
     first, _, rest = doc.partition("\n")
-    if SIGNATURE.match(first):
+    if _SIGNATURE.match(first):
         call, doc = first, rest.strip()
     paragraph, _, others = doc.partition("\n\n")
     summary, remainder = first_sentence(paragraph)
-    body = UNDERLINED.sub(r"\1:", "\n\n".join(part for part in (remainder, others.strip("\n")) if part))
+    body = _UNDERLINED.sub(r"\1:", "\n\n".join(part for part in (remainder, others.strip("\n")) if part))
     text = f"{call}\n\n{body}" if call else body
     source = public.partition(".")[0]
-    if len(body.split()) < min_words or not usable(summary) or stands_in(summary, text):
+    if len(body.split()) < min_words or not is_query(summary) or occurs_in(summary, text):
         whole = f"{call}\n\n{doc}" if call else doc
         return Document(public, whole, public, source) if len(doc.split()) > 1 else None
     return Document(public, text, public, source, {"summary": summary})
 
 
-def stdlib_files() -> dict[str, Path]:
-    """Return the standard library's modules that have source, private ones too."""
+def _stdlib_files() -> dict[str, Path]:
+    """Return the standard library's modules with Python source, private ones too."""
     root = Path(sysconfig.get_path("stdlib"))
     found: dict[str, Path] = {}
-    for name in sorted(sys.stdlib_module_names - LEFT_OUT):
+    for name in sorted(sys.stdlib_module_names - _LEFT_OUT):
         if (root / f"{name}.py").is_file():
             found[name] = root / f"{name}.py"
         elif (root / name / "__init__.py").is_file():
@@ -168,7 +171,7 @@ def stdlib_files() -> dict[str, Path]:
 
 def _compiled_names() -> frozenset[str]:
     """Return the standard library's modules without source."""
-    return frozenset(sys.stdlib_module_names) - LEFT_OUT
+    return frozenset(sys.stdlib_module_names) - _LEFT_OUT
 
 
 def _modules_below(folder: Path, name: str) -> dict[str, Path]:
@@ -178,7 +181,7 @@ def _modules_below(folder: Path, name: str) -> dict[str, Path]:
         parts = list(path.relative_to(folder).with_suffix("").parts)
         if parts[-1] == "__init__":
             parts.pop()
-        if not LEFT_OUT.intersection(parts) and all(part.isidentifier() for part in parts):
+        if not _LEFT_OUT.intersection(parts) and all(part.isidentifier() for part in parts):
             found[".".join([name, *parts])] = path
     return found
 

@@ -1,4 +1,4 @@
-"""Questions of the user's own about a corpus, with or without the ids of what answers them."""
+"""A file of your own questions about a corpus, with or without the ids of what answers them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embexp.storage.files import sha256_of, sha256_of_file
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of the user's own file, where it stands, and the grades of what answers it, if known."""
+    """A question with its place in the file, and the grades of what answers it, by id, if they are known."""
 
     id: str
     text: str
@@ -31,22 +31,21 @@ class Questions(Protocol):
         """Return the questions, with the ids of what answers them or all without."""
 
 
-OPTION = "benchmark.questions.on_error"
-SEPARATOR = ";"
+_SEPARATOR = ";"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionFile:
     """A jsonl, csv, tsv or parquet file with a question in each row.
 
-    Relevant ids are a list, a mapping from id to grade, or text with ``;`` between ids. Rows with the same
-    question (the same id, or the same text where there is none) are put together, so that a table with a
+    Relevant ids are a list, a mapping from id to grade, or text with ``;`` between ids. Rows of the same
+    question (the same id, or the same text if there is no id column) are merged, so that a table with one
     row for each judgment can be read too.
 
     Args:
         path: The file.
         text_column: The question.
-        id_column: Its id; it may be missing, then the text decides.
+        id_column: Its id; if the column is missing, the text identifies the question.
         relevant_column: The ids of the documents or chunks that answer it; it may be missing or empty.
         grade_column: One grade for all ids of the row, a whole number; 1 where it is missing.
         on_error: ``fail`` stops at the first bad row; ``skip`` leaves bad rows out and counts them.
@@ -70,20 +69,20 @@ class QuestionFile:
         Raises:
             DataError: The file is missing or empty, or a row is bad and ``on_error`` is ``fail``.
         """
-        problems = Problems(self.on_error, option=OPTION)
-        found: dict[str, Question] = {}
+        problems = Problems(self.on_error, option="benchmark.questions.on_error")
+        questions: dict[str, Question] = {}
         for number, row in enumerate(read_rows(self._file(), problems)):
             if number == 0:
                 check_columns(row, [self.text_column], "benchmark.questions.text_column")
             if question := self._question(row, problems):
-                found[question.id] = _joined(found.get(question.id), question, problems)
-        if not found:
+                questions[question.id] = _merged(questions.get(question.id), question, problems)
+        if not questions:
             raise DataError(
                 f"{self.path} holds no question (skipped: {problems.summary() or 'nothing'}): give a row for "
                 f"each, with the columns {self.text_column} and {self.relevant_column}."
             )
-        problems.close(f"{self.path}: {len(found):,} questions")
-        return list(found.values())
+        problems.close(f"{self.path}: {len(questions):,} questions")
+        return list(questions.values())
 
     def _file(self) -> Path:
         path = Path(self.path).expanduser()
@@ -103,16 +102,14 @@ class QuestionFile:
         return Question(row.text(self.id_column) or sha256_of(text)[:16], text, row.where, grades)
 
     def _grades(self, row: Row, problems: Problems) -> dict[str, int] | None:
-        """Return id to grade; None, once reported, where the row cannot be read."""
+        """Return the grades by id; report a row that cannot be read, and return None."""
         value = _parsed(row.values.get(self.relevant_column))
         shared = row.values.get(self.grade_column)
         given = value.items() if isinstance(value, Mapping) else ((name, shared) for name in value)
         grades: dict[str, int] = {}
         for name, grade in given:
-            if (
-                isinstance(value, Mapping) and grade is None
-            ):  # Parquet gives all rows of a struct all its keys
-                continue
+            if isinstance(value, Mapping) and grade is None:
+                continue  # in Parquet each row of a struct has all keys
             number = _whole(1 if grade in (None, "") else grade)
             if number is None:
                 message = f"{row.where}: grade {grade!r} is not a whole number from 0 up; write 0, 1, 2 or 3."
@@ -124,7 +121,7 @@ class QuestionFile:
 
 
 def _parsed(value: Any) -> Mapping[Any, Any] | Iterable[Any]:
-    """Return a list or a mapping of ids, whatever way the cell writes them."""
+    """Return the list or mapping of ids that a cell holds, in whatever form."""
     if value is None:
         return []
     if isinstance(value, Mapping | list | tuple):
@@ -137,7 +134,7 @@ def _parsed(value: Any) -> Mapping[Any, Any] | Iterable[Any]:
             read = None
         if isinstance(read, dict | list):
             return read
-    return text.split(SEPARATOR)
+    return text.split(_SEPARATOR)
 
 
 def _whole(value: Any) -> int | None:
@@ -148,13 +145,13 @@ def _whole(value: Any) -> int | None:
     return int(number) if number.is_integer() and number >= 0 else None
 
 
-def _joined(before: Question | None, now: Question, problems: Problems) -> Question:
+def _merged(before: Question | None, now: Question, problems: Problems) -> Question:
     if before is None:
         return now
     if before.text != now.text:
         problems.report(
             "question with another text",
-            f"{now.where}: the id {now.id!r} stands in {before.where} with another text; give each its own.",
+            f"{now.where}: the id {now.id!r} is in {before.where} with another text; give each its own.",
         )
         return before
     return Question(before.id, before.text, before.where, {**before.relevant, **now.relevant})

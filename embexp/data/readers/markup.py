@@ -7,29 +7,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.data.readers.encodings import encoding_of, read_text
-from embexp.data.readers.text import UnreadableError, document
+from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.text import document_of, encoding_of, is_query, occurs_in, one_line, read_text
 from embexp.data.records import Document
-from embexp.data.summaries import one_line, stands_in, usable
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
     from docutils import nodes
 
-NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "nav", "svg", "iframe", "object"))
-AROUND = {
-    **dict.fromkeys(
-        ("p", "div", "section", "article", "main", "header", "footer", "aside"), ("\n\n", "\n\n")
-    ),
-    **dict.fromkeys(("blockquote", "figure", "form", "details", "address", "hr"), ("\n\n", "\n\n")),
-    **dict.fromkeys(("ul", "ol", "dl", "table", "body"), ("\n\n", "\n\n")),
-    **dict.fromkeys(("dt", "dd", "tr", "caption", "summary", "figcaption"), ("\n", "\n")),
+_NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "nav", "svg", "iframe", "object"))
+_PARAGRAPHS = (
+    *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "form"),
+    *("details", "address", "hr", "ul", "ol", "dl", "table", "body"),
+)
+_LINES = ("dt", "dd", "tr", "caption", "summary", "figcaption")
+_AROUND = {
+    **dict.fromkeys(_PARAGRAPHS, ("\n\n", "\n\n")),
+    **dict.fromkeys(_LINES, ("\n", "\n")),
     **dict.fromkeys(("td", "th"), ("", " | ")),
     "li": ("\n- ", ""),
     "br": ("\n", ""),
 }
-ROLE = re.compile(r":[\w:.+-]+:`([^`]+)`")
-RST_SETTINGS = {
+"""What stands before and after the text of a tag."""
+_ROLE = re.compile(r":[\w:.+-]+:`([^`]+)`")
+_RST_SETTINGS = {
     "file_insertion_enabled": False,
     "raw_enabled": False,
     "doctitle_xform": False,
@@ -56,13 +57,13 @@ def read_html(path: Path) -> Iterator[Document]:
     meta = soup.find("meta", attrs={"name": "description"})
     summary = one_line(str(meta.get("content") or "")) if meta else ""
     text = _html_text(soup)
-    if not usable(summary) or stands_in(summary, text):
+    if not is_query(summary) or occurs_in(summary, text):
         summary = ""
-    yield document(path, text, title=title, summary=summary)
+    yield document_of(path, text, title=title, summary=summary)
 
 
 def _html_text(soup: BeautifulSoup) -> str:
-    """Return a page's visible text, with Markdown's signs for headings, lists, tables and code."""
+    """Return a page's visible text, with Markdown marks for headings, lists, tables and code."""
     parts: list[str] = []
     line_start = True
     for piece in _pieces(soup):
@@ -79,7 +80,7 @@ def _pieces(parent: Tag) -> Iterator[str]:
 
     for child in parent.children:
         if isinstance(child, Tag):
-            if child.name not in NO_TEXT:
+            if child.name not in _NO_TEXT:
                 yield from _tag_pieces(child)
         elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
             yield re.sub(r"\s+", " ", str(child))
@@ -92,25 +93,25 @@ def _tag_pieces(tag: Tag) -> Iterator[str]:
         code = tag.get_text().strip("\n")
         yield f"\n\n```\n{code}\n```\n\n"
     else:
-        before, after = AROUND.get(tag.name, ("", ""))
+        before, after = _AROUND.get(tag.name, ("", ""))
         yield before
         yield from _pieces(tag)
         yield after
 
 
 def read_rst(path: Path) -> Iterator[Document]:
-    """Read a reStructuredText file; what directives would include or fetch is left alone."""
+    """Read a reStructuredText file; directives include and fetch nothing."""
     from docutils.core import publish_doctree
     from docutils.utils import SystemMessage
 
     source = read_text(path)
     try:
-        tree = publish_doctree(source, source_path=path.name, settings_overrides=RST_SETTINGS)
+        tree = publish_doctree(source, source_path=path.name, settings_overrides=_RST_SETTINGS)
     except (SystemMessage, RecursionError, ValueError) as error:
         raise UnreadableError(
             "broken file", f"{path}: not reStructuredText ({error}); fix the file."
         ) from error
-    yield document(path, "\n\n".join(_rst_parts(tree)))
+    yield document_of(path, "\n\n".join(_rst_parts(tree)))
 
 
 def _rst_parts(tree: nodes.document) -> Iterator[str]:
@@ -120,7 +121,7 @@ def _rst_parts(tree: nodes.document) -> Iterator[str]:
         parent = node.parent
         if isinstance(parent, nodes.TextElement) or isinstance(node, nodes.Invisible):
             continue
-        text = ROLE.sub(r"\1", node.astext()).strip()
+        text = _ROLE.sub(r"\1", node.astext()).strip()
         if isinstance(node, nodes.title) and isinstance(parent, nodes.section):
             yield f"{'#' * min(_depth(parent), 6)} {one_line(text)}"
         elif isinstance(node, (nodes.literal_block, nodes.doctest_block)):

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-from embexp.data.readers.text import UnreadableError, document
+from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.text import document_of, one_line
 from embexp.data.records import Document
-from embexp.data.summaries import one_line
 
 if TYPE_CHECKING:
     from docx.text.paragraph import Paragraph
     from pypdf import PdfReader
 
-# What the parsers are known to raise on damaged input, beside their own errors.
-DAMAGE = (
+# What the parsers raise on damaged input, beside their own errors.
+_DAMAGE = (
     OSError,
     ValueError,
     KeyError,
@@ -40,7 +40,7 @@ def read_pdf(path: Path) -> Iterator[Document]:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
 
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every flaw that it mends
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every flaw that it repairs
     try:
         with path.open("rb") as stream:
             reader = PdfReader(stream, strict=False)
@@ -51,13 +51,13 @@ def read_pdf(path: Path) -> Iterator[Document]:
     except (FileNotDecryptedError, DependencyError) as error:
         message = f"{path}: a password protects this PDF; save it without, or set dataset.exclude."
         raise UnreadableError("encrypted", message) from error
-    except (PyPdfError, *DAMAGE) as error:
+    except (PyPdfError, *_DAMAGE) as error:
         raise UnreadableError("broken file", f"{path}: not a PDF that can be read ({error}).") from error
-    yield document(path, text, title=title)
+    yield document_of(path, text, title=title)
 
 
 def _page_text(text: str) -> str:
-    """Join words that a line end has cut in two, and drop blanks at line ends."""
+    """Join words that a line break divides, and drop blanks at line ends."""
     return re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", re.sub(r"[ \t]+\n", "\n", text)).strip()
 
 
@@ -70,7 +70,7 @@ def read_docx(path: Path) -> Iterator[Document]:
     """Read a Word file's paragraphs, headings and tables.
 
     Raises:
-        UnreadableError: The file is no Word file, damaged, or protected by a password.
+        UnreadableError: The file is not a Word file, is damaged, or a password protects it.
     """
     import docx
     from docx.opc.exceptions import OpcError
@@ -86,13 +86,13 @@ def read_docx(path: Path) -> Iterator[Document]:
             for block in file.iter_inner_content()
         ]
         title = file.core_properties.title or ""
-    except (OpcError, BadZipFile, LxmlError, *DAMAGE) as error:
+    except (OpcError, BadZipFile, LxmlError, *_DAMAGE) as error:
         message = (
             f"{path}: not a Word file (.docx) that can be read ({error}); is it protected by a password?"
         )
         raise UnreadableError("broken file", message) from error
     text = "\n\n".join(part for part in parts if part)
-    yield document(path, text, title="" if title == "Word Document" else title)
+    yield document_of(path, text, title="" if title == "Word Document" else title)
 
 
 def _word_paragraph(paragraph: Paragraph) -> str:

@@ -1,4 +1,4 @@
-"""Rows of jsonl, csv, tsv and parquet files, streamed, and documents made of them."""
+"""Reader of tables: the rows of jsonl, csv, tsv and parquet files, streamed, and documents made of them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embexp.data.readers.encodings import encoding_of
 from embexp.data.readers.problems import Problems
+from embexp.data.readers.text import encoding_of
 from embexp.data.records import Document
 from embexp.errors import DataError
 
-BATCH = 1_000
+_BATCH = 1_000
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its values by column, and where it stands ("pairs.csv:12")."""
+    """One row: its values by column, and its place ("pairs.csv:12")."""
 
     where: str
     values: Mapping[str, Any]
@@ -37,13 +37,13 @@ def read_rows(path: Path, problems: Problems) -> Iterator[Row]:
     """Yield the rows of a table file.
 
     Raises:
-        DataError: The path is missing or no table, or a line is broken and ``on_error`` is ``fail``.
+        DataError: The file is missing or is not a table, or a line is broken and ``on_error`` is ``fail``.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError(f"{path}: {suffix or 'no suffix'} is no table; give one of {', '.join(SUFFIXES)}.")
+        raise DataError(f"{path}: {suffix or 'no suffix'} is not a table; give one of {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise DataError(f"{path} is not there: check dataset.path for a typing error.")
+        raise DataError(f"{path} does not exist: check dataset.path for a typing error.")
     reader = {".jsonl": _jsonl, ".parquet": _parquet}.get(suffix, _csv)
     yield from reader(path, problems)
 
@@ -69,7 +69,7 @@ def _jsonl(path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _csv(path: Path, problems: Problems) -> Iterator[Row]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the module's own limit of 128 KiB breaks long texts
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default of 128 KiB rejects long texts
     with path.open(encoding=encoding_of(path), errors="replace", newline="") as stream:
         first = stream.readline()
         stream.seek(0)
@@ -105,7 +105,7 @@ def _parquet(path: Path, problems: Problems) -> Iterator[Row]:  # noqa: ARG001 -
     try:
         number = 0
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH):
+            for batch in file.iter_batches(batch_size=_BATCH):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}: row {number}", values)
@@ -114,7 +114,7 @@ def _parquet(path: Path, problems: Problems) -> Iterator[Row]:  # noqa: ARG001 -
 
 
 def check_columns(row: Row, required: Iterable[str], option: str) -> None:
-    """Refuse a table that lacks a column.
+    """Reject a table that lacks a column.
 
     Args:
         row: The table's first row.
@@ -122,7 +122,7 @@ def check_columns(row: Row, required: Iterable[str], option: str) -> None:
         option: The config keys that name columns, for the remedy ("dataset.query_column").
 
     Raises:
-        DataError: The message lists the columns there are, and the nearest name.
+        DataError: The message lists the existing columns, and the nearest name.
     """
     columns = [str(name) for name in row.values]
     for name in required:
@@ -137,7 +137,7 @@ def check_columns(row: Row, required: Iterable[str], option: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentColumns:
-    """Which columns hold a document: only the text must be there."""
+    """The columns that hold a document; only the text is required."""
 
     text: str = "text"
     title: str = "title"

@@ -1,66 +1,53 @@
-"""One reader for each format of a folder: a path in, documents out, headings always as ``# Heading`` lines.
+"""Readers of plain text and Markdown; also encodings, titles and summary sentences, which all readers share.
 
-A reader names its documents after the file; the folder that calls it puts the path in. Readers fetch
-nothing: no network, no included files, no external entities.
+A reader takes a path and yields documents, with headings always as ``# Heading`` lines. It names the
+documents after the file; the folder that calls it adds the path. Readers fetch nothing: no network, no
+included files, no external entities.
 """
 
 from __future__ import annotations
 
+import codecs
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.data.readers.encodings import read_text
+from embexp.data.readers.problems import UnreadableError
 from embexp.data.records import Document
-from embexp.data.summaries import first_sentence, one_line, stands_in, usable
-from embexp.errors import DataError
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-Reader = Callable[[Path], Iterator[Document]]
-FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n", re.DOTALL)
-MORE_INFORMATION = re.compile(r"^\s*more information:.*$\n?", re.IGNORECASE | re.MULTILINE)
-REMARK = re.compile(r"\W*(note|warning|caution|important|tip|danger|deprecated)\b", re.IGNORECASE)
+log = logging.getLogger(__name__)
 
-
-class UnreadableError(DataError):
-    """A file whose content its parser cannot use; ``reason`` is what the folder counts it under."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def document(path: Path, text: str, *, title: str = "", summary: str = "") -> Document:
-    """Build a file's document: the title falls back to the file's stem, the leading title leaves the text."""
-    heading, rest = leading_heading(text)
-    if heading and (not title or one_line(heading) == one_line(title)):
-        title, text = heading, rest
-    metadata = {"summary": summary} if summary else {}
-    return Document(path.name, text.strip("\n").rstrip(), one_line(title) or path.stem, path.name, metadata)
-
-
-def leading_heading(text: str) -> tuple[str, str]:
-    """Return the heading that a text begins with and the text after it; ("", text) if there is none."""
-    match = re.match(r"\s*#{1,6} +(\S[^\n]*)(?:\n|\Z)", text)
-    return (match.group(1).strip(), text[match.end() :]) if match else ("", text)
+_BLOCK = 1 << 20
+_GUESS_BYTES = 1 << 15
+"""Before and after the first byte that is not UTF-8: what the encoding is guessed from."""
+_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n", re.DOTALL)
+_MORE_INFORMATION = re.compile(r"^\s*more information:.*$\n?", re.IGNORECASE | re.MULTILINE)
+_REMARK = re.compile(r"\W*(note|warning|caution|important|tip|danger|deprecated)\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=[.!?])[)\"'*_]*\s+(?=[A-Z0-9`\"'(\[*])")
+_ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "vs.", "cf.", "approx.", "incl.", "no.", "dr.", "mr.", "st.")
+_MIN_QUERY_WORDS = 2
+_MAX_QUERY_WORDS = 40
 
 
 def read_plain(path: Path) -> Iterator[Document]:
-    """Read a text file as it stands; its title is the file's stem."""
+    """Read a text file as it is; its title is the file's stem."""
     yield Document(path.name, read_text(path).strip(), path.stem, path.name)
 
 
 def read_markdown(path: Path) -> Iterator[Document]:
-    """Read a Markdown file; a quotation right after the title is taken for the page's summary."""
+    """Read a Markdown file; a quotation right after the title is taken as the page's summary."""
     from markdown_it import MarkdownIt
 
     text = read_text(path)
     title = ""
-    if front := FRONT_MATTER.match(text):
+    if front := _FRONT_MATTER.match(text):
         named = re.search(r"^title:\s*(.+)$", front.group(1), re.MULTILINE)
         title = named.group(1).strip("\"' ") if named else ""
         text = text[front.end() :]
@@ -71,28 +58,115 @@ def read_markdown(path: Path) -> Iterator[Document]:
         if token.type == "heading_open" and token.map and token.level == 0:
             _replace(lines, token.map, f"{'#' * int(token.tag[1])} {one_line(inline.content)}")
     text = "\n".join(line for line in lines if line is not None)
-    if stands_in(summary, text):  # nothing is lost: the text says it a second time
+    if occurs_in(summary, text):  # nothing is lost: the text says it a second time
         summary = ""
-    yield document(path, text, title=title, summary=summary)
+    yield document_of(path, text, title=title, summary=summary)
 
 
 def _replace(lines: list[str | None], span: list[int], text: str) -> None:
-    """Put a text in place of some lines; None marks a line as gone, so that line numbers stay right."""
+    """Put a text in place of some lines; removed lines become None, so that line numbers stay right."""
     start, end = span
     lines[start:end] = [text or None] + [None] * (end - start - 1)
 
 
 def _cut_quotation(lines: list[str | None], tokens: list[Token]) -> str:
-    """Take the first sentence out of a quotation that opens the page; its other lines become plain text."""
+    """Cut the first sentence out of a quotation that opens the page; its other lines become plain text."""
     first = 3 if tokens and tokens[0].type == "heading_open" else 0
     span = tokens[first].map if len(tokens) > first else None
     if not span or tokens[first].type != "blockquote_open":
         return ""
     quoted = "\n".join(re.sub(r"^\s*> ?", "", line or "") for line in lines[span[0] : span[1]])
-    quoted = MORE_INFORMATION.sub("", quoted).strip()
+    quoted = _MORE_INFORMATION.sub("", quoted).strip()
     paragraph, _, others = quoted.partition("\n\n")
     summary, rest = first_sentence(paragraph)
-    if REMARK.match(quoted) or not usable(summary):
+    if _REMARK.match(quoted) or not is_query(summary):
         return ""
     _replace(lines, span, "\n\n".join(part for part in (rest, others) if part))
     return summary
+
+
+def document_of(path: Path, text: str, *, title: str = "", summary: str = "") -> Document:
+    """Build the document of a file: a leading heading leaves the text if it is the title or becomes it.
+
+    Args:
+        path: The file; its stem is the title if there is no other.
+        text: The text, with headings as ``# Heading`` lines.
+        title: The title that the file declares, if any.
+        summary: A sentence that was cut out of the text.
+    """
+    leading = re.match(r"\s*#{1,6} +(\S[^\n]*)(?:\n|\Z)", text)
+    heading = leading.group(1).strip() if leading else ""
+    if leading and (not title or one_line(heading) == one_line(title)):
+        title, text = heading, text[leading.end() :]
+    metadata = {"summary": summary} if summary else {}
+    return Document(path.name, text.strip("\n").rstrip(), one_line(title) or path.stem, path.name, metadata)
+
+
+def read_text(path: Path) -> str:
+    """Return a text file's content with ``\\n`` line ends.
+
+    Raises:
+        UnreadableError: The file is not text.
+    """
+    return path.read_text(encoding=encoding_of(path), errors="replace")
+
+
+def encoding_of(path: Path) -> str:
+    """Return the encoding of a text file: UTF-8 if all of it is, else a guess, which is logged.
+
+    Raises:
+        UnreadableError: The file contains NUL bytes, or no encoding makes text of it.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as stream:
+        block = stream.read(_BLOCK)
+        for bom, name in _BOMS.items():
+            if block.startswith(bom):
+                return name
+        while block:
+            if b"\0" in block:
+                message = f"{path} is a binary file; leave it out with dataset.exclude."
+                raise UnreadableError("binary file", message)
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                return _guess(path, block[max(error.start - _GUESS_BYTES, 0) : error.start + _GUESS_BYTES])
+            block = stream.read(_BLOCK)
+    return "utf-8"
+
+
+def _guess(path: Path, sample: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    if best is None:
+        message = f"{path} is neither UTF-8 nor any encoding that can be guessed; save it as UTF-8."
+        raise UnreadableError("binary file", message)
+    log.warning("%s is not UTF-8: read as %s, a guess. Save it as UTF-8 to be sure.", path, best.encoding)
+    return best.encoding
+
+
+def first_sentence(paragraph: str) -> tuple[str, str]:
+    """Split a paragraph into its first sentence, on one line, and the text after it."""
+    for match in _SENTENCE_END.finditer(paragraph):
+        head = paragraph[: match.end()].strip()
+        if not head.lower().endswith(_ABBREVIATIONS):
+            return one_line(head), paragraph[match.end() :].strip()
+    return one_line(paragraph), ""
+
+
+def one_line(text: str) -> str:
+    """Return the text with each run of white space replaced by one space."""
+    return " ".join(text.split())
+
+
+def is_query(sentence: str) -> bool:
+    """Return whether a sentence can serve as a query: 2 to 40 words, with letters in at least two."""
+    words = [word for word in sentence.split() if any(letter.isalpha() for letter in word)]
+    return len(words) >= _MIN_QUERY_WORDS and len(sentence.split()) <= _MAX_QUERY_WORDS
+
+
+def occurs_in(sentence: str, text: str) -> bool:
+    """Return whether a text contains a sentence, ignoring case, spacing and the final full stop."""
+    wanted = one_line(sentence).casefold().rstrip(".!?: ")
+    return bool(wanted) and wanted in one_line(text).casefold()

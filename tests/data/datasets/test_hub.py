@@ -126,7 +126,7 @@ def test_an_empty_folder_cannot_be_loaded(tmp_path):
 
 def test_offline_the_message_names_the_local_ways():
     with pytest.raises(
-        DataError, match=r"dataset.id=nobody/nothing cannot be had .*dataset=beir dataset.path=…"
+        DataError, match=r"dataset.id=nobody/nothing cannot be read .*dataset=beir dataset.path=…"
     ):
         list(HubDataset(id="nobody/nothing").labelled())
 
@@ -153,7 +153,7 @@ def test_online_the_hub_is_asked_for_the_commit_and_may_refuse(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", answer)
     hub._commit.cache_clear()
     assert hub._commit("some/body", None) == "abc"
-    with pytest.raises(DataError, match=r"dataset.id=no/body cannot be had .*\(Name or service not known\)"):
+    with pytest.raises(DataError, match=r"dataset.id=no/body cannot be read .*\(Name or service not known\)"):
         HubDataset(id="no/body").fingerprint()
     hub._commit.cache_clear()
 

@@ -58,7 +58,7 @@ def test_columns_can_be_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "logged"),
     [
         ("text_a,text_b,score", "text_a as the query, text_b as the passage and score as the label"),
         ("sentence1,sentence2,similarity", "sentence1 as the query"),
@@ -69,7 +69,7 @@ def test_columns_can_be_named(tmp_path):
         ("anchor,positive,class", "anchor as the query, positive as the passage and class as the label"),
     ],
 )
-def test_usual_names_are_recognised_and_told(tmp_path, header, told, caplog):
+def test_usual_names_are_recognised_and_logged(tmp_path, header, logged, caplog):
     caplog.set_level("INFO")
     path = tmp_path / "p.csv"
     path.write_text(f"{header}\na,b,0.3\nc,d,1\n")
@@ -77,7 +77,7 @@ def test_usual_names_are_recognised_and_told(tmp_path, header, told, caplog):
     assert [(pair.query, pair.positive, pair.label) for pair in data.labelled()] == [
         ("a", "b", 0.3), ("c", "d", 1.0),
     ]  # fmt: skip
-    assert f"reading {told}" in caplog.text
+    assert f"reading {logged}" in caplog.text
     caplog.clear()
     assert len(list(data.documents())) == 2
     assert not caplog.text
@@ -107,11 +107,12 @@ def test_labels_in_words_are_read_as_numbers(tmp_path, caplog):
     )
     assert [pair.label for pair in PairsFile(path=str(path)).labelled()] == [1.0, 0.0, -1.0, 0.0]
     assert (
-        "labels in words are worth Neutral 0, contradiction -1, entailment 1, not_duplicate 0" in caplog.text
+        "labels in words are read as Neutral 0, contradiction -1, entailment 1, not_duplicate 0"
+        in caplog.text
     )
 
 
-def test_what_other_words_are_worth_can_be_said(tmp_path):
+def test_other_words_can_be_given_values(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("text_a,text_b,class\na,b,cause\nc,d,effect\ne,f,no\n")
     values = {"cause": 2, "effect": 1, "no": -3}
@@ -119,7 +120,7 @@ def test_what_other_words_are_worth_can_be_said(tmp_path):
     assert [pair.label for pair in data.labelled()] == [2.0, 1.0, -3.0]
 
 
-def test_words_that_nobody_has_said_the_worth_of_are_listed(tmp_path):
+def test_words_without_a_value_are_listed(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("text_a,text_b,class\na,b,shipping\nc,d,billing\n")
     remedy = r"its labels are words \(billing, shipping\).*'dataset.label_values=\{billing: 0, shipping: 1\}'"

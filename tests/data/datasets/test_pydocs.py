@@ -6,7 +6,7 @@ import pytest
 
 from embexp.data.datasets.pydocs import PyDocs
 from embexp.data.datasets.python_docstrings import Entry, Module, Namespace, compiled, parse
-from embexp.data.summaries import stands_in
+from embexp.data.readers.text import occurs_in
 from embexp.errors import ConfigError
 
 LONG = "Nothing else happens here, and the answer is always given back to the one who asked."
@@ -33,11 +33,11 @@ def test_the_standard_library_gives_thousands_of_documents(stdlib):
     } <= set(ids)
 
 
-def test_no_summary_stands_in_its_text(stdlib):
+def test_no_summary_occurs_in_its_text(stdlib):
     assert all(document.id == document.title for document in stdlib)
     asking = [document for document in stdlib if document.metadata]
     assert len(asking) > 2500
-    assert not [d.id for d in asking if not d.metadata["summary"] or stands_in(d.metadata["summary"], d.text)]
+    assert not [d.id for d in asking if not d.metadata["summary"] or occurs_in(d.metadata["summary"], d.text)]
 
 
 def test_a_short_docstring_stays_whole_and_can_be_found(stdlib):

@@ -73,7 +73,7 @@ def test_ids_and_places_are_kept(tmp_path: Path) -> None:
          r"benchmark.questions.on_error=skip"),
         (["text,relevant,grade", "x,a,2.5"], r"q.csv:2: grade '2.5' is not a whole number"),
         (["text,relevant,grade", "x,a,-1"], r"q.csv:2: grade '-1' is not a whole number from 0 up"),
-        (["id,text", "1,x", "1,y"], r"q.csv:3: the id '1' stands in .*q.csv:2 with another text"),
+        (["id,text", "1,x", "1,y"], r"q.csv:3: the id '1' is in .*q.csv:2 with another text"),
         (["question,relevant", "x,a"], r"no column 'text'; there are question, relevant.*text_column"),
         (["text,relevant"], r"holds no question"),
     ],

@@ -6,9 +6,9 @@ import pytest
 
 from embexp.data.readers.markup import read_html, read_rst
 from embexp.data.readers.office import read_docx, read_pdf
-from embexp.data.readers.problems import Problems
+from embexp.data.readers.problems import Problems, UnreadableError
 from embexp.data.readers.tables import DocumentColumns, read_table
-from embexp.data.readers.text import UnreadableError, read_markdown, read_plain
+from embexp.data.readers.text import read_markdown, read_plain
 from embexp.errors import DataError
 
 

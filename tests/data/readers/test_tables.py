@@ -73,8 +73,8 @@ def test_parquet_is_read_in_batches(tmp_path):
     ("name", "message"),
     [
         ("a.parquet", "not a Parquet file that can be read"),
-        ("a.xml", r".xml is no table; give one of .jsonl, .csv"),
-        ("missing.csv", "missing.csv is not there: check dataset.path"),
+        ("a.xml", r".xml is not a table; give one of .jsonl, .csv"),
+        ("missing.csv", "missing.csv does not exist: check dataset.path"),
     ],
 )
 def test_a_file_that_is_no_table(tmp_path, name, message):

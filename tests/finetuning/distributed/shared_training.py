@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))  # started as a script
 
-from embexp.data.records import Splits
+from embexp.data.splitting import Splits
 from embexp.finetuning.distributed import process_group as teams
 from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse
 from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
