@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "dataset=folder", "dataset.path=kb", "tracker=none", "hydra.run.dir=outputs/X", *TINY
         )
         assert logging.getLogger().handlers == handlers
-    assert outcome.dataset == "kb"
+    assert outcome.model == "tiny"
     return folder
 
 
