@@ -23,7 +23,7 @@ class BeirTask(BenchmarkOptions):
     ``BenchmarkOptions`` has the arguments that all benchmarks share.
 
     Args:
-        dataset: Reads the set, such as ``embexp.data.datasets.beir.BeirFolder``.
+        dataset: Reads the set, such as ``embexp.data.datasets.BeirFolder``.
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
     """

@@ -22,7 +22,7 @@ class OwnQueries(BenchmarkOptions):
     ``llm`` grades what the systems find. ``BenchmarkOptions`` has the arguments that all benchmarks share.
 
     Args:
-        questions: Reads the file, such as ``embexp.data.datasets.questions.QuestionFile``.
+        questions: Reads the file, such as ``embexp.data.datasets.QuestionFile``.
         name: The task's name.
         limit: The most questions to ask, from the top of the file; None for all.
         judge_depth: How many of each system's hits a language model judges.

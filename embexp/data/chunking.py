@@ -1,4 +1,4 @@
-"""Cutting documents into passages that fit the model, at their natural boundaries."""
+"""Chunkers: documents cut into passages that fit the model, at their natural boundaries."""
 
 from __future__ import annotations
 
@@ -12,197 +12,58 @@ from embexp.data.records import Chunk, Document
 from embexp.errors import ConfigError
 from embexp.storage.files import sha256_of
 
+_BATCH = 256
+_SPARE = 2  # tokens for the line break between title and text, which some tokenizers count
+_LETTERS_PER_TOKEN = 40  # at most: a text with more is longer than its budget, and cut without being counted
+_HEADING = re.compile(r" {0,3}(#{1,6}) +(\S.*)")
+_CLOSING = re.compile(r"\s+#+$")
+_FENCE = re.compile(r"\s*(```|~~~)")
+# A separator belongs to the segment before it, so that the segments of a text, joined, are the text.
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
+_LINE = re.compile(r"\n")
+_WORD = re.compile(r"\s+")
+_Segment = tuple[str, int]
+"""A part of a text and its length in tokens."""
+
 
 class TokenCounter(Protocol):
     """Counts tokens as the model in use does."""
 
     @property
     def limit(self) -> int:
-        """How many tokens of a text the model reads, special tokens left out."""
+        """The number of tokens of a text that the model reads, without special tokens."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return each text's length in tokens, special tokens left out."""
+        """Return the length of each text in tokens, without special tokens."""
 
 
 class Chunker(Protocol):
-    """Cuts documents into passages that fit the model."""
+    """Cuts documents into passages that fit the model.
+
+    Chunks depend on the document and the tokenizer alone, since they are cached; their ids are unique over
+    all documents. No word of the document is lost.
+    """
 
     def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
-        """Return the document's chunks in reading order; an empty document has none."""
+        """Return the document's chunks in reading order, none for an empty document.
 
-
-HEADING = re.compile(r" {0,3}(#{1,6}) +(\S.*)")
-CLOSING = re.compile(r"\s+#+$")
-FENCE = re.compile(r"\s*(```|~~~)")
-
-
-# Each seam belongs to the piece before it, so that the pieces of a text, joined, are the text.
-PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
-SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
-LINE = re.compile(r"\n")
-WORD = re.compile(r"\s+")
-SURELY_LONG = 40  # characters a token: what is longer is cut without being counted first
-Piece = tuple[str, int]
-
-
-def sections(text: str, title: str = "") -> Iterator[tuple[tuple[str, ...], str]]:
-    """Split a text at its ``# Heading`` lines, those inside code fences excepted.
-
-    Args:
-        text: Markdown, or what a reader made to look like it.
-        title: The document's title; a first heading that repeats it is dropped.
-
-    Yields:
-        The headings above a section, outermost first, and its text. A section without text is
-        yielded only where no other one carries its heading.
-    """
-    path: list[tuple[int, str]] = []
-    body: list[str] = []
-    fenced = ""
-    for line in text.split("\n"):
-        fence = FENCE.match(line)
-        if fence and fenced in ("", fence.group(1)):
-            fenced = "" if fenced else fence.group(1)
-        heading = None if fenced or fence else HEADING.fullmatch(line.rstrip())
-        if heading is None:
-            body.append(line)
-            continue
-        level, name = len(heading.group(1)), CLOSING.sub("", heading.group(2))
-        yield from _section(path, body, below=bool(path) and level > path[-1][0])
-        body = []
-        path = [(above, kept) for above, kept in path if above < level] + [(level, name)]
-        if len(path) == 1 and name.casefold() == title.casefold():
-            path = [(level, "")]
-    yield from _section(path, body, below=False)
-
-
-def _section(
-    path: list[tuple[int, str]], body: list[str], *, below: bool
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield a section; ``below`` says that the next one stands below it and carries its heading too."""
-    names = tuple(name for _, name in path if name)
-    text = "\n".join(body)
-    if text.strip():
-        yield names, text
-    elif names and path[-1][1] and not below:
-        yield names[:-1], names[-1]
-
-
-def pack(
-    text: str, budget: int, overlap: int, tokens: TokenCounter, *, by_sentence: bool = False
-) -> Iterator[str]:
-    """Yield consecutive parts of a text, each as long as ``budget`` tokens allow.
-
-    Args:
-        text: What to cut.
-        budget: The longest part, in tokens.
-        overlap: How many tokens of a part the next one repeats, in whole words.
-        tokens: Counts tokens.
-        by_sentence: Cut between sentences even where paragraphs would fit.
-    """
-    group: list[Piece] = []
-    total = 0
-    fresh = False  # whether the group holds more than what it repeats
-    for piece in split(text, budget, tokens, by_sentence=by_sentence):
-        if fresh and total + piece[1] > budget:
-            yield from _fitting("".join(part for part, _ in group), budget, tokens)
-            group = _tail(group, min(overlap, budget - piece[1]), tokens)
-            total = sum(size for _, size in group)
-        group.append(piece)
-        total += piece[1]
-        fresh = True
-    if fresh:
-        yield from _fitting("".join(part for part, _ in group), budget, tokens)
-
-
-def split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False) -> list[Piece]:
-    """Cut a text into pieces of at most ``budget`` tokens with as few cuts inside sentences as can be."""
-    pieces = _sized(_cut(text, PARAGRAPH), budget, tokens)
-    for seam in (SENTENCE, LINE, WORD):
-        if seam is SENTENCE and by_sentence:
-            pieces = _sized([part for piece, _ in pieces for part in _cut(piece, seam)], budget, tokens)
-        else:
-            pieces = _recut(
-                pieces, [_cut(piece, seam) for piece, size in pieces if size > budget], budget, tokens
-            )
-    letters = [_letters(piece, budget) for piece, size in pieces if size > budget]
-    return _recut(pieces, letters, budget, tokens)
-
-
-def _recut(pieces: list[Piece], parts: list[list[str]], budget: int, tokens: TokenCounter) -> list[Piece]:
-    """Put ``parts`` in the places of the pieces that are too long, counted in one go."""
-    sized = iter(_sized([part for group in parts for part in group], budget, tokens))
-    groups = iter(parts)
-    cut: list[Piece] = []
-    for piece in pieces:
-        cut += [next(sized) for _ in next(groups)] if piece[1] > budget else [piece]
-    return cut
-
-
-def _sized(parts: list[str], budget: int, tokens: TokenCounter) -> list[Piece]:
-    surely = budget * SURELY_LONG
-    counted = iter(tokens.count([part for part in parts if len(part) <= surely]))
-    return [(part, next(counted) if len(part) <= surely else surely) for part in parts]
-
-
-def _cut(text: str, seam: re.Pattern[str]) -> list[str]:
-    ends = [match.end() for match in seam.finditer(text)]
-    starts = [0, *ends]
-    parts = [text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True)]
-    return [part for part in parts if part]
-
-
-def _letters(text: str, size: int) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]
-
-
-def _tail(group: list[Piece], overlap: int, tokens: TokenCounter) -> list[Piece]:
-    """Return the last words of a group, at most ``overlap`` tokens of them."""
-    tail: list[Piece] = []
-    left = overlap
-    for piece, size in reversed(group):
-        if left <= 0:
-            break
-        if size <= left:
-            tail.insert(0, (piece, size))
-            left -= size
-            continue
-        words = _cut(piece, WORD)[-left:]
-        for word, length in zip(reversed(words), reversed(tokens.count(words)), strict=True):
-            if length > left:
-                break
-            tail.insert(0, (word, length))
-            left -= length
-        break
-    return tail
-
-
-def _fitting(text: str, budget: int, tokens: TokenCounter) -> Iterator[str]:
-    """Yield a text whole, or halved where its tokens are more than the sum of its pieces' tokens."""
-    if len(text) < 2 or tokens.count([text])[0] <= budget:
-        yield text
-        return
-    middle = len(text) // 2
-    blank = text.rfind(" ", 1, middle)
-    cut = blank if blank > 0 else middle
-    yield from _fitting(text[:cut], budget, tokens)
-    yield from _fitting(text[cut:], budget, tokens)
-
-
-BATCH = 256
-SPARE = 2  # tokens for the line break between title and text, which some tokenizers count
+        Args:
+            document: Its headings are ``# Heading`` lines, whatever the format of its file.
+            tokens: Counts tokens, and knows how many the model reads.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Headings:
-    """Chunks that follow the document's own order: its headings, then paragraphs, then sentences.
+    """Cuts at headings, and long sections between paragraphs, then sentences.
 
-    Each section is packed on its own, so that no chunk speaks of two things; a chunk's title is the
-    document's title and the headings above it ("Guide > Install > Windows").
+    No chunk mixes two sections. The title of a chunk is the document's title and the headings above the
+    section ("Guide > Install > Windows").
 
     Args:
-        max_tokens: The longest chunk, with its title; None takes the model's own limit.
-        overlap: How many tokens of a chunk the next one repeats, where a section does not fit in one.
+        max_tokens: The longest chunk, with its title; None takes the model's limit.
+        overlap: How many tokens of a chunk the next one repeats, in sections longer than one chunk.
     """
 
     max_tokens: int | None = None
@@ -216,24 +77,24 @@ class Headings:
         limit = min(self.max_tokens or tokens.limit, tokens.limit)
         parts = [
             (" > ".join(name for name in (document.title, *path) if name), path, body)
-            for path, body in sections(document.text, document.title)
+            for path, body in _sections(document.text, document.title)
         ]
         sizes = iter(tokens.count([text for title, _, body in parts for text in (title, body)]))
         passages: list[tuple[str, str]] = []
         for title, path, body in parts:
             title_size, size = next(sizes), next(sizes)
-            if title_size + size + SPARE <= limit:
+            if title_size + size + _SPARE <= limit:
                 passages.append((title, body))
                 continue
             if title_size > limit // 2:  # the headings go into the text, which can be cut
                 title, body = document.title, "\n\n".join([*path, body])
-            passages += _packed(title, body, tokens, limit, self.overlap)
+            passages += _passages(title, body, tokens, limit, self.overlap)
         return _chunks(document, passages)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Chunks of one fixed size, cut between sentences where there are any, whatever the headings say.
+    """Cuts into chunks of one size, between sentences where there are any, regardless of headings.
 
     Args:
         tokens: The longest chunk, with its title.
@@ -248,13 +109,15 @@ class Windows:
 
     def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
         """Return the document's chunks in reading order; a title without text is a chunk of its own."""
-        passages = _packed(document.title, document.text, tokens, self.tokens, self.overlap, by_sentence=True)
+        passages = _passages(
+            document.title, document.text, tokens, self.tokens, self.overlap, by_sentence=True
+        )
         return _chunks(document, passages)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """One chunk for each document, however long; the model truncates what does not fit."""
+    """Makes one chunk of each document, however long; the model truncates what does not fit."""
 
     def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:  # noqa: ARG002 - the protocol
         """Return the document as one chunk; an empty document has none."""
@@ -262,20 +125,20 @@ class Whole:
 
 
 def truncated(chunks: Iterable[Chunk], tokens: TokenCounter) -> int:
-    """Return how many chunks are longer than the model reads, so that it drops their ends."""
+    """Return the number of chunks that are longer than the model reads, so that it drops their ends."""
     stream, count = iter(chunks), 0
-    while batch := list(islice(stream, BATCH)):
+    while batch := list(islice(stream, _BATCH)):
         count += sum(size > tokens.limit for size in tokens.count([chunk.passage for chunk in batch]))
     return count
 
 
-def _packed(
+def _passages(
     title: str, body: str, tokens: TokenCounter, limit: int, overlap: int, *, by_sentence: bool = False
 ) -> Iterator[tuple[str, str]]:
     """Yield (title, text) passages of at most ``limit`` tokens."""
     title = _shortened(title, tokens, limit // 2)
-    budget = max(limit - tokens.count([title])[0] - SPARE, 1)
-    for text in pack(body, budget, min(overlap, budget - 1), tokens, by_sentence=by_sentence):
+    budget = max(limit - tokens.count([title])[0] - _SPARE, 1)
+    for text in _pack(body, budget, min(overlap, budget - 1), tokens, by_sentence=by_sentence):
         yield title, text
 
 
@@ -300,6 +163,159 @@ def _chunks(document: Document, passages: Iterable[tuple[str, str]]) -> list[Chu
 
 def _check_sizes(name: str, size: int | None, overlap: int) -> None:
     if size is not None and size < 8:
-        raise ConfigError(f"chunker.{name}={size}: a chunk of so few tokens says nothing; give 8 or more.")
+        raise ConfigError(
+            f"chunker.{name}={size}: a chunk of so few tokens holds no content; give 8 or more."
+        )
     if overlap < 0 or (size is not None and overlap >= size):
         raise ConfigError(f"chunker.overlap={overlap}: give 0 or more tokens, and fewer than chunker.{name}.")
+
+
+def _sections(text: str, title: str = "") -> Iterator[tuple[tuple[str, ...], str]]:
+    """Split a text at its ``# Heading`` lines, those inside code fences excepted.
+
+    Args:
+        text: Text with headings as ``# Heading`` lines.
+        title: The document's title; a first heading that repeats it is dropped.
+
+    Yields:
+        The headings above a section, outermost first, and its text. A section without text is yielded only
+        if no section below it carries its heading.
+    """
+    path: list[tuple[int, str]] = []
+    body: list[str] = []
+    fenced = ""
+    for line in text.split("\n"):
+        fence = _FENCE.match(line)
+        if fence and fenced in ("", fence.group(1)):
+            fenced = "" if fenced else fence.group(1)
+        heading = None if fenced or fence else _HEADING.fullmatch(line.rstrip())
+        if heading is None:
+            body.append(line)
+            continue
+        level, name = len(heading.group(1)), _CLOSING.sub("", heading.group(2))
+        yield from _section(path, body, below=bool(path) and level > path[-1][0])
+        body = []
+        path = [(above, kept) for above, kept in path if above < level] + [(level, name)]
+        if len(path) == 1 and name.casefold() == title.casefold():
+            path = [(level, "")]
+    yield from _section(path, body, below=False)
+
+
+def _section(
+    path: list[tuple[int, str]], body: list[str], *, below: bool
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield a section; ``below`` says that the next section is below it and carries its heading too."""
+    names = tuple(name for _, name in path if name)
+    text = "\n".join(body)
+    if text.strip():
+        yield names, text
+    elif names and path[-1][1] and not below:
+        yield names[:-1], names[-1]
+
+
+def _pack(
+    text: str, budget: int, overlap: int, tokens: TokenCounter, *, by_sentence: bool = False
+) -> Iterator[str]:
+    """Yield consecutive parts of a text, each as long as ``budget`` tokens allow.
+
+    Args:
+        text: What to cut.
+        budget: The longest part, in tokens.
+        overlap: How many tokens of a part the next one repeats, in whole words.
+        tokens: Counts tokens.
+        by_sentence: Cut between sentences even where paragraphs would fit.
+    """
+    group: list[_Segment] = []
+    total = 0
+    fresh = False  # whether the group holds more than what it repeats
+    for segment in _split(text, budget, tokens, by_sentence=by_sentence):
+        if fresh and total + segment[1] > budget:
+            yield from _fitting("".join(part for part, _ in group), budget, tokens)
+            group = _tail(group, min(overlap, budget - segment[1]), tokens)
+            total = sum(size for _, size in group)
+        group.append(segment)
+        total += segment[1]
+        fresh = True
+    if fresh:
+        yield from _fitting("".join(part for part, _ in group), budget, tokens)
+
+
+def _split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False) -> list[_Segment]:
+    """Cut a text into segments of at most ``budget`` tokens with as few cuts inside sentences as can be."""
+    segments = _sized(_cut(text, _PARAGRAPH), budget, tokens)
+    for separator in (_SENTENCE, _LINE, _WORD):
+        if separator is _SENTENCE and by_sentence:
+            segments = _sized(
+                [part for segment, _ in segments for part in _cut(segment, separator)], budget, tokens
+            )
+        else:
+            segments = _recut(
+                segments,
+                [_cut(segment, separator) for segment, size in segments if size > budget],
+                budget,
+                tokens,
+            )
+    letters = [_letters(segment, budget) for segment, size in segments if size > budget]
+    return _recut(segments, letters, budget, tokens)
+
+
+def _recut(
+    segments: list[_Segment], parts: list[list[str]], budget: int, tokens: TokenCounter
+) -> list[_Segment]:
+    """Replace the segments that are too long with ``parts``, all of which are counted in one call."""
+    sized = iter(_sized([part for group in parts for part in group], budget, tokens))
+    groups = iter(parts)
+    cut: list[_Segment] = []
+    for segment in segments:
+        cut += [next(sized) for _ in next(groups)] if segment[1] > budget else [segment]
+    return cut
+
+
+def _sized(parts: list[str], budget: int, tokens: TokenCounter) -> list[_Segment]:
+    surely = budget * _LETTERS_PER_TOKEN
+    counted = iter(tokens.count([part for part in parts if len(part) <= surely]))
+    return [(part, next(counted) if len(part) <= surely else surely) for part in parts]
+
+
+def _cut(text: str, separator: re.Pattern[str]) -> list[str]:
+    ends = [match.end() for match in separator.finditer(text)]
+    starts = [0, *ends]
+    parts = [text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True)]
+    return [part for part in parts if part]
+
+
+def _letters(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _tail(group: list[_Segment], overlap: int, tokens: TokenCounter) -> list[_Segment]:
+    """Return the last words of a group, at most ``overlap`` tokens of them."""
+    tail: list[_Segment] = []
+    left = overlap
+    for segment, size in reversed(group):
+        if left <= 0:
+            break
+        if size <= left:
+            tail.insert(0, (segment, size))
+            left -= size
+            continue
+        words = _cut(segment, _WORD)[-left:]
+        for word, length in zip(reversed(words), reversed(tokens.count(words)), strict=True):
+            if length > left:
+                break
+            tail.insert(0, (word, length))
+            left -= length
+        break
+    return tail
+
+
+def _fitting(text: str, budget: int, tokens: TokenCounter) -> Iterator[str]:
+    """Yield a text, or its halves if it has more tokens than its segments have together."""
+    if len(text) < 2 or tokens.count([text])[0] <= budget:
+        yield text
+        return
+    middle = len(text) // 2
+    blank = text.rfind(" ", 1, middle)
+    cut = blank if blank > 0 else middle
+    yield from _fitting(text[:cut], budget, tokens)
+    yield from _fitting(text[cut:], budget, tokens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,12 @@ _SLACK = 0.15
 _WORD = re.compile(r"\w+")
 
 
+def normalised(text: str) -> str:
+    """Return a text without case, punctuation and spacing, or the bare text if nothing is left of it."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(_WORD.findall(folded)) or folded.strip()
+
+
 class Match(NamedTuple):
     """A text of an index that equals or nearly equals another one, and their Jaccard similarity."""
 
@@ -33,19 +39,21 @@ class Match(NamedTuple):
 class NearDuplicateIndex:
     """Texts that can be searched for near-duplicates; texts can be added at any time.
 
-    Texts are compared without case, punctuation and spacing. Memory grows with the texts that are added:
-    a signature of 128 numbers and a set of hashes for each.
+    Memory grows with the texts that are added: a signature of 128 numbers and a set of hashes for each.
     MinHash: Broder, On the resemblance and containment of documents (1997).
 
     Args:
         threshold: The Jaccard similarity, in (0, 1], from which two texts count as the same; 1 means
             equal texts alone.
         width: The length of a shingle (a run of characters).
+        normalise: Returns the form in which texts are compared; by default without case, punctuation and
+            spacing.
     """
 
-    def __init__(self, *, threshold: float, width: int) -> None:
+    def __init__(self, *, threshold: float, width: int, normalise: Callable[[str], str] = normalised) -> None:
         import numpy as np
 
+        self._normalise = normalise
         self._threshold = threshold
         self._width = width
         self._positions: dict[str, int] = {}
@@ -60,7 +68,7 @@ class NearDuplicateIndex:
         Returns:
             The text as it was added, or None if no text reaches the threshold.
         """
-        normal = normalised(text)
+        normal = self._normalise(text)
         if normal in self._positions:
             return Match(self._texts[self._positions[normal]], 1.0)
         if self._threshold >= 1 or not self._texts:
@@ -78,7 +86,7 @@ class NearDuplicateIndex:
 
     def add(self, text: str) -> None:
         """Add a text, unless an equal one is there already."""
-        normal = normalised(text)
+        normal = self._normalise(text)
         if normal in self._positions:
             return
         at = self._positions[normal] = len(self._texts)
@@ -137,15 +145,9 @@ def near_duplicates(
     return {text: match for text, match in matches if match is not None}
 
 
-def similarity(one: str, other: str, *, width: int) -> float:
-    """Return the Jaccard similarity of two texts' character runs, without case, punctuation and spacing."""
-    return _jaccard(_shingles(normalised(one), width=width), _shingles(normalised(other), width=width))
-
-
-def normalised(text: str) -> str:
-    """Return a text without case, punctuation and spacing, or the bare text if nothing is left of it."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(_WORD.findall(folded)) or folded.strip()
+def similarity(one: str, other: str, *, width: int, normalise: Callable[[str], str] = normalised) -> float:
+    """Return the Jaccard similarity of two texts' character runs; see ``NearDuplicateIndex``."""
+    return _jaccard(_shingles(normalise(one), width=width), _shingles(normalise(other), width=width))
 
 
 def _shingles(text: str, *, width: int) -> Shingles:

@@ -69,7 +69,7 @@ class PassagePool:
 
 def query_keys(pair: Pair) -> tuple[str, str]:
     """Return what makes two pairs judgments of one query: the same query id, or the same words."""
-    return f"id:{pair.query_id or pair.id}", f"text:{pair.query}"
+    return f"id:{pair.query_key}", f"text:{pair.query}"
 
 
 @dataclass(frozen=True, kw_only=True)

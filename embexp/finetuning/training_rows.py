@@ -148,7 +148,7 @@ def _keys(request: Request, pair: Pair, negatives: Sequence[str]) -> Keys:
     A row brings its passages; it shuns all answers to its query. No two rows share a query, or the
     chunk or document that their passages come from.
     """
-    shared = [f"id:{pair.query_id or pair.id}", f"text:{pair.query}"]
+    shared = [f"id:{pair.query_key}", f"text:{pair.query}"]
     if request.distinct == "chunk":
         shared.append(f"chunk:{pair.chunk_id}" if pair.chunk_id else f"document:{pair.document_id}")
     elif request.distinct == "document":

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from embexp.data.chunking import Headings, Whole, Windows, pack, sections, split, truncated
+from embexp.data.chunking import Headings, Whole, Windows, _pack, _sections, _split, truncated
 from embexp.data.records import Chunk, Document
 from embexp.errors import ConfigError
 
@@ -45,7 +45,7 @@ def contents(chunks):
 
 def test_sections_carry_the_headings_above_them():
     text = "Intro.\n\n# A\n\na\n\n### B ##\n\nb\n\n## C#\n\n# D\n\n## E\n\ne\n\n    # code\n"
-    assert [(path, body.strip()) for path, body in sections(text)] == [
+    assert [(path, body.strip()) for path, body in _sections(text)] == [
         ((), "Intro."),
         (("A",), "a"),
         (("A", "B"), "b"),
@@ -55,11 +55,11 @@ def test_sections_carry_the_headings_above_them():
 
 
 def test_a_heading_that_repeats_the_title_is_dropped():
-    assert [path for path, _ in sections("# Guide\n\na\n\n## Use\n\nb", "guide")] == [(), ("Use",)]
+    assert [path for path, _ in _sections("# Guide\n\na\n\n## Use\n\nb", "guide")] == [(), ("Use",)]
 
 
 def test_a_fence_ends_only_with_its_own_sign():
-    assert [path for path, _ in sections("~~~\n```\n# no\n~~~\n\n# Yes\n\nb")] == [(), ("Yes",)]
+    assert [path for path, _ in _sections("~~~\n```\n# no\n~~~\n\n# Yes\n\nb")] == [(), ("Yes",)]
 
 
 def test_short_sections_are_chunks_of_their_own():
@@ -103,28 +103,28 @@ def test_nothing_is_lost_and_everything_fits(chunker, text):
 
 @pytest.mark.parametrize("text", [TEXT, "word " * 200, "a  b\n\n\n c\td"])
 def test_without_overlap_the_parts_joined_are_the_text(text):
-    assert "".join(pack(text, 10, 0, Words())) == text
-    assert "".join(piece for piece, _ in split(text, 3, Words())) == text
+    assert "".join(_pack(text, 10, 0, Words())) == text
+    assert "".join(piece for piece, _ in _split(text, 3, Words())) == text
 
 
 def test_paragraphs_stay_whole_where_they_fit():
-    assert list(pack("one two\n\nthree four\n\nfive six", 4, 0, Words())) == [
+    assert list(_pack("one two\n\nthree four\n\nfive six", 4, 0, Words())) == [
         "one two\n\nthree four\n\n",
         "five six",
     ]
 
 
 def test_sentences_stay_whole_where_they_fit():
-    assert list(pack("One two. Three four. Five.", 6, 0, Words())) == ["One two. Three four. ", "Five."]
+    assert list(_pack("One two. Three four. Five.", 6, 0, Words())) == ["One two. Three four. ", "Five."]
 
 
 def test_overlap_repeats_the_last_words():
-    first, second, *_ = pack("a b c d e f g h i j", 4, 2, Words())
+    first, second, *_ = _pack("a b c d e f g h i j", 4, 2, Words())
     assert (first, second) == ("a b c d ", "c d e f ")
 
 
 def test_overlap_takes_whole_pieces_then_words():
-    parts = list(pack("One two. Three. Four five six.", 6, 4, Words(), by_sentence=True))
+    parts = list(_pack("One two. Three. Four five six.", 6, 4, Words(), by_sentence=True))
     assert parts == ["One two. Three. ", "Three. Four five six."]
 
 

@@ -1,3 +1,25 @@
-"""The data sets: a folder of files, pairs, BEIR and Hub sets, Python's documentation, ICD-10-CM."""
+"""The data sets: files, pairs, BEIR and Hub sets, Python's documentation, ICD-10-CM; question files."""
 
 from __future__ import annotations
+
+from embexp.data.datasets.beir import BeirFolder
+from embexp.data.datasets.dataset import Dataset
+from embexp.data.datasets.folder import Folder
+from embexp.data.datasets.hub import HubDataset
+from embexp.data.datasets.icd10cm import Icd10Cm
+from embexp.data.datasets.pairs import PairsFile
+from embexp.data.datasets.pydocs import PyDocs
+from embexp.data.datasets.questions import Question, QuestionFile, Questions
+
+__all__ = [
+    "BeirFolder",
+    "Dataset",
+    "Folder",
+    "HubDataset",
+    "Icd10Cm",
+    "PairsFile",
+    "PyDocs",
+    "Question",
+    "QuestionFile",
+    "Questions",
+]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
-from embexp.data.datasets.python_docstrings import Entry, Module, Namespace, compiled, parse, private
+from embexp.data.datasets.python_docstrings import Entry, Module, Namespace, compiled, is_private, parse
 from embexp.data.labels import LabelSettings
 from embexp.data.readers.text import first_sentence, is_query, occurs_in, one_line
 from embexp.data.records import Document, Pair, Unit
@@ -131,7 +131,7 @@ def _read(files: dict[str, Path], *, stdlib: bool) -> Iterator[tuple[str, Entry]
             log.debug("%s is left out: %s", name, error)
             return None
 
-    modules = [name for name in sorted([*files, *binary]) if not private(name)]
+    modules = [name for name in sorted([*files, *binary]) if not is_private(name)]
     for name in track(modules, "Reading modules", total=len(modules)):
         load(name)
     yield from Namespace(modules, load).entries()

@@ -1,4 +1,4 @@
-"""Docstrings of Python modules and the public names of what they document, without running the source."""
+"""Docstrings of Python modules, and the public names of the objects, without running the source."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
-Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-SELF = re.compile(r"\(\$?(self|cls|module|type)\b(, /)?(, )?(?=[^=:]|$)")
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_SELF = re.compile(r"\(\$?(self|cls|module|type)\b(, /)?(, )?(?=[^=:]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An object's docstring, with its name within what it was found in and its call, if it has one."""
+    """The docstring of an object, its name within its module or class, and its signature if it has one."""
 
     name: str
     doc: str
@@ -28,11 +28,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Module:
-    """What a module defines and what it takes from others, as far as the source says so.
+    """What a module defines and what it imports, as far as the source shows it.
 
     ``defined`` maps a public name to the entries of that object (a class, then its methods);
-    ``imported`` maps a name to the module and name that it comes from, names that a literal ``__all__``
-    leaves out excepted; ``stars`` lists the modules whose public names are all taken over.
+    ``imported`` maps a name to the module and name that it comes from, without names that a literal
+    ``__all__`` leaves out; ``stars`` lists the modules that are imported with ``*``.
     """
 
     doc: str = ""
@@ -49,7 +49,7 @@ def parse(path: Path, name: str) -> Module:
         name: The module's full name, to resolve its relative imports.
 
     Raises:
-        SyntaxError, ValueError, UnicodeDecodeError: It is no Python source of this Python's kind.
+        SyntaxError, ValueError, UnicodeDecodeError: It is not source of this version of Python.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of invalid escapes in the source
@@ -75,7 +75,7 @@ def parse(path: Path, name: str) -> Module:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield a module's statements, those inside ``if``, ``try`` and ``with`` too."""
+    """Yield a module's statements, including those inside ``if``, ``try`` and ``with``."""
     for node in body:
         if isinstance(node, (ast.If, ast.Try, ast.With)):
             yield from _statements(node.body)
@@ -87,7 +87,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _listed(body: list[ast.stmt]) -> set[str] | None:
-    """Return the names in ``__all__`` where it is a literal; None where it is missing or computed."""
+    """Return the names in ``__all__`` if it is a literal, None if it is missing or computed."""
     names: set[str] | None = None
     for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -95,8 +95,9 @@ def _listed(body: list[ast.stmt]) -> set[str] | None:
             value = getattr(node, "value", None)
             if not isinstance(value, (ast.List, ast.Tuple)):
                 return None
-            found = {str(item.value) for item in value.elts if isinstance(item, ast.Constant)}
-            names = (names or set()) | found
+            names = (names or set()) | {
+                str(item.value) for item in value.elts if isinstance(item, ast.Constant)
+            }
     return names
 
 
@@ -108,11 +109,11 @@ def _origin(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
-def _is_public(node: ast.stmt) -> TypeGuard[Definition]:
-    return isinstance(node, Definition) and not node.name.startswith("_")
+def _is_public(node: ast.stmt) -> TypeGuard[_Definition]:
+    return isinstance(node, _Definition) and not node.name.startswith("_")
 
 
-def _entries(node: Definition, prefix: str) -> Iterator[Entry]:
+def _entries(node: _Definition, prefix: str) -> Iterator[Entry]:
     name = f"{prefix}{node.name}"
     doc = ast.get_docstring(node) or ""
     if not isinstance(node, ast.ClassDef):
@@ -163,20 +164,20 @@ def _call(value: Any) -> str:
 
 
 def _without_self(call: str) -> str:
-    return SELF.sub("(", call, count=1)
+    return _SELF.sub("(", call, count=1)
 
 
 @dataclass(frozen=True)
 class Namespace:
     """The public objects of some modules.
 
-    A public module's own objects are public, and so is what it takes over from a private module (one
-    with a component that begins with ``_``) or from a module below it. Of several names for one object
-    the shortest counts.
+    The objects of a public module are public, and so are those that it imports from a private module (one
+    with a component that begins with ``_``) or from a module below it. An object with several names goes by
+    the shortest.
 
     Args:
         modules: The public modules' full names.
-        load: Reads a module, private ones too; None where there is none.
+        load: Reads a module, public or private; None if there is none.
     """
 
     modules: list[str]
@@ -185,17 +186,17 @@ class Namespace:
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield every documented public object with its public name, sorted by that name."""
-        found: dict[tuple[str, str], str] = {}
+        public_names: dict[tuple[str, str], str] = {}
         for module in self.modules:
             loaded = self.load(module)
             if loaded and loaded.doc:
-                found[module, ""] = module
+                public_names[module, ""] = module
             for name, place in self._names(module).items():
                 public = f"{module}.{name}"
-                if place not in found or _length(public) < _length(found[place]):
-                    found[place] = public
+                if place not in public_names or _length(public) < _length(public_names[place]):
+                    public_names[place] = public
         entries: list[tuple[str, Entry]] = []
-        for (module, name), public in found.items():
+        for (module, name), public in public_names.items():
             loaded = self.load(module) or Module()
             if not name:
                 entries.append((public, Entry("", loaded.doc)))
@@ -214,7 +215,7 @@ class Namespace:
             return names
         names.update({name: (module, name) for name in loaded.defined})
         for name, (origin, original) in loaded.imported.items():
-            if _takes_over(module, origin) and original in self._names(origin):
+            if _re_exports(module, origin) and original in self._names(origin):
                 names.setdefault(name, self._names(origin)[original])
         for origin in loaded.stars:
             for name, place in self._names(origin).items():
@@ -222,13 +223,13 @@ class Namespace:
         return names
 
 
-def private(module: str) -> bool:
-    """Tell whether a module's full name has a component that begins with an underscore."""
+def is_private(module: str) -> bool:
+    """Return whether a module's full name has a component that begins with an underscore."""
     return any(part.startswith("_") for part in module.split("."))
 
 
-def _takes_over(module: str, origin: str) -> bool:
-    return private(origin) or origin.startswith(f"{module}.")
+def _re_exports(module: str, origin: str) -> bool:
+    return is_private(origin) or origin.startswith(f"{module}.")
 
 
 def _length(name: str) -> tuple[int, int, str]:
