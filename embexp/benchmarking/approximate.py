@@ -1,4 +1,4 @@
-"""What an approximate index gives up: its recall against exact search, and the time that it saves."""
+"""An approximate index against exact search: its recall, and the time that it saves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from embexp.errors import DataError
 from embexp.retrieval.index import Hit, Index
 
+TIE = 1e-5
+"""Scores this close are equal: indexes compute cosines in 32 bits and sum them in different orders."""
+BATCH = 256
+
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """How an approximate index compares with exact search over the same vectors."""
+    """An approximate index compared with exact search over the same vectors; times are in seconds.
+
+    ``query_seconds`` and ``exact_query_seconds`` are for all questions together.
+    """
 
     retriever: str
     recall: float
@@ -20,11 +27,6 @@ class IndexReport:
     build_seconds: float
     query_seconds: float
     exact_query_seconds: float
-
-
-TIE = 1e-5
-"""Scores this close are equal: indexes compute cosines in 32 bits, in orders of their own."""
-BATCH = 256
 
 
 def compare_with_exact(
@@ -36,19 +38,18 @@ def compare_with_exact(
     retriever: str = "",
     build_seconds: float = 0.0,
 ) -> IndexReport:
-    """Ask both indexes the same questions and report how much of the exact result the other one finds.
+    """Search both indexes with the same questions and report the recall of the approximate one.
 
-    A hit counts if exact search returns it, or if it scores as high as exact search's k-th hit: then
-    exact search might as well have returned it. Seconds are wall time for all questions together and
-    take in whatever an index does to embed them.
+    A hit counts if exact search returns it, or if it scores as high as exact search's k-th hit, which is
+    as good a result. Seconds are wall time for all questions together, embedding included.
 
     Args:
-        approximate: The index in question.
+        approximate: The approximate index.
         exact: Exact search over the same chunks and vectors.
         queries: The questions.
         k: How many hits to compare.
         retriever: The approximate index's name; its class name if empty.
-        build_seconds: How long it took to build, as its builder measured.
+        build_seconds: How long it took to build.
 
     Returns:
         The report, with the mean recall@k over questions.
@@ -58,9 +59,9 @@ def compare_with_exact(
     """
     if not queries:
         raise DataError("No question to compare the approximate index with exact search on: give it some.")
-    wanted, exact_seconds = _timed(exact, queries, k)
-    found, seconds = _timed(approximate, queries, k)
-    recalls = [_recall(hits, best) for hits, best in zip(found, wanted, strict=True)]
+    expected, exact_seconds = _timed(exact, queries, k)
+    results, seconds = _timed(approximate, queries, k)
+    recalls = [_recall(hits, best) for hits, best in zip(results, expected, strict=True)]
     return IndexReport(
         retriever=retriever or type(approximate).__name__,
         recall=sum(recalls) / len(recalls),
@@ -79,10 +80,10 @@ def _timed(index: Index, queries: Sequence[str], k: int) -> tuple[list[list[Hit]
     return hits, time.perf_counter() - start
 
 
-def _recall(found: Sequence[Hit], wanted: Sequence[Hit]) -> float:
-    if not wanted:
+def _recall(hits: Sequence[Hit], expected: Sequence[Hit]) -> float:
+    if not expected:
         return 1.0
-    ids = {hit.id for hit in wanted}
-    lowest = min(hit.score for hit in wanted)
-    good = {hit.id for hit in found if hit.id in ids or hit.score >= lowest - TIE}
-    return min(len(good), len(wanted)) / len(wanted)
+    ids = {hit.id for hit in expected}
+    lowest = min(hit.score for hit in expected)
+    good = {hit.id for hit in hits if hit.id in ids or hit.score >= lowest - TIE}
+    return min(len(good), len(expected)) / len(expected)

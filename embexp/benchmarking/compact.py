@@ -1,4 +1,4 @@
-"""Smaller vectors of the same model: fewer dimensions, a byte or a bit for each, to see what they cost."""
+"""Smaller vectors of the same model: fewer dimensions, or a byte or a bit for each of them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from embexp.models.encoder import Embedder
 
 FORM = re.compile(r"int8|binary|dimensions=([1-9]\d*)")
-LEAST = 1e-12
+EPSILON = 1e-12
 FLOAT_BYTES = 4
 
 
 def check_systems(systems: Sequence[str]) -> None:
-    """Refuse a system that there is not.
+    """Refuse names other than int8, binary and dimensions=N.
 
     Raises:
-        ConfigError: A name is none of int8, binary and dimensions=N.
+        ConfigError: There is no such system.
     """
     for name in systems:
         if FORM.fullmatch(name) is None:
@@ -33,16 +33,17 @@ def check_systems(systems: Sequence[str]) -> None:
 
 
 class CompactEmbedder:
-    """Embeds as another embedder does, and then stores less of each vector.
+    """Embeds as another embedder does, with vectors that take less space.
 
     - ``dimensions=N`` keeps the first N numbers of queries and passages (Kusupati et al., Matryoshka
-      Representation Learning, NeurIPS 2022); a model that was not trained so loses much by it.
-    - ``int8`` rounds passages to 255 steps of their greatest number: a quarter of the size.
-    - ``binary`` keeps the signs of passages (Yamada et al., ACL 2021): a 32nd of the size. Queries stay
-      as they are, in both.
+      Representation Learning, NeurIPS 2022); a model that was not trained for it loses much.
+    - ``int8`` rounds passages to 255 steps of their greatest absolute number: a quarter of the size.
+    - ``binary`` keeps the signs of passages (Yamada et al., ACL 2021): a 32nd of the size.
+
+    With ``int8`` and ``binary``, queries stay whole.
 
     Args:
-        embedder: What embeds.
+        embedder: The embedder whose vectors are shortened.
         form: One of the names above.
     """
 
@@ -59,7 +60,7 @@ class CompactEmbedder:
         return self._kept or self._embedder.dimension
 
     def stored_bytes(self, dimension: int) -> int:
-        """Return the bytes that a passage's vector of ``dimension`` numbers takes; int8 adds its step."""
+        """Return the bytes of a passage's vector of ``dimension`` numbers; int8 adds 4 for the step size."""
         if self._form == "int8":
             return dimension + FLOAT_BYTES
         return -(-dimension // 8) if self._form == "binary" else FLOAT_BYTES * dimension
@@ -70,7 +71,7 @@ class CompactEmbedder:
         return self._cut(vectors) if self._kept else vectors
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return what the stored vectors stand for, L2-normalised float32, shape (len(texts), dimension)."""
+        """Return the stored vectors, decoded: L2-normalised float32, shape (len(texts), dimension)."""
         import numpy as np
 
         vectors = self._embedder.encode_passages(texts)
@@ -79,7 +80,7 @@ class CompactEmbedder:
         if self._form == "binary":
             return _unit(np.where(vectors > 0, 1.0, -1.0).astype(np.float32))
         steps = np.abs(vectors).max(axis=1, keepdims=True) / 127
-        return _unit(np.round(vectors / np.maximum(steps, LEAST)))
+        return _unit(np.round(vectors / np.maximum(steps, EPSILON)))
 
     def _cut(self, vectors: Vectors) -> Vectors:
         if self._kept > vectors.shape[1]:
@@ -94,5 +95,5 @@ def _unit(vectors: Vectors) -> Vectors:
     import numpy as np
 
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    short: Vectors = (vectors / np.maximum(norms, LEAST)).astype(np.float32)
-    return short
+    unit: Vectors = (vectors / np.maximum(norms, EPSILON)).astype(np.float32)
+    return unit

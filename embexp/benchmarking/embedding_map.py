@@ -1,14 +1,15 @@
-"""A sample of questions and passages as the untuned and the tuned model place them."""
+"""A map of the embedding space: a sample of questions and passages as both models embed them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from embexp.benchmarking.examples import snippet
 from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.systems import TUNED, UNTUNED
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.models.encoder import Embedder
@@ -19,12 +20,20 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.floating]
     Vectors = npt.NDArray[np.float32]
-    Points = npt.NDArray[np.floating]
+
+
+MAX_QUESTIONS = 150
+OTHER_PASSAGES = 190
+"""Passages that answer none of the questions: with questions and answers, 500 points at most."""
+LINKED = 5
+"""The biggest wins, and as many of the biggest losses, whose question is linked to its answer."""
+MIN_QUESTIONS = 3
+LABEL_CHARACTERS = 90
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A text on the map: what it is, its opening, and where both models put it."""
+    """A text on the map: its kind, its beginning, and its position before and after tuning."""
 
     kind: Literal["question", "passage"]
     text: str
@@ -34,11 +43,14 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingMap:
-    """Questions and passages as two models place them, in one plane.
+    """Questions and passages as two models embed them, projected onto one plane.
 
-    ``links`` ties a question to its answer (places in ``spots``) and says how its score changed.
-    ``variance`` is the share of each model's variance that the plane shows. ``answer`` and ``other`` are
-    mean cosines, before and after, of a question to its answer and to the nearest other passage here.
+    Attributes:
+        spots: The texts.
+        links: (question, answer, change in score), the first two as positions in ``spots``.
+        variance: The share of each model's variance that the plane shows.
+        answer: The mean cosine of a question and its answer, before and after tuning.
+        other: The mean cosine of a question and the nearest other passage of the sample.
     """
 
     spots: Sequence[Spot]
@@ -48,17 +60,17 @@ class EmbeddingMap:
     other: tuple[float, float]
 
 
-def project(before: Floats, after: Floats) -> tuple[Floats, Floats, tuple[float, float]]:
-    """Return both models' vectors of the same texts as points of one plane.
+def _project(before: Floats, after: Floats) -> tuple[Floats, Floats, tuple[float, float]]:
+    """Project both models' vectors of the same texts onto one plane.
 
-    Each model's vectors are centred. The second model's are then turned (and mirrored), all together, so
-    that they come as near to the first model's as they can: orthogonal Procrustes (Schönemann,
-    Psychometrika 31, 1966), which leaves every distance within a model as it is; a shorter vector is
-    filled up with zeros first. The plane is spanned by the first two principal components of both sets.
+    Each model's vectors are centred. The second model's are then rotated (and mirrored) all together to lie
+    as near as possible to the first model's: orthogonal Procrustes (Schönemann, Psychometrika 31, 1966),
+    which preserves all distances within a model; shorter vectors are padded with zeros first. The plane is
+    spanned by the first two principal components of both sets together.
 
     Args:
         before: The first model's vectors, shape (texts, dimension).
-        after: The second model's, of the same texts; the dimension may be another.
+        after: The second model's, of the same texts; the dimension may differ.
 
     Returns:
         Two arrays of shape (texts, 2), and the share of each model's variance that the plane shows.
@@ -70,7 +82,7 @@ def project(before: Floats, after: Floats) -> tuple[Floats, Floats, tuple[float,
     first, second = (_centred(vectors, width) for vectors in (before, after))
     turned = second @ orthogonal_procrustes(second, first)[0]
     axes = np.linalg.svd(np.concatenate([first, turned]), full_matrices=False)[2][:2]
-    # The sign of a component is arbitrary: its largest weight is made positive, so that maps repeat.
+    # The sign of a component is arbitrary: its largest weight is made positive, so that maps are repeatable.
     largest = np.abs(axes).argmax(axis=1)
     axes *= np.sign(axes[np.arange(len(axes)), largest])[:, None]
     shares = tuple(_shown(vectors, axes) for vectors in (first, turned))
@@ -80,24 +92,15 @@ def project(before: Floats, after: Floats) -> tuple[Floats, Floats, tuple[float,
 def _centred(vectors: Floats, width: int) -> Floats:
     import numpy as np
 
-    filled: Floats = np.zeros((len(vectors), width))
-    filled[:, : vectors.shape[1]] = vectors
-    filled -= filled.mean(axis=0)
-    return filled
+    padded: Floats = np.zeros((len(vectors), width))
+    padded[:, : vectors.shape[1]] = vectors
+    padded -= padded.mean(axis=0)
+    return padded
 
 
 def _shown(vectors: Floats, axes: Floats) -> float:
     total = float((vectors**2).sum())
     return float(((vectors @ axes.T) ** 2).sum()) / total if total else 0.0
-
-
-QUESTIONS = 150
-OTHERS = 190
-"""Passages that answer none of the questions: with questions and answers, 500 points at most."""
-LINKED = 5
-"""The biggest wins, and as many of the biggest losses, whose question is tied to its answer."""
-FEWEST = 3
-LABEL = 90
 
 
 def draw_map(
@@ -109,40 +112,40 @@ def draw_map(
     metric: str,
     seed: int,
 ) -> EmbeddingMap | None:
-    """Place a seeded sample of questions, their answers and other passages; None for fewer than 3 questions.
+    """Map a random sample of questions, their answers and other passages; None for fewer than 3 questions.
 
     Where documents are judged, a question's answer is the chunk of a relevant document that is nearest to
-    it by the mean of both models. The embedders have all vectors in their cache.
+    it by the mean of both models. Embedders with a cache encode nothing anew.
 
     Args:
         task: The questions, their judgments and the corpus.
-        untuned: Embeds before.
-        tuned: Embeds after.
-        scores: The scores of ``untuned`` and ``tuned``, which choose the questions to tie to their answers.
-        metric: What they are chosen by.
-        seed: Of the sample.
+        untuned: The model before tuning.
+        tuned: The model after tuning.
+        scores: The scores of ``untuned`` and ``tuned``, which decide the questions to link.
+        metric: The metric that they are chosen by.
+        seed: Seeds the sample.
     """
     import numpy as np
 
     answerable = _answerable(task)
-    if len(answerable) < FEWEST:
+    if len(answerable) < MIN_QUESTIONS:
         return None
-    before, after = (scores[name].per_query for name in ("untuned", "tuned"))
+    before, after = (scores[name].per_query for name in (UNTUNED, TUNED))
     deltas = {query.id: after[query.id][metric] - before[query.id][metric] for query in answerable}
-    drawn = random.Random(seed).sample(answerable, min(QUESTIONS - 2 * LINKED, len(answerable)))
+    drawn = random.Random(seed).sample(answerable, min(MAX_QUESTIONS - 2 * LINKED, len(answerable)))
     picked = _most_changed(answerable, deltas)
     questions = list({query.id: query for query in (*drawn, *picked)}.values())
     models = (untuned, tuned)
     asked = [model.encode_queries([query.text for query in questions]) for model in models]
     answers = _answers(task, questions, asked, models)
     passages = [*dict.fromkeys(answers), *_others(task, answers, seed)]
-    found = [model.encode_passages([chunk.passage for chunk in passages]) for model in models]
+    vectors = [model.encode_passages([chunk.passage for chunk in passages]) for model in models]
     at_answer = [passages.index(chunk) for chunk in answers]
     near = [
-        _cosines(queries[: len(drawn)], vectors, at_answer[: len(drawn)])
-        for queries, vectors in zip(asked, found, strict=True)
+        _cosines(queries[: len(drawn)], candidates, at_answer[: len(drawn)])
+        for queries, candidates in zip(asked, vectors, strict=True)
     ]
-    one, other, variance = project(*(np.concatenate(pair) for pair in zip(asked, found, strict=True)))
+    one, other, variance = _project(*(np.concatenate(pair) for pair in zip(asked, vectors, strict=True)))
     number = {query.id: at for at, query in enumerate(questions)}
     return EmbeddingMap(
         spots=_spots(questions, passages, one, other),
@@ -158,7 +161,7 @@ def draw_map(
 
 def _answerable(task: RetrievalTask) -> list[Query]:
     """Return the questions that have a relevant unit in the corpus."""
-    units = {chunk.id if task.unit == "chunk" else chunk.document_id for chunk in task.corpus}
+    units = {task.unit_of(chunk) for chunk in task.corpus}
     return [query for query in task.queries if _relevant(task, query) & units]
 
 
@@ -167,12 +170,12 @@ def _relevant(task: RetrievalTask, query: Query) -> set[str]:
 
 
 def _spots(
-    questions: Sequence[Query], passages: Sequence[Chunk], before: Points, after: Points
+    questions: Sequence[Query], passages: Sequence[Chunk], before: Floats, after: Floats
 ) -> list[Spot]:
     texts: list[tuple[Literal["question", "passage"], str]] = [("question", each.text) for each in questions]
     texts += [("passage", each.passage) for each in passages]
     return [
-        Spot(kind, snippet(text, LABEL), _point(one), _point(other))
+        Spot(kind, snippet(text, LABEL_CHARACTERS), _point(one), _point(other))
         for (kind, text), one, other in zip(texts, before, after, strict=True)
     ]
 
@@ -193,8 +196,7 @@ def _answers(
     units = set().union(*relevant.values())
     by_unit: dict[str, list[Chunk]] = {}
     for chunk in task.corpus:
-        unit = chunk.id if task.unit == "chunk" else chunk.document_id
-        if unit in units:
+        if (unit := task.unit_of(chunk)) in units:
             by_unit.setdefault(unit, []).append(chunk)
     nearest = []
     for at, query in enumerate(questions):
@@ -208,29 +210,19 @@ def _answers(
 def _others(task: RetrievalTask, answers: Sequence[Chunk], seed: int) -> list[Chunk]:
     held = {chunk.id for chunk in answers}
     rest = [chunk for chunk in task.corpus if chunk.id not in held]
-    return random.Random(seed).sample(rest, min(OTHERS, len(rest)))
+    return random.Random(seed).sample(rest, min(OTHER_PASSAGES, len(rest)))
 
 
 def _cosines(queries: Vectors, passages: Vectors, answers: Sequence[int]) -> tuple[float, float]:
     """Return mean cosines: of a question to its answer, and to the nearest other passage of the sample."""
     import numpy as np
 
-    found = np.array(queries @ passages.T)
+    cosines = np.array(queries @ passages.T)
     rows = np.arange(len(queries))
-    own = found[rows, answers]
-    found[rows, answers] = -np.inf
-    return float(own.mean()), float(found.max(axis=1).mean())
+    own = cosines[rows, answers]
+    cosines[rows, answers] = -np.inf
+    return float(own.mean()), float(cosines.max(axis=1).mean())
 
 
-def _point(values: Points) -> tuple[float, float]:
+def _point(values: Floats) -> tuple[float, float]:
     return round(float(values[0]), 4), round(float(values[1]), 4)
-
-
-def map_from(record: Mapping[str, Any]) -> EmbeddingMap:
-    """Rebuild a map from its JSON form."""
-    spots = [
-        Spot(**{**spot, "before": tuple(spot["before"]), "after": tuple(spot["after"])})
-        for spot in record["spots"]
-    ]
-    pairs = {name: tuple(record[name]) for name in ("variance", "answer", "other")}
-    return EmbeddingMap(spots=spots, links=[tuple(link) for link in record["links"]], **pairs)

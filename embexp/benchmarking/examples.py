@@ -1,4 +1,4 @@
-"""The questions that changed most: what was asked, and what each model put first."""
+"""The questions whose scores changed most, with both models' first results."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.systems import TUNED, UNTUNED
 from embexp.benchmarking.task import RetrievalTask
 from embexp.retrieval.index import Hit
 
-SNIPPET = 280
+SNIPPET_CHARACTERS = 280
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One result of an example; ``move`` is its rank before minus its rank now, None where it is new."""
+    """One result of an example; ``move`` is its rank before minus its rank now, None for a new result."""
 
     rank: int
     title: str
@@ -25,10 +26,10 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question with its score before and after, and both rankings.
+    """A question with its score before and after tuning, and both rankings.
 
-    ``answer_before`` and ``answer_after`` are the ranks of the first relevant result, None where
-    none is among the hits that were kept.
+    ``answer_before`` and ``answer_after`` are the ranks of the first relevant result, None where no
+    relevant result is among the hits that were kept.
     """
 
     query_id: str
@@ -55,28 +56,26 @@ def biggest_changes(
     count: int = 5,
     depth: int = 5,
 ) -> list[Example]:
-    """Return the questions that won and lost most between ``untuned`` and ``tuned``.
+    """Return the questions with the biggest gains and losses from ``untuned`` to ``tuned``.
 
     Args:
-        task: The questions, their judgments and the corpus that the texts are taken from.
-        scores: System to scores; only ``untuned`` and ``tuned`` are read.
-        rankings: System to query id to hits, best first; ids are of ``task.unit``.
+        task: The questions, their judgments and the corpus.
+        scores: System -> scores; only ``untuned`` and ``tuned`` are read.
+        rankings: System -> query id -> hits, best first; ids are of ``task.unit``.
         metric: The metric that decides, such as ``ndcg@10``.
-        count: How many wins, and how many losses, to return at most.
+        count: The most wins, and the most losses, to return.
         depth: How many results of each ranking to show.
 
     Returns:
-        Wins, the biggest first, then losses, the biggest first; ties in the order of query ids.
+        Wins, the biggest first, then losses, the biggest first; ties are in the order of query ids.
     """
-    before, after = (scores[system].per_query for system in ("untuned", "tuned"))
+    before, after = (scores[system].per_query for system in (UNTUNED, TUNED))
     deltas = {query_id: after[query_id][metric] - before[query_id][metric] for query_id in after}
     ranked = sorted(deltas, key=lambda query_id: (-deltas[query_id], query_id))
     wins = [query_id for query_id in ranked[:count] if deltas[query_id] > 0]
-    fallen = sorted(deltas, key=lambda query_id: (deltas[query_id], query_id))
-    losses = [query_id for query_id in fallen[:count] if deltas[query_id] < 0]
-    kept = {
-        query_id: (rankings["untuned"][query_id], rankings["tuned"][query_id]) for query_id in wins + losses
-    }
+    by_loss = sorted(deltas, key=lambda query_id: (deltas[query_id], query_id))
+    losses = [query_id for query_id in by_loss[:count] if deltas[query_id] < 0]
+    kept = {query_id: (rankings[UNTUNED][query_id], rankings[TUNED][query_id]) for query_id in wins + losses}
     texts = _texts(task, {hit.id for pair in kept.values() for hits in pair for hit in hits[:depth]})
     queries = {query.id: query.text for query in task.queries if query.id in kept}
     return [
@@ -95,13 +94,13 @@ def biggest_changes(
 
 
 def _texts(task: RetrievalTask, wanted: set[str]) -> dict[str, tuple[str, str]]:
-    """Return unit id to title and opening; a document is shown by its first chunk."""
-    found: dict[str, tuple[str, str]] = {}
+    """Return unit id -> (title, beginning of the text); a document is shown by its first chunk."""
+    texts: dict[str, tuple[str, str]] = {}
     for chunk in task.corpus:
-        unit = chunk.id if task.unit == "chunk" else chunk.document_id
-        if unit in wanted and unit not in found:
-            found[unit] = (chunk.title or chunk.document_id, snippet(chunk.text))
-    return found
+        unit = task.unit_of(chunk)
+        if unit in wanted and unit not in texts:
+            texts[unit] = (chunk.title or chunk.document_id, snippet(chunk.text))
+    return texts
 
 
 def _shown(
@@ -128,8 +127,8 @@ def _first_relevant(hits: Sequence[Hit], judged: Mapping[str, int]) -> int | Non
     return next((rank for rank, hit in enumerate(hits, start=1) if judged.get(hit.id, 0) > 0), None)
 
 
-def snippet(text: str, limit: int = SNIPPET) -> str:
-    """Return the opening of ``text`` on one line, cut at a word."""
+def snippet(text: str, limit: int = SNIPPET_CHARACTERS) -> str:
+    """Return the beginning of ``text`` on one line, cut at a word."""
     line = " ".join(text.split())
     if len(line) <= limit:
         return line

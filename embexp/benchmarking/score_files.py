@@ -1,4 +1,4 @@
-"""The scores and the test questions of a run as files: scores.parquet, queries.jsonl, judgments.jsonl."""
+"""A run's scores and test questions on disk: scores.parquet, queries.jsonl, judgments.jsonl."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from embexp.storage.files import atomic_write
 
 COLUMNS = ("system", "query_id", "metric", "value")
 ROWS_PER_GROUP = 50_000
+QUERY_FIELDS = ("id", "text", "cluster", "query_type")
 
 
 def write_scores(path: Path, scores: Iterable[Scores]) -> int:
     """Write every system's value for every query and metric, atomically.
 
     Args:
-        path: The Parquet file; rows stand in groups of 50,000.
+        path: The Parquet file, with row groups of 50,000.
         scores: One system each, written in the order given.
 
     Returns:
@@ -62,20 +63,20 @@ def read_scores(path: Path) -> list[Scores]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    systems: dict[str, dict[str, dict[str, float]]] = {}
     try:
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(columns=list(COLUMNS)):
-                _collect(batch, found)
+                _collect(batch, systems)
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise DataError(f"{path} is no table of scores ({error}); run the benchmark again.") from error
-    return [Scores(system, _means(per_query), per_query) for system, per_query in found.items()]
+    return [Scores(system, _means(per_query), per_query) for system, per_query in systems.items()]
 
 
-def _collect(batch: Any, found: dict[str, dict[str, dict[str, float]]]) -> None:
+def _collect(batch: Any, systems: dict[str, dict[str, dict[str, float]]]) -> None:
     columns = (batch.column(name).to_pylist() for name in COLUMNS)
     for system, query_id, metric, value in zip(*columns, strict=True):
-        found.setdefault(system, {}).setdefault(query_id, {})[metric] = value
+        systems.setdefault(system, {}).setdefault(query_id, {})[metric] = value
 
 
 def _means(per_query: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -83,21 +84,18 @@ def _means(per_query: dict[str, dict[str, float]]) -> dict[str, float]:
     for metrics in per_query.values():
         for metric, value in metrics.items():
             values.setdefault(metric, []).append(value)
-    return {metric: math.fsum(found) / len(found) for metric, found in values.items()}
-
-
-FIELDS = ("id", "text", "cluster", "query_type")
+    return {metric: math.fsum(each) / len(each) for metric, each in values.items()}
 
 
 def write_queries(path: Path, queries: Iterable[Query]) -> None:
-    """Write the questions one to a line, atomically."""
+    """Write one question per line, atomically."""
     with atomic_write(path) as stream:
         for query in queries:
             stream.write(json.dumps(asdict(query), ensure_ascii=False) + "\n")
 
 
 def write_judgments(path: Path, task: RetrievalTask) -> None:
-    """Write one judgment to a line, atomically: question, passage and grade, for a person to look through."""
+    """Write one judgment per line, atomically: question, passage and grade, for a person to review."""
     passages = {chunk.id: chunk.passage for chunk in task.corpus}
     with atomic_write(path) as stream:
         for query in task.queries:
@@ -123,6 +121,6 @@ def read_queries(path: Path) -> list[Query]:
 def _query(line: str, place: str) -> Query:
     try:
         row = json.loads(line)
-        return Query(**{name: str(row[name]) for name in FIELDS})
+        return Query(**{name: str(row[name]) for name in QUERY_FIELDS})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{place}: not a question ({error!r}); run the benchmark again.") from error

@@ -1,4 +1,4 @@
-"""Which source documents move a comparison most, up and down."""
+"""Comparisons on parts of the questions: by kind of question, and by source document."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from embexp.benchmarking.task import Query, RetrievalTask
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The questions of one kind: their mean scores before and after, and the difference.
+    """A group of questions: their mean scores before and after tuning, and the difference.
 
-    ``feature`` says what they were sorted by (query type, length …), ``name`` which kind this is.
-    ``interval`` is the difference's 95% interval, None where the sources are too few for one.
+    ``feature`` is what the questions are grouped by (query type, length …), ``name`` the group.
+    ``interval`` is the difference's 95% interval, None where there are too few source documents.
     """
 
     feature: str
@@ -38,6 +38,8 @@ OVERLAPS = ((1 / 3, "up to a third of the words"), (2 / 3, "up to two thirds"))
 MOST_SHARED = "more than two thirds"
 RARITIES = ("the most common third", "the middle third", "the rarest third")
 RESAMPLES = 2_000
+SHOWN = 5
+MIN_QUESTIONS = 2
 
 
 def slices(
@@ -49,13 +51,13 @@ def slices(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Slice]:
-    """Sort the questions by four features, and compare two systems on each kind.
+    """Group the questions by four features, and compare two systems on each group.
 
-    - query type: as the pairs say (human, title, keyword …);
+    - query type: that of the pairs (human, title, keyword …);
     - length: in words;
-    - shared words: the share of the question's distinct words that its relevant passage holds, the
-      most over its relevant passages; few shared words ask for meaning, many for matching;
-    - rarity of terms: thirds by the mean of ln((chunks + 1) / (chunks that hold the word + 1)).
+    - shared words: the share of the question's distinct words that a relevant passage contains, the
+      maximum over relevant passages; few shared words require meaning, many only matching;
+    - rarity of terms: thirds by the mean of ln((chunks + 1) / (chunks that contain the word + 1)).
 
     Args:
         task: The questions, their judgments and the corpus.
@@ -66,7 +68,7 @@ def slices(
         resamples: How many resamples each interval draws.
 
     Returns:
-        The slices, feature by feature; a feature that puts all questions into one slice is left out.
+        The slices, feature by feature; features with a single group are left out.
         Intervals are not corrected for the number of slices.
     """
     words = {query.id: frozenset(_words(query.text)) for query in task.queries}
@@ -79,28 +81,27 @@ def slices(
         "shared words": lambda query: _band(shared[query.id], OVERLAPS, MOST_SHARED),
         "rarity of terms": lambda query: thirds[query.id],
     }
-    clusters = {query.id: query.cluster for query in task.queries}
-    found = []
-    for feature, kind in features.items():
+    results = []
+    for feature, group_of in features.items():
         members: dict[str, list[Query]] = defaultdict(list)
         for query in task.queries:
-            members[kind(query)].append(query)
+            members[group_of(query)].append(query)
         if len(members) > 1:
-            found += [
-                slice_of(
+            results += [
+                _slice(
                     feature,
                     name,
                     members[name],
                     base,
                     tuned,
                     metric=metric,
-                    clusters=clusters,
+                    clusters=task.clusters,
                     seed=seed,
                     resamples=resamples,
                 )
                 for name in _ordered(feature, members)
             ]
-    return found
+    return results
 
 
 def _words(text: str) -> list[str]:
@@ -112,7 +113,7 @@ def _band(value: float, bands: Sequence[tuple[float, str]], last: str) -> str:
 
 
 def _frequencies(task: RetrievalTask, questions: Iterable[frozenset[str]]) -> Counter[str]:
-    """Return how many chunks hold each word that a question uses."""
+    """Return how many chunks contain each word of the questions."""
     asked = frozenset().union(*questions)
     counts: Counter[str] = Counter()
     for chunk in task.corpus:
@@ -121,7 +122,7 @@ def _frequencies(task: RetrievalTask, questions: Iterable[frozenset[str]]) -> Co
 
 
 def _shared(task: RetrievalTask, words: Mapping[str, frozenset[str]]) -> dict[str, float]:
-    """Return the share of each question's words that stand in its relevant unit, the most over such units."""
+    """Return the share of each question's words that a relevant unit contains, the maximum over units."""
     asking: dict[str, set[str]] = defaultdict(set)
     for name, judged in task.qrels.items():
         for unit, grade in judged.items():
@@ -129,8 +130,7 @@ def _shared(task: RetrievalTask, words: Mapping[str, frozenset[str]]) -> dict[st
                 asking[unit].add(name)
     met: dict[tuple[str, str], set[str]] = defaultdict(set)
     for chunk in task.corpus:
-        unit = chunk.document_id if task.unit == "document" else chunk.id
-        if unit in asking:
+        if (unit := task.unit_of(chunk)) in asking:
             held = frozenset(_words(chunk.passage))
             for name in asking[unit]:
                 met[name, unit] |= held & words[name]
@@ -154,19 +154,14 @@ def _thirds(
 
 def _ordered(feature: str, members: Mapping[str, Sequence[Query]]) -> list[str]:
     """Return a feature's slices in their natural order; query types by their number of questions."""
-    natural = (
-        *(name for _, name in (*LENGTHS,)),
-        LONG,
-        *(name for _, name in OVERLAPS),
-        MOST_SHARED,
-        *RARITIES,
-    )
+    lengths, overlaps = [name for _, name in LENGTHS], [name for _, name in OVERLAPS]
+    natural = (*lengths, LONG, *overlaps, MOST_SHARED, *RARITIES)
     if feature == "query type":
         return sorted(members, key=lambda name: (-len(members[name]), name))
     return [name for name in natural if name in members]
 
 
-def slice_of(
+def _slice(
     feature: str,
     name: str,
     queries: Sequence[Query],
@@ -178,24 +173,12 @@ def slice_of(
     seed: int,
     resamples: int,
 ) -> Slice:
-    """Compare two systems on some of the questions.
-
-    Args:
-        feature: What the questions were sorted by.
-        name: Which kind these are.
-        queries: The questions.
-        base: The untuned system's scores.
-        tuned: The tuned system's scores.
-        metric: The metric to compare.
-        clusters: Query id -> what is resampled together; fewer than 10 such groups have no interval.
-        seed: Seeds the bootstrap.
-        resamples: How many resamples the interval draws.
-    """
+    """Compare two systems on some of the questions, resampling ``clusters`` (query id -> cluster)."""
     parts = [
         Scores(scores.system, scores.mean, {query.id: scores.per_query[query.id] for query in queries})
         for scores in (base, tuned)
     ]
-    found = compare(parts[0], parts[1], metric=metric, clusters=clusters, seed=seed, resamples=resamples)
+    comparison = compare(parts[0], parts[1], metric=metric, clusters=clusters, seed=seed, resamples=resamples)
     before, after = (
         sum(part.per_query[query.id][metric] for query in queries) / len(queries) for part in parts
     )
@@ -203,16 +186,12 @@ def slice_of(
         feature=feature,
         name=name,
         queries=len(queries),
-        clusters=found.clusters,
+        clusters=comparison.clusters,
         before=before,
         after=after,
-        delta=found.delta,
-        interval=found.interval if found.clusters >= MIN_CLUSTERS else None,
+        delta=comparison.delta,
+        interval=comparison.interval if comparison.clusters >= MIN_CLUSTERS else None,
     )
-
-
-SHOWN = 5
-FEWEST_QUESTIONS = 2
 
 
 def changed_documents(
@@ -225,11 +204,11 @@ def changed_documents(
     resamples: int = RESAMPLES,
     shown: int = SHOWN,
 ) -> list[Slice]:
-    """Return the documents whose questions gained most in sum, then those that lost most.
+    """Return the documents with the biggest total gains, then those with the biggest total losses.
 
-    The sum says what a document adds to the overall difference. Documents with a single question are left
-    out: the biggest wins and losses tell of them. Within a document each question counts by itself, and
-    its interval says how far its questions agree, where there are 10 or more.
+    The total is what a document contributes to the overall difference. Documents with a single question
+    are left out, as ``biggest_changes`` covers them. Within a document each question is a cluster of its
+    own, so that there is an interval for 10 or more questions.
 
     Args:
         task: The questions; each one's cluster is its source document.
@@ -238,7 +217,7 @@ def changed_documents(
         metric: The metric to compare.
         seed: Seeds the bootstrap.
         resamples: How many resamples each interval draws.
-        shown: How many gaining documents, and how many losing ones, to return at most.
+        shown: The most gaining documents, and the most losing ones, to return.
     """
     members: dict[str, list[Query]] = defaultdict(list)
     for query in task.queries:
@@ -246,14 +225,14 @@ def changed_documents(
     sums = {
         name: sum(tuned.per_query[each.id][metric] - base.per_query[each.id][metric] for each in queries)
         for name, queries in members.items()
-        if len(queries) >= FEWEST_QUESTIONS
+        if len(queries) >= MIN_QUESTIONS
     }
     ranked = sorted(sums, key=lambda name: (-sums[name], name))
     gaining = [name for name in ranked[:shown] if sums[name] > 0]
     losing = [name for name in ranked[::-1][:shown] if sums[name] < 0]
     titles = _titles(task, {*gaining, *losing})
     return [
-        slice_of(
+        _slice(
             feature,
             titles.get(name, name),
             members[name],
@@ -270,9 +249,9 @@ def changed_documents(
 
 
 def _titles(task: RetrievalTask, wanted: set[str]) -> dict[str, str]:
-    """Return the title of each document's first chunk, up to its first heading; where it has one."""
-    found: dict[str, str] = {}
+    """Return the first part of each document's title, for documents that have one."""
+    titles: dict[str, str] = {}
     for chunk in task.corpus:
-        if chunk.document_id in wanted and chunk.document_id not in found and chunk.title:
-            found[chunk.document_id] = chunk.title.split(" > ")[0]
-    return found
+        if chunk.document_id in wanted and chunk.document_id not in titles and chunk.title:
+            titles[chunk.document_id] = chunk.title.split(" > ")[0]
+    return titles

@@ -4,6 +4,7 @@ import pytest
 
 from embexp.benchmarking.beir import BeirTask
 from embexp.benchmarking.held_out import HeldOut
+from embexp.data.labels import LabelSettings
 from embexp.data.records import Chunk, Document, Pair
 from embexp.errors import ConfigError, DataError
 
@@ -44,8 +45,8 @@ def test_judges_chunks():
         ((None, None), {"d0": 1, "d1": 1}),
         ((2.0, 0.0), {"d0": 2, "d1": 0}),
         ((3.0, -1.0), {"d0": 3, "d1": 0}),
-        ((0.9, 0.3), {"d0": 1, "d1": 0}),  # relevant from half of 0.9
-        ((4.5, 2.4), {"d0": 1, "d1": 1}),  # half of 4.5 is 2.25
+        ((0.9, 0.3), {"d0": 1, "d1": 0}),  # similarities on [0, 1]: relevant from 0.5
+        ((4.5, 2.4), {"d0": 1, "d1": 0}),  # on [0, 5]: relevant from 2.5
     ],
 )
 def test_labels_become_grades(labels, expected):
@@ -122,6 +123,7 @@ def test_refuses_a_task_that_cannot_be_scored(pairs, chunks, unit, message):
 class Outside:
     name = "outside"
     unit = "document"
+    labels = LabelSettings()
 
     def __init__(self, pairs):
         self._pairs = pairs
@@ -149,7 +151,7 @@ def test_beir_asks_its_own_test_questions_of_its_own_corpus():
 
 
 def test_beir_without_test_questions():
-    with pytest.raises(DataError, match=r"outside brings no test question: add qrels/test\.tsv"):
+    with pytest.raises(DataError, match=r"outside has no test question: add qrels/test\.tsv"):
         BeirTask(dataset=Outside([pair("t", "a", split="train")])).task([], [], unit="document")
 
 
@@ -157,7 +159,6 @@ def test_beir_without_test_questions():
     ("build", "message"),
     [
         (lambda: HeldOut(limit=0), "benchmark.limit=0"),
-        (lambda: HeldOut(relevant_from=0), "benchmark.relevant_from=0"),
         (lambda: BeirTask(dataset=Outside([]), limit=-1), "benchmark.limit=-1"),
     ],
 )

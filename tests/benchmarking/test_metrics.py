@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, run_system
+from embexp.benchmarking.metrics import DEFAULT_METRICS, evaluate, retrieve
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, DataError, RetrievalError
@@ -139,7 +139,7 @@ def test_documents_stand_at_the_rank_of_their_best_chunk():
         Chunk(id=f"{document}{at}", document_id=document, text="x") for document in "ab" for at in range(2)
     ]
     index = FixedIndex(hits("b1", "a0", "b0", "a1"))
-    found = run_system(task_of({"q": {"a": 1}}, chunks=chunks), index, k=5)
+    found = retrieve(task_of({"q": {"a": 1}}, chunks=chunks), index, k=5)
     assert found == {"q": [Hit("b", 1.0), Hit("a", 0.5)]}
 
 
@@ -147,21 +147,21 @@ def test_searches_deeper_until_enough_documents_are_found():
     chunks = [Chunk(id=f"long{at}", document_id="long", text="x") for at in range(20)]
     chunks += [Chunk(id=name, document_id=name, text="x") for name in "abc"]
     index = FixedIndex(hits(*[f"long{at}" for at in range(20)], "a", "b", "c"))
-    found = run_system(task_of({"q": {"a": 1}}, chunks=chunks), index, k=3)
+    found = retrieve(task_of({"q": {"a": 1}}, chunks=chunks), index, k=3)
     assert [hit.id for hit in found["q"]] == ["long", "a", "b"]
     assert [k for _, k in index.calls] == [6, 12, 23]
 
 
 def test_stops_where_the_system_has_no_more_hits():
     index = FixedIndex(hits("c-a"))
-    assert run_system(task_of({"q": {"a": 1}}), index, k=4) == {"q": [Hit("a", 1.0)]}
+    assert retrieve(task_of({"q": {"a": 1}}), index, k=4) == {"q": [Hit("a", 1.0)]}
     assert len(index.calls) == 1
 
 
 def test_chunks_are_units_of_their_own_and_questions_go_in_batches():
     index = FixedIndex(hits("c-a", "c-b", "c-c"))
     task = task_of({f"q{at}": {"c-a": 1} for at in range(5)}, unit="chunk")
-    found = run_system(task, index, k=2, batch_size=2)
+    found = retrieve(task, index, k=2, batch_size=2)
     assert found["q4"] == [Hit("c-a", 1.0), Hit("c-b", 0.5)]
     assert index.calls == [(2, 2), (2, 2), (1, 2)]
 
@@ -175,4 +175,4 @@ def test_chunks_are_units_of_their_own_and_questions_go_in_batches():
 )
 def test_refuses_scores_and_chunks_that_cannot_be(ranking, message):
     with pytest.raises(RetrievalError, match=message):
-        run_system(task_of({"q": {"a": 1}}), FixedIndex(ranking))
+        retrieve(task_of({"q": {"a": 1}}), FixedIndex(ranking))

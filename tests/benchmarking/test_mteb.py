@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embexp.benchmarking.metrics import evaluate, run_system
+from embexp.benchmarking.metrics import evaluate, retrieve
 from embexp.benchmarking.mteb import MtebTask
 from embexp.errors import ConfigError, DataError
 from embexp.models.encoder import ModelEmbedder
@@ -76,7 +76,7 @@ def test_scores_are_those_of_mteb_itself(shop: str) -> None:
     model = TinyModel().load()
     task = MtebTask(id=shop).task((), (), unit="chunk")
     index = ExactRetriever().index(task.corpus, ModelEmbedder(model, fingerprint="x"), path=Path())
-    ours = evaluate(task, run_system(task, index), system="untuned").mean
+    ours = evaluate(task, retrieve(task, index), system="untuned").mean
     found = mteb.evaluate(
         model, [Shop()], cache=None, show_progress_bar=False, encode_kwargs={"show_progress_bar": False}
     )
@@ -136,5 +136,5 @@ def test_what_cannot_be_asked_is_one_sentence(shop: str, settings: dict[str, str
 
 def test_a_folder_without_data_names_the_layout(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"The data of the MTEB task .*empty cannot be had"):
+    with pytest.raises(DataError, match=r"The data of the MTEB task .*empty cannot be loaded"):
         MtebTask(id=str(tmp_path / "empty")).task((), (), unit="chunk")

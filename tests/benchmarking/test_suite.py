@@ -80,6 +80,6 @@ def test_data_that_cannot_be_had_are_one_sentence() -> None:
     suite = MtebSuite(tasks=["my_suite.Unreachable"])
     suite.check()
     with pytest.raises(
-        DataError, match=r"MTEB task Unreachable cannot be had \(OSError: no network\): check"
+        DataError, match=r"MTEB task Unreachable cannot be loaded \(OSError: no network\): check"
     ):
         suite.score("my_suite.Unreachable", TinyModel().load())

@@ -46,7 +46,7 @@ def test_a_run_says_what_it_did_to_other_tasks(
     ("task", "message"),
     [
         ("NoSuchTask", "suite.tasks=NoSuchTask: 'NoSuchTask' not found"),
-        ("my_suite.Unreachable", "The data of the MTEB task Unreachable cannot be had"),
+        ("my_suite.Unreachable", "The data of the MTEB task Unreachable cannot be loaded"),
     ],
 )
 def test_a_task_that_cannot_be_had_ends_a_run_before_training(
