@@ -1,4 +1,4 @@
-"""What a sweep leaves: a table in the terminal, and sweep.html, sweep.md and sweep.json in its folder."""
+"""A sweep's report: a table in the terminal, and sweep.html, sweep.md and sweep.json in its folder."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ log = logging.getLogger("embexp.sweeper")
 
 
 SHOWN = 15
-"""Rows of the table in the terminal; the report has them all."""
+"""Rows of the table in the terminal; the report has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """A finished study and where it stands.
+    """A finished study, as it is reported.
 
     Args:
         study: Optuna's study.
-        objectives: Their names.
-        directions: ``maximize`` or ``minimize`` for each.
-        total: How many trials were asked for.
+        objectives: The names of the objectives.
+        directions: ``maximize`` or ``minimize`` for each objective.
+        total: The number of trials asked for.
         best: The winner, and the rest of the Pareto front.
-        space: Each key's distribution as Optuna writes it.
+        space: Each key's distribution in Optuna's JSON notation.
         storage: Where the study is kept.
-        command: What runs the winner again.
+        command: The command that runs the winner again.
         folder: The sweep's folder.
-        winner: The folder of the winner's whole run, None where there was none.
-        baseline: The values without a sweep, None where the space leaves them out.
+        winner: The folder of the winner's whole run; None without one.
+        baseline: The configured values; None if they lie outside the space.
     """
 
     study: Study
@@ -60,7 +60,7 @@ class SweepResult:
     baseline: Mapping[str, Any] | None
 
     def ranked(self) -> list[FrozenTrial]:
-        """Return the trials, the best first, then pruned and failed ones."""
+        """Return the trials: finished ones, best first, then pruned ones, then failed ones."""
         sign = -1 if self.directions[0] == MAXIMIZE else 1
         order = {"COMPLETE": 0, "PRUNED": 1}
 
@@ -71,64 +71,64 @@ class SweepResult:
         return sorted(self.study.get_trials(deepcopy=False), key=rank)
 
     def defaults(self) -> FrozenTrial | None:
-        """Return the finished trial that ran with the values that hold without a sweep."""
+        """Return the finished trial with the configured values, if there is one."""
         trials = (trial for trial in self.ranked() if trial.state.name == "COMPLETE")
         return next((trial for trial in trials if self.baseline and trial.params == self.baseline), None)
 
     def headline(self) -> str:
-        """Return the finding in one sentence."""
+        """Return the result in one sentence."""
         best, defaults = self.best[0], self.defaults()
-        values = named_values(self.objectives, best)
+        values = _named_values(self.objectives, best)
         if defaults is None:
             return f"Trial {best.number} is the best: {values}."
         if defaults.number == best.number:
             return f"Nothing beat the defaults (trial {best.number}): {values}."
         return (
             f"Trial {best.number} is the best: {values}; the defaults (trial {defaults.number}) had "
-            f"{named_values(self.objectives, defaults)}."
+            f"{_named_values(self.objectives, defaults)}."
         )
 
     def counts(self) -> str:
-        """Return how many trials ended in which way."""
+        """Return the number of trials by how they ended."""
         states = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False))
         words = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed or cut off"}
         return ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
 
 
-def named_values(names: Sequence[str], trial: FrozenTrial) -> str:
-    """Return a trial's values with their names: ``quality 0.5120, embedding_ms 1.7000``."""
+def _named_values(names: Sequence[str], trial: FrozenTrial) -> str:
+    """Return a trial's values with their names, as in ``quality 0.5120, embedding_ms 1.7000``."""
     return ", ".join(f"{name} {value:.4f}" for name, value in zip(names, trial.values or (), strict=False))
 
 
-def write_sweep_report(found: SweepResult) -> list[Path]:
+def write_sweep_report(result: SweepResult) -> list[Path]:
     """Write the three files, atomically, and return their paths."""
-    found.folder.mkdir(parents=True, exist_ok=True)
-    weights, drawn = importance(found.study), plots(found.study, found.objectives)
+    result.folder.mkdir(parents=True, exist_ok=True)
+    weights = _importance(result.study)
     context = {
-        "found": found,
-        "names": list(found.space),
-        "space": {key: described(text) for key, text in found.space.items()},
-        "rows": [_row(found, trial) for trial in found.ranked()],
+        "result": result,
+        "names": list(result.space),
+        "space": {key: described(text) for key, text in result.space.items()},
+        "rows": [_row(result, trial) for trial in result.ranked()],
         "importance": weights,
-        "plots": drawn,
-        "front": [trial.number for trial in found.best],
-        "outcome": _outcome(found.winner),
+        "plots": _plots(result.study, result.objectives),
+        "front": [trial.number for trial in result.best],
+        "outcome": _outcome(result.winner),
     }
-    paths = [found.folder / f"sweep.{kind}" for kind in ("html", "md", "json")]
+    paths = [result.folder / f"sweep.{kind}" for kind in ("html", "md", "json")]
     for path in paths[:2]:
         render(path, context)
-    write_json(paths[2], _record(found, weights))
+    write_json(paths[2], _record(result, weights))
     return paths
 
 
-def _row(found: SweepResult, trial: FrozenTrial) -> dict[str, Any]:
+def _row(result: SweepResult, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
         "values": trial.values if trial.state.name == "COMPLETE" else None,
-        "params": {key: spelled(trial.params[key]) if key in trial.params else "" for key in found.space},
+        "params": {key: spelled(trial.params[key]) if key in trial.params else "" for key in result.space},
         "seconds": trial.duration.total_seconds() if trial.duration else None,
-        "took": duration(trial.duration.total_seconds()) if trial.duration else "",
+        "duration": duration(trial.duration.total_seconds()) if trial.duration else "",
         "repeats": trial.user_attrs.get(REPEATS),
         "error": trial.user_attrs.get(ERROR, ""),
         "folder": str(short_path(Path(trial.user_attrs["folder"]))) if "folder" in trial.user_attrs else "",
@@ -140,72 +140,74 @@ def _outcome(winner: Path | None) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
 
 
-def _record(found: SweepResult, weights: Mapping[str, float]) -> dict[str, Any]:
-    best, defaults = found.best[0], found.defaults()
+def _record(result: SweepResult, weights: Mapping[str, float]) -> dict[str, Any]:
+    best, defaults = result.best[0], result.defaults()
     return {
         "schema": 1,
-        "study": found.study.study_name,
-        "storage": found.storage,
-        "n_trials": found.total,
-        "objectives": dict(zip(found.objectives, found.directions, strict=True)),
-        "space": {key: json.loads(text) for key, text in found.space.items()},
+        "study": result.study.study_name,
+        "storage": result.storage,
+        "n_trials": result.total,
+        "objectives": dict(zip(result.objectives, result.directions, strict=True)),
+        "space": {key: json.loads(text) for key, text in result.space.items()},
         "best": {"number": best.number, "values": best.values, "params": best.params},
-        "front": [trial.number for trial in found.best],
+        "front": [trial.number for trial in result.best],
         "defaults": {"number": defaults.number, "values": defaults.values} if defaults else None,
-        "command": found.command,
-        "winner": str(found.winner) if found.winner else None,
+        "command": result.command,
+        "winner": str(result.winner) if result.winner else None,
         "importance": dict(weights),
-        "trials": [_row(found, trial) for trial in sorted(found.ranked(), key=lambda each: each.number)],
+        "trials": [_row(result, trial) for trial in sorted(result.ranked(), key=lambda each: each.number)],
     }
 
 
-def print_sweep(found: SweepResult) -> None:
-    """Print the trials, the best first, what the winner is, and what to type next."""
+def print_sweep(result: SweepResult) -> None:
+    """Print the trials, best first, the winner, and the command that runs it again."""
     from rich import box
     from rich.table import Table
 
     out = standard_output()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    short = {key: key.rpartition(".")[2] for key in found.space}
+    short = {key: key.rpartition(".")[2] for key in result.space}
     heads = [key if list(short.values()).count(name) > 1 else name for key, name in short.items()]
-    for name in ("trial", "state", *found.objectives, *heads, "time"):
+    for name in ("trial", "state", *result.objectives, *heads, "time"):
         table.add_column(name, justify="left" if name == "state" else "right", overflow="fold")
-    rows = [_row(found, trial) for trial in found.ranked()]
+    rows = [_row(result, trial) for trial in result.ranked()]
     for row in rows[:SHOWN]:
         values = (
-            [f"{value:.4f}" for value in row["values"]] if row["values"] else [""] * len(found.objectives)
+            [f"{value:.4f}" for value in row["values"]] if row["values"] else [""] * len(result.objectives)
         )
-        table.add_row(str(row["number"]), row["state"], *values, *row["params"].values(), row["took"])
+        table.add_row(str(row["number"]), row["state"], *values, *row["params"].values(), row["duration"])
     out.print()
     out.print(table)
     if len(rows) > SHOWN:
         out.print(f"… and {len(rows) - SHOWN} more in the report.")
-    out.print(found.headline(), soft_wrap=True)
-    if len(found.best) > 1:
-        front = ", ".join(str(trial.number) for trial in found.best)
-        out.print(f"No trial is better in everything than trials {front} (the Pareto front).", soft_wrap=True)
+    out.print(result.headline(), soft_wrap=True)
+    if len(result.best) > 1:
+        front = ", ".join(str(trial.number) for trial in result.best)
+        out.print(
+            f"No trial is better in all objectives than trials {front} (the Pareto front).", soft_wrap=True
+        )
     out.print()
-    out.print(f"Trials    {found.counts()}", soft_wrap=True)
-    out.print(f"Report    {short_path(found.folder)}/sweep.html", soft_wrap=True)
-    if found.winner:
-        out.print(f"Winner    {short_path(found.winner)}", soft_wrap=True)
-    out.print(f"Again     {found.command}", soft_wrap=True)
+    out.print(f"Trials    {result.counts()}", soft_wrap=True)
+    out.print(f"Report    {short_path(result.folder)}/sweep.html", soft_wrap=True)
+    if result.winner:
+        out.print(f"Winner    {short_path(result.winner)}", soft_wrap=True)
+    out.print(f"Again     {result.command}", soft_wrap=True)
 
 
 @dataclass(frozen=True)
-class Plot:
-    """A picture: its title, what it shows, and its HTML."""
+class _Plot:
+    """One of Optuna's plots as a part of an HTML page."""
 
     title: str
-    shows: str
+    caption: str
     html: str
 
 
-def importance(study: Study) -> dict[str, float]:
-    """Return each key's share in the variance of the first objective, the greatest first.
+def _importance(study: Study) -> dict[str, float]:
+    """Return each key's share of the variance of the first objective, largest first.
 
-    Optuna's PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255); empty where fewer than
-    four trials have finished, or all came to the same.
+    Computed by Optuna's PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255). Empty if fewer
+    than four trials have finished, or if all have the same value.
     """
     import optuna
 
@@ -213,35 +215,36 @@ def importance(study: Study) -> dict[str, float]:
     if len(finished) < 4 or len({trial.values[0] for trial in finished}) < 2:
         return {}
     with quiet():
-        found = optuna.importance.get_param_importances(
+        shares = optuna.importance.get_param_importances(
             study,
             evaluator=_evaluator(),
             target=lambda trial: float(trial.values[0]),
         )
-    return {key: float(value) for key, value in found.items()}
+    return {key: float(value) for key, value in shares.items()}
 
 
-def plots(study: Study, objectives: Sequence[str]) -> list[Plot]:
-    """Return the pictures that this study has enough trials for; none, said aloud, without plotly."""
+def _plots(study: Study, objectives: Sequence[str]) -> list[_Plot]:
+    """Return the plots that this study has enough trials for; none, with a warning, without plotly."""
     try:
         import plotly.io
     except ImportError:
-        log.warning('The sweep report has no plots: pip install "embexp[sweep]" brings plotly.')
+        log.warning('The sweep report has no plots, which need plotly: pip install "embexp[sweep]".')
         return []
-    drawn: list[Plot] = []
-    for title, shows, draw in _wanted(study, objectives):
+    drawn: list[_Plot] = []
+    for title, caption, draw in _drawings(study, objectives):
         with quiet():
             figure = draw()
         figure.update_layout(title=None, template="plotly_white", margin={"t": 30}, height=420)
+        # The page contains plotly's own code once, with the first plot.
         html = plotly.io.to_html(
             figure, full_html=False, include_plotlyjs=not drawn, config={"displaylogo": False}
-        )  # the library itself stands in the page once, with the first picture
-        drawn.append(Plot(title, shows, html))
+        )
+        drawn.append(_Plot(title, caption, html))
     return drawn
 
 
-def _wanted(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Yield title, meaning and drawing of each picture; several objectives are drawn by their first."""
+def _drawings(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Yield title, caption and function of each plot; of several objectives, the first is drawn."""
     from optuna import visualization
 
     first: dict[str, Any] = {"target_name": objectives[0]}
@@ -249,7 +252,7 @@ def _wanted(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str,
         first["target"] = lambda trial: float(trial.values[0])
         yield (
             "Pareto front",
-            "No trial is better in everything than those on the front.",
+            "No trial is better in all objectives than those on the front.",
             lambda: visualization.plot_pareto_front(study, target_names=list(objectives)),
         )
     yield (
@@ -257,20 +260,20 @@ def _wanted(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str,
         "Each trial's value, and the best so far.",
         lambda: visualization.plot_optimization_history(study, **first),
     )
-    if importance(study):
+    if _importance(study):
         yield (
             "Importance",
-            "How much of the differences between trials each key explains.",
+            "How much of the variance between trials each key explains.",
             lambda: visualization.plot_param_importances(study, evaluator=_evaluator(), **first),
         )
     yield (
         "Values",
-        "Each key's values and what came of them.",
+        "Each key's values and the results.",
         lambda: visualization.plot_slice(study, **first),
     )
     yield (
         "Together",
-        "A line for each trial: which values went together.",
+        "One line per trial: which values were combined.",
         lambda: visualization.plot_parallel_coordinate(study, **first),
     )
     if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):

@@ -1,18 +1,24 @@
-"""A search space in Hydra's sweep syntax as Optuna's distributions, and sampled values as overrides again."""
+"""The search space: from Hydra's sweep syntax to Optuna's distributions, and from values to overrides."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from embexp.config.check import check
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError
+from embexp.tracking.masking import masked_text
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -20,14 +26,14 @@ if TYPE_CHECKING:
 
 SYNTAX = "choice(a,b), range(1,10), interval(0.1,1) or tag(log,interval(1e-5,1e-3))"
 DIGITS = 6
-"""Significant digits of a sampled number: what a trial runs with is what a person can type again."""
+"""Significant digits of a sampled number, so that a trial's command can be typed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What is swept, by plain key, and the overrides that every trial has besides.
+    """The swept keys with their distributions, and the overrides that all trials share.
 
-    ``written`` holds the keys as Hydra needs them: with ``++`` where no option file may name them.
+    ``written`` holds the keys as Hydra needs them: with ``++`` if an option file might not define them.
     """
 
     swept: Mapping[str, BaseDistribution]
@@ -39,22 +45,22 @@ class Space:
         return [f"{self.written.get(key, key)}={spelled(value)}" for key, value in values.items()]
 
     def as_json(self) -> dict[str, str]:
-        """Return each key's distribution in Optuna's own notation, to compare and to keep."""
+        """Return each key's distribution in Optuna's JSON notation."""
         from optuna.distributions import distribution_to_json
 
         return {key: distribution_to_json(each) for key, each in sorted(self.swept.items())}
 
 
 def parse_space(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoader | None) -> Space:
-    """Read ``hydra.sweeper.params`` and the command line; what stands later wins over what stands earlier.
+    """Parse ``hydra.sweeper.params`` and the command line; the command line wins.
 
     Args:
         params: Keys with sweeps (or plain values) from the configuration.
-        arguments: The command line's overrides.
-        loader: Names the options that ``glob(…)`` matches.
+        arguments: The overrides on the command line.
+        loader: Lists the options that ``glob(…)`` matches.
 
     Raises:
-        ConfigError: A sweep cannot be read, is empty, or nothing is swept at all.
+        ConfigError: A sweep cannot be parsed or is empty, or nothing is swept.
     """
     parser = OverridesParser.create(config_loader=loader)
     swept: dict[str, BaseDistribution] = {}
@@ -67,7 +73,7 @@ def parse_space(params: Mapping[str, Any], arguments: Sequence[str], loader: Con
         swept.pop(plain, None)
         fixed.pop(plain, None)
         if override.is_sweep_override():
-            swept[plain], written[plain] = distribution(override), key
+            swept[plain], written[plain] = _distribution(override), key
         else:
             fixed[plain] = text
     if not swept:
@@ -93,15 +99,14 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
         ) from error
 
 
-def distribution(override: Override) -> BaseDistribution:
-    """Return Optuna's distribution for a sweep of Hydra's.
+def _distribution(override: Override) -> BaseDistribution:
+    """Return Optuna's distribution for a sweep in Hydra's syntax.
 
-    ``interval`` becomes a float (an int where it is ``int(interval(…))``), logarithmic under
-    ``tag(log, …)``. ``range`` keeps its exclusive stop: ``range(1,10,3)`` is 1, 4 or 7. All else is a
-    choice.
+    ``interval`` becomes a float (an int for ``int(interval(…))``), logarithmic under ``tag(log, …)``.
+    ``range`` keeps its exclusive stop: ``range(1,10,3)`` is 1, 4 or 7. Everything else is a choice.
 
     Raises:
-        ConfigError: The sweep is empty, upside down, or carries a tag that means nothing for it.
+        ConfigError: The sweep is empty, its bounds are reversed, or its tag does not apply.
     """
     from optuna.distributions import CategoricalDistribution
 
@@ -109,14 +114,14 @@ def distribution(override: Override) -> BaseDistribution:
     tags = set(getattr(value, "tags", ()))
     allowed = {"log"} if isinstance(value, IntervalSweep) else set()
     if unknown := sorted(tags - allowed):
-        raise _refused(override, f"the tag {unknown[0]!r} means nothing here; log goes with an interval")
+        raise _invalid(override, f"the tag {unknown[0]!r} does not apply; log goes with an interval")
     if isinstance(value, IntervalSweep):
         return _interval(override, value)
     if isinstance(value, RangeSweep):
         return _range(override)
-    choices = list(override.sweep_iterator(transformer=as_choice))
+    choices = list(override.sweep_iterator(transformer=_as_choice))
     if not choices:
-        raise _refused(override, "it matches nothing")
+        raise _invalid(override, "it matches nothing")
     distinct = {(type(choice), choice): choice for choice in choices}
     return CategoricalDistribution(list(distinct.values()))  # type: ignore[arg-type]
 
@@ -126,9 +131,9 @@ def _interval(override: Override, value: IntervalSweep) -> BaseDistribution:
 
     low, high, logarithmic = value.start or 0, value.end or 0, "log" in value.tags
     if low > high:
-        raise _refused(override, "its start is above its end")
+        raise _invalid(override, "its start is above its end")
     if logarithmic and low <= 0:
-        raise _refused(override, "a logarithm needs a start above 0")
+        raise _invalid(override, "a logarithm needs a start above 0")
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=logarithmic)
     return FloatDistribution(float(low), float(high), log=logarithmic)
@@ -139,7 +144,7 @@ def _range(override: Override) -> BaseDistribution:
 
     items: list[Any] = sorted(override.sweep_iterator())  # type: ignore[type-var]
     if not items:
-        raise _refused(override, "it holds no number; the stop is left out, as in Python")
+        raise _invalid(override, "it is empty; the stop is exclusive, as in Python")
     step = items[1] - items[0] if len(items) > 1 else 1
     if all(isinstance(item, int) for item in items):
         return IntDistribution(items[0], items[-1], step=step)
@@ -147,18 +152,18 @@ def _range(override: Override) -> BaseDistribution:
     return FloatDistribution(rounded[0], rounded[-1], step=float(f"{step:.12g}"))
 
 
-def as_choice(value: Any) -> Any:
-    """Return numbers and booleans as they are, and all else as Hydra writes it."""
+def _as_choice(value: Any) -> Any:
+    """Return numbers and booleans unchanged, and everything else as Hydra writes it."""
     return value if isinstance(value, (bool, int, float)) else Transformer.str(value)
 
 
-def _refused(override: Override, reason: str) -> ConfigError:
+def _invalid(override: Override, reason: str) -> ConfigError:
     key = override.get_key_element().lstrip("+")
     return ConfigError(f"The sweep {key}={override.get_value_string()} cannot be searched: {reason}.")
 
 
 def spelled(value: Any) -> str:
-    """Return a sampled value as it stands after ``key=`` in an override."""
+    """Return a sampled value as it is written after ``key=`` in an override."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -180,3 +185,80 @@ def described(distribution_json: str) -> str:
     return f"{spelled(attributes['low'])} … {spelled(attributes['high'])}" + (
         f" ({', '.join(notes)})" if notes else ""
     )
+
+
+def default_values(config: DictConfig, space: Space) -> dict[str, Any] | None:
+    """Return the configured values of the swept keys; None if one of them lies outside the space."""
+    values = {}
+    for key, distribution in space.swept.items():
+        value = config.hydra.runtime.choices.get(key)
+        if value is None:
+            node = OmegaConf.select(config, key)
+            value = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+        try:
+            value = _as_choice(value)
+            inside = distribution._contains(distribution.to_internal_repr(value))
+        except (ValueError, TypeError):
+            inside = False
+        if not inside:
+            return None
+        values[key] = value
+    return values
+
+
+def check_space(config: DictConfig, loader: ConfigLoader, space: Space) -> None:
+    """Compose and check a trial for each bound and each choice of the space, before anything runs.
+
+    Raises:
+        ConfigError, HydraException: One of these trials cannot run.
+    """
+    probes = {key: _probes(distribution) for key, distribution in space.swept.items()}
+    first = {key: values[0] for key, values in probes.items()}
+    _check_trial(config, loader, space, first)
+    for key, values in probes.items():
+        for value in values[1:]:
+            _check_trial(config, loader, space, {**first, key: value})
+
+
+def _probes(distribution: Any) -> list[Any]:
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    return [distribution.low, distribution.high]
+
+
+def _check_trial(config: DictConfig, loader: ConfigLoader, space: Space, values: Mapping[str, Any]) -> None:
+    trial = loader.load_sweep_config(config, [*space.fixed, *space.overrides(values)])
+    with hydra_config_set(trial):
+        with read_write(trial), open_dict(trial):
+            del trial["hydra"]
+        try:
+            if set(COMPONENTS) <= set(trial):
+                check(trial)
+        except ConfigError as error:
+            shown = " ".join(f"{key}={spelled(value)}" for key, value in values.items())
+            raise ConfigError(f"The space contains a trial that cannot run ({shown}): {error}") from error
+
+
+@contextmanager
+def hydra_config_set(config: DictConfig) -> Iterator[None]:
+    """Let ``${hydra:…}`` resolve against ``config``, which Hydra itself only does for a job."""
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def command_of(config: DictConfig, space: Space, values: Mapping[str, Any]) -> str:
+    """Return the command that runs a trial's settings outside the sweep, quoted for a shell.
+
+    Secrets are masked, since the command is written into reports.
+    """
+    sources = config.hydra.runtime.config_sources
+    folders = [source.path for source in sources if source.provider == "command-line"]
+    given = [part for folder in folders for part in ("--config-dir", str(folder))]
+    overrides = [masked_text(text.lstrip("+")) for text in (*space.fixed, *space.overrides(values))]
+    return shlex.join(["python", "-m", f"embexp.{config.hydra.job.name}", *given, *overrides])

@@ -1,10 +1,9 @@
-"""The study that sweepers share: which trial comes next, what became of one, and when all are done.
+"""The study that several sweepers share: which trial runs next, how each one ended, and what is left to do.
 
-``n_trials`` counts *places*. A place is taken by a trial and by the trials that repeat it after an
-error or a kill; it is finished when one of them is COMPLETE or PRUNED, or when it has failed as often
-as it may. All decisions are made under the store's lock: two sweepers that ask at the same moment for
-the last place get one trial between them, and a trial whose sweeper has died is repeated once, not
-twice.
+``n_trials`` counts *slots*. A slot holds a trial and the trials that repeat it after an error or a kill. It
+is finished when one of them is COMPLETE or PRUNED, or when the retries are used up. All decisions are made
+under the study's lock: two sweepers that ask for the last slot at the same time get one trial between them,
+and a trial whose sweeper has died is repeated once, not twice.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import inspect
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ConfigError
-from embexp.sweeper.options import Direction
+from embexp.sweeper.settings import MAXIMIZE, Direction
 from embexp.sweeper.space import Space
 from embexp.sweeper.stores import Store, storage_errors
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 log = logging.getLogger("embexp.sweeper")
+
+
 OWNER, REPEATS, ATTEMPT, ERROR, VALUES = "owner", "repeats", "attempt", "error", "values"
 SPACE, SETTINGS, PARENT = "space", "settings", "parent_run_id"
 WINNER, REPORTED = "winner", "reported"
@@ -36,25 +38,31 @@ WINNER, REPORTED = "winner", "reported"
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a trial has no value; ``again`` says whether another attempt may end otherwise."""
+    """Why a trial has no value.
+
+    Args:
+        reason: The error in one sentence.
+        retry: Whether the same values may succeed in another trial.
+        counts: Whether a retry uses up one of ``retries``.
+    """
 
     reason: str
-    again: bool
+    retry: bool
     counts: bool = True
 
 
 @dataclass(kw_only=True)
-class Ledger:
-    """A study, seen by one sweeper.
+class SharedStudy:
+    """A study as one of its sweepers sees it; ``ask`` and ``tell`` are Optuna's, made safe between processes.
 
     Args:
         study: Optuna's study.
         store: Where it is kept.
         space: What is swept.
-        total: The number of places.
+        total: The number of slots.
         retries: How often a trial is repeated after an error or a kill.
-        owner: This sweeper's name in the store.
-        sampler: Returns the sampler for the trial of a number.
+        owner: The name of this sweeper's liveness lock.
+        sampler: Returns the sampler for the trial with a given number.
     """
 
     study: Study
@@ -66,38 +74,38 @@ class Ledger:
     sampler: Callable[[int], BaseSampler]
     exhausted: bool = False
 
-    def reserve(self, count: int) -> list[Trial]:
-        """Return up to ``count`` trials to run: repeats of dead ones first, then new ones."""
-        reserved: list[Trial] = []
-        with self.store.locked(self.study.study_name), storage_errors(self.store.shown):
-            self._take_back_from_the_dead()
-            while len(reserved) < count and self._may_start():
+    def ask(self, count: int) -> list[Trial]:
+        """Return up to ``count`` trials to run: repetitions of dead ones first, then new ones."""
+        trials: list[Trial] = []
+        with self.store.lock(self.study.study_name), storage_errors(self.store.display_name):
+            self._fail_dead_trials()
+            while len(trials) < count and self._may_start():
                 with quiet():
                     self.study.sampler = self.sampler(len(self.trials()))
                     trial = self.study.ask(dict(self.space.swept))
                 trial.set_user_attr(OWNER, self.owner)
-                reserved.append(trial)
-        return reserved
+                trials.append(trial)
+        return trials
 
     def trials(self) -> list[FrozenTrial]:
-        """Return every trial there is, of all sweepers."""
+        """Return all trials, of all sweepers."""
         return self.study.get_trials(deepcopy=False)
 
     def unfinished(self) -> int:
-        """Return how many places are still worked on or to be taken."""
+        """Return how many slots are running or still free."""
         from optuna.trial import TrialState
 
         busy = sum(each.state in (TrialState.RUNNING, TrialState.WAITING) for each in self.trials())
-        return busy + (0 if self.exhausted else max(self.total - places(self.trials()), 0))
+        return busy + (0 if self.exhausted else max(self.total - _used_slots(self.trials()), 0))
 
     def tell(self, number: int, outcome: Sequence[float] | Failure | None) -> None:
-        """Record what became of a running trial: its values, a failure, or None for pruned.
+        """Record how a running trial ended: its values, a failure, or None for pruned.
 
-        A trial that has been taken away meanwhile, because this sweeper was thought dead, is left as it is.
+        The result is dropped if another sweeper has taken the trial over, because this one seemed dead.
         """
         from optuna.trial import TrialState
 
-        with self.store.locked(self.study.study_name), storage_errors(self.store.shown):
+        with self.store.lock(self.study.study_name), storage_errors(self.store.display_name):
             trial = self.trials()[number]
             if trial.state != TrialState.RUNNING or trial.user_attrs.get(OWNER) != self.owner:
                 log.warning("Trial %d was taken over by another sweeper; its result is dropped.", number)
@@ -108,50 +116,49 @@ class Ledger:
             self._finish(number, outcome, TrialState.PRUNED if outcome is None else TrialState.COMPLETE)
 
     def note(self, key: str, value: Any) -> None:
-        """Keep a fact with the study."""
-        with storage_errors(self.store.shown):
+        """Store a user attribute with the study."""
+        with storage_errors(self.store.display_name):
             self.study.set_user_attr(key, value)
 
     def _may_start(self) -> bool:
         from optuna.trial import TrialState
 
         waiting = any(each.state == TrialState.WAITING for each in self.trials())
-        return waiting or (not self.exhausted and places(self.trials()) < self.total)
+        return waiting or (not self.exhausted and _used_slots(self.trials()) < self.total)
 
-    def _take_back_from_the_dead(self) -> None:
+    def _fail_dead_trials(self) -> None:
         from optuna.trial import TrialState
 
         for trial in self.trials():
-            # Reserving names the owner under the lock: a running trial without one was cut off in it.
+            # The owner is set under the lock, so a running trial without one was killed in ``ask``.
             owner = trial.user_attrs.get(OWNER, "")
-            if trial.state != TrialState.RUNNING or owner == self.owner or self.store.alive(owner):
+            if trial.state != TrialState.RUNNING or owner == self.owner or self.store.is_alive(owner):
                 continue
-            if (
-                values := trial.user_attrs.get(VALUES)
-            ) is not None:  # the job had ended, its sweeper not told it
+            values = trial.user_attrs.get(VALUES)
+            if values is not None:  # the job had finished, but its sweeper died before ``tell``
                 self._finish(trial.number, values, TrialState.COMPLETE)
                 continue
-            log.info("Trial %d was cut off when its process ended.", trial.number)
-            self._fail(trial, Failure(reason="its process ended", again=True))
+            log.info("Trial %d stopped when its process ended.", trial.number)
+            self._fail(trial, Failure(reason="its process ended", retry=True))
 
     def _finish(self, number: int, values: Sequence[float] | None, state: TrialState) -> None:
         try:
             self.study.tell(number, values, state=state)
         except RuntimeError as error:
-            # Grid and brute-force samplers stop a study when nothing is left, which Optuna allows within
-            # its own loop only. The trial has been stored by then.
+            # Grid and brute-force samplers stop a study when nothing is left, which Optuna allows within its
+            # own loop only. The trial is stored by then.
             if "Study.stop" not in str(error):
                 raise
             self.exhausted = True
 
     def _fail(self, trial: FrozenTrial, failure: Failure) -> None:
-        """Fail a trial, and queue the same values again where that is allowed."""
+        """Fail a trial, and queue its values again if it may be retried."""
         from optuna.trial import TrialState, create_trial
 
         self.study._storage.set_trial_user_attr(trial._trial_id, ERROR, failure.reason)
         self._finish(trial.number, None, TrialState.FAIL)
         attempt = int(trial.user_attrs.get(ATTEMPT, 1))
-        if not failure.again or (failure.counts and attempt > self.retries):
+        if not failure.retry or (failure.counts and attempt > self.retries):
             return
         origin = trial.user_attrs.get(REPEATS, trial.number)
         queued = {key: value for key, value in trial.system_attrs.items() if key == "fixed_params"}
@@ -166,8 +173,8 @@ class Ledger:
         )
 
 
-def places(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many places are taken: trials that repeat no other."""
+def _used_slots(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many slots are used: the trials that repeat no other."""
     return sum(REPEATS not in each.user_attrs for each in trials)
 
 
@@ -181,27 +188,27 @@ def open_study(
     settings: Mapping[str, str],
     first: Mapping[str, Any] | None,
 ) -> Study:
-    """Create the study or take it up where it was left.
+    """Create the study, or load it if it exists.
 
     Args:
         store: Where studies are kept.
         name: The study's name.
         space: What is swept.
         directions: ``maximize`` or ``minimize`` for each objective.
-        pruner: Decides which trials are not worth finishing.
-        settings: What all trials share, by key; a study mixes no two kinds of trials.
-        first: Values to try first, None for none.
+        pruner: Decides which trials to stop early.
+        settings: The settings that all trials share, by key; they are the same for all trials of a study.
+        first: Values to try first; None for none.
 
     Raises:
-        ConfigError: The study has another space, other settings or other directions.
+        ConfigError: The existing study has another space, other settings or other directions.
         SweepError: The storage cannot be used.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with store.locked(name):
+    with store.lock(name):
         storage = store.open()
-        with storage_errors(store.shown), quiet():
+        with storage_errors(store.display_name), quiet():
             if name in {each.study_name for each in storage.get_all_studies()}:
                 study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
             else:
@@ -220,34 +227,32 @@ def open_study(
 def _check_same(
     study: Study, space: Space, directions: Sequence[Direction], settings: Mapping[str, str]
 ) -> None:
-    remedy = "set hydra.sweeper.study_name to a new name, or repeat the command that began it."
-    had = [direction.name.lower() for direction in study.directions]
-    if had != list(directions):
+    remedy = "set hydra.sweeper.study_name to a new name, or repeat the command that started it."
+    before = [direction.name.lower() for direction in study.directions]
+    if before != list(directions):
         raise ConfigError(
-            f"The study {study.study_name} is to {' and '.join(had)}, not to {' and '.join(directions)}: "
+            f"The study {study.study_name} is to {' and '.join(before)}, not to {' and '.join(directions)}: "
             f"{remedy}"
         )
-    known = study.user_attrs
-    for kind, now in ((SPACE, space.as_json()), (SETTINGS, dict(settings))):
-        if kind not in known or known[kind] == now:
+    for kind, new in ((SPACE, space.as_json()), (SETTINGS, dict(settings))):
+        old = study.user_attrs.get(kind, new)
+        if old == new:
             continue
-        before = known[kind]
-        key = next(each for each in sorted({*before, *now}) if before.get(each) != now.get(each))
+        key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
         raise ConfigError(
-            f"The study {study.study_name} has other trials: {key} was {before.get(key, 'not there')} and is "
-            f"now {now.get(key, 'not there')}. {remedy[0].upper()}{remedy[1:]}"
+            f"The study {study.study_name} has other trials: {key} was {old.get(key, 'not set')} and is now "
+            f"{new.get(key, 'not set')}. {remedy[0].upper()}{remedy[1:]}"
         )
 
 
 def sampler_factory(
     build: Callable[[Mapping[str, Any]], Any], settings: Mapping[str, Any], seed: int | None
 ) -> Callable[[int], BaseSampler]:
-    """Return a function that builds the sampler for the trial of a number.
+    """Return a function that builds the sampler for the trial with a given number.
 
-    Each trial gets a generator of its own, seeded with ``seed`` and its number: a sweep that goes on
-    after a kill then draws new values, not the first ones again, and two sweepers never draw the same.
-    A quasi-random sequence is one sequence, so that sampler keeps its seed; so does one that names its
-    own.
+    Each trial gets its own generator, seeded with ``seed`` plus its number: a sweep that resumes after a kill
+    draws new values instead of the first ones again, and two sweepers never draw the same. A quasi-random
+    sampler keeps its seed, since it continues one sequence; so does a sampler with a configured seed.
     """
     import optuna
 
@@ -263,29 +268,44 @@ def sampler_factory(
 
 
 def values_from(returned: Any, directions: Sequence[str]) -> list[float] | Failure:
-    """Return what a task gave back as values, or why they cannot be used."""
-    found = list(returned) if isinstance(returned, (list, tuple)) else [returned]
-    if len(found) != len(directions):
+    """Return a task's return value as one number per objective, or why that is impossible."""
+    values = list(returned) if isinstance(returned, (list, tuple)) else [returned]
+    if len(values) != len(directions):
         return Failure(
-            reason=f"it returned {len(found)} values where hydra.sweeper has {len(directions)} objectives",
-            again=False,
+            reason=f"it returned {len(values)} values where hydra.sweeper has {len(directions)} objectives",
+            retry=False,
         )
-    if any(value is None for value in found):
+    if any(value is None for value in values):
         return Failure(
             reason="it returned no score: there are no dev questions (split.dev, trainer.evaluations)",
-            again=False,
+            retry=False,
         )
-    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in found):
-        return Failure(reason=f"it returned {found}, which are no finite numbers", again=False)
-    return [float(value) for value in found]
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
+        return Failure(reason=f"it returned {values}, which are no finite numbers", retry=False)
+    return [float(value) for value in values]
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801 reads as a statement
-    """Keep Optuna's remarks on experimental features and reused names from the terminal."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's warnings about experimental features and reused names."""
+    import optuna
 
-    def __enter__(self) -> None:
-        super().__enter__()
-        import optuna
-
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def best_trials(study: Study) -> list[FrozenTrial]:
+    """Return the winner and, with several objectives, the rest of the Pareto front.
+
+    The winner is the best trial by the first objective; of two equal trials, the earlier one.
+    """
+    from optuna.trial import TrialState
+
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return []
+    if len(study.directions) == 1:
+        return [study.best_trial]
+    sign = -1 if study.directions[0].name.lower() == MAXIMIZE else 1
+    return sorted(study.best_trials, key=lambda trial: (sign * (trial.values or [0])[0], trial.number))

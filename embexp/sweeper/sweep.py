@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,27 +20,35 @@ from omegaconf import DictConfig, OmegaConf
 
 from embexp.errors import ConfigError, EmbexpError, PrunedError, SweepError
 from embexp.storage.files import atomic_write
-from embexp.sweeper.identity import check_space, default_values, shared_settings, study_name, sweep_folder
-from embexp.sweeper.options import Options, read_options
-from embexp.sweeper.parent import parent_run, study_metrics, tag_best, tracker_of
-from embexp.sweeper.report import Found, print_sweep, write_sweep_report
-from embexp.sweeper.space import Space, parse_space
+from embexp.sweeper.report import SweepResult, print_sweep, write_sweep_report
+from embexp.sweeper.settings import Options, read_options, shared_settings, study_name, sweep_folder
+from embexp.sweeper.space import (
+    check_space,
+    command_of,
+    default_values,
+    described,
+    hydra_config_set,
+    parse_space,
+)
 from embexp.sweeper.stores import store_at
 from embexp.sweeper.study import (
     ERROR,
+    PARENT,
     REPEATS,
     REPORTED,
     VALUES,
     WINNER,
     Failure,
-    Ledger,
+    SharedStudy,
+    best_trials,
     open_study,
     sampler_factory,
     values_from,
 )
-from embexp.sweeper.trial import Place
-from embexp.sweeper.winner import best_trials, command_of, discard_losers
+from embexp.sweeper.trial import TrialSlot, discard_losers
 from embexp.tracking.masking import masked, masked_text
+from embexp.tracking.provenance import provenance
+from embexp.tracking.tracker import NoTracker
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -49,18 +58,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("embexp.sweeper")
 WAIT_SECONDS = 1.0
-HOPELESS = 3
-"""A sweep ends when its first so many places all failed."""
+MAX_FIRST_FAILURES = 3
+"""A sweep stops when so many slots have failed before any succeeded."""
 
 
 def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arguments: Sequence[str]) -> Any:
-    """Run or continue a sweep, then the winner, and leave the report in the sweep's folder.
+    """Run or resume a sweep, then the winner, and write the report to the sweep's folder.
 
     Returns:
         The winner's values by key.
 
     Raises:
-        ConfigError: The space or an option cannot work.
+        ConfigError: The space or an option is invalid.
         SweepError: The storage cannot be used, or every trial failed.
     """
     options = read_options(config.hydra.sweeper)
@@ -71,21 +80,37 @@ def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arg
     folder = sweep_folder(config, options, name)
     store = store_at(options.storage, folder)
     study = open_study(
-        store, name, space, directions=options.directions, pruner=_built(options.pruner), settings=settings,
+        store,
+        name,
+        space,
+        directions=options.directions,
+        pruner=_built(options.pruner),
+        settings=settings,
         first=default_values(config, space) if options.baseline else None,
-    )  # fmt: skip
-    with store.sign_in() as owner:
-        ledger = Ledger(
-            study=study, store=store, space=space, owner=owner, total=options.n_trials,
-            retries=options.retries, sampler=sampler_factory(_built, options.sampler, options.seed),
-        )  # fmt: skip
+    )
+    with store.liveness_lock() as owner:
+        shared = SharedStudy(
+            study=study,
+            store=store,
+            space=space,
+            owner=owner,
+            total=options.n_trials,
+            retries=options.retries,
+            sampler=sampler_factory(_built, options.sampler, options.seed),
+        )
         _save_config(config, folder)
-        tracker = tracker_of(config)
-        with parent_run(tracker, ledger, space) as run:
-            return Sweep(
-                config=config, options=options, space=space, folder=folder, ledger=ledger, launcher=launcher,
-                tracker=tracker, run=run,
-            ).to_the_end()  # fmt: skip
+        tracker = _tracker(config)
+        with _parent_run(tracker, shared) as run:
+            sweep = _Sweep(
+                config=config,
+                options=options,
+                folder=folder,
+                shared=shared,
+                launcher=launcher,
+                tracker=tracker,
+                run=run,
+            )
+            return sweep.run_to_end()
 
 
 def _built(node: Any) -> Any:
@@ -104,38 +129,71 @@ def _save_config(config: DictConfig, folder: Path) -> None:
         stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))  # type: ignore[call-overload]
 
 
+def _tracker(config: DictConfig) -> Tracker:
+    """Return the configured tracker; the null tracker for an application without one."""
+    node = OmegaConf.select(config, "tracker")
+    if node is None:
+        return NoTracker()
+    with hydra_config_set(config):
+        tracker: Tracker = instantiate(node, _convert_="all")
+    tracker.prepare()
+    return tracker
+
+
+@contextmanager
+def _parent_run(tracker: Tracker, shared: SharedStudy) -> Iterator[TrackedRun]:
+    """Open the study's run in the tracker, the parent of all trials; create it if this sweeper is the first.
+
+    Several sweepers share the run: each marks it as running when it begins, and as ended when it is done.
+    """
+    study = shared.study
+    with shared.store.lock(f"{study.study_name} parent"):
+        run_id = study.user_attrs.get(PARENT)
+        if not run_id:
+            params: dict[str, object] = {
+                **{f"space.{key}": described(text) for key, text in shared.space.as_json().items()},
+                "n_trials": shared.total,
+            }
+            tags = {"study": study.study_name, "stage": "sweep", **provenance()}
+            with tracker.run(study.study_name, params=params, tags=tags) as created:
+                run_id = created.run_id
+            shared.note(PARENT, run_id)
+    with tracker.resume(run_id) as run:
+        yield run
+
+
 @dataclass(kw_only=True)
-class Sweep:
-    """A sweep whose study is open; ``to_the_end`` is the whole of it."""
+class _Sweep:
+    """A sweep whose study is open."""
 
     config: DictConfig
     options: Options
-    space: Space
     folder: Path
-    ledger: Ledger
+    shared: SharedStudy
     launcher: Launcher
     tracker: Tracker
     run: TrackedRun
-    _waited: bool = field(default=False)
+    _waiting: bool = False
 
-    def to_the_end(self) -> dict[str, Any]:
-        """Run trials until every place is finished, then the winner, then write the report."""
+    def run_to_end(self) -> dict[str, Any]:
+        """Run trials until every slot is finished, then the winner, then write the report."""
         log.info(
             "Study %s in %s: %d trials, %d to go.",
-            *(self.ledger.study.study_name, self.ledger.store.shown, self.options.n_trials),
-            self.ledger.unfinished(),
+            self.shared.study.study_name,
+            self.shared.store.display_name,
+            self.options.n_trials,
+            self.shared.unfinished(),
         )
-        while self.ledger.unfinished():
-            if trials := self.ledger.reserve(self.options.batch_size):
+        while self.shared.unfinished():
+            if trials := self.shared.ask(self.options.batch_size):
                 self._run(trials)
             else:
                 self._wait()
-        best = best_trials(self.ledger.study)
+        best = best_trials(self.shared.study)
         if not best:
             raise self._all_failed()
-        before = self.ledger.study.user_attrs.get(WINNER)
-        tag_best(self.tracker, self.ledger.trials(), best[0], before=before)
-        self._discard(last=True)
+        self._tag_best(best[0])
+        self._discard_losers(last=True)
         if self.options.winner:
             self._run_winner(best[0])
         self._report(best)
@@ -146,7 +204,7 @@ class Sweep:
             self._job(
                 trial.params,
                 str(trial.number),
-                self._place(trial_id=trial._trial_id, number=trial.number, swept=trial.params),
+                self._slot(trial_id=trial._trial_id, number=trial.number, swept=trial.params),
             )
             for trial in trials
         ]
@@ -155,18 +213,19 @@ class Sweep:
             returns: Sequence[Any] = self.launcher.launch(jobs, initial_job_idx=numbers[0])
         except KeyboardInterrupt:
             for number in numbers:
-                self.ledger.tell(number, Failure(reason="interrupted", again=True, counts=False))
+                self.shared.tell(number, Failure(reason="interrupted", retry=True, counts=False))
             raise
-        except Exception as error:  # noqa: BLE001 a launcher loses jobs in ways of its own; others go on
+        except Exception as error:  # noqa: BLE001 - launchers lose jobs in many ways; the other trials go on
             returns = [_Lost(error)] * len(numbers)
         for number, returned in zip(numbers, returns, strict=True):
-            self._settle(number, returned)
-        self._discard(last=False)
-        self._give_up_if_hopeless()
+            self._record(number, returned)
+        self._discard_losers(last=False)
+        self._stop_if_all_fail()
 
-    def _settle(self, number: int, returned: Any) -> None:
-        """Tell the study what a job came to, and the terminal in a line."""
-        noted = self.ledger.trials()[number].user_attrs.get(VALUES)
+    def _record(self, number: int, returned: Any) -> None:
+        """Record how a job ended in the study, and log it in a line."""
+        # A trial of ours stores its values itself; a launcher may lose the return value after that.
+        noted = self.shared.trials()[number].user_attrs.get(VALUES)
         value, directions = returned._return_value, self.options.directions
         outcome: Sequence[float] | Failure | None
         if noted is not None or returned.status == JobStatus.COMPLETED:
@@ -175,114 +234,137 @@ class Sweep:
             outcome = None
         else:
             reason = masked_text(" ".join(str(value).split()))
-            outcome = Failure(reason=reason, again=not isinstance(value, EmbexpError))
-        self.ledger.tell(number, outcome)
+            outcome = Failure(reason=reason, retry=not isinstance(value, EmbexpError))
+        self.shared.tell(number, outcome)
         if isinstance(outcome, Failure):
             log.warning("Trial %d failed: %s", number, outcome.reason)
             return
-        said = "pruned" if outcome is None else ", ".join(f"{each:.4f}" for each in outcome)
-        best = best_trials(self.ledger.study)
+        result = "pruned" if outcome is None else ", ".join(f"{each:.4f}" for each in outcome)
+        best = best_trials(self.shared.study)
         leader = f"best {best[0].values[0]:.4f}, trial {best[0].number}" if best else "none finished yet"
-        log.info("Trial %d: %s (%s); %d to go.", number, said, leader, self.ledger.unfinished())
+        log.info("Trial %d: %s (%s); %d to go.", number, result, leader, self.shared.unfinished())
 
-    def _job(self, values: Any, subfolder: str, place: Place) -> list[str]:
-        text = QuotedString(text=place.as_text(), quote=Quote.single).with_quotes()
+    def _job(self, values: Any, subfolder: str, slot: TrialSlot) -> list[str]:
         return [
-            *self.space.fixed,
-            *self.space.overrides(values),
-            f"hydra.sweep.dir={QuotedString(text=str(self.folder), quote=Quote.single).with_quotes()}",
+            *self.shared.space.fixed,
+            *self.shared.space.overrides(values),
+            f"hydra.sweep.dir={_quoted(str(self.folder))}",
             f"hydra.sweep.subdir={subfolder}",
-            f"hydra.sweeper.place={text}",
+            f"hydra.sweeper.trial_slot={_quoted(slot.as_text())}",
         ]
 
-    def _place(self, **trial: Any) -> Place:
-        return Place(
-            study=self.ledger.study.study_name,
+    def _slot(self, **trial: Any) -> TrialSlot:
+        return TrialSlot(
+            study=self.shared.study.study_name,
             folder=str(self.folder),
             parent_run_id=self.run.run_id,
             **trial,
         )
 
     def _wait(self) -> None:
-        if not self._waited:
+        if not self._waiting:
             log.info("The last trials run in another sweeper; waiting for it.")
-        self._waited = True
+        self._waiting = True
         time.sleep(WAIT_SECONDS)
 
-    def _discard(self, *, last: bool) -> None:
+    def _discard_losers(self, *, last: bool) -> None:
         if self.options.keep_models:
             return
-        with self.ledger.store.locked(self.ledger.study.study_name):
-            discard_losers(self.ledger.trials(), best_trials(self.ledger.study), last=last)
+        with self.shared.store.lock(self.shared.study.study_name):
+            discard_losers(self.shared.trials(), best_trials(self.shared.study), last=last)
 
-    def _give_up_if_hopeless(self) -> None:
+    def _stop_if_all_fail(self) -> None:
         from optuna.trial import TrialState
 
-        trials = self.ledger.trials()
+        trials = self.shared.trials()
         useful = any(each.state in (TrialState.COMPLETE, TrialState.PRUNED) for each in trials)
-        if not useful and len(_failed_places(trials)) >= HOPELESS:
+        if not useful and len(_failed_slots(trials)) >= MAX_FIRST_FAILURES:
             raise self._all_failed()
 
     def _all_failed(self) -> SweepError:
-        failed = _failed_places(self.ledger.trials())
+        failed = _failed_slots(self.shared.trials())
         reason = str(failed[-1].user_attrs.get(ERROR, "it was pruned")) if failed else "it was pruned"
         return SweepError(
             f"No trial has finished and {len(failed)} failed, the last with: {reason.rstrip('.')}. Try the "
             f"command without -m and with one trial's values; their logs are in {self.folder}."
         )
 
+    def _tag_best(self, best: FrozenTrial) -> None:
+        """Tag the best trial's run, and untag one that was the best before."""
+        before = self.shared.study.user_attrs.get(WINNER)
+        for trial in self.shared.trials():
+            run_id, is_best = trial.user_attrs.get("run_id"), trial.number == best.number
+            if run_id and (is_best or trial.number == before):
+                self.tracker.tag(run_id, {"best": str(is_best).lower()})
+
     def _run_winner(self, best: FrozenTrial) -> None:
-        """Run the winner's whole command, unless this study has done so: now the test split is opened."""
-        with self.ledger.store.locked(f"{self.ledger.study.study_name} winner"):
-            if self.ledger.study.user_attrs.get(WINNER) == best.number and (self.folder / "winner").is_dir():
-                log.info("The winner, trial %d, has been run: %s", best.number, self.folder / "winner")
+        """Run the winner's whole command, unless this study has done so; this opens the test split."""
+        with self.shared.store.lock(f"{self.shared.study.study_name} winner"):
+            if self.shared.study.user_attrs.get(WINNER) == best.number and (self.folder / "winner").is_dir():
+                log.info("The winner, trial %d, is already in %s.", best.number, self.folder / "winner")
                 return
             log.info("The winner is trial %d; its whole command runs now.", best.number)
-            job = self._job(best.params, "winner", self._place())
+            job = self._job(best.params, "winner", self._slot())
             returned = self.launcher.launch([job], initial_job_idx=best.number)[0]
             if returned.status != JobStatus.COMPLETED:
                 reason = masked_text(str(returned._return_value)).rstrip(".")
                 raise SweepError(
-                    f"The sweep is finished and the winner's own run failed: {reason}. The same command "
-                    "tries that run again."
+                    f"The sweep is finished, but the winner's own run failed: {reason}. Run the same command "
+                    "again to repeat that run."
                 )
-            self.ledger.note(WINNER, best.number)
+            self.shared.note(WINNER, best.number)
 
     def _report(self, best: Sequence[FrozenTrial]) -> None:
-        found = Found(
-            study=self.ledger.study,
+        space = self.shared.space
+        result = SweepResult(
+            study=self.shared.study,
             objectives=self.options.objectives,
             directions=self.options.directions,
             total=self.options.n_trials,
             best=best,
-            space=self.space.as_json(),
-            storage=self.ledger.store.shown,
-            command=command_of(self.config, self.space, best[0].params),
+            space=space.as_json(),
+            storage=self.shared.store.display_name,
+            command=command_of(self.config, space, best[0].params),
             folder=self.folder,
             winner=self.folder / "winner" if self.options.winner else None,
-            baseline=default_values(self.config, self.space),
+            baseline=default_values(self.config, space),
         )
-        with self.ledger.store.locked(f"{self.ledger.study.study_name} report"):
-            told = len(self.ledger.trials())
+        with self.shared.store.lock(f"{self.shared.study.study_name} report"):
+            trials = self.shared.trials()
             page = self.folder / "sweep.html"
-            if self.ledger.study.user_attrs.get(REPORTED) != told or not page.exists():
-                for path in write_sweep_report(found):
+            if self.shared.study.user_attrs.get(REPORTED) != len(trials) or not page.exists():
+                for path in write_sweep_report(result):
                     self.run.log_artifact(path)
-                self.run.log_metrics(study_metrics(self.ledger.trials(), best[0], self.options.objectives))
-                self.ledger.note(REPORTED, told)
-        print_sweep(found)
+                self.run.log_metrics(_study_metrics(trials, best[0], self.options.objectives))
+                self.shared.note(REPORTED, len(trials))
+        print_sweep(result)
 
 
 @dataclass(frozen=True)
 class _Lost:
-    """Stands for the result of a job that its launcher lost."""
+    """Stands in for the return of a job that its launcher has lost."""
 
     _return_value: Exception
     status: JobStatus = JobStatus.FAILED
 
 
-def _failed_places(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that failed and are not repeated any more."""
+def _quoted(text: str) -> str:
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+def _study_metrics(
+    trials: Sequence[FrozenTrial], best: FrozenTrial, objectives: Sequence[str]
+) -> Mapping[str, float]:
+    """Return a study's metrics for the tracker: trials by state, and the best values."""
+    counts: dict[str, float] = {}
+    for trial in trials:
+        name = f"trials/{trial.state.name.lower()}"
+        counts[name] = counts.get(name, 0.0) + 1.0
+    return {**counts, **{f"best/{name}": value for name, value in zip(objectives, best.values, strict=False)}}
+
+
+def _failed_slots(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the last trial of each slot that has failed and is not retried any more."""
     from optuna.trial import TrialState
 
     last: dict[int, FrozenTrial] = {}

@@ -1,1 +1,1 @@
-"""The place where Hydra finds embexp's sweeper; what it does stands in ``embexp.sweeper``."""
+"""Where Hydra discovers embexp's sweeper, which is implemented in ``embexp.sweeper``."""

@@ -1,7 +1,7 @@
-"""The options of ``hydra/sweeper=embexp_optuna``; Hydra reads this file at each start, so it stays light."""
+"""The options of ``hydra/sweeper=embexp_optuna``. Hydra imports this file at every start: keep it light."""
 
-# No "from __future__ import annotations": Hydra runs this file before it is among Python's modules, and
-# a dataclass could then not look its annotations up.
+# No "from __future__ import annotations": Hydra executes this file before it is in sys.modules, where a
+# dataclass would look up its annotations.
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,10 @@ from hydra.core.config_store import ConfigStore
 
 @dataclass
 class EmbexpOptunaConf:
-    """What can be set under ``hydra.sweeper``; docs/sweeps.md explains each."""
+    """The keys of ``hydra.sweeper``; docs/sweeps.md explains them."""
 
     _target_: str = "hydra_plugins.embexp_optuna.sweeper.EmbexpOptunaSweeper"
-    _recursive_: bool = False  # sampler and pruner are built when they are needed
+    _recursive_: bool = False  # sampler and pruner are built when needed
     params: dict[str, Any] = field(default_factory=dict)
     n_trials: int = 20
     objectives: list[str] = field(default_factory=lambda: ["quality"])
@@ -29,7 +29,7 @@ class EmbexpOptunaConf:
     study_name: str | None = None
     storage: str | None = None
     folder: str = "outputs/sweeps"
-    place: str | None = None  # what the sweeper tells each of its jobs; not for people
+    trial_slot: str | None = None  # set by the sweeper for each of its jobs; not meant for users
 
 
 ConfigStore.instance().store(

@@ -1,4 +1,4 @@
-"""Hydra's side of a sweep: take what Hydra hands over and pass it to ``embexp.sweeper``."""
+"""The plugin that Hydra loads; ``embexp.sweeper`` does the work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class EmbexpOptunaSweeper(Sweeper):
     """Searches the space of ``hydra.sweeper.params`` with Optuna."""
 
     def __init__(self, **_: Any) -> None:
-        """Take the options that Hydra has checked; they are read again from the whole configuration."""
+        """Accept the options; they are read from the composed configuration instead."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep the configuration and build the launcher that will run the trials."""
@@ -25,7 +25,7 @@ class EmbexpOptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep and return what it found."""
+        """Run the sweep and return the winner's values by key."""
         from embexp.sweeper.sweep import run_sweep
 
         return run_sweep(self._config, self._context, self._launcher, arguments)

@@ -96,7 +96,7 @@ def test_the_sweep_s_runs_in_mlflow_are_nested_and_the_best_is_tagged(swept: Pat
         ),
         (["trainer.epochs=choice(1,two)"], "trainer.epochs is 'two': input should be a valid integer"),
         (["loss=mnrl,gistt"], "loss=gistt is not an option of loss: did you mean 'gist'?"),
-        (["trainer.epochs=tag(log,range(1,9))"], "the tag 'log' means nothing here"),
+        (["trainer.epochs=tag(log,range(1,9))"], "the tag 'log' does not apply"),
         (["hydra.sweeper.n_trial=3"], "hydra.sweeper.n_trial is not a key"),
         (["hparams=tinny"], "hparams=tinny is not an option of hparams: did you mean 'tiny'?"),
     ],

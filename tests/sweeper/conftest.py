@@ -20,7 +20,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Run a sweep in this process and in an empty folder, and return its study."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # Hydra then raises instead of printing
-    monkeypatch.setattr("embexp.sweeper.report.plots", lambda *_: [])  # test_sweeper_report.py draws them
+    monkeypatch.setattr("embexp.sweeper.report._plots", lambda *_: [])  # test_report.py draws them
 
     def run(*arguments: str) -> optuna.Study:
         from tests.sweeper import parabola

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from embexp.sweeper.postgres import PostgresStore
+from embexp.sweeper.stores import PostgresStore
 from tests.sweeper.parabola_sweeps import finish, only_study, start, states, trial_lines, wait_for
 
 pytestmark = pytest.mark.slow
@@ -48,26 +48,26 @@ def test_a_killed_sweeper_s_trial_is_repeated_once(tmp_path: Path, postgres: str
 
 def test_a_name_is_alive_just_as_long_as_its_connection(postgres: str) -> None:
     ours, theirs = PostgresStore(postgres), PostgresStore(postgres)
-    with ours.sign_in() as name:
-        assert theirs.alive(name)
-    assert not theirs.alive(name)
-    assert not theirs.alive("nobody")
+    with ours.liveness_lock() as name:
+        assert theirs.is_alive(name)
+    assert not theirs.is_alive(name)
+    assert not theirs.is_alive("nobody")
 
 
 def test_a_lock_is_held_by_one_at_a_time(postgres: str, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from embexp.sweeper.postgres import PostgresStore\n"
-        f"with PostgresStore({postgres!r}).locked('a study'):\n    Path('held').touch(); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from embexp.sweeper.stores import PostgresStore\n"
+        f"with PostgresStore({postgres!r}).lock('a study'):\n    Path('held').touch(); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     try:
         wait_for((tmp_path / "held").exists, holder)
         store = PostgresStore(postgres)
-        with store.locked("another study"):
+        with store.lock("another study"):
             pass  # a lock of another name is free
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with store.locked("a study"):
+        with store.lock("a study"):
             pass  # the server takes the lock away with the connection
     finally:
         holder.kill()

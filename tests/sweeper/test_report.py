@@ -8,14 +8,14 @@ from pathlib import Path
 import optuna
 import pytest
 
-from embexp.sweeper.report import Found, write_sweep_report
+from embexp.sweeper.report import SweepResult, write_sweep_report
 from embexp.sweeper.space import parse_space
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SPACE = parse_space({"x": "interval(0,10)", "kind": "choice(a,'<b>')"}, [], None)
 
 
-def found_in(folder: Path, objectives: tuple[str, ...] = ("quality",)) -> Found:
+def found_in(folder: Path, objectives: tuple[str, ...] = ("quality",)) -> SweepResult:
     """A study of six finished trials, one pruned and one failed, with a value that is markup."""
     directions = ("maximize", "minimize")[: len(objectives)]
     study = optuna.create_study(study_name="<script>alert(1)</script>", directions=list(directions))
@@ -27,7 +27,7 @@ def found_in(folder: Path, objectives: tuple[str, ...] = ("quality",)) -> Found:
     failed = study.ask(dict(SPACE.swept))
     failed.set_user_attr("error", "no <b>memory</b> left")
     study.tell(failed, state=optuna.trial.TrialState.FAIL)
-    return Found(
+    return SweepResult(
         study=study, objectives=objectives, directions=directions, total=8, best=study.best_trials[:1],
         space=SPACE.as_json(), storage="study.db", command="python -m embexp.run 'kind=<b>'", folder=folder,
         winner=None, baseline=None,

@@ -16,7 +16,7 @@ from embexp.sweeper.study import (
     OWNER,
     VALUES,
     Failure,
-    Ledger,
+    SharedStudy,
     open_study,
     sampler_factory,
     values_from,
@@ -27,15 +27,15 @@ SPACE = parse_space({"x": "interval(0,10)"}, [], None)
 
 
 @contextmanager
-def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[Ledger]:
+def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[SharedStudy]:
     """A sweeper on the study in a folder, gone when the block ends."""
     store = FileStore(folder / "study.journal", journal=True)
     study = open_study(
         store, "study", SPACE, directions=["minimize"], pruner=optuna.pruners.NopPruner(), settings={},
         first=None,
     )  # fmt: skip
-    with store.sign_in() as owner:
-        yield Ledger(
+    with store.liveness_lock() as owner:
+        yield SharedStudy(
             study=study, store=store, space=SPACE, total=total, retries=retries, owner=owner,
             sampler=lambda number: optuna.samplers.RandomSampler(seed=number),
         )  # fmt: skip
@@ -43,17 +43,17 @@ def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[Ledger
 
 def test_no_more_is_reserved_than_there_are_places(tmp_path: Path) -> None:
     with ledger(tmp_path) as one, ledger(tmp_path) as two:
-        assert [trial.number for trial in one.reserve(2)] == [0, 1]
-        assert [trial.number for trial in two.reserve(2)] == [2]
-        assert one.reserve(1) == []
+        assert [trial.number for trial in one.ask(2)] == [0, 1]
+        assert [trial.number for trial in two.ask(2)] == [2]
+        assert one.ask(1) == []
         assert (one.unfinished(), two.unfinished()) == (3, 3)
 
 
 def test_the_trial_of_a_sweeper_that_is_gone_is_repeated_with_its_values(tmp_path: Path) -> None:
     with ledger(tmp_path) as gone:
-        [first] = gone.reserve(1)
+        [first] = gone.ask(1)
     with ledger(tmp_path) as here:
-        [again] = here.reserve(1)
+        [again] = here.ask(1)
         assert again.params == first.params
         assert here.study.trials[first.number].user_attrs[ERROR] == "its process ended"
         assert here.unfinished() == 3  # the repeat takes no place of its own
@@ -62,28 +62,28 @@ def test_the_trial_of_a_sweeper_that_is_gone_is_repeated_with_its_values(tmp_pat
 def test_a_trial_is_repeated_so_often_and_no_more(tmp_path: Path) -> None:
     for number in range(2):  # the first attempt and, with retries=1, one more
         with ledger(tmp_path, total=1) as gone:
-            assert [trial.number for trial in gone.reserve(1)] == [number]
+            assert [trial.number for trial in gone.ask(1)] == [number]
     with ledger(tmp_path, total=1) as here:
-        assert here.reserve(1) == []
+        assert here.ask(1) == []
         assert here.unfinished() == 0
         assert states(here.study) == {"FAIL": 2}
 
 
 def test_what_a_job_had_found_when_its_sweeper_died_is_kept(tmp_path: Path) -> None:
     with ledger(tmp_path) as gone:
-        [trial] = gone.reserve(1)
+        [trial] = gone.ask(1)
         trial.set_user_attr(VALUES, [4.0])  # as a trial of ours does before it returns
     with ledger(tmp_path) as here:
-        assert [each.number for each in here.reserve(1)] == [1]
+        assert [each.number for each in here.ask(1)] == [1]
         assert here.study.trials[0].value == 4.0
 
 
 def test_a_trial_that_was_taken_over_is_told_once(tmp_path: Path) -> None:
     with ledger(tmp_path) as late:
-        [trial] = late.reserve(1)
+        [trial] = late.ask(1)
         trial.set_user_attr(OWNER, "somebody-who-is-gone")  # as if late had been thought dead
         with ledger(tmp_path) as here:
-            [again] = here.reserve(1)
+            [again] = here.ask(1)
             here.tell(again.number, [1.0])
         late.tell(trial.number, [7.0])
         assert [each.state.name for each in late.study.trials] == ["FAIL", "COMPLETE"]
@@ -92,10 +92,10 @@ def test_a_trial_that_was_taken_over_is_told_once(tmp_path: Path) -> None:
 
 def test_a_mistake_is_not_repeated_and_an_interruption_costs_no_attempt(tmp_path: Path) -> None:
     with ledger(tmp_path, total=2, retries=0) as here:
-        mistaken, interrupted = here.reserve(2)
-        here.tell(mistaken.number, Failure(reason="wrong", again=False))
-        here.tell(interrupted.number, Failure(reason="interrupted", again=True, counts=False))
-        [again] = here.reserve(2)
+        mistaken, interrupted = here.ask(2)
+        here.tell(mistaken.number, Failure(reason="wrong", retry=False))
+        here.tell(interrupted.number, Failure(reason="interrupted", retry=True, counts=False))
+        [again] = here.ask(2)
         assert again.params == interrupted.params
 
 
