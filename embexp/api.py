@@ -46,7 +46,8 @@ def compose_config(*overrides: str, config_dir: str | Path | None = None) -> Dic
 
     with _hydra(overrides, config_dir) as arguments:
         config = compose("config", arguments, return_hydra_config=True)
-        before, HydraConfig.instance().cfg = HydraConfig.instance().cfg, deepcopy(config)  # for paths.root
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(deepcopy(config))  # paths.root reads the working directory from it
         try:
             with open_dict(config):
                 del config["hydra"]

@@ -42,7 +42,6 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
     from embexp.benchmarking.metrics import check_metrics
     from embexp.data.datasets.dataset import NoDocuments
     from embexp.pipeline.experiment import Experiment
-    from embexp.synthesis.synthesis import Inventing
 
     check_metrics([config.metric])
     _save_resolved(config)
@@ -50,7 +49,7 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
     tracker = parts.pop("tracker")
     if parts["llm"] and needs_key:
         parts["llm"].check()
-    if isinstance(parts["synthesis"], Inventing):
+    if parts["synthesis"].invents_corpus:
         parts["dataset"] = NoDocuments()
     values: Any = OmegaConf.to_container(config, resolve=True)
     choices = HydraConfig.get().runtime.choices
