@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
@@ -92,7 +92,7 @@ class Engine:
         """Return what this run's requests cost, without those answered from the journal."""
         return self._usage
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Generator[Answer, None, None]:
         """Yield one answer for each request, in their order; see ``embexp.llm.llm.LLM``."""
         pending: deque[tuple[str, Future[Answer]]] = deque()
         source = iter(requests)

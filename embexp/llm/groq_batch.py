@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -74,7 +74,7 @@ class _GroqBatches:
         """Close the connections."""
         self._sdk.close()
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Generator[Answer, None, None]:
         """Yield one answer for each request, in their order, a batch at a time.
 
         A batch that an earlier process left running is waited for first.

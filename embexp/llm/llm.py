@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,12 +97,12 @@ class LLM(Protocol):
     def chat(self) -> bool:
         """False for a base model that only completes text: it needs few-shot examples."""
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Iterable[Request]) -> Generator[Answer, None, None]:
         """Yield one answer for each request, in the order of the requests.
 
         Requests are drawn lazily and sent concurrently within the limits. Each response is on disk before
         it is yielded, and a request whose response is on disk already is not sent again. Closing the
-        iterator early cancels what has not been sent yet.
+        generator early cancels what has not been sent yet.
 
         Raises:
             EmbexpError: The key is refused, the budget is spent, or the service stays down. All responses

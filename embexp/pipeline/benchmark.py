@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from embexp.benchmarking.approximate import IndexReport, compare_with_exact
 from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
 from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
-from embexp.benchmarking.judging import Judging
+from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
 from embexp.benchmarking.repeats import scoring_settings
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
@@ -27,7 +27,7 @@ from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.judging import judge, judging_inputs
+from embexp.pipeline.synthesize import language_model
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.index import Hit
 from embexp.storage.files import atomic_write, copy_folder
@@ -148,7 +148,7 @@ def _inputs(
     }
     models = [source.fingerprint() for source in sources.values()]
     models += further_fingerprints(experiment.benchmark)
-    asked = (task.fingerprint(), *judging_inputs(experiment, task))
+    asked = (task.fingerprint(), *judging_inputs(task, experiment.llm))
     lengths = _trained_lengths(experiment) if TUNED in sources else []
     return data.key, asked, models, settings, lengths, experiment.metric, experiment.seed
 
@@ -185,7 +185,8 @@ def _measure(
     rankings = {name: each.rankings for name, each in systems.items()}
     judging = None
     if task.judge_depth is not None:
-        task, judging = judge(experiment, task, rankings)
+        llm = language_model(experiment)
+        task, judging = judge(task, rankings, source=experiment.llm, llm=llm)
     metrics = with_defaults(metric)
     scores = {name: evaluate(task, found, system=name, metrics=metrics) for name, found in rankings.items()}
     comparison = embedding_map = None

@@ -21,7 +21,6 @@ from embexp.storage.files import atomic_write, write_json
 from embexp.storage.manifest import write_manifest
 from embexp.storage.stages import Stage
 from embexp.synthesis.data_card import data_card
-from embexp.synthesis.synthesis import Inventing, Planned
 from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import TrackedRun
@@ -34,8 +33,7 @@ def write_pairs(experiment: Experiment) -> WrittenPairs:
         DataError: The data set and the synthesis yield no pair.
         EmbexpError: The language model gave up; its answers are kept, and the next run continues there.
     """
-    invents = isinstance(experiment.synthesis, Inventing)
-    corpus = None if invents else chunk_documents(experiment)
+    corpus = None if experiment.synthesis.invents_corpus else chunk_documents(experiment)
     inputs = (
         corpus.key if corpus else experiment.settings["chunker"],
         experiment.settings["synthesis"],
@@ -116,7 +114,7 @@ def _invent(experiment: Experiment, stage: Stage) -> dict[str, Any]:
     with language_model(experiment) as llm:
         count = _write_all(path, experiment.synthesis.pairs((), {}, llm=llm))
     report = dict(experiment.synthesis.report())
-    documents = experiment.synthesis.documents(read_jsonl(path, Pair))  # type: ignore[attr-defined]
+    documents = experiment.synthesis.documents(read_jsonl(path, Pair))
     held = write_chunks(experiment, documents, experiment.model.tokens(), stage.folder)
     return {"pairs": count, "documents": held, "report": report}
 
@@ -212,20 +210,22 @@ def plan_synthesis(experiment: Experiment) -> list[str]:
         ConfigError: The synthesis asks no language model, or none is configured.
     """
     synthesis, llm = experiment.synthesis, experiment.llm
-    if llm is None or not isinstance(synthesis, Planned):
+    plan = None
+    if llm is not None:
+        chunks = [] if synthesis.invents_corpus else chunk_documents(experiment).chunks()
+        plan = synthesis.plan(chunks, chat=llm.chat)
+    if llm is None or plan is None:
         raise ConfigError(
             "There is nothing to plan: choose a synthesis that asks a language model, as in "
             "synthesis=rag llm=groq or synthesis=entries llm=groq."
         )
-    chunks = [] if isinstance(synthesis, Inventing) else chunk_documents(experiment).chunks()
-    plan = synthesis.plan(chunks, chat=llm.chat)
     estimate = llm.estimate(
         requests=plan.requests,
         prompt_tokens=round(plan.prompt_tokens()),
         completion_tokens=round(plan.completion_tokens),
     )
-    lines = [f"target: {synthesis.target:,} pairs", *estimate.lines()]
-    if plan.capacity is not None and plan.capacity < synthesis.target:
+    lines = [f"target: {plan.target:,} pairs", *estimate.lines()]
+    if plan.capacity is not None and plan.capacity < plan.target:
         lines.append(
             f"The documents have room for {plan.capacity:,} questions: add documents, or raise "
             "synthesis.calls_per_chunk."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embexp.data.records import Pair
-from embexp.synthesis.examples import one_line
+from embexp.synthesis.prompts import one_line
 from embexp.synthesis.query_text import words
 
 TEMPLATE = Path(__file__).with_name("data_card.md.jinja")

@@ -1,88 +1,99 @@
-"""What the writing of pairs hands from step to step: slots, drafts, and what is wrong with an answer."""
+"""Rounds of requests: ask, repair, filter, and ask for what is missing until the target is reached."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 from embexp.data.records import Pair
 from embexp.errors import EmbexpError
-from embexp.llm.llm import LLM, Answer, Completion, Request, Usage
+from embexp.llm.llm import LLM, Answer, Usage
 from embexp.progress import Bar, progress
-from embexp.synthesis.drafts import Draft, Problem, Reading, Slot
+from embexp.synthesis.diversity import Diversity
 from embexp.synthesis.filters.funnel import Funnel, Tally
-from embexp.synthesis.filters.judging import Judge
+from embexp.synthesis.filters.models import Judge
+from embexp.synthesis.tasks import Draft, Problem, Task
 
 log = logging.getLogger(__name__)
 
 
-BATCH = 64
+T = TypeVar("T")
+_BATCH = 64
 """Drafts that pass through the filters together, so that an index is searched in batches."""
-MARGIN = 1.1
-TOO_LONG = ("too long", "context", "413", "too large")
-SHRINKS = 4
-STOPPED = (
-    "The last {:,} queries asked for gave no new pair; what is accepted is kept. To go on, raise "
-    "synthesis.patience or synthesis.temperature, widen what is asked about (areas, topics_per_area, mix, "
-    "personas, documents) or loosen synthesis.filters, and run the same command again: what was answered is "
-    "not asked twice."
-)
-LARGEST_ROUND = 3.0
+_MARGIN = 1.1
+_TOO_LONG = ("too long", "context", "413", "too large")
+_SHRINKS = 4
+_LARGEST_ROUND = 3.0
 """A round asks for at most this many times the queries that are missing."""
-
-
-class Task(Protocol):
-    """One request to be, and how to read its answer; frozen, and cheap to hold by the thousand."""
-
-    @property
-    def slots(self) -> Sequence[Slot]:
-        """The queries that are asked for."""
-
-    def request(self) -> Request:
-        """Render the request; the same task gives the same one."""
-
-    def read(self, completion: Completion, request: Request) -> Reading:
-        """Return the drafts in an answer, and a problem for each slot without one."""
-
-    def again(self, problems: Sequence[Problem], text: str) -> Task | None:
-        """Return the task that asks for these slots again; None where that makes no sense."""
-
-    def smaller(self) -> Task | None:
-        """Return the task with a shorter prompt, None if it cannot be any shorter."""
-
-
-class Source(Protocol):
-    """Where fresh tasks come from."""
-
-    def tasks(self, queries: int, known: Known) -> list[Task]:
-        """Return tasks for about this many queries in all; none when there is nothing left to ask."""
-
-    def exhausted(self) -> str:
-        """Say why there are no more tasks, and how to get more."""
+_STOPPED = (
+    "The last {:,} queries gave no new pair; all accepted pairs are kept. To continue, raise "
+    "synthesis.patience or synthesis.temperature, widen the subject (areas, topics_per_area, mix, personas, "
+    "documents) or loosen synthesis.filters, and run the same command again: requests with a recorded answer "
+    "are not sent twice."
+)
 
 
 @dataclass
 class Known:
-    """Accepted queries by place (chunk or topic), to be told not to write them again."""
+    """Accepted queries by chunk or topic, so that prompts can list them as taken."""
 
     queries: dict[str, list[str]] = field(default_factory=dict)
     most: int = 12
 
-    def at(self, place: str) -> tuple[str, ...]:
-        """Return the newest queries of a place."""
-        return tuple(self.queries.get(place, [])[-self.most :])
+    def of(self, key: str) -> tuple[str, ...]:
+        """Return the newest queries about a chunk or topic."""
+        return tuple(self.queries.get(key, [])[-self.most :])
 
-    def add(self, place: str, query: str) -> None:
-        """Remember an accepted query."""
-        self.queries.setdefault(place, []).append(query)
+    def add(self, pair: Pair) -> None:
+        """Remember an accepted pair's query, under its chunk or else under its topic."""
+        self.queries.setdefault(pair.chunk_id or pair.context_ids[0], []).append(pair.query)
+
+
+@dataclass
+class Turns(Generic[T]):
+    """Hands out tasks about one subject after the other; after the last subject a new turn begins.
+
+    Args:
+        subjects: The chunks or topics.
+        per_call: The queries that one task asks for.
+        task: Returns the task for a subject, a turn and the queries known before the round.
+        exhausted: Why there are no more tasks, and how to get more.
+        most: The most turns; None for no limit.
+        round_per_turn: Whether a round ends with the turn, so that prompts can list what is known already.
+    """
+
+    subjects: Sequence[T]
+    per_call: int
+    task: Callable[[T, int, Known], Task]
+    exhausted: str
+    most: int | None = None
+    round_per_turn: bool = False
+    _given: int = field(default=0, init=False)
+
+    def restarted(self) -> Turns[T]:
+        """Return the turns from the beginning."""
+        return replace(self)
+
+    def tasks(self, queries: int, known: Known) -> list[Task]:
+        """Return tasks for about this many queries; none when there is nothing left to ask."""
+        if not self.subjects:
+            return []
+        count = math.ceil(queries / self.per_call)
+        if self.most is not None:
+            count = min(count, len(self.subjects) * self.most - self._given)
+        if self.round_per_turn:
+            count = min(count, len(self.subjects) - self._given % len(self.subjects))
+        places = [divmod(self._given + at, len(self.subjects)) for at in range(count)]
+        self._given += count
+        return [self.task(self.subjects[place], turn, known) for turn, place in places]
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _Attempt:
     task: Task
     repairs: int = 0
     shrinks: int = 0
@@ -90,65 +101,74 @@ class _Turn:
 
 @dataclass
 class Rounds:
-    """Runs rounds over a source until ``target`` pairs are accepted, or nothing new comes any more.
+    """Runs rounds until ``target`` pairs are accepted, or no new ones appear.
 
     Args:
         llm: The language model.
-        source: Where tasks come from.
-        funnel: What drafts pass through.
-        target: Pairs to accept.
+        turns: The tasks.
+        funnel: The filters.
+        diversity: Measures the accepted pairs.
+        target: The number of pairs to accept.
         repairs: How often an unusable answer is asked for again.
-        patience: Queries asked in a row without an accepted one, after which the writing ends.
-        judge: A last filter that asks the model itself; it works once a round.
-        place: Which field of a pair names its place.
+        patience: Queries in a row without an accepted one that end the writing.
+        judge: A last filter that uses the language model; it works once a round.
+        requests: Requests that were made before the rounds.
+        spent: What they cost.
     """
 
     llm: LLM
-    source: Source
+    turns: Turns[Any]
     funnel: Funnel
+    diversity: Diversity
     target: int
     repairs: int
     patience: int
     judge: Judge | None = None
-    place: str = "chunk_id"
-    accepted: int = 0
-    stopped: str | None = None
     requests: int = 0
     spent: Usage = field(default_factory=Usage)
-    known: Known = field(default_factory=Known)
-    _fruitless: int = 0
-    _waiting: list[_Turn] = field(default_factory=list)
+    accepted: int = field(default=0, init=False)
+    stopped: str | None = field(default=None, init=False)
+    _known: Known = field(default_factory=Known, init=False)
+    _fruitless: int = field(default=0, init=False)
+    _waiting: list[_Attempt] = field(default_factory=list, init=False)
 
     @property
     def tally(self) -> Tally:
-        """What was dropped and why."""
+        """The dropped queries by reason."""
         return self.funnel.tally
 
     def pairs(self) -> Iterator[Pair]:
-        """Yield accepted pairs, at most ``target``."""
+        """Yield accepted pairs, at most ``target``.
+
+        Raises:
+            EmbexpError: No query was accepted, or the language model gave up.
+        """
         with progress("Writing pairs", total=self.target) as bar:
             while self.accepted < self.target and self.stopped is None:
-                turns = self._next_round()
-                if not turns:
-                    self.stopped = self.source.exhausted()
+                attempts = self._next_round()
+                if not attempts:
+                    self.stopped = self.turns.exhausted
                     break
-                yield from self._accept(self._round(turns), bar)
+                yield from self._accept(self._round(attempts), bar)
                 if self.accepted < self.target and self._fruitless >= self.patience:
-                    self.stopped = STOPPED.format(self._fruitless)
-        for turn in self._waiting if self.stopped else ():
-            self._give_up([Problem(slot, "unrepaired", "the writing ended") for slot in turn.task.slots])
+                    self.stopped = _STOPPED.format(self._fruitless)
+        for attempt in self._waiting if self.stopped else ():
+            self._give_up([Problem(slot, "unrepaired", "the writing ended") for slot in attempt.task.slots])
+        self._log_result()
 
-    def _next_round(self) -> list[_Turn]:
+    def _next_round(self) -> list[_Attempt]:
         waiting, self._waiting = self._waiting, []
         missing = self.target - self.accepted
-        again = sum(len(turn.task.slots) for turn in waiting)
+        again = sum(len(attempt.task.slots) for attempt in waiting)
         lost = sum(self.tally.rejected.values())
         share = max(self.accepted / (self.accepted + lost), 0.02) if lost else 1.0
-        fresh = min(math.ceil((missing - again * share) / share * MARGIN), math.ceil(missing * LARGEST_ROUND))
+        fresh = min(
+            math.ceil((missing - again * share) / share * _MARGIN), math.ceil(missing * _LARGEST_ROUND)
+        )
         if not lost:
             fresh = missing - again
-        tasks = self.source.tasks(fresh, self.known) if fresh > 0 else []
-        return [*waiting, *(_Turn(task) for task in tasks)]
+        tasks = self.turns.tasks(fresh, self._known) if fresh > 0 else []
+        return [*waiting, *(_Attempt(task) for task in tasks)]
 
     def _accept(self, batches: Iterator[list[Draft]], bar: Bar) -> Iterator[Pair]:
         with closing(batches):  # type: ignore[type-var]
@@ -156,76 +176,72 @@ class Rounds:
                 for draft in batch:
                     self.accepted += 1
                     self._fruitless = 0
-                    self.known.add(self._place(draft.pair), draft.pair.query)
+                    self._known.add(draft.pair)
+                    self.diversity.add(draft.pair)
                     bar.advance()
                     bar.note(f"{self.requests:,} requests, ${self.usage.usd:,.2f}")
                     yield draft.pair
                     if self.accepted >= self.target:
                         return
 
-    def _place(self, pair: Pair) -> str:
-        return str(pair.context_ids[0]) if self.place == "topic" else pair.chunk_id
-
-    def _round(self, turns: Sequence[_Turn]) -> Iterator[list[Draft]]:
+    def _round(self, attempts: Sequence[_Attempt]) -> Iterator[list[Draft]]:
         """Yield batches of drafts that the filters keep; with a judge, one batch at the end."""
-        judged: list[Draft] = []
-        for batch in self._filtered(turns):
+        to_judge: list[Draft] = []
+        for batch in self._filtered(attempts):
             if self.judge is None:
                 yield batch
             else:
-                judged += batch
-        if self.judge is not None and judged:
-            yield Funnel([self.judge], self.tally).keep(judged)
+                to_judge += batch
+        if self.judge is not None and to_judge:
+            yield Funnel([self.judge], self.tally).keep(to_judge)
 
-    def _filtered(self, turns: Sequence[_Turn]) -> Iterator[list[Draft]]:
+    def _filtered(self, attempts: Sequence[_Attempt]) -> Iterator[list[Draft]]:
         drafts: list[Draft] = []
-        answers = self.llm.complete(turn.task.request() for turn in turns)
-        try:
-            for turn, answer in zip(turns, answers, strict=True):
-                drafts += self._read(turn, answer)
-                if len(drafts) >= BATCH or self._is_fruitless():
-                    yield self.funnel.keep(drafts)
-                    drafts = []
-                    if self._is_fruitless():
-                        return
-            yield self.funnel.keep(drafts)
-        except EmbexpError:
-            yield self.funnel.keep(drafts)  # what was answered counts, also where the model gives up
-            raise
-        finally:
-            if close := getattr(answers, "close", None):
-                close()
+        with closing(self.llm.complete(attempt.task.request() for attempt in attempts)) as answers:
+            try:
+                for attempt, answer in zip(attempts, answers, strict=True):
+                    drafts += self._read(attempt, answer)
+                    if len(drafts) >= _BATCH or self._is_fruitless():
+                        yield self.funnel.keep(drafts)
+                        drafts = []
+                        if self._is_fruitless():
+                            return
+                yield self.funnel.keep(drafts)
+            except EmbexpError:
+                yield self.funnel.keep(drafts)  # answers count even where the model gives up later
+                raise
 
     def _is_fruitless(self) -> bool:
         # With a judge, pairs are accepted at the end of a round only.
         return self.judge is None and self._fruitless >= self.patience
 
-    def _read(self, turn: _Turn, answer: Answer) -> list[Draft]:
+    def _read(self, attempt: _Attempt, answer: Answer) -> list[Draft]:
         self.requests += 1
-        self._fruitless += len(turn.task.slots)
+        self._fruitless += len(attempt.task.slots)
         if answer.completion is None:
-            self._unanswered(turn, answer.failure or "no answer")
+            self._unanswered(attempt, answer.failure or "no answer")
             return []
-        self.spent = _sum(self.spent, answer.completion.usage)
-        reading = turn.task.read(answer.completion, answer.request)
-        self._repair(turn, reading.problems, answer.completion.text)
+        self.spent += answer.completion.usage
+        reading = attempt.task.read(answer.completion, answer.request)
+        self._repair(attempt, reading.problems, answer.completion.text)
         return _with_usage(reading.drafts, answer.completion.usage)
 
-    def _unanswered(self, turn: _Turn, failure: str) -> None:
-        smaller = turn.task.smaller() if any(word in failure.lower() for word in TOO_LONG) else None
-        if smaller is not None and turn.shrinks < SHRINKS:
-            self._waiting.append(replace(turn, task=smaller, shrinks=turn.shrinks + 1))
+    def _unanswered(self, attempt: _Attempt, failure: str) -> None:
+        smaller = attempt.task.smaller() if any(word in failure.lower() for word in _TOO_LONG) else None
+        if smaller is not None and attempt.shrinks < _SHRINKS:
+            self._waiting.append(replace(attempt, task=smaller, shrinks=attempt.shrinks + 1))
         else:
-            self._give_up([Problem(slot, "unanswered", failure) for slot in turn.task.slots])
+            self._give_up([Problem(slot, "unanswered", failure) for slot in attempt.task.slots])
 
-    def _repair(self, turn: _Turn, problems: Sequence[Problem], text: str) -> None:
-        curable = [problem for problem in problems if not problem.hopeless]
-        task = turn.task.again(curable, text) if curable and turn.repairs < self.repairs else None
+    def _repair(self, attempt: _Attempt, problems: Sequence[Problem], text: str) -> None:
+        curable = [problem for problem in problems if not problem.final]
+        repairable = curable and attempt.repairs < self.repairs
+        task = attempt.task.repaired(curable, text) if repairable else None
         if task is None:
             self._give_up(problems)
             return
-        self._waiting.append(replace(turn, task=task, repairs=turn.repairs + 1))
-        self._give_up([problem for problem in problems if problem.hopeless])
+        self._waiting.append(replace(attempt, task=task, repairs=attempt.repairs + 1))
+        self._give_up([problem for problem in problems if problem.final])
 
     def _give_up(self, problems: Sequence[Problem]) -> None:
         for problem in problems:
@@ -233,11 +249,11 @@ class Rounds:
 
     @property
     def usage(self) -> Usage:
-        """What all answers cost, recorded ones included."""
-        return _sum(self.spent, self.judge.spent) if self.judge else self.spent
+        """The cost of all answers, recorded ones included."""
+        return self.spent + self.judge.spent if self.judge else self.spent
 
     def report(self) -> dict[str, Any]:
-        """Return counts, funnel and usage as JSON-able values."""
+        """Return counts, dropped queries and usage as JSON-able values."""
         usage = self.usage
         return {
             "target": self.target,
@@ -255,9 +271,30 @@ class Rounds:
             },
         }
 
+    def _log_result(self) -> None:
+        """Log what was accepted and rejected, and warn where the target was missed.
+
+        Raises:
+            EmbexpError: Nothing was accepted.
+        """
+        rejected = sorted(self.tally.rejected.items())
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in rejected) or "none"
+        log.info("Accepted %s pairs; rejected: %s.", f"{self.accepted:,}", dropped)
+        if self.accepted == 0:
+            shown = "; ".join(texts[0] for _, texts in sorted(self.tally.examples.items()) if texts)
+            raise EmbexpError(
+                f"The language model {self.llm.name} wrote nothing that passes the filters (rejected: "
+                f"{dropped}; for example: {shown[:300] or 'nothing to show'}). "
+                f"{self.stopped or ''} Try another model, or loosen synthesis.filters."
+            )
+        if self.stopped:
+            log.warning(
+                "%s of %s pairs were written. %s", f"{self.accepted:,}", f"{self.target:,}", self.stopped
+            )
+
 
 def _with_usage(drafts: Sequence[Draft], usage: Usage) -> list[Draft]:
-    """Give each draft of an answer an equal share of what the answer cost."""
+    """Give each draft of an answer an equal share of the answer's cost."""
     if not drafts:
         return []
     share = {
@@ -269,12 +306,3 @@ def _with_usage(drafts: Sequence[Draft], usage: Usage) -> list[Draft]:
         replace(draft, pair=replace(draft.pair, generator=replace(draft.pair.generator, usage=share)))
         for draft in drafts
     ]
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        requests=one.requests + other.requests,
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-        usd=one.usd + other.usd,
-    )

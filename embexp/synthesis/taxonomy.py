@@ -1,4 +1,4 @@
-"""A domain broken into areas and topics by a language model, each asked for by name and checked."""
+"""The taxonomy of a domain: areas and their topics, named by a language model and checked."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from typing import Any
 from embexp.errors import EmbexpError
 from embexp.llm.llm import LLM, Message, Request, Usage
 from embexp.synthesis.answers import TEXT, field_problem, list_schema, object_schema, read_items
-from embexp.synthesis.examples import one_line
-from embexp.synthesis.mix import seed_of
-from embexp.synthesis.prompts import Prompts
+from embexp.synthesis.prompts import Prompts, one_line
 from embexp.synthesis.query_text import chatter, key, tidy_query
+from embexp.synthesis.tasks import seed_of
 
 log = logging.getLogger(__name__)
 
 
-SCHEMA = list_schema("topics", object_schema(name=TEXT, description=TEXT))
-FIELDS: Mapping[str, type] = {"name": str}
-MOST_NAME = 120
-MOST_DESCRIPTION = 300
-TOKENS_PER_TOPIC = 60
-ATTEMPTS = 3
+_SCHEMA = list_schema("topics", object_schema(name=TEXT, description=TEXT))
+_FIELDS: Mapping[str, type] = {"name": str}
+_MOST_NAME = 120
+_MOST_DESCRIPTION = 300
+_TOKENS_PER_TOPIC = 60
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,8 @@ class Topic:
     area: str = ""
 
     @property
-    def place(self) -> str:
-        """The topic's name in ``context_ids``."""
+    def key(self) -> str:
+        """The topic's name with its area, as in ``context_ids``."""
         return f"{self.area} / {self.name}"
 
 
@@ -48,13 +47,13 @@ class Taxonomy:
     Args:
         llm: A chat model.
         prompts: Where ``taxonomy.jinja`` is.
-        domain: What the knowledge base would be about.
+        domain: The description of the domain.
         language: The language of the names, as words in the prompt.
-        areas: How many areas to ask for.
-        topics: How many topics to ask for in each.
+        areas: The number of areas.
+        topics: The number of topics in each area.
         seed: Seeds the model.
-        temperature: Of the model.
-        max_tokens: The least that an answer may be long.
+        temperature: The sampling temperature.
+        max_tokens: The longest answer; raised where the topics need more.
     """
 
     llm: LLM
@@ -67,27 +66,27 @@ class Taxonomy:
     temperature: float
     max_tokens: int
     requests: int = 0
-    spent: list[Usage] = field(default_factory=list)
+    spent: Usage = field(default_factory=Usage)
 
     def read(self) -> list[Topic]:
-        """Return the topics, one of each area in turn, no name twice.
+        """Return the topics, one of each area in turn, without repeated names.
 
         Raises:
             EmbexpError: The model named no area, or no topic.
         """
-        (areas,) = self._ask([self.request(None, [])])
+        (areas,) = self._ask([self._request(None, [])])
         if not areas:
             raise EmbexpError(
-                f"The language model {self.llm.name} named no areas of the domain in {ATTEMPTS} attempts: "
+                f"The language model {self.llm.name} named no areas of the domain in {_ATTEMPTS} attempts: "
                 "choose a stronger model, or describe the domain more clearly in synthesis.domain."
             )
         names = [area.name for area in areas]
-        found = self._ask([self.request(area, names) for area in areas])
+        named = self._ask([self._request(area, names) for area in areas])
         topics = [
             [Topic(topic.name, topic.description, area.name) for topic in own]
-            for area, own in zip(areas, found, strict=True)
+            for area, own in zip(areas, named, strict=True)
         ]
-        # An area whose topics never came is a topic of its own, rather than a gap.
+        # An area without topics becomes a topic itself.
         filled = [
             own or [Topic(area.name, area.description, area.name)]
             for area, own in zip(areas, topics, strict=True)
@@ -96,7 +95,7 @@ class Taxonomy:
         log.info("The domain has %s areas and %s topics.", f"{len(areas):,}", f"{len(result):,}")
         return result
 
-    def request(self, area: Topic | None, areas: Sequence[str]) -> Request:
+    def _request(self, area: Topic | None, areas: Sequence[str]) -> Request:
         """Return the request for the areas, or for the topics of one.
 
         Args:
@@ -114,29 +113,29 @@ class Taxonomy:
         )
         return Request(
             messages=messages,
-            max_tokens=max(self.max_tokens, count * TOKENS_PER_TOPIC),
+            max_tokens=max(self.max_tokens, count * _TOKENS_PER_TOPIC),
             temperature=self.temperature,
             seed=seed_of(self.seed, area.name if area else ""),
-            schema=SCHEMA,
+            schema=_SCHEMA,
             schema_name="topics",
             tag="taxonomy",
         )
 
     def _ask(self, requests: Sequence[Request]) -> list[list[Topic]]:
-        """Return the topics in each answer; an unreadable one is asked for three times in all."""
-        found: list[list[Topic]] = [[] for _ in requests]
+        """Return the topics in each answer; unreadable answers are requested again, three times in all."""
+        results: list[list[Topic]] = [[] for _ in requests]
         missing = list(range(len(requests)))
-        for attempt in range(ATTEMPTS):
-            asked = [self._again(requests[at], attempt) for at in missing]
-            for at, answer in zip(missing, self.llm.complete(iter(asked)), strict=True):
+        for attempt in range(_ATTEMPTS):
+            attempts = [self._again(requests[at], attempt) for at in missing]
+            for at, answer in zip(missing, self.llm.complete(iter(attempts)), strict=True):
                 self.requests += 1
                 if answer.completion is not None:
-                    self.spent.append(answer.completion.usage)
-                    found[at] = _distinct(_topics(answer.completion.text))
-            missing = [at for at in missing if not found[at]]
+                    self.spent += answer.completion.usage
+                    results[at] = _distinct(_topics(answer.completion.text))
+            missing = [at for at in missing if not results[at]]
             if not missing:
                 break
-        return found
+        return results
 
     def _again(self, request: Request, attempt: int) -> Request:
         if not attempt:
@@ -150,17 +149,17 @@ class Taxonomy:
 def _topics(text: str) -> Iterator[Topic]:
     items: list[Any] = read_items(text, "topics") or []
     for item in items:
-        if field_problem(item, FIELDS):
+        if field_problem(item, _FIELDS):
             continue
-        name = one_line(tidy_query(item["name"]), MOST_NAME)
+        name = one_line(tidy_query(item["name"]), _MOST_NAME)
         description = item.get("description")
-        described = one_line(description, MOST_DESCRIPTION) if isinstance(description, str) else ""
+        described = one_line(description, _MOST_DESCRIPTION) if isinstance(description, str) else ""
         if name and chatter(name) is None:
             yield Topic(name, described)
 
 
 def _distinct(topics: Iterator[Topic]) -> list[Topic]:
-    found: dict[str, Topic] = {}
+    by_name: dict[str, Topic] = {}
     for topic in topics:
-        found.setdefault(key(topic.name), topic)
-    return list(found.values())
+        by_name.setdefault(key(topic.name), topic)
+    return list(by_name.values())

@@ -12,10 +12,11 @@ from embexp.data.record_files import write_jsonl
 from embexp.data.records import Pair
 from embexp.errors import ConfigError, EmbexpError
 from embexp.llm.llm import Answer, Request
-from embexp.synthesis.entries import EntriesSynthesis, entry_documents
+from embexp.synthesis.entries import EntriesSynthesis, TopicEntries
 from embexp.synthesis.filters.options import Filters
-from embexp.synthesis.invented import InventingTask
 from embexp.synthesis.prompts import domain_text
+from embexp.synthesis.tasks import ChatTask
+from embexp.synthesis.taxonomy import Topic
 from tests.synthesis.synthesis_fakes import FakeLLM, draw, good, made_up, numbers
 
 
@@ -155,7 +156,7 @@ def test_a_model_that_repeats_itself_is_stopped_and_what_it_wrote_is_kept(
     assert len(pairs) == 5
     assert report["accepted"] == 5
     assert report["requests"] < 60
-    assert "gave no new pair; what is accepted is kept" in report["stopped"]
+    assert "gave no new pair; all accepted pairs are kept" in report["stopped"]
     assert "5 of 500 pairs were written" in caplog.text
     assert "run the same command again" in caplog.text
 
@@ -196,7 +197,8 @@ def test_an_unanswered_taxonomy_ends_with_an_error() -> None:
 
 
 def test_a_prompt_that_is_too_long_loses_what_is_known() -> None:
-    task = InventingTask(None, None, (), ("a query",), 0)  # type: ignore[arg-type]
+    subject = TopicEntries(Topic("gears"), "All about bikes.", (50, 130))
+    task = ChatTask(None, subject, (), ("a query",), 0)  # type: ignore[arg-type]
     smaller = task.smaller()
     assert smaller is not None
     assert smaller.known == ()
@@ -205,7 +207,7 @@ def test_a_prompt_that_is_too_long_loses_what_is_known() -> None:
 
 def test_documents_stand_behind_the_entries() -> None:
     pairs, _ = write(FakeLLM(), target=3)
-    documents = list(entry_documents(pairs))
+    documents = list(EntriesSynthesis().documents(pairs))
     assert [document.id for document in documents[:2]] == [pairs[0].document_id, f"{pairs[0].document_id}-n1"]
     assert [document.text for document in documents[:2]] == [pairs[0].positive, pairs[0].negatives[0]]
     assert documents[0].metadata == {"topic": pairs[0].context_ids[0]}
@@ -232,7 +234,7 @@ def test_a_chat_model_is_needed(llm: FakeLLM | None) -> None:
         ({"passage_words": [50]}, r"synthesis\.passage_words=\[50\]"),
         ({"passage_words": [50, 20]}, r"synthesis\.passage_words"),
         ({"expected_yield": 1.5}, r"synthesis\.expected_yield=1\.5"),
-        ({"difficulties": []}, "synthesis.personas or synthesis.difficulties is empty"),
+        ({"difficulties": []}, r"synthesis\.difficulties is empty"),
         ({"mix": {"multi_hop": 1}}, "an entry has one passage"),
         ({"mix": {}}, r"synthesis\.mix is empty"),
     ],

@@ -4,8 +4,7 @@ import pytest
 
 from embexp.data.records import Chunk, Document
 from embexp.errors import ConfigError
-from embexp.synthesis.candidates import headings_of_several
-from embexp.synthesis.extractive import Extractive
+from embexp.synthesis.extractive import Extractive, headings_of_several
 from embexp.synthesis.query_text import key
 from embexp.synthesis.synthesis import NoSynthesis
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from embexp.errors import ConfigError
-from embexp.synthesis.mix import share_of, slots
 from embexp.synthesis.prompts import Prompts, default_folder, printable, quoted, shorten
+from embexp.synthesis.tasks import draw_slots, share_of
 
 JUDGED = {"items": [{"number": 1, "mark": "m", "query": "a query", "passage": "a passage"}]}
 
@@ -82,15 +82,15 @@ def test_slots_have_the_shares_of_the_mix() -> None:
     drawn = [
         slot.kind
         for place in range(500)
-        for slot in slots(place, count=4, mix=MIX, personas=["a", "b"], difficulties=["easy"])
+        for slot in draw_slots(place, count=4, mix=MIX, personas=["a", "b"], difficulties=["easy"])
     ]
     assert drawn.count("question") == 1500  # 3 of 4, in every place
     assert drawn.count("keyword") == 500
 
 
 def test_slots_depend_on_their_place_alone() -> None:
-    first = slots(0, "chunk", count=3, mix=MIX, personas=["a", "b", "c"], difficulties=["easy", "hard"])
-    assert first == slots(
+    first = draw_slots(0, "chunk", count=3, mix=MIX, personas=["a", "b", "c"], difficulties=["easy", "hard"])
+    assert first == draw_slots(
         0, "chunk", count=3, mix=MIX, personas=["a", "b", "c"], difficulties=["easy", "hard"]
     )
     assert sorted(slot.persona for slot in first) == ["a", "b", "c"]

@@ -12,8 +12,8 @@ from embexp.data.records import Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.synthesis.filters.options import Filters
-from embexp.synthesis.rag import RagSynthesis
-from embexp.synthesis.seeds import Neighbours, even_order
+from embexp.synthesis.grounded import Neighbours
+from embexp.synthesis.rag import RagSynthesis, even_order
 from tests.synthesis.synthesis_fakes import FakeIndex, FakeLLM, good, knowledge, numbers, passages
 
 FREE = Filters(round_trip=None)

@@ -1,3 +1,3 @@
-"""The funnel that written pairs pass through: filters in a row, each optional, each counted."""
+"""The filters that written pairs must pass, each optional and each counted."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Filters in a row, with counts of what each dropped and some examples of it."""
+"""The funnel: filters in sequence, with counts and examples of what each one drops."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from embexp.synthesis.drafts import Draft
 from embexp.synthesis.prompts import shorten
+from embexp.synthesis.tasks import Draft
 
-SHOWN = 200
-"""Characters of a dropped query that an example keeps."""
+_SHOWN = 200
+"""Characters of a dropped query in an example."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a filter let through, and what it dropped with the sentence that says why."""
+    """The drafts that a filter keeps, and those that it drops, each with the reason."""
 
     kept: list[Draft]
     dropped: list[tuple[Draft, str]] = field(default_factory=list)
 
 
 class Filter(Protocol):
-    """Lets good drafts through; may remember what it saw (duplicates)."""
+    """Keeps good drafts; may have a memory (duplicates)."""
 
     @property
     def name(self) -> str:
         """The reason under which drops are counted."""
 
     def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Part the drafts, in their order, into kept and dropped."""
+        """Split the drafts, in their order, into kept and dropped ones."""
 
 
 def sift(drafts: Sequence[Draft], why: Callable[[Draft], str | None]) -> Kept:
-    """Part drafts by a function that returns why one is dropped, None where it is kept."""
+    """Split drafts by a function that returns why one is dropped, None where it is kept."""
     result = Kept([])
     for draft in drafts:
         reason = why(draft)
@@ -47,35 +47,35 @@ def sift(drafts: Sequence[Draft], why: Callable[[Draft], str | None]) -> Kept:
 
 @dataclass
 class Tally:
-    """What was dropped so far: reason -> count, and reason -> the first few examples."""
+    """The dropped queries so far: reason -> count, and reason -> the first few examples."""
 
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     examples_kept: int = 5
 
     def drop(self, reason: str, text: str, why: str) -> None:
-        """Count one dropped query under ``reason``; ``why`` says more about this one."""
+        """Count one dropped query under ``reason``; ``why`` explains this one."""
         self.rejected[reason] += 1
         shown = self.examples.setdefault(reason, [])
         if len(shown) < self.examples_kept:
-            shown.append(f"{shorten(text, SHOWN)} ({why})" if text else why)
+            shown.append(f"{shorten(text, _SHOWN)} ({why})" if text else why)
 
 
 @dataclass(frozen=True)
 class Funnel:
-    """Passes drafts through filters in order and tallies what falls out."""
+    """Passes drafts through filters in order and counts what is dropped."""
 
     filters: Sequence[Filter]
     tally: Tally
 
     def keep(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Return the drafts that every filter keeps."""
-        left = list(drafts)
+        kept = list(drafts)
         for step in self.filters:
-            if not left:
+            if not kept:
                 break
-            result = step.keep(left)
+            result = step.keep(kept)
             for draft, why in result.dropped:
                 self.tally.drop(step.name, draft.pair.query, why)
-            left = result.kept
-        return left
+            kept = result.kept
+        return kept

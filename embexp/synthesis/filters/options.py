@@ -1,4 +1,4 @@
-"""Which filters stand in the funnel, as options of the configuration."""
+"""The options of the filters, and the filters that they build."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from dataclasses import dataclass, field
 
 from embexp.errors import ConfigError
 from embexp.retrieval.index import Index
-from embexp.synthesis.filters.duplicates import Duplicates
 from embexp.synthesis.filters.funnel import Filter
+from embexp.synthesis.filters.models import CrossEncoderFilter, RoundTrip
+from embexp.synthesis.filters.text import Chatter, Copied, Duplicates, Language, Length, Overlap
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Builds the funnel; None, false or an empty list takes a filter out. Refusals and chatter always go.
+    """The filters; null, false or an empty list removes one. Refusals and chatter are always dropped.
 
     Args:
         min_query_words: The fewest words of a query.
         max_query_words: The most words of a query.
         min_passage_words: The fewest words of a passage that a language model wrote.
         max_passage_words: The most words of such a passage.
-        languages: ISO 639-1 codes; queries that are surely in another language are dropped. Needs py3langid.
-        copied: The share of a query, in (0, 1], that may not stand as one run in its passage.
+        languages: ISO 639-1 codes; queries certainly in another language are dropped. Needs py3langid.
+        copied: The share of a query's words, in (0, 1], that may not occur in its passage as one run.
         near_duplicates: The similarity, in (0, 1], from which two queries count as the same; 1 or None drops
             exact repeats alone.
-        evidence: Whether a query must come with a quote that occurs in its chunk.
-        overlap: For models that only complete text: the share of a query's words that its passage must hold.
-        round_trip: A query must find its own chunk among this many hits, where there is an index.
-        cross_encoder: A reranker's folder; pairs that it scores below ``cross_encoder_least`` are dropped.
-        cross_encoder_least: The score to reach, in [0, 1].
-        judge: The grade from 1 to 5 that the language model itself must give a pair.
-        examples: How many dropped queries the report shows for each reason.
+        evidence: Whether a query needs a quote that occurs in its chunk.
+        overlap: For models that only complete text: the share of a query's words that its passage must share.
+        round_trip: A query must find its own chunk among this many hits (where there is an index).
+        cross_encoder: A cross-encoder's folder, or its name on the Hugging Face Hub, that scores pairs.
+        cross_encoder_least: The score that a pair must reach, in [0, 1].
+        judge: The grade from 1 to 5 that the language model must give a pair.
+        examples: The dropped queries that the report shows for each reason.
     """
 
     min_query_words: int = 2
@@ -73,21 +74,18 @@ class Filters:
         completes: bool = False,
         seen: Iterable[str] = (),
     ) -> list[Filter]:
-        """Return the filters in order: the cheap ones first, the one over the whole set last.
+        """Return the filters in order: cheap ones first, duplicates last; the judge is not among them.
 
         Args:
-            index: What the round trip searches; None leaves it out.
-            passages: Whether a language model wrote the passages as well.
-            completes: Whether the model only completes text, so that overlap stands in for evidence.
-            seen: Queries that may not come back, as those of the examples.
+            index: The index of the round trip; None leaves it out.
+            passages: Whether a language model writes the passages too.
+            completes: Whether the model only completes text, so that overlap replaces evidence.
+            seen: Queries that count as duplicates, as those of the examples.
         """
         duplicates = Duplicates(self.near_duplicates or 1.0, passages, tuple(seen))
         return [*self._single(index, passages=passages, completes=completes), duplicates]
 
     def _single(self, index: Index | None, *, passages: bool, completes: bool) -> Iterator[Filter]:
-        from embexp.synthesis.filters.judging import CrossEncoderJudge, RoundTrip
-        from embexp.synthesis.filters.text import Chatter, Copied, Language, Length, Overlap
-
         yield Chatter(passages)
         bounds = (self.min_passage_words, self.max_passage_words) if passages else None
         yield Length((self.min_query_words, self.max_query_words), bounds)
@@ -100,4 +98,4 @@ class Filters:
         if self.round_trip and index is not None:
             yield RoundTrip(index, self.round_trip)
         if self.cross_encoder:
-            yield CrossEncoderJudge(self.cross_encoder, self.cross_encoder_least)
+            yield CrossEncoderFilter(self.cross_encoder, self.cross_encoder_least)

@@ -1,4 +1,4 @@
-"""Filters that look at the words alone: chatter, copied queries, length, language, overlap, evidence."""
+"""Filters that compare texts: chatter, length, language, copied queries, overlap, duplicates."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from embexp.data.near_duplicates import NearDuplicateIndex, similarity
 from embexp.errors import ConfigError
-from embexp.synthesis.drafts import Draft
 from embexp.synthesis.filters.funnel import Kept, sift
 from embexp.synthesis.query_text import chatter, key, words
+from embexp.synthesis.tasks import Draft
 
 
 @dataclass(frozen=True)
 class Chatter:
-    """Looks at the query, and at the passages too where a language model wrote them."""
+    """Drops chatter in the query, and in the passages where a language model wrote them."""
 
     passages: bool = False
     name: str = "chatter"
 
     def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts whose texts are the thing itself."""
+        """Keep drafts without chatter."""
         return sift(drafts, self._why)
 
     def _why(self, draft: Draft) -> str | None:
@@ -33,45 +34,45 @@ class Chatter:
         return next((why for why in map(chatter, texts) if why), None)
 
 
-LEAST_WORDS = 3
+_LEAST_WORDS = 3
 _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\]|\[…\])\s*")
 
 
 def occurs(quote: str, passage: str) -> bool:
-    """Say whether a quote stands in a passage.
+    """Return whether a quote occurs in a passage.
 
-    Compared are the words alone: models change quotation marks, dashes and Markdown when they copy. A quote
-    with an ellipsis counts where its parts follow one another.
+    Only words are compared: models change quotation marks, dashes and Markdown when they copy. A quote with
+    an ellipsis occurs where its parts follow one another.
 
     Args:
-        quote: What is claimed to be copied; under three words prove nothing, unless the passage has no more.
-        passage: The text as the prompt showed it.
+        quote: The quote; one under three words counts only where the passage has no more.
+        passage: The text as the prompt shows it.
     """
     text = f" {key(passage)} "
     parts = [key(part) for part in _ELLIPSIS.split(quote) if key(part)]
     count = sum(len(part.split()) for part in parts)
-    if not parts or (count < LEAST_WORDS and count < len(text.split())):
+    if not parts or (count < _LEAST_WORDS and count < len(text.split())):
         return False
     at = 0
     for part in parts:
-        found = text.find(f" {part} ", at)
-        if found < 0:
+        start = text.find(f" {part} ", at)
+        if start < 0:
             return False
-        at = found + len(part) + 1
+        at = start + len(part) + 1
     return True
 
 
-LEAST = 5
+_LEAST = 5
 """Shorter runs of words ("change the battery of") are shared by accident."""
-LOOKED_AT = 200_000
+_PASSAGE_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)
 class Copied:
-    """Looks for one run of words that makes up ``share`` of the query and stands in the passage.
+    """Drops queries that copy a run of words from their passage.
 
     Args:
-        share: The part of the query's words, in (0, 1], from which a common run counts as copied; the run
+        share: The share of the query's words, in (0, 1], from which a common run counts as copied; the run
             must have at least five words, or be the whole of a query of four.
     """
 
@@ -79,15 +80,15 @@ class Copied:
     name: str = "copied"
 
     def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts in words of their own."""
+        """Keep drafts in their own words."""
         return sift(drafts, self._why)
 
     def _why(self, draft: Draft) -> str | None:
         words = key(draft.pair.query).split()
-        run = len(words) if len(words) == LEAST - 1 else max(LEAST, math.ceil(self.share * len(words)))
+        run = len(words) if len(words) == _LEAST - 1 else max(_LEAST, math.ceil(self.share * len(words)))
         if run > len(words):
             return None
-        passage = f" {key(draft.pair.positive[:LOOKED_AT])} "
+        passage = f" {key(draft.pair.positive[:_PASSAGE_CHARACTERS])} "
         for at in range(len(words) - run + 1):
             stretch = " ".join(words[at : at + run])
             if f" {stretch} " in passage:
@@ -95,17 +96,17 @@ class Copied:
         return None
 
 
-COUNTED = 20_000
-"""Characters of a passage that are looked at."""
+_COUNTED = 20_000
+"""Characters of a passage in which words are counted."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """Counts words of queries; of positives and negatives too where ``passage`` gives bounds.
+    """Drops queries, and passages where ``passage`` has bounds, with too few or too many words.
 
     Args:
         query: The fewest and the most words of a query.
-        passage: The fewest and the most words of a passage; None where people wrote the passages.
+        passage: The same of a passage; None where people wrote the passages.
     """
 
     query: tuple[int, int]
@@ -121,12 +122,12 @@ class Length:
         if why is None and self.passage:
             texts = [("the positive", draft.pair.positive)]
             texts += [("a negative", text) for text in draft.pair.negatives]
-            why = next((found for what, text in texts if (found := _outside(what, text, self.passage))), None)
+            why = next((why for what, text in texts if (why := _outside(what, text, self.passage))), None)
         return why
 
 
 def _outside(what: str, text: str, bounds: tuple[int, int]) -> str | None:
-    count = len(words(text[:COUNTED]))
+    count = len(words(text[:_COUNTED]))
     if bounds[0] <= count <= bounds[1]:
         return None
     return f"{what} has {count} words, not {bounds[0]} to {bounds[1]}"
@@ -134,12 +135,12 @@ def _outside(what: str, text: str, bounds: tuple[int, int]) -> str | None:
 
 @dataclass(frozen=True)
 class Language:
-    """Asks py3langid; short queries, and those it is not sure about, are kept.
+    """Drops queries in another language, as py3langid recognises it; short and uncertain ones are kept.
 
     Args:
         languages: ISO 639-1 codes of the wanted languages.
-        least_words: A query with fewer words says too little about its language.
-        sure: The probability from which another language counts as found.
+        least_words: A query with fewer words is kept.
+        sure: The probability from which another language is certain.
     """
 
     languages: tuple[str, ...]
@@ -181,16 +182,16 @@ class Language:
         return f"language {language}"
 
 
-STEM = 4
-"""Words are compared by their first letters, which stands in for stemming in most languages."""
+_STEM = 4
+"""Words are compared by their first letters, which replaces stemming in most languages."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Compares the query's longer words with the passage's.
+    """Drops queries that share too few words with their passage.
 
     Args:
-        share: The part of the query's words of four letters or more, in [0, 1], that must begin like a word
+        share: The share of the query's words of four letters or more, in [0, 1], that must begin like a word
             of the passage.
     """
 
@@ -198,37 +199,76 @@ class Overlap:
     name: str = "overlap"
 
     def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts that speak of what their passage speaks of."""
+        """Keep drafts that share enough words with their passage."""
         return sift(drafts, self._why)
 
     def _why(self, draft: Draft) -> str | None:
-        asked = _stems(draft.pair.query)
-        if not asked:
+        own = _stems(draft.pair.query)
+        if not own:
             return None
-        share = len(asked & _stems(draft.pair.positive[:LOOKED_AT])) / len(asked)
+        share = len(own & _stems(draft.pair.positive[:_PASSAGE_CHARACTERS])) / len(own)
         return None if share >= self.share else f"{share:.0%} of its words occur in the passage"
 
 
 def _stems(text: str) -> set[str]:
     return {
-        word[:STEM] for word in words(text.casefold()) if len(word) >= STEM and word not in _QUESTION_WORDS
+        word[:_STEM] for word in words(text.casefold()) if len(word) >= _STEM and word not in _QUESTION_WORDS
     }
 
 
 _QUESTION_WORDS = frozenset(
-    (
-        "what",
-        "when",
-        "where",
-        "which",
-        "whose",
-        "whom",
-        "does",
-        "have",
-        "there",
-        "this",
-        "that",
-        "with",
-        "from",
-    )
+    "what when where which whose whom does have there this that with from".split()  # noqa: SIM905
 )
+
+
+_QUERY_RUN = 4
+_PASSAGE_RUN = 8
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Drops near-duplicates among queries, and among positives where a language model wrote them.
+
+    Args:
+        threshold: The Jaccard similarity of character runs, in (0, 1], from which two texts count as the
+            same; 1 means equal texts alone.
+        passages: Whether positives must be new too, and negatives differ from their positive.
+        seen: Queries that count as duplicates from the start, as those of the examples in prompts.
+    """
+
+    threshold: float
+    passages: bool = False
+    seen: tuple[str, ...] = ()
+    name: str = "duplicates"
+
+    @cached_property
+    def _queries(self) -> NearDuplicateIndex:
+        index = NearDuplicateIndex(threshold=self.threshold, width=_QUERY_RUN, normalise=str)
+        for query in self.seen:
+            index.add(key(query))
+        return index
+
+    @cached_property
+    def _positives(self) -> NearDuplicateIndex:
+        return NearDuplicateIndex(threshold=self.threshold, width=_PASSAGE_RUN, normalise=str)
+
+    def keep(self, drafts: Sequence[Draft]) -> Kept:
+        """Keep drafts that are new, and remember them."""
+        return sift(drafts, self._why)
+
+    def _why(self, draft: Draft) -> str | None:
+        pair = draft.pair
+        query, positive = key(pair.query), key(pair.positive) if self.passages else ""
+        if match := self._queries.find(query):
+            return f"there is {match.text!r}"
+        if self.passages:
+            if match := self._positives.find(positive):
+                return f"there is a passage {match.text[:80]!r}"
+            if any(self._alike(positive, key(text)) for text in pair.negatives):
+                return "the negative repeats the positive"
+            self._positives.add(positive)
+        self._queries.add(query)
+        return None
+
+    def _alike(self, one: str, other: str) -> bool:
+        return similarity(one, other, width=_PASSAGE_RUN, normalise=str) >= self.threshold

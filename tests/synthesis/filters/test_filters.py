@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from embexp.data.records import Pair
 from embexp.errors import ConfigError, ModelError
-from embexp.synthesis.drafts import Draft, Slot
-from embexp.synthesis.filters.duplicates import Duplicates, NearTexts
+from embexp.models.embedding_cache import Fetched
 from embexp.synthesis.filters.funnel import Funnel, Tally
-from embexp.synthesis.filters.judging import CrossEncoderJudge, Judge, RoundTrip
+from embexp.synthesis.filters.models import CrossEncoderFilter, Judge, RoundTrip
 from embexp.synthesis.filters.options import Filters
-from embexp.synthesis.filters.text import Chatter, Copied, Language, Length, Overlap, occurs
+from embexp.synthesis.filters.text import Chatter, Copied, Duplicates, Language, Length, Overlap, occurs
 from embexp.synthesis.prompts import Prompts
+from embexp.synthesis.tasks import Draft, Slot
 from tests.synthesis.synthesis_fakes import FakeIndex, FakeLLM, knowledge
 
 SLOT = Slot(1, "question", "an expert", "easy")
@@ -150,11 +152,7 @@ def test_passages_repeat_too() -> None:
 
 
 def test_short_texts_are_compared() -> None:
-    near = NearTexts(0.8, width=4)
-    near.add("ab")
-    near.add("ab")
-    assert near.find("AB") == "ab"
-    assert near.find("cd") is None
+    assert why(Duplicates(0.8), draft("ab"), draft("AB"), draft("cd")) == [None, "there is 'ab'", None]
 
 
 def test_the_round_trip_asks_for_the_own_chunk() -> None:
@@ -202,10 +200,11 @@ def test_what_was_not_judged_is_dropped() -> None:
 
 def test_a_cross_encoder_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     class Scorer:
-        def predict(self, texts: list[tuple[str, str]], **_: object) -> list[float]:
-            return [0.9 if query == "good" else 0.2 for query, _ in texts]
+        def scores(self, pairs: list[tuple[str, str]], cache: None) -> Fetched:
+            logits = [[math.log(9) if query == "good" else math.log(1 / 4)] for query, _ in pairs]
+            return Fetched(np.array(logits, dtype=np.float32), 0.0, 0)
 
-    step = CrossEncoderJudge("somewhere", least=0.5)
+    step = CrossEncoderFilter("somewhere", least=0.5)
     monkeypatch.setitem(step.__dict__, "_scorer", Scorer())
     assert why(step, draft("good"), draft("bad")) == [None, "score 0.20"]
 
@@ -213,7 +212,7 @@ def test_a_cross_encoder_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_missing_cross_encoder_is_named() -> None:
     with pytest.raises(ModelError, match=r"synthesis\.filters\.cross_encoder=nowhere/model"):
-        CrossEncoderJudge("nowhere/model", least=0.5).keep([draft("good")])
+        CrossEncoderFilter("nowhere/model", least=0.5).keep([draft("good")])
 
 
 def names(**options: object) -> list[str]:

@@ -1,0 +1,110 @@
+"""Filters that use a model: a round trip through an index, a cross-encoder, a language model as judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from embexp.llm.llm import LLM, Usage
+from embexp.models.cross_encoder import CrossEncoderScorer
+from embexp.retrieval.index import Index
+from embexp.synthesis.filters.funnel import Kept, sift
+from embexp.synthesis.grading import Grader, Item
+from embexp.synthesis.prompts import Prompts
+from embexp.synthesis.tasks import Draft
+
+_CHARACTERS = 4000
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """Drops queries that do not find their own chunk.
+
+    Source: round-trip consistency, Alberti et al., ACL 2019; for retrieval, Dai et al., Promptagator, ICLR
+    2023.
+
+    Args:
+        index: A search over all chunks.
+        k: The chunk must be among this many hits.
+    """
+
+    index: Index
+    k: int
+    name: str = "round_trip"
+
+    def keep(self, drafts: Sequence[Draft]) -> Kept:
+        """Keep drafts whose query finds their chunk."""
+        rows = self.index.search([draft.pair.query for draft in drafts], k=self.k)
+        hits = {draft.pair.id: {hit.id for hit in row} for draft, row in zip(drafts, rows, strict=True)}
+        why = f"its chunk is not among the first {self.k} hits"
+        return sift(drafts, lambda draft: None if draft.pair.chunk_id in hits[draft.pair.id] else why)
+
+
+@dataclass(frozen=True)
+class CrossEncoderFilter:
+    """Drops pairs with a low cross-encoder score.
+
+    Args:
+        model: A folder, or a name on the Hugging Face Hub.
+        least: The score that a pair must reach, in [0, 1].
+    """
+
+    model: str
+    least: float
+    name: str = "cross_encoder"
+
+    @cached_property
+    def _scorer(self) -> CrossEncoderScorer:
+        return CrossEncoderScorer(
+            model=self.model, key="synthesis.filters.cross_encoder", label="Scoring pairs"
+        )
+
+    def keep(self, drafts: Sequence[Draft]) -> Kept:
+        """Keep drafts that score at least ``least``."""
+        texts = [(draft.pair.query, draft.pair.positive[:_CHARACTERS]) for draft in drafts]
+        logits = self._scorer.scores(texts, None).vectors[:, 0]
+        result = Kept([])
+        for draft, logit in zip(drafts, logits, strict=True):
+            score = 1 / (1 + math.exp(-float(logit)))
+            if score >= self.least:
+                result.kept.append(draft)
+            else:
+                result.dropped.append((draft, f"score {score:.2f}"))
+        return result
+
+
+@dataclass
+class Judge:
+    """Has the language model grade from 1 to 5 how well the passage answers the query.
+
+    A pair without a readable grade is dropped too.
+
+    Args:
+        llm: A chat model.
+        prompts: Where ``judge.jinja`` is.
+        least: The grade that a pair must reach.
+    """
+
+    llm: LLM
+    prompts: Prompts
+    least: int
+    name: str = "judge"
+    spent: Usage = field(default_factory=Usage)
+
+    def keep(self, drafts: Sequence[Draft]) -> Kept:
+        """Keep drafts with a good grade; ``spent`` grows by the cost of the answers."""
+        grader = Grader(template="judge", items_per_request=8, max_tokens=512, prompts=self.prompts)
+        requests = grader.requests([Item(draft.pair.positive, draft.pair.query) for draft in drafts])
+        grades: list[int | None] = []
+        for row, usage in grader.grade(self.llm, requests):
+            self.spent += Usage(1, usage.prompt_tokens, usage.completion_tokens, usage.usd)
+            grades += row
+        result = Kept([])
+        for draft, grade in zip(drafts, grades, strict=True):
+            if grade is not None and grade >= self.least:
+                result.kept.append(draft)
+            else:
+                result.dropped.append((draft, "no grade" if grade is None else f"grade {grade}"))
+        return result
