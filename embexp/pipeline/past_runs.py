@@ -14,7 +14,6 @@ from embexp.benchmarking.task import Query
 from embexp.errors import DataError
 from embexp.reporting.outcome import Outcome
 from embexp.tracking.mlflow import MlflowTracker
-from embexp.tracking.mlflow_past_runs import fetch
 
 FILES = ("outcome.json", "scores.parquet", "queries.jsonl")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -46,7 +45,7 @@ def past_run(name: str, tracker: MlflowTracker) -> PastRun:
             "such as outputs/DATE/TIME."
         )
     with tempfile.TemporaryDirectory() as copy:
-        fetch(tracker, name, FILES, Path(copy))
+        tracker.download(name, FILES, Path(copy))
         return _read(Path(copy), name[:8])
 
 

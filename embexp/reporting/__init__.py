@@ -1,1 +1,24 @@
-"""What a run tells people: the closing table, the report, and the files that tools read."""
+"""The results of a run for people and programs: outcome.json, the report, the console and the model card."""
+
+from __future__ import annotations
+
+from embexp.reporting.console import print_outcome, print_side_by_side
+from embexp.reporting.outcome import Outcome
+from embexp.reporting.report import Report, write_model_card, write_report
+from embexp.reporting.run_comparison import RunComparison, print_comparison, write_comparison
+from embexp.reporting.verdict import advice, facts, headline
+
+__all__ = [
+    "Outcome",
+    "Report",
+    "RunComparison",
+    "advice",
+    "facts",
+    "headline",
+    "print_comparison",
+    "print_outcome",
+    "print_side_by_side",
+    "write_comparison",
+    "write_model_card",
+    "write_report",
+]

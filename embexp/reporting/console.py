@@ -41,15 +41,12 @@ def short_path(path: Path) -> Path:
         return path
 
 
-def print_outcome(
-    outcome: Outcome, *, folder: Path, mlflow: str = "mlflow ui", console: Console | None = None
-) -> None:
+def print_outcome(outcome: Outcome, *, folder: Path, console: Console | None = None) -> None:
     """Print the tables, the verdict in words, the paths and the next command.
 
     Args:
         outcome: The result of the run.
         folder: The run's output folder.
-        mlflow: Where the tracked runs can be seen: a command, or a server's address.
         console: Where to print; None is stdout.
     """
     out = console or standard_output()
@@ -65,7 +62,7 @@ def print_outcome(
     for line in facts(outcome):
         out.print(line, soft_wrap=True)
     out.print()
-    for label, value in _next_steps(outcome, folder, mlflow).items():
+    for label, value in _next_steps(outcome, folder).items():
         out.print(f"{label:<9} {value}", soft_wrap=True)
 
 
@@ -118,13 +115,13 @@ def _headline(outcome: Outcome) -> Text:
     return text
 
 
-def _next_steps(outcome: Outcome, folder: Path, mlflow: str) -> dict[str, str]:
+def _next_steps(outcome: Outcome, folder: Path) -> dict[str, str]:
     shown = short_path(folder)
     steps = {"Report": str(shown / "report.html"), "Numbers": str(shown / "outcome.json")}
     if outcome.model_dir:
         steps["Model"] = str(short_path(Path(outcome.model_dir)))
     if run_id := outcome.mlflow.get("run_id"):
-        steps["MLflow"] = f"run {run_id} of experiment {outcome.mlflow.get('experiment', '')}: {mlflow}"
+        steps["MLflow"] = f"run {run_id} of experiment {outcome.mlflow.get('experiment', '')}: mlflow ui"
     if name := outcome.mlflow.get("registered_model"):
         steps["Registry"] = f"models:/{name}/{outcome.mlflow['registered_version']}"
         if alias := outcome.mlflow["registered_alias"]:

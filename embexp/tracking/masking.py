@@ -1,4 +1,4 @@
-"""Secrets stay out of what a run leaves behind: parameters, tags, saved configs and reports."""
+"""Masking of secrets in everything that a run leaves behind: parameters, tags, saved configs and reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ASSIGNED = re.compile(
 _NOT_SECRET_VALUES = {"null", "none", "~", "true", "false", '""', "''", "???"}
 
 
-def is_secret_key(key: str) -> bool:
+def _is_secret_key(key: str) -> bool:
     """Return whether a config key, dotted or not, names a secret (``llm.api_key``, ``password``).
 
     Keys that count tokens (``max_tokens``) or name an environment variable (``api_key_env``) do not.
@@ -35,7 +35,7 @@ def masked_text(text: str) -> str:
     """Return ``text`` with whatever looks like a secret replaced by asterisks.
 
     Covers well-known token prefixes, bearer headers, passwords in URLs, and ``api_key=…`` or
-    ``api_key: …`` as they stand in command lines and YAML.
+    ``api_key: …`` as in command lines and YAML.
     """
     text = _KNOWN_TOKENS.sub(MASK, text)
     text = _URL_PASSWORD.sub(rf"\g<start>{MASK}", text)
@@ -53,12 +53,12 @@ def masked(value: object, *, key: str = "") -> object:
 
     Args:
         value: A mapping, a sequence or a plain value.
-        key: The key that ``value`` stands under; a secret's key masks every text below it.
+        key: The key of ``value``; a secret's key masks every text below it.
     """
     if isinstance(value, Mapping):
         return {name: masked(item, key=f"{key}.{name}" if key else str(name)) for name, item in value.items()}
     if isinstance(value, str):
-        return MASK if value and is_secret_key(key) else masked_text(value)
+        return MASK if value and _is_secret_key(key) else masked_text(value)
     if isinstance(value, Sequence):
         return [masked(item, key=key) for item in value]
     return value

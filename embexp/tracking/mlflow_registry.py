@@ -1,13 +1,11 @@
-"""Fine-tuned models in MLflow: stored so that they can be loaded and served, registered where asked."""
+"""Fine-tuned models in MLflow: stored so that they can be loaded and served, and registered on request."""
 
 from __future__ import annotations
 
-import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import ModelError
 from embexp.progress import without_bars
 from embexp.tracking.tracker import RegisteredModel
@@ -16,36 +14,30 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-log = logging.getLogger(__name__)
-
+    from embexp.benchmarking.statistics.comparison import Verdict
 
 CHAMPION = "champion"
-"""The alias of the version that was proven better last; servers ask for ``models:/NAME@champion``."""
+"""The alias of the latest version with the verdict WIN; servers ask for ``models:/NAME@champion``."""
 MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch")
-
-
-def check_model(model_dir: Path) -> None:
-    """Refuse a folder that holds no sentence-transformers model.
-
-    Raises:
-        ModelError: There is no ``modules.json``.
-    """
-    if not (model_dir / "modules.json").is_file():
-        raise ModelError(f"{model_dir} holds no sentence-transformers model (no modules.json) to store.")
 
 
 def store_model(client: MlflowClient, experiment_id: str, run_id: str, model_dir: Path) -> str:
     """Store a model with a run and return the id of MLflow's entry for it.
 
-    Requirements are named from what is installed: MLflow would load the model once more in a
-    subprocess to find them out (9 s instead of 0.2 s). MLflow's process-wide address must be set.
+    Requirements are the installed versions: to infer them, MLflow would load the model once more in a
+    subprocess (9 s instead of 0.2 s). MLflow's process-wide address must be set.
+
+    Raises:
+        ModelError: ``model_dir`` holds no sentence-transformers model.
     """
+    if not (model_dir / "modules.json").is_file():
+        raise ModelError(f"{model_dir} holds no sentence-transformers model (no modules.json) to store.")
     import mlflow.sentence_transformers
     from sentence_transformers import SentenceTransformer
 
     with without_bars():
         model = SentenceTransformer(str(model_dir), device="cpu")
-        # Created by hand: log_model alone would file it under the process's current experiment.
+        # log_model alone would put the entry into the process's current experiment.
         entry = client.create_logged_model(experiment_id, "model", run_id)
         mlflow.sentence_transformers.log_model(
             model,
@@ -58,7 +50,7 @@ def store_model(client: MlflowClient, experiment_id: str, run_id: str, model_dir
 
 
 def _signature() -> ModelSignature:
-    """Return what a server takes and gives: texts, then vectors; the prompt's name may come along."""
+    """Return the signature of a served model: texts in, vectors out, the name of a prompt as an option."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -73,16 +65,16 @@ def _signature() -> ModelSignature:
 def register(
     client: MlflowClient, name: str, *, model_id: str, run_id: str, verdict: Verdict | None
 ) -> RegisteredModel:
-    """Make a stored model the next version of ``name``; the champion's alias moves only on WIN.
+    """Make a stored model the next version of ``name``; the alias ``champion`` moves to it only on WIN.
 
-    MLflow's process-wide address must be set: by it, MLflow finds the stored model.
+    MLflow's process-wide address must be set: MLflow uses it to find the stored model.
 
     Args:
-        client: Of the tracking server or database.
-        name: The registered model; created where it is missing.
-        model_id: What ``store_model`` returned.
-        run_id: The run that made the model.
-        verdict: What the benchmark found; None where there was none.
+        client: A client of the tracking server or database.
+        name: The registered model; created if it is missing.
+        model_id: The id that ``store_model`` returned.
+        run_id: The run that trained the model.
+        verdict: The benchmark's verdict; None if there was no benchmark.
     """
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,4 @@
-"""Opens MLflow's store: reaches it quickly or says so, and creates what is missing exactly once."""
+"""MLflow's server or database: reached quickly or reported as unreachable, and created exactly once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embexp.errors import TrackingError
 from embexp.tracking.masking import masked_text
-from embexp.tracking.names import shortened
+from embexp.tracking.mlflow_names import shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # With a server, each run that ends would print two lines of addresses between ours.
+    # With a server, each run that ends would print two lines of addresses between embexp's own.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that has gone is reported after about 15 seconds, not after some minutes.
+    # A server that stops answering is reported after about 15 seconds, not after minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
@@ -64,10 +64,10 @@ def sqlite_file(address: str) -> Path | None:
 
 @contextmanager
 def _created_once(database: Path) -> Iterator[None]:
-    """Let one process at a time open the file, and start again where a creation was cut off.
+    """Let one process at a time create the file, and start over if a creation was interrupted.
 
-    Several processes that create the tables of one fresh file at once destroy it, and so does a
-    Ctrl-C half-way: the tables that are there then stop MLflow from making the others.
+    Several processes that create the tables of one new file at once corrupt it, and so does a Ctrl-C half
+    way through: the tables that exist then stop MLflow from creating the others.
     """
     from filelock import FileLock
 
@@ -75,7 +75,7 @@ def _created_once(database: Path) -> Iterator[None]:
     unfinished = database.with_name(f"{database.name}.creating")
     with FileLock(database.with_name(f"{database.name}.lock")):
         if unfinished.exists():
-            log.info("%s was not finished by the process that began it: creating it anew", database)
+            log.info("Creating %s again: the process that started to create it was interrupted", database)
             database.unlink(missing_ok=True)
         if database.exists():
             yield
@@ -122,38 +122,38 @@ def _connect(address: str) -> None:
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name, artifact_location=artifacts))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)
-    if found is None or found.lifecycle_stage == "deleted":
+            experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage == "deleted":
         where = (
-            f"mlflow experiments restore --experiment-id {found.experiment_id}"
-            if found
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            if experiment
             else "the MLflow page"
         )
         raise TrackingError(
             f"tracker.experiment={name} has been deleted in MLflow: bring it back with `{where}`, "
             "or choose another name."
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
-def quieten() -> None:
-    """Set MLflow's environment before its import; what the user has set himself stands."""
+def configure_environment() -> None:
+    """Set MLflow's environment variables before its import; those that the user has set are kept."""
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    # Its errors reach the user through ours; a second copy with a traceback only frightens.
+    # Errors are reported by store_errors; MLflow would log them once more, with a traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @contextmanager
-def reported(address: str) -> Iterator[None]:
-    """Turn whatever MLflow and the libraries under it raise into one clear sentence."""
+def store_errors(address: str) -> Iterator[None]:
+    """Turn the errors of MLflow and the libraries below it into a ``TrackingError`` of one sentence."""
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -161,7 +161,7 @@ def reported(address: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException, OSError) as error:
-        # SQLAlchemy adds the statement and a link; the driver's own words are enough.
+        # SQLAlchemy adds the statement and a link; the driver's own message is enough.
         words = masked_text(" ".join(str(getattr(error, "orig", None) or error).split()))
         reason = shortened(words, 400).rstrip(".")
         raise TrackingError(
@@ -172,7 +172,7 @@ def reported(address: str) -> Iterator[None]:
 
 @contextmanager
 def tracking_address(address: str) -> Iterator[None]:
-    """Set MLflow's process-wide address for a while, and put back what was there."""
+    """Set MLflow's process-wide address inside the block, and restore the previous one."""
     import mlflow
 
     with _FLUENT:

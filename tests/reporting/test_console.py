@@ -37,9 +37,7 @@ def test_plain_output_has_table_verdict_paths_and_no_colour_codes(
 def test_a_folder_elsewhere_is_named_in_the_next_command(
     outcome: Outcome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_outcome(
-        outcome.model_copy(update={"mlflow": {}}), folder=Path("/elsewhere/mine"), mlflow="http://server"
-    )
+    print_outcome(outcome.model_copy(update={"mlflow": {}}), folder=Path("/elsewhere/mine"))
     printed = capsys.readouterr().out
     assert "--run /elsewhere/mine" in printed
     assert "MLflow" not in printed

@@ -1,4 +1,4 @@
-"""One MLflow database for all tests of this room, and no address from the environment."""
+"""One MLflow database for all tests of tracking, and no address from the environment."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embexp.tracking.masking import MASK, is_secret_key, masked, masked_text
+from embexp.tracking.masking import MASK, _is_secret_key, masked, masked_text
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from embexp.tracking.masking import MASK, is_secret_key, masked, masked_text
     ],
 )
 def test_a_secret_key_is_recognised(key: str) -> None:
-    assert is_secret_key(key)
+    assert _is_secret_key(key)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_secret_key_is_recognised(key: str) -> None:
     ],
 )
 def test_a_harmless_key_is_left_alone(key: str) -> None:
-    assert not is_secret_key(key)
+    assert not _is_secret_key(key)
 
 
 def test_nested_secrets_are_masked_and_all_else_is_kept() -> None:

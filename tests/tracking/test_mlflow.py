@@ -13,8 +13,7 @@ import pytest
 
 from embexp.errors import ConfigError, ModelError, TrackingError
 from embexp.tracking import mlflow_store as store
-from embexp.tracking.mlflow import MlflowTracker
-from embexp.tracking.mlflow_run import MlflowRun
+from embexp.tracking.mlflow import MlflowRun, MlflowTracker
 
 
 def stored(run: MlflowRun) -> Any:

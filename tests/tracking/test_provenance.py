@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embexp.tracking import provenance as module
-from embexp.tracking.provenance import git_commit, gpu, provenance
+from embexp.tracking.provenance import _gpu, git_commit, provenance
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_no_repository_means_no_commit(tmp_path: Path) -> None:
 def test_missing_programs_are_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit(tmp_path) is None
-    assert gpu() == ""
+    assert _gpu() == ""
     found = provenance()
     assert "git_commit" not in found
     assert "gpu" not in found

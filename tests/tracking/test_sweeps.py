@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from embexp.errors import PrunedError, TrackingError
-from embexp.tracking.mlflow import MlflowTracker
-from embexp.tracking.mlflow_run import MlflowRun
+from embexp.tracking.mlflow import MlflowRun, MlflowTracker
 
 
 def stored(run: MlflowRun) -> Any:

@@ -1,4 +1,4 @@
-"""Our names and values as MLflow takes them: flat keys, a limited alphabet, limited lengths."""
+"""embexp's names and values in MLflow's form: flat keys, a limited alphabet and limited lengths."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ TAGS = {
     "command": "mlflow.source.name",
     "parent_run_id": "mlflow.parentRunId",
 }
-"""Our tag names, and the ones by which MLflow's pages show them."""
+"""embexp's tag names, and the names under which MLflow's pages show them."""
 _FORBIDDEN = re.compile(r"[^\w.\- /]")
 
 
 def mlflow_key(name: str) -> str:
     """Return ``name`` in MLflow's alphabet: ``ndcg@10`` becomes ``ndcg_at_10``.
 
-    MLflow takes letters, digits, ``_ - . /`` and spaces (a colon too, but not on Windows).
+    MLflow allows letters, digits, ``_ - . /`` and spaces (a colon too, but not on Windows).
     """
     return _FORBIDDEN.sub("_", name.replace("@", "_at_"))[-KEY_LENGTH:]
 
 
 def flat_params(params: Mapping[str, object]) -> dict[str, str]:
-    """Return nested parameters as dotted keys with values spelled as on the command line.
+    """Return nested parameters as dotted keys with values written as on the command line.
 
     ``{"loss": {"scale": 20.0, "guide": None}}`` becomes ``{"loss.scale": "20.0", "loss.guide":
     "null"}``; lists are written as JSON, and values over 6,000 characters are cut with a remark.
     """
-    return {mlflow_key(key): shortened(spelled(value), PARAM_LENGTH) for key, value in _leaves(params, "")}
+    return {mlflow_key(key): shortened(_written(value), PARAM_LENGTH) for key, value in _leaves(params, "")}
 
 
 def _leaves(params: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
@@ -46,21 +46,13 @@ def _leaves(params: Mapping[str, object], prefix: str) -> Iterator[tuple[str, ob
             yield f"{prefix}{key}", value
 
 
-def spelled(value: object) -> str:
-    """Return a value as a person would type it after ``key=``."""
+def _written(value: object) -> str:
+    """Return a value as a person would write it after ``key=``."""
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (bool, list, tuple, Mapping)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
-
-
-def shortened(text: str, limit: int) -> str:
-    """Return ``text``, cut to ``limit`` characters with a remark on its full length where it is longer."""
-    if len(text) <= limit:
-        return text
-    remark = f"… ({len(text):,} characters)"
-    return text[: limit - len(remark)] + remark
 
 
 def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -71,11 +63,9 @@ def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def user() -> str:
-    """Return who runs this, or ``unknown`` where the system does not say."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"
+def shortened(text: str, limit: int) -> str:
+    """Return ``text``; if it is longer than ``limit`` characters, cut it and remark on its full length."""
+    if len(text) <= limit:
+        return text
+    remark = f"… ({len(text):,} characters)"
+    return text[: limit - len(remark)] + remark

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embexp.tracking.names import flat_params, mlflow_key, shortened, spelled
+from embexp.tracking.mlflow_names import flat_params, mlflow_key, shortened
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_keys_fit_into_mlflows_alphabet(name: str, expected: str) -> None:
     assert mlflow_key(name) == expected
 
 
-def test_params_are_flat_and_spelled_as_on_the_command_line() -> None:
+def test_params_are_flat_and_written_as_on_the_command_line() -> None:
     params = {
         "loss": {"scale": 20.0, "guide": None, "on": True},
         "dims": (384, 64),
@@ -37,8 +37,8 @@ def test_params_are_flat_and_spelled_as_on_the_command_line() -> None:
     }
 
 
-def test_a_list_of_odd_things_is_still_spelled() -> None:
-    assert spelled([1, {"a": complex(1, 2)}]) == '[1, {"a": "(1+2j)"}]'
+def test_a_list_of_odd_things_is_still_written() -> None:
+    assert flat_params({"odd": [1, {"a": complex(1, 2)}]}) == {"odd": '[1, {"a": "(1+2j)"}]'}
 
 
 def test_a_long_value_is_cut_to_the_limit_and_says_so() -> None:
