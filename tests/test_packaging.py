@@ -1,7 +1,8 @@
-"""What an installed wheel holds, and that it works from any folder with a user's own options."""
+"""What the package offers, what an installed wheel holds, and that it works from any folder."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+LAYERS = ["storage", "data", "models", "retrieval", "llm", "synthesis", "finetuning", "benchmarking"]
+LAYERS += ["reporting", "tracking", "pipeline", "sweeper", "config"]
+PACKAGES = [*LAYERS, "data.datasets", "data.readers", "finetuning.losses", "benchmarking.statistics"]
+HEAVY = {"torch", "transformers", "sentence_transformers", "mlflow", "chromadb", "scipy", "optuna", "pandas"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_says_what_it_offers(package: str) -> None:
+    module = importlib.import_module(f"embexp.{package}")
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_no_heavy_library_is_imported_before_it_is_needed() -> None:
+    modules = ", ".join(f"embexp.{layer}" for layer in LAYERS)
+    code = f"import sys, {modules}; print(*{HEAVY} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []
 
 
 @pytest.fixture(scope="module")
