@@ -233,7 +233,7 @@ def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs") 
         outcomes = [path for path in Path(outputs).rglob("outcome.json") if (path.parent / "model").is_dir()]
         if not outcomes:
             raise DataError(
-                f"No finished run stands below {outputs}: start one with python -m embexp.run, "
+                f"There is no finished run below {outputs}: start one with python -m embexp.run, "
                 "or name a run's folder."
             )
         return Run(max(outcomes, key=lambda path: path.stat().st_mtime).parent)

@@ -61,7 +61,7 @@ def test_a_run_is_loaded_by_its_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("latest", "No finished run stands below"),
+        ("latest", "There is no finished run below"),
         ("nowhere", r"nowhere is not a finished run \(no outcome.json\)"),
     ],
 )

@@ -196,7 +196,7 @@ def test_search_shows_both_models_side_by_side(run, kb: Path) -> None:
     ("arguments", "sentence"),
     [
         (["q", "--run", "nowhere"], "nowhere is not a finished run"),
-        (["q"], "No finished run stands below outputs"),
+        (["q"], "There is no finished run below outputs"),
     ],
 )
 def test_search_without_a_run_says_what_to_do(run, arguments: list[str], sentence: str) -> None:
