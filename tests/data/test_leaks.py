@@ -60,9 +60,11 @@ def test_a_sets_own_split_keeps_shared_documents_and_loses_questions(caplog):
             pair("c", positive=LONG + " Indeed.", split="train"),
         ],
         dev=[],
-        test=[pair("d", document="shared", positive=LONG, query="how to cap a deque?", split="test"),
-              pair("e", positive=LONG, split="test")],
-    )  # fmt: skip
+        test=[
+            pair("d", document="shared", positive=LONG, query="how to cap a deque?", split="test"),
+            pair("e", positive=LONG, split="test"),
+        ],
+    )
     with caplog.at_level(logging.INFO):
         clean, leaks = audit(splits)
     assert [item.id for item in clean.train] == ["a", "c"]

@@ -75,8 +75,10 @@ def test_groups_are_connected_components_over_relevant_pairs():
         pair("6", "c", query_id="t"),
     ]
     assert {frozenset(ids(group.pairs)) for group in _by_document(pairs)} == {
-        frozenset("1234"), frozenset("5"), frozenset("6"),
-    }  # fmt: skip
+        frozenset("1234"),
+        frozenset("5"),
+        frozenset("6"),
+    }
     assert sorted(group.size for group in _by_query(pairs)) == [1, 1, 1, 1]
 
 
@@ -184,9 +186,13 @@ def test_an_own_split_is_kept_and_dev_comes_out_of_train_by_document():
 
 @pytest.mark.parametrize(
     ("dev_by", "train", "by_query_is_used"),
-    [("auto", range(20), True), ("auto", range(30, 50), False), ("query", range(30, 50), True),
-     ("document", range(20), False)],
-)  # fmt: skip
+    [
+        ("auto", range(20), True),
+        ("auto", range(30, 50), False),
+        ("query", range(30, 50), True),
+        ("document", range(20), False),
+    ],
+)
 def test_dev_follows_the_sets_own_way_of_splitting(dev_by, train, by_query_is_used):
     splits = split(with_own_split(train, range(20)), dev_by=dev_by)
     assert len(splits.dev) == 10

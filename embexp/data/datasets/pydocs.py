@@ -119,7 +119,7 @@ class PyDocs:
 
 
 def _read(files: dict[str, Path], *, stdlib: bool) -> Iterator[tuple[str, Entry]]:
-    binary = sorted(_compiled_names() - set(files)) if stdlib else []
+    binary = set(sys.stdlib_module_names) - _LEFT_OUT - set(files) if stdlib else set()
 
     @cache
     def load(name: str) -> Module | None:
@@ -131,7 +131,7 @@ def _read(files: dict[str, Path], *, stdlib: bool) -> Iterator[tuple[str, Entry]
             log.debug("%s is left out: %s", name, error)
             return None
 
-    modules = [name for name in sorted([*files, *binary]) if not is_private(name)]
+    modules = [name for name in sorted({*files, *binary}) if not is_private(name)]
     for name in track(modules, "Reading modules", total=len(modules)):
         load(name)
     yield from Namespace(modules, load).entries()
@@ -160,34 +160,29 @@ def _document(public: str, entry: Entry, min_words: int) -> Document | None:
 def _stdlib_files() -> dict[str, Path]:
     """Return the standard library's modules with Python source, private ones too."""
     root = Path(sysconfig.get_path("stdlib"))
-    found: dict[str, Path] = {}
+    modules: dict[str, Path] = {}
     for name in sorted(sys.stdlib_module_names - _LEFT_OUT):
         if (root / f"{name}.py").is_file():
-            found[name] = root / f"{name}.py"
+            modules[name] = root / f"{name}.py"
         elif (root / name / "__init__.py").is_file():
-            found.update(_modules_below(root / name, name))
-    return found
-
-
-def _compiled_names() -> frozenset[str]:
-    """Return the standard library's modules without source."""
-    return frozenset(sys.stdlib_module_names) - _LEFT_OUT
+            modules.update(_modules_below(root / name, name))
+    return modules
 
 
 def _modules_below(folder: Path, name: str) -> dict[str, Path]:
     """Return a package's modules by full name; test folders are left out."""
-    found: dict[str, Path] = {}
+    modules: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.py")):
         parts = list(path.relative_to(folder).with_suffix("").parts)
         if parts[-1] == "__init__":
             parts.pop()
         if not _LEFT_OUT.intersection(parts) and all(part.isidentifier() for part in parts):
-            found[".".join([name, *parts])] = path
-    return found
+            modules[".".join([name, *parts])] = path
+    return modules
 
 
 def _package_files(package: str) -> dict[str, Path]:
-    """Return an installed package's modules by full name, found without importing it.
+    """Return an installed package's modules by full name, located without importing it.
 
     Raises:
         ConfigError: It is not installed, or has no Python source.

@@ -66,8 +66,8 @@ def _html_text(soup: BeautifulSoup) -> str:
     """Return a page's visible text, with Markdown marks for headings, lists, tables and code."""
     parts: list[str] = []
     line_start = True
-    for piece in _pieces(soup):
-        kept = piece.lstrip(" ") if line_start else piece
+    for part in _parts_of(soup):
+        kept = part.lstrip(" ") if line_start else part
         if kept:
             parts.append(kept)
             line_start = kept.endswith("\n")
@@ -75,18 +75,18 @@ def _html_text(soup: BeautifulSoup) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _pieces(parent: Tag) -> Iterator[str]:
+def _parts_of(parent: Tag) -> Iterator[str]:
     from bs4.element import NavigableString, PreformattedString, Tag
 
     for child in parent.children:
         if isinstance(child, Tag):
             if child.name not in _NO_TEXT:
-                yield from _tag_pieces(child)
+                yield from _tag_parts(child)
         elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
             yield re.sub(r"\s+", " ", str(child))
 
 
-def _tag_pieces(tag: Tag) -> Iterator[str]:
+def _tag_parts(tag: Tag) -> Iterator[str]:
     if re.fullmatch("h[1-6]", tag.name):
         yield f"\n\n{'#' * int(tag.name[1])} {one_line(tag.get_text())}\n\n"
     elif tag.name == "pre":
@@ -95,7 +95,7 @@ def _tag_pieces(tag: Tag) -> Iterator[str]:
     else:
         before, after = _AROUND.get(tag.name, ("", ""))
         yield before
-        yield from _pieces(tag)
+        yield from _parts_of(tag)
         yield after
 
 

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from embexp.package import conf_dir
 from embexp.data.datasets.beir import BeirFolder
 from embexp.data.datasets.dataset import Dataset, NoDocuments
 from embexp.data.datasets.folder import Folder
@@ -21,6 +20,7 @@ from embexp.data.datasets.pairs import PairsFile
 from embexp.data.datasets.pydocs import PyDocs
 from embexp.data.labels import LabelSettings
 from embexp.data.records import Document, Pair
+from embexp.package import conf_dir
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "dataset").glob("*.yaml"))
 ROWS = [

@@ -75,8 +75,9 @@ def test_usual_names_are_recognised_and_logged(tmp_path, header, logged, caplog)
     path.write_text(f"{header}\na,b,0.3\nc,d,1\n")
     data = PairsFile(path=str(path))
     assert [(pair.query, pair.positive, pair.label) for pair in data.labelled()] == [
-        ("a", "b", 0.3), ("c", "d", 1.0),
-    ]  # fmt: skip
+        ("a", "b", 0.3),
+        ("c", "d", 1.0),
+    ]
     assert f"reading {logged}" in caplog.text
     caplog.clear()
     assert len(list(data.documents())) == 2

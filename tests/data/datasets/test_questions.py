@@ -55,9 +55,18 @@ def test_a_struct_of_parquet_gives_its_own_ids_alone(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     rows = [{"text": "x", "relevant": {"a": 2}}, {"text": "y", "relevant": {"b": 1}}]
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema([
-        ("text", pa.string()), ("relevant", pa.struct([("a", pa.int64()), ("b", pa.int64())])),
-    ])), tmp_path / "q.parquet")  # fmt: skip
+    pq.write_table(
+        pa.Table.from_pylist(
+            rows,
+            pa.schema(
+                [
+                    ("text", pa.string()),
+                    ("relevant", pa.struct([("a", pa.int64()), ("b", pa.int64())])),
+                ]
+            ),
+        ),
+        tmp_path / "q.parquet",
+    )
     assert read(str(tmp_path / "q.parquet")) == {"x": {"a": 2}, "y": {"b": 1}}
 
 
@@ -69,15 +78,18 @@ def test_ids_and_places_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["text,relevant", ",a"], r"q.csv:2: no question in the column 'text'; write one. Or set "
-         r"benchmark.questions.on_error=skip"),
+        (
+            ["text,relevant", ",a"],
+            r"q.csv:2: no question in the column 'text'; write one. Or set "
+            r"benchmark.questions.on_error=skip",
+        ),
         (["text,relevant,grade", "x,a,2.5"], r"q.csv:2: grade '2.5' is not a whole number"),
         (["text,relevant,grade", "x,a,-1"], r"q.csv:2: grade '-1' is not a whole number from 0 up"),
         (["id,text", "1,x", "1,y"], r"q.csv:3: the id '1' is in .*q.csv:2 with another text"),
         (["question,relevant", "x,a"], r"no column 'text'; there are question, relevant.*text_column"),
         (["text,relevant"], r"holds no question"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_row_names_its_line(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         QuestionFile(path=csv(tmp_path, *lines)).questions()
