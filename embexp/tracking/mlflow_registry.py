@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.errors import ModelError
+from embexp.models.folder import Overrides, load_bi_encoder
 from embexp.progress import without_bars
 from embexp.tracking.tracker import RegisteredModel
 
@@ -33,10 +34,9 @@ def store_model(client: MlflowClient, experiment_id: str, run_id: str, model_dir
     if not (model_dir / "modules.json").is_file():
         raise ModelError(f"{model_dir} holds no sentence-transformers model (no modules.json) to store.")
     import mlflow.sentence_transformers
-    from sentence_transformers import SentenceTransformer
 
     with without_bars():
-        model = SentenceTransformer(str(model_dir), device="cpu")
+        model = load_bi_encoder(model_dir, Overrides(), device="cpu")
         # log_model alone would put the entry into the process's current experiment.
         entry = client.create_logged_model(experiment_id, "model", run_id)
         mlflow.sentence_transformers.log_model(
