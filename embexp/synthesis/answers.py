@@ -1,4 +1,4 @@
-"""What a language model answered, as checked items: JSON found in any wrapping, each field looked at."""
+"""Answers of language models: JSON in any wrapping becomes a list of items with checked fields."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-Item = dict[str, Any]
 TEXT: Mapping[str, object] = {"type": "string"}
 INTEGER: Mapping[str, object] = {"type": "integer"}
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
-MAX_ANSWER = 400_000
-STARTS = 20
-"""How many opening brackets to try as the beginning of the JSON."""
+_MAX_ANSWER = 400_000
+_STARTS = 20
+"""The opening brackets to try as the beginning of the JSON."""
 
 
 def object_schema(**properties: Mapping[str, object]) -> dict[str, object]:
     """Return the JSON schema of an object in which every property is required and no other is allowed.
 
-    Services that enforce schemas strictly ask for exactly that.
+    Services that enforce schemas strictly require exactly that.
     """
     return {
         "type": "object",
@@ -37,19 +36,19 @@ def list_schema(name: str, item: Mapping[str, object]) -> dict[str, object]:
 
 
 def read_items(text: str, name: str) -> list[Any] | None:
-    """Return the list ``name`` of a JSON answer, whatever stands around it.
+    """Return the list ``name`` of a JSON answer, whatever surrounds it.
 
-    Read are an object with the list, the bare list, one bare item, each within a code fence, after some
-    words, or cut off: then the items before the cut. The last item of a cut answer may lack fields.
+    The answer may be an object with the list, the bare list or one bare item; within a code fence, after some
+    words, or cut off: then the items before the cut are returned, and the last one may lack fields.
 
     Args:
-        text: The answer as it came.
-        name: The key of the list that was asked for.
+        text: The answer.
+        name: The key of the list.
 
     Returns:
         The items, unchecked; None where there is no JSON.
     """
-    text = _THINKING.sub("", text[:MAX_ANSWER])
+    text = _THINKING.sub("", text[:_MAX_ANSWER])
     fences = [match.group(1) for match in _FENCE.finditer(text)]
     for candidate in [*fences, text]:
         for value in _values(candidate):
@@ -60,10 +59,10 @@ def read_items(text: str, name: str) -> list[Any] | None:
 
 
 def _values(text: str) -> Iterator[Any]:
-    """Yield the JSON values that begin at the first brackets; a value that is cut off, up to the cut."""
-    # Line breaks between values mean nothing, and within a string they are not allowed: all become spaces.
+    """Yield the JSON values that begin at the first brackets, incomplete ones up to the cut."""
+    # Line breaks mean nothing between values and are not allowed within strings: all become spaces.
     text = _CONTROL.sub(" ", text)
-    starts = [match.start() for match in re.finditer(r"[\[{]", text)][:STARTS]
+    starts = [match.start() for match in re.finditer(r"[\[{]", text)][:_STARTS]
     for start in starts:
         value = _value(text[start:])
         if value:
@@ -93,16 +92,16 @@ def _items(value: Any, name: str) -> list[Any] | None:
     if "query" in value or "name" in value:
         return [value]
     lists = [entry for entry in value.values() if isinstance(entry, list)]
-    holds = [entry for entry in lists if any(isinstance(item, dict) for item in entry)]
-    return list(holds[0]) if holds else None
+    of_items = [entry for entry in lists if any(isinstance(item, dict) for item in entry)]
+    return list(of_items[0]) if of_items else None
 
 
 def field_problem(item: Any, fields: Mapping[str, type]) -> str | None:
-    """Return what is wrong with an item's fields, as one phrase, None where nothing is.
+    """Return what is wrong with an item's fields, as one phrase, or None.
 
     Args:
-        item: Anything that stood in the list.
-        fields: Name -> the type it must have; a text must not be blank.
+        item: Any entry of the list.
+        fields: Name -> the required type; a text must not be blank.
     """
     if not isinstance(item, dict):
         return f"it is not an object but {str(item)[:60]!r}"
@@ -121,7 +120,7 @@ _NAMES: Mapping[type, str] = {str: "text", int: "whole number", list: "list"}
 
 
 def by_number(items: Sequence[Any], numbers: Sequence[int]) -> dict[int, Any]:
-    """Return the item for each asked number: by its own, or in order where the numbers make no sense."""
+    """Return the items by their own numbers, or in order where these make no sense."""
     own = [item.get("number") if isinstance(item, dict) else None for item in items]
     if len(set(own)) == len(own) and all(number in numbers for number in own):
         return dict(zip(own, items, strict=True))  # type: ignore[arg-type]

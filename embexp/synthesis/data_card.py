@@ -1,4 +1,4 @@
-"""A data card in Markdown: what a written set of pairs holds, how it came about, and how to load it."""
+"""The data card in Markdown: what a set of pairs contains, how it was made, and how to load it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from embexp.data.records import Pair
 from embexp.synthesis.prompts import one_line
 from embexp.synthesis.query_text import words
 
-TEMPLATE = Path(__file__).with_name("data_card.md.jinja")
-LICENCE = (
-    "No licence is set. What a language model wrote is the output of the models named above, whose terms "
-    "apply; passages of documents belong to their authors. Settle both before you hand the set on."
+_TEMPLATE = Path(__file__).with_name("data_card.md.jinja")
+_LICENCE = (
+    "No licence is set. Generated texts are the output of the models named above, whose terms apply; "
+    "passages of documents belong to their authors. Clarify both before you share the set."
 )
-CELL = 160
+_CELL = 160
 
 
 @dataclass
@@ -40,17 +40,17 @@ def data_card(
     file: str = "pairs.jsonl",
     title: str = "Synthetic retrieval pairs",
     settings: Mapping[str, Any] | None = None,
-    licence: str = LICENCE,
+    licence: str = _LICENCE,
 ) -> str:
     """Return the card; the same pairs, report and settings give the same text.
 
     Args:
-        pairs: The accepted pairs; they are read once, and memory grows with the number of documents alone.
-        report: What the synthesis's ``report()`` returned.
+        pairs: The accepted pairs; read once. Memory grows with the number of documents alone.
+        report: The report of the synthesis.
         file: The name of the data file beside the card.
         title: The card's heading.
         settings: The options of the synthesis.
-        licence: What may be done with the set.
+        licence: The licence of the set.
     """
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -61,8 +61,8 @@ def data_card(
     )
     rejected: Mapping[str, int] = report.get("rejected", {})
     dropped: Mapping[str, list[str]] = report.get("examples_dropped", {})
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=one_line(title, CELL),
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        title=one_line(title, _CELL),
         file=file,
         stem=Path(file).stem,
         models=bool(counted.models),
@@ -114,8 +114,8 @@ def _facts(counted: _Counted, report: Mapping[str, Any]) -> list[tuple[str, str]
             _cell(", ".join(f"{name} ({n:,})" for name, n in sorted(counted.models.items())) or "none"),
         ),
         ("Requests", f"{report.get('requests', 0):,}"),
-        ("Tokens read by the model", f"{usage.get('prompt_tokens', 0):,}"),
-        ("Tokens written by the model", f"{usage.get('completion_tokens', 0):,}"),
+        ("Prompt tokens", f"{usage.get('prompt_tokens', 0):,}"),
+        ("Completion tokens", f"{usage.get('completion_tokens', 0):,}"),
         ("Price", f"${usage.get('usd', 0):,.2f}"),
     ]
 
@@ -127,5 +127,5 @@ def _shown(value: object) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text that cannot break out of its cell: one line, no pipes, no HTML."""
-    return one_line(text, CELL).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    """Return a text that is safe in a table cell: one line, no pipes, no HTML."""
+    return one_line(text, _CELL).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

@@ -1,4 +1,4 @@
-"""How varied a set of pairs is: coverage, the mix of kinds, and how far the queries differ."""
+"""The diversity of a set of pairs: coverage, the mix of kinds, and how much the queries differ."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from embexp.models.encoder import Embedder
-
     Matrix = npt.NDArray[np.float64]
 
-SAMPLE = 1000
+_SAMPLE = 1000
 
 
-def evenness(counts: Iterable[int]) -> float:
+def _evenness(counts: Iterable[int]) -> float:
     """Return Pielou's evenness, the entropy of the shares over the most it could be: H / ln(kinds).
 
     Source: Pielou, J. Theoretical Biology 13 (1966). 1 for equal shares, 0 for a single kind.
@@ -35,8 +33,8 @@ def evenness(counts: Iterable[int]) -> float:
     return -sum(n / total * math.log(n / total) for n in known) / math.log(len(known))
 
 
-def distinct(texts: Iterable[str], n: int) -> float:
-    """Return distinct-n: different runs of n words over all runs of n words.
+def _distinct(texts: Iterable[str], n: int) -> float:
+    """Return distinct-n: the share of distinct runs of n words among all runs of n words.
 
     Source: Li et al., A diversity-promoting objective function, NAACL 2016. It falls as a set grows, so
     compare sets, or samples, of one size.
@@ -48,7 +46,7 @@ def distinct(texts: Iterable[str], n: int) -> float:
     return len(runs) / runs.total() if runs else 0.0
 
 
-def self_similarity(cosines: Matrix) -> float:
+def _self_similarity(cosines: Matrix) -> float:
     """Return the mean cosine over all pairs of different texts: (Σ K − trace K) / (n (n − 1)).
 
     Args:
@@ -60,11 +58,11 @@ def self_similarity(cosines: Matrix) -> float:
     return float((cosines.sum() - np.trace(cosines)) / (n * (n - 1))) if n > 1 else 0.0
 
 
-def vendi_score(cosines: Matrix) -> float:
+def _vendi_score(cosines: Matrix) -> float:
     """Return the Vendi score: exp of the entropy of the eigenvalues of K / n.
 
-    It is the number of texts that would be as varied if they had nothing in common: 1 for n equal texts,
-    n for n orthogonal ones. Source: Friedman & Dieng, The Vendi Score, TMLR 2023. Cost: O(n³).
+    The effective number of different texts: 1 for n equal texts, n for n orthogonal ones.
+    Source: Friedman & Dieng, The Vendi Score, TMLR 2023. Cost: O(n³).
 
     Args:
         cosines: The matrix K, shape (n, n), with ones on its diagonal.
@@ -78,20 +76,16 @@ def vendi_score(cosines: Matrix) -> float:
     return float(np.exp(-np.sum(values * np.log(values))))
 
 
-def cosines_of(texts: Sequence[str], embedder: Embedder | None = None) -> Matrix:
-    """Return the cosines between texts, shape (n, n).
+def _cosines_of(texts: Sequence[str]) -> Matrix:
+    """Return the cosines between TF-IDF vectors over words and pairs of words, shape (n, n).
 
     Args:
         texts: Queries; the matrix grows with their square.
-        embedder: Gives the vectors; None takes TF-IDF over words and pairs of words.
     """
     import numpy as np
 
     if not texts:
         return np.zeros((0, 0))
-    if embedder is not None:
-        vectors = np.asarray(embedder.encode_queries(texts), dtype=np.float64)
-        return vectors @ vectors.T
     from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 
     sparse = TfidfVectorizer(analyzer=_word_runs, sublinear_tf=True).fit_transform(texts)
@@ -105,21 +99,21 @@ def _word_runs(text: str) -> list[str]:
 
 @dataclass
 class Diversity:
-    """Counts pairs as they come, and keeps a bounded sample of queries to measure at the end.
+    """Counts pairs one by one, and keeps a bounded sample of queries to measure at the end.
 
-    The sample holds the queries with the smallest digests, so that it depends on the set alone.
+    The sample has the queries with the smallest digests, so that it depends on the set alone.
 
     Args:
-        chunks: How many chunks there are to cover; 0 where there are none.
-        documents: How many documents there are to cover; 0 where there are none.
-        topics: How many topics there are to cover; 0 where there are none.
+        chunks: The number of chunks to cover; 0 where there are none.
+        documents: The number of documents to cover; 0 where there are none.
+        topics: The number of topics to cover; 0 where there are none.
         sample: The most queries to measure.
     """
 
     chunks: int = 0
     documents: int = 0
     topics: int = 0
-    sample: int = SAMPLE
+    sample: int = _SAMPLE
     kinds: Counter[str] = field(default_factory=Counter)
     personas: Counter[str] = field(default_factory=Counter)
     difficulties: Counter[str] = field(default_factory=Counter)
@@ -149,35 +143,27 @@ class Diversity:
         """Return the sample."""
         return [query for _, query in sorted(self._queries)[: self.sample]]
 
-    def report(self, embedder: Embedder | None = None) -> dict[str, Any]:
-        """Return all measures as JSON-able values; without an embedder, cosines are of TF-IDF vectors."""
+    def report(self) -> dict[str, Any]:
+        """Return all measures as JSON-able values."""
         queries = self.queries()
-        cosines = cosines_of(queries, embedder)
-        vendi = vendi_score(cosines)
-        found: dict[str, Any] = {
+        cosines = _cosines_of(queries)
+        vendi = _vendi_score(cosines)
+        measures: dict[str, Any] = {
             "query_types": dict(sorted(self.kinds.items())),
-            "type_evenness": round(evenness(self.kinds.values()), 4),
+            "type_evenness": round(_evenness(self.kinds.values()), 4),
             "personas": dict(sorted(self.personas.items())),
             "difficulties": dict(sorted(self.difficulties.items())),
-            "distinct_1": round(distinct(queries, 1), 4),
-            "distinct_2": round(distinct(queries, 2), 4),
-            "self_similarity": round(self_similarity(cosines), 4),
+            "distinct_1": round(_distinct(queries, 1), 4),
+            "distinct_2": round(_distinct(queries, 2), 4),
+            "self_similarity": round(_self_similarity(cosines), 4),
             "vendi_score": round(vendi, 2),
             "vendi_share": round(vendi / len(queries), 4) if queries else 0.0,
             "sample": len(queries),
-            "vectors": "embedder" if embedder else "tf-idf",
+            "vectors": "tf-idf",
         }
         covered = (
             ("chunk_coverage", self._chunks, self.chunks),
             ("document_coverage", self._documents, self.documents),
             ("topic_coverage", self._topics, self.topics),
         )
-        return {**{name: round(len(own) / all_, 4) for name, own, all_ in covered if all_}, **found}
-
-
-def diversity_of(pairs: Iterable[Pair], embedder: Embedder | None = None) -> dict[str, Any]:
-    """Return the measures of a finished set; how much of the corpus it covers is not known here."""
-    measured = Diversity()
-    for pair in pairs:
-        measured.add(pair)
-    return measured.report(embedder)
+        return {**{name: round(len(own) / all_, 4) for name, own, all_ in covered if all_}, **measures}

@@ -1,4 +1,4 @@
-"""Pairs without a language model: queries cut out of the documents, or picked from their words."""
+"""``synthesis=extractive``: queries cut out of the documents, or picked from their words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,141 @@ log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-GENERATOR = Generator(kind="extractive")
+QueryType = Literal["summary", "title", "heading", "sentence", "keywords"]
+_PATH = " > "
+_LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
+_MOST_KEYWORDS = 6
+_MOST_COMPARED = 500
+"""Chunks of one document whose sentences are compared with its other chunks: a log file has thousands."""
+
+
+class _Candidate(NamedTuple):
+    """A query, its chunk, and the chunk's passage without the query."""
+
+    query: str
+    chunk: Chunk
+    positive: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A document with its chunks, in reading order and in random order."""
+
+    document: Document
+    chunks: Sequence[Chunk]
+    shuffled: Sequence[Chunk]
+    terms: Terms
+    shared_queries: frozenset[str]
+    most_words: int
+
+    def fits(self, kind: QueryType, query: str) -> bool:
+        """Return whether a cleaned text can be a query of this kind."""
+        return acceptable(query, least=_LEAST_WORDS[kind], most=self.most_words)
+
+
+def _summaries(source: _Source) -> Iterator[_Candidate]:
+    """Yield the summary that the reader cut out of the document, for its first chunk.
+
+    A summary that several documents share ("Emit a record.") leads to none of them and is left out.
+    """
+    query = clean(source.document.metadata.get("summary", ""))
+    if key(query) not in source.shared_queries and source.fits("summary", query):
+        yield _Candidate(query, source.chunks[0], source.chunks[0].passage)
+
+
+def _titles(source: _Source) -> Iterator[_Candidate]:
+    """Yield the document's title, for the body of its first chunk."""
+    first = source.chunks[0]
+    query = clean(source.document.title)
+    if query and source.fits("title", query):
+        yield _Candidate(query, first, _without_heading(first.text, query))
+
+
+def _headings(source: _Source) -> Iterator[_Candidate]:
+    """Yield the last heading above a chunk, for its body under the other headings.
+
+    A heading that several documents share ("See also") leads to none of them and is left out.
+    """
+    for chunk in source.shuffled:
+        above, _, last = chunk.title.rpartition(_PATH)
+        query = clean(last)
+        if above and key(query) not in source.shared_queries and source.fits("heading", query):
+            yield _Candidate(query, chunk, f"{above}\n{_without_heading(chunk.text, query)}")
+
+
+def _salient_sentences(source: _Source) -> Iterator[_Candidate]:
+    """Yield the sentence most similar to the rest of its chunk, for that rest.
+
+    Similarity is the TF-IDF cosine: centroid-based salience, Radev et al., Information Processing &
+    Management 40 (2004). A sentence that also occurs in another chunk of the document (overlapping
+    windows) is skipped, since the corpus would still contain it.
+    """
+    keys = {chunk.id: key(chunk.text) for chunk in source.chunks}
+    for chunk in source.shuffled[:_MOST_COMPARED]:
+        others = [text for chunk_id, text in keys.items() if chunk_id != chunk.id]
+        best = _most_salient(chunk.text, source, others)
+        if best is not None:
+            rest = cut(chunk.text, best)
+            yield _Candidate(best.text, chunk, f"{chunk.title}\n{rest}" if chunk.title else rest)
+
+
+def _keyword_queries(source: _Source) -> Iterator[_Candidate]:
+    """Yield three to six keywords of a chunk, for its passage."""
+    for chunk in source.shuffled:
+        # The chunk's own id draws the number, so that it depends on nothing else.
+        count = 3 + int(sha256_of(chunk.id)[:8], 16) % (_MOST_KEYWORDS - 2)
+        query = " ".join(source.terms.keywords(chunk.passage, count))
+        if source.fits("keywords", query):
+            yield _Candidate(query, chunk, chunk.passage)
+
+
+_KINDS: Mapping[QueryType, Callable[[_Source], Iterator[_Candidate]]] = {
+    "summary": _summaries,
+    "title": _titles,
+    "heading": _headings,
+    "sentence": _salient_sentences,
+    "keywords": _keyword_queries,
+}
+
+
+def _shared_headings(chunks: Iterable[Chunk]) -> frozenset[str]:
+    """Return the last headings, as ``key`` writes them, above chunks of more than one document."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for chunk in chunks:
+        if _PATH in chunk.title:
+            owners[key(clean(chunk.title.rpartition(_PATH)[2]))].add(chunk.document_id)
+    return frozenset(heading for heading, documents in owners.items() if len(documents) > 1)
+
+
+def _shared_summaries(documents: Iterable[Document], chunks: Iterable[Chunk]) -> frozenset[str]:
+    """Return the summaries, as ``key`` writes them, that belong to or occur in more than one document."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for document in documents:
+        if summary := document.metadata.get("summary"):
+            owners[key(clean(summary))].add(document.id)
+    for chunk in chunks:
+        for sentence in sentences(chunk.text):
+            if (text := key(sentence.text)) in owners:
+                owners[text].add(chunk.document_id)
+    return frozenset(summary for summary, owned_by in owners.items() if len(owned_by) > 1)
+
+
+def _most_salient(text: str, source: _Source, others: Sequence[str]) -> Sentence | None:
+    best, best_score = None, 0.0
+    for sentence in sentences(text):
+        if not source.fits("sentence", sentence.text):
+            continue
+        rest = cut(text, sentence)
+        score = cosine(source.terms.weights(sentence.text), source.terms.weights(rest))
+        if score > best_score and not any(key(sentence.text) in other for other in [key(rest), *others]):
+            best, best_score = sentence, score
+    return best
+
+
+def _without_heading(text: str, heading: str) -> str:
+    """Drop a first line that only repeats the heading."""
+    first, _, rest = text.partition("\n")
+    return rest.lstrip() if key(clean(first)) == key(heading) else text
 
 
 def _all_types() -> list[QueryType]:
@@ -36,21 +170,20 @@ def _most_human_types() -> list[QueryType]:
 
 @dataclass(frozen=True, kw_only=True)
 class Extractive:
-    """Writes ``target`` pairs: mostly queries that people would ask, and some of the other kinds.
+    """Writes ``target`` pairs: mostly queries like those of people, and some of other kinds.
 
     Every document in turn gives a query of its most human kind (the first of ``held_out_types`` that
-    it has); from the far end of the same order, every document in turn gives one of the other kinds.
-    So a small target still asks about as many documents as it can, and any first part of what is
-    yielded is balanced.
+    it has); from the end of the same order, every document in turn gives one of the other kinds. So a
+    small target covers as many documents as possible, and the pairs are balanced from the beginning.
 
     Args:
-        target: How many pairs to write in all.
+        target: The pairs to write in all.
         per_document: The most pairs that one document may give.
         held_out_share: The share of pairs of a document's most human kind, while there are any.
         query_types: The kinds of query to write.
-        held_out_types: The kinds that may stand in dev and test, the most human first.
-        max_query_words: A longer query is not used.
-        min_passage_words: A passage that is shorter, once the query is cut out, is not used.
+        held_out_types: The kinds that may be in dev and test, the most human first.
+        max_query_words: Longer queries are skipped.
+        min_passage_words: Shorter passages, without the query, are skipped.
         seed: Draws the order of documents and chunks.
     """
 
@@ -70,10 +203,11 @@ class Extractive:
         if not 0 <= self.held_out_share <= 1:
             raise ConfigError(f"synthesis.held_out_share={self.held_out_share}: give a share from 0 to 1.")
         if not self.query_types:
-            raise ConfigError(f"synthesis.query_types is empty: name at least one of {', '.join(KINDS)}.")
+            raise ConfigError(f"synthesis.query_types is empty: name at least one of {', '.join(_KINDS)}.")
         for kind in [*self.query_types, *self.held_out_types]:
-            if kind not in KINDS:
-                raise ConfigError(f"synthesis.query_types: no kind {kind!r}; choose from {', '.join(KINDS)}.")
+            if kind not in _KINDS:
+                kinds = ", ".join(_KINDS)
+                raise ConfigError(f"synthesis.query_types: no kind {kind!r}; choose from {kinds}.")
 
     @property
     def invents_corpus(self) -> bool:
@@ -127,14 +261,14 @@ class Extractive:
         mix = ", ".join(f"{count:,} {kind}" for kind, count in types.most_common())
         log.info("Wrote %s pairs without a language model: %s.", f"{types.total():,}", mix or "none")
 
-    def _sources(self, chunks: Sequence[Chunk], documents: Mapping[str, Document]) -> list[Source]:
+    def _sources(self, chunks: Sequence[Chunk], documents: Mapping[str, Document]) -> list[_Source]:
         by_document: dict[str, list[Chunk]] = defaultdict(list)
         for chunk in chunks:
             by_document[chunk.document_id].append(chunk)
         terms = Terms.read(track((chunk.passage for chunk in chunks), "Weighing words", total=len(chunks)))
-        shared = headings_of_several(chunks) | summaries_of_several(documents.values(), chunks)
+        shared = _shared_headings(chunks) | _shared_summaries(documents.values(), chunks)
         return [
-            Source(
+            _Source(
                 document=documents.get(document_id, Document(id=document_id, text="")),
                 chunks=sorted(by_document[document_id], key=lambda chunk: chunk.position),
                 shuffled=sorted(by_document[document_id], key=lambda chunk: self._draw(chunk.id)),
@@ -148,28 +282,28 @@ class Extractive:
     def _draw(self, name: str) -> tuple[str, str]:
         return sha256_of(self.seed, name), name
 
-    def _human(self, source: Source) -> Iterator[Pair]:
+    def _human(self, source: _Source) -> Iterator[Pair]:
         kind = self._most_human(source)
         return self._candidates(kind, source) if kind else iter(())
 
-    def _others(self, source: Source, turn: int) -> Iterator[Pair]:
+    def _others(self, source: _Source, turn: int) -> Iterator[Pair]:
         human = self._most_human(source)
         kinds = [kind for kind in self.query_types if kind != human]
         first = turn % len(kinds) if kinds else 0
         rotated = [*kinds[first:], *kinds[:first]]
         return _round_robin([partial(self._candidates, kind, source) for kind in rotated])
 
-    def _most_human(self, source: Source) -> QueryType | None:
-        asked = (kind for kind in self.held_out_types if kind in self.query_types)
-        return next((kind for kind in asked if any(True for _ in self._candidates(kind, source))), None)
+    def _most_human(self, source: _Source) -> QueryType | None:
+        kinds = (kind for kind in self.held_out_types if kind in self.query_types)
+        return next((kind for kind in kinds if any(True for _ in self._candidates(kind, source))), None)
 
-    def _candidates(self, kind: QueryType, source: Source) -> Iterator[Pair]:
-        for candidate in KINDS[kind](source):
+    def _candidates(self, kind: QueryType, source: _Source) -> Iterator[Pair]:
+        for candidate in _KINDS[kind](source):
             if len(words(candidate.positive)) >= self.min_passage_words:
                 yield _pair(kind, candidate)
 
     def _kept(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
-        """Pass on pairs with a new query, from documents that have not yet given their share."""
+        """Yield pairs with a new query, at most ``per_document`` of one document."""
         seen: set[str] = set()
         given: Counter[str] = Counter()
         for pair in pairs:
@@ -181,7 +315,7 @@ class Extractive:
             yield pair
 
 
-def _pair(kind: QueryType, candidate: Candidate) -> Pair:
+def _pair(kind: QueryType, candidate: _Candidate) -> Pair:
     query, chunk, positive = candidate
     return Pair(
         id=sha256_of(kind, chunk.id, query)[:16],
@@ -190,12 +324,12 @@ def _pair(kind: QueryType, candidate: Candidate) -> Pair:
         document_id=chunk.document_id,
         chunk_id=chunk.id,
         query_type=kind,
-        generator=GENERATOR,
+        generator=Generator(kind="extractive"),
     )
 
 
 def _round_robin(openers: Sequence[partial[Iterator[T]]]) -> Iterator[T]:
-    """Take one item from each in turn until all are empty; each is opened when its first turn comes."""
+    """Yield one item from each iterator in turn until all are empty; each is opened at its first turn."""
     waiting: list[Iterator[T]] = []
     for opener in openers:
         stream = opener()
@@ -212,7 +346,7 @@ def _round_robin(openers: Sequence[partial[Iterator[T]]]) -> Iterator[T]:
 
 
 def _mixed(one: Iterator[T], other: Iterator[T], share: float) -> Iterator[T]:
-    """Take ``share`` of the items from one stream and the rest from the other; then what either has left."""
+    """Yield ``share`` of the items from one iterator, the others from the other, then all that is left."""
     taken = total = 0
     while True:
         from_one = taken + 1 <= share * (total + 1)
@@ -225,20 +359,18 @@ def _mixed(one: Iterator[T], other: Iterator[T], share: float) -> Iterator[T]:
         total += 1
 
 
-HELD_OUT_GENERATOR = Generator(kind=HELD_OUT)
-ENOUGH = 1500
-"""Queries to write where the documents are fewer; a tenth and a fifth of them are asked."""
-MOST = 10
-"""The most that one document gives, in turn with the others."""
+_ENOUGH = 1500
+"""Held-out queries to write where there are fewer documents; dev and test use a part of them."""
+_MOST_PER_DOCUMENT = 10
 
 
 def held_out_pairs(
     chunks: Sequence[Chunk], documents: Mapping[str, Document], *, seed: int
 ) -> Iterator[Pair]:
-    """Yield queries by turns over the documents: summaries, and the most telling sentences of chunks.
+    """Yield queries in the authors' own words: summaries, and the most salient sentences of chunks.
 
-    A model that is tuned on a language model's questions and tested on more of them may have learnt no
-    more than how that model asks. These queries come from another hand.
+    A model that is tuned and tested on questions by one language model may only learn that model's style.
+    These queries come from people.
 
     Args:
         chunks: The corpus.
@@ -246,150 +378,12 @@ def held_out_pairs(
         seed: Draws the order of documents and chunks.
     """
     extractive = Extractive(
-        target=max(len({chunk.document_id for chunk in chunks}), ENOUGH),
-        per_document=MOST,
+        target=max(len({chunk.document_id for chunk in chunks}), _ENOUGH),
+        per_document=_MOST_PER_DOCUMENT,
         held_out_share=1.0,
         query_types=["summary", "sentence"],
         seed=seed,
     )
     for pair in extractive.pairs(chunks, documents):
-        # An id of its own: another synthesis may have written the same pair for training.
-        yield replace(pair, id=sha256_of(HELD_OUT, pair.id)[:16], generator=HELD_OUT_GENERATOR)
-
-
-QueryType = Literal["summary", "title", "heading", "sentence", "keywords"]
-PATH = " > "
-LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
-MOST_KEYWORDS = 6
-MOST_LOOKED_AT = 500
-"""Chunks of one document whose sentences are compared with all its others: a log file has thousands."""
-
-
-class Candidate(NamedTuple):
-    """A query, the chunk it comes from, and that chunk's passage without the query."""
-
-    query: str
-    chunk: Chunk
-    positive: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """A document with its chunks, in reading order and in the order in which they are asked about."""
-
-    document: Document
-    chunks: Sequence[Chunk]
-    shuffled: Sequence[Chunk]
-    terms: Terms
-    shared_queries: frozenset[str]
-    most_words: int
-
-    def fits(self, kind: QueryType, query: str) -> bool:
-        """Say whether a cleaned text can be a query of this kind."""
-        return acceptable(query, least=LEAST_WORDS[kind], most=self.most_words)
-
-
-def summaries(source: Source) -> Iterator[Candidate]:
-    """The sentence that the reader has cut out of the document, for its first chunk.
-
-    A sentence that sums up several documents ("Emit a record.") asks for none of them and is left out.
-    """
-    query = clean(source.document.metadata.get("summary", ""))
-    if key(query) not in source.shared_queries and source.fits("summary", query):
-        yield Candidate(query, source.chunks[0], source.chunks[0].passage)
-
-
-def titles(source: Source) -> Iterator[Candidate]:
-    """The document's title, for the body of its first chunk."""
-    first = source.chunks[0]
-    query = clean(source.document.title)
-    if query and source.fits("title", query):
-        yield Candidate(query, first, _without_heading(first.text, query))
-
-
-def headings(source: Source) -> Iterator[Candidate]:
-    """The last heading above a chunk, for its body under the headings that remain.
-
-    A heading that several documents share ("See also") asks for none of them and is left out.
-    """
-    for chunk in source.shuffled:
-        above, _, last = chunk.title.rpartition(PATH)
-        query = clean(last)
-        if above and key(query) not in source.shared_queries and source.fits("heading", query):
-            yield Candidate(query, chunk, f"{above}\n{_without_heading(chunk.text, query)}")
-
-
-def salient_sentences(source: Source) -> Iterator[Candidate]:
-    """The sentence nearest to the rest of its chunk, for that rest.
-
-    Nearest is the TF-IDF cosine: centroid-based salience, Radev et al., Information Processing &
-    Management 40 (2004). A sentence that also stands in another chunk of the document (overlapping
-    windows) is passed over, since the corpus would go on holding it.
-    """
-    keys = {chunk.id: key(chunk.text) for chunk in source.chunks}
-    for chunk in source.shuffled[:MOST_LOOKED_AT]:
-        others = [text for chunk_id, text in keys.items() if chunk_id != chunk.id]
-        best = _most_salient(chunk.text, source, others)
-        if best is not None:
-            rest = cut(chunk.text, best)
-            yield Candidate(best.text, chunk, f"{chunk.title}\n{rest}" if chunk.title else rest)
-
-
-def keyword_queries(source: Source) -> Iterator[Candidate]:
-    """Three to six of a chunk's most telling words, for its passage."""
-    for chunk in source.shuffled:
-        # The chunk's own id draws the number, so that it depends on nothing else.
-        count = 3 + int(sha256_of(chunk.id)[:8], 16) % (MOST_KEYWORDS - 2)
-        query = " ".join(source.terms.keywords(chunk.passage, count))
-        if source.fits("keywords", query):
-            yield Candidate(query, chunk, chunk.passage)
-
-
-KINDS: Mapping[QueryType, Callable[[Source], Iterator[Candidate]]] = {
-    "summary": summaries,
-    "title": titles,
-    "heading": headings,
-    "sentence": salient_sentences,
-    "keywords": keyword_queries,
-}
-
-
-def headings_of_several(chunks: Iterable[Chunk]) -> frozenset[str]:
-    """Return the last headings, as ``key`` writes them, that chunks of more than one document stand under."""
-    owners: dict[str, set[str]] = defaultdict(set)
-    for chunk in chunks:
-        if PATH in chunk.title:
-            owners[key(clean(chunk.title.rpartition(PATH)[2]))].add(chunk.document_id)
-    return frozenset(heading for heading, documents in owners.items() if len(documents) > 1)
-
-
-def summaries_of_several(documents: Iterable[Document], chunks: Iterable[Chunk]) -> frozenset[str]:
-    """Return the summaries, as ``key`` writes them, that sum up, or stand in, more than one document."""
-    owners: dict[str, set[str]] = defaultdict(set)
-    for document in documents:
-        if summary := document.metadata.get("summary"):
-            owners[key(clean(summary))].add(document.id)
-    for chunk in chunks:
-        for sentence in sentences(chunk.text):
-            if (found := key(sentence.text)) in owners:
-                owners[found].add(chunk.document_id)
-    return frozenset(summary for summary, found in owners.items() if len(found) > 1)
-
-
-def _most_salient(text: str, source: Source, others: Sequence[str]) -> Sentence | None:
-    best, best_score = None, 0.0
-    for sentence in sentences(text):
-        if not source.fits("sentence", sentence.text):
-            continue
-        rest = cut(text, sentence)
-        score = cosine(source.terms.weights(sentence.text), source.terms.weights(rest))
-        found = key(sentence.text)
-        if score > best_score and not any(found in other for other in [key(rest), *others]):
-            best, best_score = sentence, score
-    return best
-
-
-def _without_heading(text: str, heading: str) -> str:
-    """Drop a first line that only repeats the heading."""
-    first, _, rest = text.partition("\n")
-    return rest.lstrip() if key(clean(first)) == key(heading) else text
+        # Its own id: another synthesis may have written the same pair for training.
+        yield replace(pair, id=sha256_of(HELD_OUT, pair.id)[:16], generator=Generator(kind=HELD_OUT))

@@ -1,4 +1,4 @@
-"""The text of queries: words of any script, markup and chatter taken off, and what makes a query usable."""
+"""The text of queries: words of any script, cleaning, and the recognition of unusable queries."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import cache
 
 from embexp.synthesis.prompts import printable
 
-ONE_CHARACTER_WORDS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Thai, kana and Han write no spaces; there each character counts as one word."""
-MAX_CHARACTERS = 300
+_ONE_CHARACTER_WORDS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Thai, kana and Han are written without spaces; there each character counts as one word."""
+_MAX_CHARACTERS = 300
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
 _ROLE = re.compile(r":[a-z][\w:+.-]*:`~?\.?([^`<]*)(?:<[^`>]*>)?`")
@@ -24,17 +24,17 @@ _CODE = re.compile(r"[{}=;|\\]|\(\)|</|->|::|\$\w")
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    # \w leaves out combining marks, without which Hindi or Arabic words fall to pieces.
+    # \w does not match combining marks, without which Hindi or Arabic words are split.
     marks = "".join(
         re.escape(chr(code))
         for code in range(0x300, 0x3000)
         if unicodedata.category(chr(code)) in ("Mn", "Mc")
     )
-    return re.compile(f"[{ONE_CHARACTER_WORDS}]|(?:(?![{ONE_CHARACTER_WORDS}])[\\w{marks}])+")
+    return re.compile(f"[{_ONE_CHARACTER_WORDS}]|(?:(?![{_ONE_CHARACTER_WORDS}])[\\w{marks}])+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in any script, as they are written.
+    """Return the words of a text in any script, unchanged.
 
     Args:
         text: Any text.
@@ -46,7 +46,7 @@ def words(text: str) -> list[str]:
 
 
 def key(query: str) -> str:
-    """Return what two queries have in common when only case, punctuation and spacing tell them apart."""
+    """Return a query without case, punctuation and extra spacing, so that equal queries have equal keys."""
     return " ".join(words(unicodedata.normalize("NFKC", query).casefold()))
 
 
@@ -54,10 +54,10 @@ def clean(text: str) -> str:
     """Return a text on one line without markup: HTML tags, Markdown and reStructuredText marks, list signs.
 
     Args:
-        text: A sentence, a title or a heading as its author wrote it.
+        text: A sentence, a title or a heading.
 
     Returns:
-        The text as somebody would type it; a colon at its end goes too.
+        The text as somebody would type it, without a colon at its end.
     """
     text = _IMAGE.sub(" ", text)
     text = _LINK.sub(r"\1", text)
@@ -68,17 +68,17 @@ def clean(text: str) -> str:
 
 
 def acceptable(query: str, *, least: int, most: int) -> bool:
-    """Say whether a cleaned text can stand as a query.
+    """Return whether a cleaned text can be a query.
 
     Args:
         query: A text that ``clean`` returned.
-        least: The fewest words it may have.
-        most: The most words it may have.
+        least: The fewest words.
+        most: The most words.
 
     Returns:
-        False for a text that is too short or too long, holds an address or code, or is mostly not letters.
+        False for a text that is too short or too long, contains an address or code, or is mostly not letters.
     """
-    if not least <= len(words(query)) <= most or len(query) > MAX_CHARACTERS:
+    if not least <= len(words(query)) <= most or len(query) > _MAX_CHARACTERS:
         return False
     if _ADDRESS.search(query) or _CODE.search(query):
         return False
@@ -142,25 +142,25 @@ def tidy_passage(text: str) -> str:
 
 
 def is_refusal(text: str) -> bool:
-    """Say whether a text declines the task instead of doing it."""
+    """Return whether a text declines the task."""
     return bool(_REFUSAL.search(text[:2000]))
 
 
 def chatter(text: str) -> str | None:
-    """Return why a tidied text is talk about the task and not the thing itself, None if it is not."""
+    """Return why a tidied text is chatter about the task rather than a query or passage, or None."""
     if is_refusal(text):
         return "refusal"
-    if found := _CHATTER.search(text):
-        return f"chatter: {found.group(0)!r}"
-    if found := _DANGER.search(text):
-        return f"markup or formula: {found.group(0)!r}"
+    if match := _CHATTER.search(text):
+        return f"chatter: {match.group(0)!r}"
+    if match := _DANGER.search(text):
+        return f"markup or formula: {match.group(0)!r}"
     if _JSON.search(text):
         return "a piece of JSON"
     return None
 
 
 def _unquoted(text: str) -> str:
-    """Take off marks that stand around the whole text; an apostrophe inside is left alone."""
+    """Remove quotation marks around the whole text; an apostrophe inside stays."""
     while len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
         text = text[1:-1].strip()
     return text

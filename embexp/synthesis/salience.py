@@ -1,4 +1,4 @@
-"""Sentences of a text, and which words and sentences say most about it."""
+"""Salience: the sentences of a text, TF-IDF weights of words, and keywords."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GAP = re.compile(r"\n{3,}")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence without markup, and where its raw form stands in the text: ``text[start:end]``."""
+    """A sentence without markup, and the position of its raw form in the text: ``text[start:end]``."""
 
     text: str
     start: int
@@ -33,7 +33,7 @@ class Sentence:
 
 
 def sentences(text: str) -> Iterator[Sentence]:
-    """Yield the sentences of the prose in a text; code, tables and headings are passed over.
+    """Yield the sentences of the prose in a text; code, tables and headings are skipped.
 
     Args:
         text: A chunk's body, in plain text, Markdown or reStructuredText.
@@ -47,14 +47,14 @@ def sentences(text: str) -> Iterator[Sentence]:
 
 
 def cut(text: str, sentence: Sentence) -> str:
-    """Return the text without a sentence, and without the bare list sign that it may leave behind."""
+    """Return the text without a sentence, and without a list marker that would be left alone."""
     before, after = text[: sentence.start].rstrip(" "), text[sentence.end :].lstrip(" ")
-    apart = "" if not before or before.endswith("\n") or after.startswith("\n") else " "
-    return _GAP.sub("\n\n", _LONE_MARKER.sub("", before + apart + after)).strip()
+    gap = "" if not before or before.endswith("\n") or after.startswith("\n") else " "
+    return _GAP.sub("\n\n", _LONE_MARKER.sub("", before + gap + after)).strip()
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of paragraphs and list items; \\Z in ``_END`` ends the last sentence of each."""
+    """Yield the spans of paragraphs and list items; ``\\Z`` in ``_END`` ends the last sentence of each."""
     fenced, start, end, at = False, -1, -1, 0
     for line in text.splitlines(keepends=True):
         if _FENCE.match(line):
@@ -72,13 +72,13 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-COMMON = 0.2
-"""A word that stands in more than this share of the chunks says nothing about any of them."""
+_COMMON = 0.2
+"""A word in more than this share of the chunks is no keyword of any of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """In how many of ``chunks`` passages each word occurs."""
+    """Document frequencies: the number of passages, of ``chunks`` in all, that contain each word."""
 
     chunks: int
     frequency: Mapping[str, int]
@@ -105,14 +105,16 @@ class Terms:
         }
 
     def keywords(self, text: str, count: int) -> list[str]:
-        """Return the ``count`` most telling words of a text, in the order in which it uses them."""
+        """Return the ``count`` words of a text with the highest weights, in the order of the text."""
         weights = self.weights(text)
-        best = sorted((word for word in weights if self._telling(word)), key=lambda word: -weights[word])
+        best = sorted(
+            (word for word in weights if self._can_be_keyword(word)), key=lambda word: -weights[word]
+        )
         chosen = set(best[:count])
         return [word for word in weights if word in chosen]
 
-    def _telling(self, word: str) -> bool:
-        common = self.chunks >= 10 and self.frequency.get(word, 0) > COMMON * self.chunks
+    def _can_be_keyword(self, word: str) -> bool:
+        common = self.chunks >= 10 and self.frequency.get(word, 0) > _COMMON * self.chunks
         return not common and 3 <= len(word) <= 30 and sum(map(str.isalpha, word)) > len(word) / 2
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from embexp.data.records import Chunk
+from embexp.data.records import Chunk, Generator, Pair
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.retrieval.index import Hit
 
@@ -155,3 +155,17 @@ def knowledge(documents: int = 6, each: int = 4, seed: int = 0) -> list[Chunk]:
         for document in range(documents)
         for position in range(each)
     ]
+
+
+def simple_pair(query: str, kind: str = "question", chunk: str = "c", model: str | None = "m") -> Pair:
+    generator = Generator(kind="rag", model=model, persona="an expert" if model else None, difficulty="easy")
+    return Pair(
+        id=query,
+        query=query,
+        positive="a passage of five words",
+        document_id=f"d{chunk}",
+        chunk_id=chunk,
+        query_type=kind,
+        context_ids=("topic",),
+        generator=generator,
+    )

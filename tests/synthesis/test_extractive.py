@@ -1,12 +1,17 @@
+from __future__ import annotations
+
 from collections import Counter
 
 import pytest
 
-from embexp.data.records import Chunk, Document
+from embexp.data.records import HELD_OUT, Chunk, Document
 from embexp.errors import ConfigError
-from embexp.synthesis.extractive import Extractive, headings_of_several
+from embexp.synthesis.extractive import Extractive, _shared_headings, held_out_pairs
 from embexp.synthesis.query_text import key
+from embexp.synthesis.rag import RagSynthesis
 from embexp.synthesis.synthesis import NoSynthesis
+from tests.synthesis.synthesis_fakes import FakeLLM
+from tests.synthesis.synthesis_fakes import knowledge as fake_knowledge
 
 ANIMALS = ["walrus", "zebra", "otter", "heron", "lynx", "gecko", "bison", "raven", "moose", "tapir"]
 
@@ -66,7 +71,7 @@ def test_heading_asks_for_the_body_under_the_headings_above_it():
 
 def test_a_heading_that_documents_share_is_not_asked():
     chunks = [Chunk(f"c{at}", f"d{at}", body("elk"), f"Title {at} > Read more") for at in range(2)]
-    assert headings_of_several(chunks) == {"read more"}
+    assert _shared_headings(chunks) == {"read more"}
     assert of_kind("heading", chunks, {}) == []
 
 
@@ -156,3 +161,68 @@ def test_refuses_settings_that_cannot_work(settings, message):
 
 def test_none_writes_nothing():
     assert list(NoSynthesis().pairs(*knowledge())) == []
+
+
+BODY = "Writes what the formatter returns to the stream and flushes it before it goes on"
+
+
+def test_a_summary_of_several_documents_asks_for_none_of_them() -> None:
+    summaries = {"a": "Emit a record.", "b": "Emit a  record.", "c": "Open the log file again."}
+    documents = {
+        name: Document(id=name, text="", title=name, metadata={"summary": text})
+        for name, text in summaries.items()
+    }
+    chunks = [Chunk(id=f"{name}0", document_id=name, text=f"{BODY} in {name}") for name in documents]
+    chunks.append(Chunk(id="d0", document_id="d", text="Open the log file again. It must be closed."))
+    assert not list(Extractive(query_types=["summary"]).pairs([*chunks], documents))
+    chunks.pop()
+    pairs = list(Extractive(query_types=["summary"]).pairs(chunks, documents))
+    assert [(pair.document_id, pair.query) for pair in pairs] == [("c", "Open the log file again.")]
+
+
+TEXT = (
+    "The pump moves water from the well to the tank. A worn seal makes the pump leak water at the well. "
+    "Paint keeps the iron of the tank dry. Close the valve of the pump before you change the worn seal."
+)
+
+
+def manual(documents: int) -> list[Chunk]:
+    return [
+        Chunk(id=f"c{at}", document_id=f"d{at}", text=TEXT.replace("pump", f"pump{at}"))
+        for at in range(documents)
+    ]
+
+
+def test_each_document_gives_a_sentence_of_its_own_that_leaves_its_passage() -> None:
+    pairs = list(held_out_pairs(manual(3), {}, seed=0))
+    assert [pair.document_id for pair in pairs] != []
+    assert {pair.document_id for pair in pairs} == {"d0", "d1", "d2"}
+    for pair in pairs:
+        assert pair.query_type == "sentence"
+        assert pair.generator.kind == HELD_OUT
+        assert pair.generator.model is None
+        assert pair.query in manual(3)[int(pair.document_id[1:])].text
+        assert pair.query not in pair.positive
+
+
+def test_a_summary_goes_before_a_sentence() -> None:
+    documents = {"d0": Document(id="d0", text="", metadata={"summary": "How to mend a dripping pump"})}
+    pair, *_ = held_out_pairs(manual(1), documents, seed=0)
+    assert (pair.query_type, pair.query) == ("summary", "How to mend a dripping pump")
+
+
+def test_rag_adds_them_after_the_accepted_pairs_and_counts_them_apart() -> None:
+    chunks = [*fake_knowledge(), *manual(4)]
+    synthesis = RagSynthesis(target=10, seed=1)
+    pairs = list(synthesis.pairs(chunks, {}, llm=FakeLLM()))
+    kinds = [pair.generator.kind for pair in pairs]
+    assert kinds[:10] == ["rag"] * 10
+    assert set(kinds[10:]) == {HELD_OUT}
+    report = synthesis.report()
+    assert (report["accepted"], report["held_out"]) == (10, len(pairs) - 10)
+
+
+def test_they_can_be_left_out() -> None:
+    synthesis = RagSynthesis(target=5, held_out=False)
+    assert len(list(synthesis.pairs(manual(4) + fake_knowledge(), {}, llm=FakeLLM()))) == 5
+    assert synthesis.report()["held_out"] == 0

@@ -1,6 +1,17 @@
+from __future__ import annotations
+
 import pytest
 
-from embexp.synthesis.query_text import acceptable, clean, key, words
+from embexp.synthesis.query_text import (
+    acceptable,
+    chatter,
+    clean,
+    is_refusal,
+    key,
+    tidy_passage,
+    tidy_query,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +67,65 @@ def test_accepts_queries_in_any_language(query):
 
 def test_key_ignores_case_punctuation_and_width():
     assert key("Ｈow,  to?") == key("how to") == "how to"
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ('1. "How do I cap a deque?"', "How do I cap a deque?"),
+        ("**Question 2:** What is `foo`?", "What is foo?"),
+        ("Search query: cap  a\ndeque", "cap a deque"),
+        ("- > Q: «why?»", "why?"),
+        ("# A heading", "A heading"),
+        ('What is the "best" way?', 'What is the "best" way?'),
+        ("don't panic", "don't panic"),
+        ("a\u0000b\u202ec\ufeff", "abc"),
+        ("3 ways to leave", "3 ways to leave"),
+        ("  ", ""),
+    ],
+)
+def test_wrapping_is_taken_off_a_query(text: str, query: str) -> None:
+    assert tidy_query(text) == query
+
+
+@pytest.mark.parametrize(
+    ("text", "passage"),
+    [
+        ('"A whole  passage."', "A whole passage."),
+        ("Passage: **Bold** text.\n\n\n\nNext.", "Bold text.\n\nNext."),
+        ("# Heading\nBody\u0007.", "Heading\nBody."),
+    ],
+)
+def test_wrapping_is_taken_off_a_passage(text: str, passage: str) -> None:
+    assert tidy_passage(text) == passage
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Here are five questions about deques", "chatter: 'Here are'"),
+        ("Here's what you asked for", 'chatter: "Here\'s"'),
+        ("Sure! How do I cap a deque", "chatter: 'Sure!'"),
+        ("Great question! Let us see", "chatter: 'Great question!'"),
+        ("As an AI language model I have no opinion", "refusal"),
+        ("I'm sorry, but I cannot do this", "refusal"),
+        ("I cannot assist with that", "refusal"),
+        ("I’m unable to help", "refusal"),
+        ("What does the passage say about deques?", "chatter: 'the passage'"),
+        ("According to the text, what is a deque?", "chatter: 'According to the text'"),
+        ("what is in passage 2", "chatter: 'passage 2'"),
+        ("<script>alert(1)</script>", "markup or formula: '<script'"),
+        ("=HYPERLINK(evil)", "markup or formula: '='"),
+        ('{"query": "x"}', "a piece of JSON"),
+        ("I cannot log in to my account", None),
+        ("sure fit helmets for children", None),
+        ("what marks the passage of time", None),
+        ("Why does the app write: bike not found?", None),
+    ],
+)
+def test_chatter_and_refusals_are_recognised(text: str, why: str | None) -> None:
+    assert chatter(text) == why
+
+
+def test_a_refusal_is_looked_for_in_the_beginning_only() -> None:
+    assert not is_refusal("word " * 1000 + "as an AI language model")
