@@ -1,4 +1,4 @@
-"""What all tests share: no network, one thread, and a way to run a command as a user would."""
+"""What all tests share: no network, one thread, and a way to run a command as a user does."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    """Run ``python -m embexp.NAME ARGUMENTS`` in an empty folder and return what it printed."""
+    """Run ``python -m embexp.NAME ARGUMENTS`` in an empty folder and return the finished process."""
 
-    def run(name: str, *arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HYDRA_FULL_ERROR": "0", "OMP_NUM_THREADS": "1"}
+    def run(
+        name: str, *arguments: str, cwd: Path = tmp_path, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HYDRA_FULL_ERROR": "0", "OMP_NUM_THREADS": "1", **variables}
         return subprocess.run(
             [sys.executable, "-m", f"embexp.{name}", *arguments],
             cwd=cwd,
@@ -44,7 +46,7 @@ def command(tmp_path: Path) -> Command:
 
 @pytest.fixture(scope="session")
 def postgres_address() -> Iterator[str]:
-    """Start a real PostgreSQL for all tests that ask for one; skip them where none is installed."""
+    """Start a PostgreSQL server for all tests that use one; skip them where none is installed."""
     if reason := postgres_server.why_not():
         pytest.skip(reason)
     with postgres_server.started() as address:

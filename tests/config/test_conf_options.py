@@ -162,7 +162,7 @@ def test_conf_is_found_beside_the_package() -> None:
         ["benchmark@forgetting=beir", "forgetting.dataset.path=scifact"],
     ],
 )
-def test_a_benchmark_with_a_corpus_of_its_own_shows_what_is_forgotten(overrides: list[str]) -> None:
+def test_a_benchmark_with_a_corpus_of_its_own_measures_forgetting(overrides: list[str]) -> None:
     config = composed(*overrides)
     check(config)
     assert instantiate(config.forgetting, _convert_="all") is not None
@@ -175,6 +175,6 @@ def test_a_benchmark_with_a_corpus_of_its_own_shows_what_is_forgotten(overrides:
         ["benchmark@forgetting=queries", "forgetting.questions.path=q.csv"],
     ],
 )
-def test_questions_about_the_run_s_own_corpus_do_not_show_it(overrides: list[str]) -> None:
+def test_questions_about_the_run_s_own_corpus_cannot_measure_forgetting(overrides: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"ask about the run's own corpus: choose a set with a corpus"):
         check(composed(*overrides))

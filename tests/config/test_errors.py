@@ -66,10 +66,13 @@ def test_every_command_explains_itself(name: str, command) -> None:
     assert "embexp" in done.stdout
 
 
-def test_a_traceback_comes_when_asked_for(command, monkeypatch) -> None:
-    done = command("run", "dataset=folder", "dataset.path=nowhere", "tracker=none", "model=tiny")
+@pytest.mark.parametrize(("wanted", "shown"), [("0", False), ("1", True)])
+def test_a_traceback_is_shown_on_request(wanted: str, shown: bool, command) -> None:
+    arguments = ["dataset=folder", "dataset.path=nowhere", "tracker=none", "model=tiny"]
+    done = command("run", *arguments, HYDRA_FULL_ERROR=wanted)
     assert done.returncode == 2
     assert "nowhere" in done.stderr
+    assert ("Traceback" in done.stderr) == shown
 
 
 @pytest.mark.parametrize("name", ["run", "finetune", "plan"])
@@ -84,7 +87,7 @@ def test_help_names_its_own_command(name: str, command) -> None:
         (["--config-dir", "nowhere"], "name a folder that holds options as GROUP/OPTION.yaml"),
     ],
 )
-def test_flags_that_cannot_be_are_a_user_s_error(arguments: list[str], sentence: str, command) -> None:
+def test_impossible_flags_are_a_user_s_error(arguments: list[str], sentence: str, command) -> None:
     done = command("run", *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
@@ -103,7 +106,7 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("launcher", "extra"), [("joblib", "launchers"), ("submitit_slurm", "launchers"), ("ray", "ray")]
 )
-def test_a_launcher_that_is_not_installed_names_what_brings_it(launcher: str, extra: str) -> None:
+def test_a_launcher_that_is_not_installed_names_its_extra(launcher: str, extra: str) -> None:
     error = MissingConfigException(
         "Could not load", missing_cfg_file=f"hydra/launcher/{launcher}", options=["basic", "cores"]
     )
