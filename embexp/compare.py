@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare past runs, print the tables, and leave a report."""
     options = _parser().parse_args(arguments)
     try:
-        compare_runs(
+        _compare_runs(
             options.run,
             systems=options.system or ["untuned", "tuned"],
             metric=options.metric,
@@ -36,43 +36,45 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--system",
         action="append",
-        help="which system of each run to compare (untuned and tuned); repeatable",
+        help="a system of each run to compare (default: untuned and tuned); repeatable",
     )
-    parser.add_argument("--metric", help="what to compare by (the metric of the first run's verdict)")
-    parser.add_argument("--out", help="the report's folder (outputs/comparisons/DATE/TIME)")
-    parser.add_argument("--root", default=".", help="the folder that holds mlflow.db (the current one)")
+    parser.add_argument("--metric", help="the metric to compare by (default: the first verdict's)")
+    parser.add_argument("--out", help="the report's folder (default: outputs/comparisons/DATE/TIME)")
+    parser.add_argument("--root", default=".", help="the folder of mlflow.db (default: the current one)")
     return parser
 
 
-def compare_runs(
+def _compare_runs(
     names: Sequence[str], *, systems: Sequence[str], metric: str | None, folder: Path, root: str
 ) -> None:
-    """Print how the systems of past runs differ, and write compare.html, .md and .json into ``folder``.
+    """Print the differences between systems of past runs; write compare.html, .md and .json into ``folder``.
 
     Args:
         names: Folders of runs, or ids of MLflow runs.
         systems: Which systems of each run to compare.
-        metric: What to compare by; None is the metric of the first run's verdict.
-        folder: Where the report goes.
+        metric: The metric to compare by; None is that of the first run's verdict.
+        folder: The report's folder.
         root: The folder that holds mlflow.db.
 
     Raises:
         EmbexpError: A run cannot be read, or the runs were not asked the same questions.
     """
+    from embexp.benchmarking.metrics import MAIN_METRIC
     from embexp.benchmarking.statistics.multiple_tests import contrasts
-    from embexp.pipeline.past_runs import check_same_questions, past_run, systems_of
+    from embexp.benchmarking.task import clusters_of
+    from embexp.pipeline.past_runs import check_same_questions, read_run, systems_of
     from embexp.reporting.run_comparison import RunComparison, print_comparison, write_comparison
     from embexp.tracking.mlflow import MlflowTracker
 
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{twice[0]} is named twice: name each run once.")
-    runs = [past_run(name, MlflowTracker(root=root)) for name in names]
+    runs = [read_run(name, MlflowTracker(root=root)) for name in names]
     check_same_questions(runs)
     chosen = systems_of(runs, systems)
     verdict = runs[0].outcome.comparison
-    metric = metric or (verdict.metric if verdict else "ndcg@10")
-    clusters = {query.id: query.cluster for query in runs[0].queries.values()}
-    scores = {label: found for label, (_, found) in chosen.items()}
+    metric = metric or (verdict.metric if verdict else MAIN_METRIC)
+    clusters = clusters_of(runs[0].queries.values())
+    scores = {label: own for label, (_, own) in chosen.items()}
     comparison = RunComparison(
         metric=metric,
         scores=scores,

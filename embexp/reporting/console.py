@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embexp.benchmarking.metrics import SUMMARY_METRICS
 from embexp.data.records import Chunk
 from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.tables import COST_COLUMNS, MAIN_METRICS, best_value, cost_rows, shown_metrics
+from embexp.reporting.tables import COST_COLUMNS, best_value, cost_rows, shown_metrics
 from embexp.reporting.verdict import VERDICTS, advice, facts, headline
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _scores_table(outcome: Outcome, *, narrow: bool) -> Table:
     from rich.text import Text
 
     decisive = outcome.comparison.metric if outcome.comparison else ""
-    known = [each for each in shown_metrics(outcome) if each == decisive or each in MAIN_METRICS]
+    known = [each for each in shown_metrics(outcome) if each == decisive or each in SUMMARY_METRICS]
     metrics = known[: NARROW_METRICS if narrow else None]
     table = _table("system", *metrics)
     best = {metric: best_value(outcome.scores, metric) for metric in metrics}

@@ -13,7 +13,7 @@ from embexp.benchmarking.examples import Example, snippet
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.slices import Slice
 from embexp.benchmarking.statistics.multiple_tests import Contrast
-from embexp.benchmarking.task import Query
+from embexp.benchmarking.task import Query, clusters_of
 from embexp.reporting.figures import Group, draw_all
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import (
@@ -159,7 +159,7 @@ def _markdown(value: object) -> str:
 
 def _context(report: Report) -> dict[str, Any]:
     outcome = report.outcome
-    clusters = {query.id: query.cluster for query in report.queries}
+    clusters = clusters_of(report.queries)
     figures = draw_all(outcome, report.scores, clusters, report.slices, report.map)
     metrics = shown_metrics(outcome)
     return {
@@ -213,7 +213,7 @@ def _tiles(outcome: Outcome, groups: Sequence[Group]) -> list[tuple[str, str]]:
     tiles = []
     if groups:
         share = {group.name: f"{group.share:.0%}" for group in groups}
-        tiles.append((f"{share['better']} / {share['worse']}", "of the questions better / worse"))
+        tiles.append((f"{share['better']} / {share['worse']}", "questions better / worse"))
     if outcome.training:
         tiles.append((f"{outcome.training.pairs:,}", "training pairs"))
     if isinstance(documents := outcome.counts.get("documents"), int):

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.metrics import SUMMARY_METRICS, Scores
 from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.reporting.console import short_path, standard_output
 from embexp.reporting.figures import systems
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import render
-from embexp.reporting.tables import MAIN_METRICS, counted, interval_text, signed
+from embexp.reporting.tables import counted, interval_text, signed
 from embexp.storage.files import write_json
 
 
@@ -38,7 +38,7 @@ class RunComparison:
     def metrics(self) -> list[str]:
         """The metric of the comparison, then the usual metrics that every system has."""
         systems = self.scores.values()
-        common = [name for name in MAIN_METRICS if all(name in each.mean for each in systems)]
+        common = [name for name in SUMMARY_METRICS if all(name in each.mean for each in systems)]
         return list(dict.fromkeys([self.metric, *common]))
 
     @property

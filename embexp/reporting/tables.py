@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from embexp.reporting.outcome import Outcome
 
-MAIN_METRICS = ("accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100")
-"""The metrics that fit on a line; the report and outcome.json have them all."""
-
 
 def signed(value: float) -> str:
     """Return a difference with its sign and three digits: ``+0.075``, ``−0.012``."""

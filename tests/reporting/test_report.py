@@ -133,8 +133,8 @@ def test_questions_are_counted_by_how_they_changed(page: Page) -> None:
 
 
 def test_answers_and_moves_are_marked(page: Page) -> None:
-    assert "first relevant result at rank 3 → rank 1" in page.text
-    assert "first relevant result at rank 1 → no rank shown" in page.text
+    assert "first relevant result: rank 3 → rank 1" in page.text
+    assert "first relevant result: rank 1 → not shown" in page.text
     assert "relevant ↑2" in page.text
 
 
