@@ -101,3 +101,9 @@ def test_the_reference_names_every_group_and_option(group: str) -> None:
         path.stem for path in (ROOT / "conf" / group).glob("*.yaml") if f"`{path.stem}`" not in reference
     ]
     assert not missing
+
+
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
+    assert not [page_name(page) for page in (ROOT / "docs").rglob("*.md") if page not in {*listed, index}]
