@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.task import Query, RetrievalTask
-from embexp.data.datasets.questions import Question, Questions
+from embexp.data.datasets.questions import Question, QuestionFile
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
@@ -28,7 +28,7 @@ class OwnQueries(BenchmarkOptions):
         judge_depth: How many of each system's hits a language model judges.
     """
 
-    questions: Questions
+    questions: QuestionFile
     name: str = "queries"
     limit: int | None = None
     judge_depth: int = 10

@@ -1,4 +1,4 @@
-"""Finished runs, read back from their folders or from MLflow, side by side."""
+"""Finished runs, read from their folders or from MLflow, to be compared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.score_files import read_queries, read_scores
+from embexp.benchmarking.systems import TUNED
 from embexp.benchmarking.task import Query
 from embexp.errors import DataError
 from embexp.reporting.outcome import Outcome
@@ -21,7 +22,7 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class PastRun:
-    """A finished run: the name it was asked for by, what it found, and the questions it asked."""
+    """A finished run: the name that it was requested by, its outcome, scores and questions."""
 
     name: str
     outcome: Outcome
@@ -29,12 +30,12 @@ class PastRun:
     queries: Mapping[str, Query]
 
 
-def past_run(name: str, tracker: MlflowTracker) -> PastRun:
-    """Read a run by its folder, or by its MLflow run id.
+def read_run(name: str, tracker: MlflowTracker) -> PastRun:
+    """Read a run from its folder, or from MLflow by its run id.
 
     Raises:
         DataError: There is no such folder, or a file of the run is missing or broken.
-        TrackingError: MLflow cannot be used, or does not know the run.
+        TrackingError: MLflow cannot be used, or has no such run.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -68,7 +69,7 @@ def check_same_questions(runs: Sequence[PastRun]) -> None:
     """Refuse runs that were not asked the same questions.
 
     Raises:
-        DataError: A run has other questions than the first one, or other words under the same id.
+        DataError: A run has other questions than the first one, or another text under the same id.
     """
     first, *others = runs
     for run in others:
@@ -82,36 +83,39 @@ def check_same_questions(runs: Sequence[PastRun]) -> None:
 
 
 def systems_of(runs: Sequence[PastRun], wanted: Sequence[str]) -> dict[str, tuple[PastRun, Scores]]:
-    """Return the systems to compare under names that tell them apart.
+    """Return the systems to compare under distinct names.
 
-    A system that needs no training and scored the same in several runs is named once.
+    An untrained system with the same scores in several runs is listed once.
 
     Args:
         runs: The runs.
         wanted: Names of systems (untuned, tuned, bm25 …); a run may lack some of them.
 
+    Returns:
+        Name -> the run and the system's scores.
+
     Raises:
         DataError: No run has such a system, or there are fewer than two to compare.
     """
-    found: dict[str, tuple[PastRun, Scores]] = {}
+    chosen: dict[str, tuple[PastRun, Scores]] = {}
     for system in wanted:
         having = [run for run in runs if system in run.scores]
         if not having:
             known = dict.fromkeys(name for run in runs for name in run.scores)
             raise DataError(f"No run has a system {system!r}: choose from {', '.join(known)}.")
-        different = having if system == "tuned" else _different(having, system)
+        different = having if system == TUNED else _different(having, system)
         for run in different:
-            label = system if len(different) == 1 and system != "tuned" else f"{run.name} {system}"
-            found[label] = (run, run.scores[system])
-    if len(found) < 2:
+            label = system if len(different) == 1 and system != TUNED else f"{run.name} {system}"
+            chosen[label] = (run, run.scores[system])
+    if len(chosen) < 2:
         raise DataError(
-            f"There is one system to compare, {next(iter(found))}: name another run, or another --system."
+            f"There is one system to compare, {next(iter(chosen))}: name another run, or another --system."
         )
-    return found
+    return chosen
 
 
 def _different(runs: Sequence[PastRun], system: str) -> list[PastRun]:
-    """Return the first run of each group in which the system scored every question alike."""
+    """Return the first run of each group with the same scores for every question."""
     kept: list[PastRun] = []
     for run in runs:
         if all(run.scores[system].per_query != other.scores[system].per_query for other in kept):

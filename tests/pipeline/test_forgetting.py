@@ -10,7 +10,7 @@ import pytest
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.errors import DataError
-from embexp.pipeline.forgetting import general_set
+from embexp.benchmarking.forgetting import general_set
 from tests.pipeline.pipeline_settings import TINY
 
 GENERAL = ["benchmark@forgetting=beir", "tracker=none"]
@@ -22,7 +22,7 @@ class General:
     def __init__(self, documents: int) -> None:
         self.documents = documents
 
-    def task(self, chunks, pairs, *, unit):
+    def task(self, chunks, pairs, *, unit, scale=None):
         names = [f"d{at}" for at in range(self.documents)]
         return RetrievalTask(
             name="general",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embexp.data.records import Pair
-from embexp.pipeline.repeats import first_documents
+from embexp.pipeline.repeats import _first_documents
 from tests.pipeline.pipeline_settings import TINY
 
 FAST = ["tracker=none", "trainer.evaluations=1", "trainer.merge=[]", *TINY]
@@ -72,10 +72,10 @@ def test_what_cannot_be_repeated_is_one_sentence(
 
 def test_parts_hold_whole_documents_and_grow_from_one_another() -> None:
     pairs = [Pair(f"p{n}", f"q{n}", "text", f"d{n % 10}") for n in range(40)]
-    small, large = (first_documents(pairs, count, seed=3) for count in (9, 20))
+    small, large = (_first_documents(pairs, count, seed=3) for count in (9, 20))
     assert len(small) == 12  # three documents of four pairs each
     assert len(large) == 20
     assert {pair.id for pair in small} < {pair.id for pair in large}
     assert [pair.id for pair in large] == [pair.id for pair in pairs if pair in large]
-    other = first_documents(pairs, 9, seed=4)
+    other = _first_documents(pairs, 9, seed=4)
     assert {pair.document_id for pair in other} != {pair.document_id for pair in small}

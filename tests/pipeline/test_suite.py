@@ -35,7 +35,7 @@ def test_a_run_says_what_it_did_to_other_tasks(
     assert -1 <= found["tuned"] <= 1
     line = f"Similar (STS, cosine_spearman) {found['untuned']:.3f} → {found['tuned']:.3f}"
     assert line in " ".join(done.out.split())
-    assert "MTEB&#39;s own scores" in (tmp_path / "X" / "report.html").read_text(encoding="utf-8")
+    assert "MTEB scores, without intervals" in (tmp_path / "X" / "report.html").read_text(encoding="utf-8")
     again = run("run", *options, "hydra.run.dir=Y")
     assert again.code == 0, again.err
     assert outcome(tmp_path / "Y")["suite"] == [found]

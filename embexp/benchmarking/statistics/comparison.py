@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.metrics import MAIN_METRIC, Scores
 from embexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -50,18 +50,12 @@ class Comparison:
     verdict: Verdict
     randomisation_p: float | None = None
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Comparison:
-        """Return the comparison that a JSON object holds; keys of a later version are left out."""
-        known = {each.name: record[each.name] for each in fields(cls) if each.name in record}
-        return cls(**{**known, "interval": tuple(known["interval"])})
-
 
 def compare(
     base: Scores,
     tuned: Scores,
     *,
-    metric: str = "ndcg@10",
+    metric: str = MAIN_METRIC,
     clusters: Mapping[str, str],
     resamples: int = 10_000,
     seed: int = 0,
