@@ -1,4 +1,4 @@
-"""A small run, made up, whose numbers can be checked by hand."""
+"""A small invented run whose numbers can be checked by hand."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def outcome() -> Outcome:
 
 @pytest.fixture
 def repeated(outcome: Outcome) -> Outcome:
-    """The outcome with a second seed, which found no evidence, and half of the pairs."""
+    """The outcome with a second seed, whose verdict is NO EVIDENCE, and with parts of the pairs."""
     win = outcome.comparison
     assert win
     doubt = replace(win, delta=0.2, interval=(-0.01, 0.41), verdict="NO EVIDENCE")
@@ -130,7 +130,7 @@ def rankings() -> dict[str, dict[str, list[Hit]]]:
     return {
         system: {
             query: [Hit(f"d{n}", 1 - rank / 10) for rank, n in enumerate(order)]
-            for query, order in found.items()
+            for query, order in ranked.items()
         }
-        for system, found in orders.items()
+        for system, ranked in orders.items()
     }

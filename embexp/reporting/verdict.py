@@ -248,8 +248,8 @@ def more_pairs(curve: LearningCurve) -> str:
         return f"More pairs of this kind would not help: the score falls, {step}. Check their quality."
     if high < EFFECT:
         return f"More pairs of this kind would hardly help: the score has levelled off, {step}."
-    asked = counted(curve.last.queries, "test question")
-    return f"{asked} cannot tell whether more pairs would help: {step}."
+    questions = counted(curve.last.queries, "test question")
+    return f"{questions} cannot tell whether more pairs would help: {step}."
 
 
 def _forgetting(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""A made-up run whose report has every section, with hostile texts in all places that data reach."""
+"""An invented run whose report has every section, with hostile texts wherever data are shown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def full_report() -> Report:
         loss="mnrl",
         seed=0,
         counts={"documents": DOCUMENTS, "chunks": 180, "pairs": {"train": 1400, "dev": 100, "test": 240}},
-        scores={name: found.mean for name, found in scores.items()},
+        scores={name: each.mean for name, each in scores.items()},
         comparison=compared[0].comparison,
         leaks=Leaks(0, 1, 1, 2, 0, (Leak("question", "train", ATTACK, TEXT, 0.93),) * 4),
         training=Training(1400, 44, 91.0, 15.4, None, 44, _history(draw)),
@@ -118,7 +118,7 @@ def _scores(task: RetrievalTask, name: str, shift: float, draw: random.Random) -
     for query in task.queries:
         value = min(max(0.5 + shared[query.cluster] + draw.gauss(0, 0.15), 0.0), 1.0)
         per_query[query.id] = dict.fromkeys(METRICS, value)
-    mean = sum(found[METRIC] for found in per_query.values()) / len(per_query)
+    mean = sum(values[METRIC] for values in per_query.values()) / len(per_query)
     return Scores(name, dict.fromkeys(METRICS, mean), per_query)
 
 
@@ -133,11 +133,11 @@ def _rankings(task: RetrievalTask, draw: random.Random) -> dict[str, list[Hit]]:
 
 
 def _repeats(
-    task: RetrievalTask, tuned: Scores, found: object, draw: random.Random
+    task: RetrievalTask, tuned: Scores, comparison: object, draw: random.Random
 ) -> tuple[list[Repeat], list[Scores]]:
     others = [_scores(task, f"seed {seed}", 0.06, draw) for seed in (1, 2)]
     runs = [
-        Repeat(seed, 1.0, 1400, 0.55, system.mean[METRIC], found)  # type: ignore[arg-type]
+        Repeat(seed, 1.0, 1400, 0.55, system.mean[METRIC], comparison)  # type: ignore[arg-type]
         for seed, system in enumerate([tuned, *others])
     ]
     return runs, others

@@ -1,4 +1,4 @@
-"""Both reports as a browser shows them: no error, no request, no sideways scrolling, data stay text."""
+"""Both reports in a browser: no error, no request, no sideways scrolling, and data stay text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from embexp.reporting.run_comparison import RunComparison, write_comparison
 from tests.reporting.full_report import ATTACK, full_report
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": 1280, "phone": 390}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if program is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -60,22 +66,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["report", "compare"])
-def test_a_page_is_quiet_and_fits(
+def test_a_page_makes_no_request_and_fits_the_screen(
     browser: Any, pages: dict[str, Path], name: str, width: str, scheme: str
 ) -> None:
     size = {"width": WIDTHS[width], "height": 900}
     with browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce") as context:
         page = context.new_page()
-        told: list[str] = []
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
         address = pages[name].as_uri()
         page.goto(address)
         page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-        assert told == []
-        assert asked == [address]
+        assert messages == []
+        assert requests == [address]
         # what is wider than the page scrolls within its own box
         assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
         assert "hit" not in page.title().split("document.title")[0]

@@ -42,7 +42,7 @@ def test_without_a_tuned_model_there_is_no_verdict(outcome: Outcome) -> None:
     assert "embexp.run" in advice(bare)[0]
 
 
-def test_a_win_is_to_be_used(outcome: Outcome) -> None:
+def test_a_win_says_to_use_the_tuned_model(outcome: Outcome) -> None:
     assert advice(outcome) == ["Use the tuned model; read the biggest losses in the report first."]
 
 
@@ -52,23 +52,23 @@ def test_a_regression_says_to_keep_the_untuned_model_and_where_to_look(verdict: 
     assert "data/train.jsonl" in second
 
 
-def test_too_few_questions_are_told_how_many_are_needed(verdict: Change) -> None:
+def test_with_too_few_questions_the_advice_says_how_many_are_needed(verdict: Change) -> None:
     # Half the interval is 0.03; 80% power for 0.02 needs 0.02 × 0.7 = 0.014.
     # 120 × (0.03 / 0.014)² = 551; by Student's t 543, rounded up to two digits: 550.
-    found = " ".join(advice(verdict("NO EVIDENCE", (-0.025, 0.035), queries=120)))
-    assert "120 test questions cannot tell differences below about 0.030 from chance" in found
-    assert "takes about 550" in found
+    points = " ".join(advice(verdict("NO EVIDENCE", (-0.025, 0.035), queries=120)))
+    assert "120 test questions cannot tell differences below about 0.030 from chance" in points
+    assert "takes about 550" in points
 
 
-def test_a_narrow_interval_about_zero_means_that_there_is_nothing_to_find(verdict: Change) -> None:
-    (found,) = advice(verdict("NO EVIDENCE", (-0.004, 0.009)))
-    assert "below 0.009" in found
-    assert "more test questions will not" in found
+def test_a_narrow_interval_around_zero_says_that_more_questions_will_not_help(verdict: Change) -> None:
+    (points,) = advice(verdict("NO EVIDENCE", (-0.004, 0.009)))
+    assert "below 0.009" in points
+    assert "more test questions will not" in points
 
 
-def test_an_interval_that_only_just_holds_zero_asks_for_some_more(verdict: Change) -> None:
-    (found,) = advice(verdict("NO EVIDENCE", (-0.001, 0.025)))
-    assert "only just includes zero" in found
+def test_an_interval_that_only_just_includes_zero_asks_for_a_few_more_questions(verdict: Change) -> None:
+    (points,) = advice(verdict("NO EVIDENCE", (-0.001, 0.025)))
+    assert "only just includes zero" in points
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_a_better_system_than_the_tuned_model_is_named(
     outcome: Outcome, bm25: float, hybrid: float, expected: list[str]
 ) -> None:
     scores = {**outcome.scores, "bm25": {"ndcg@10": bm25}, "hybrid": {"ndcg@10": hybrid}}
-    found = advice(outcome.model_copy(update={"scores": scores}))[1:]
-    assert len(found) == len(expected)
-    assert all(point.startswith(start) for point, start in zip(found, expected, strict=True))
+    points = advice(outcome.model_copy(update={"scores": scores}))[1:]
+    assert len(points) == len(expected)
+    assert all(point.startswith(start) for point, start in zip(points, expected, strict=True))
 
 
 def test_leaks_are_one_line(outcome: Outcome) -> None:
@@ -141,8 +141,8 @@ def test_a_further_system_that_scores_higher_is_named(
 ) -> None:
     scores = {**outcome.scores, system: {"ndcg@10": score}}
     costs = {system: SystemCost(1.0, 0.012, 100)}
-    found = advice(outcome.model_copy(update={"scores": scores, "systems": costs}))
-    assert found[len(advice(outcome)) :] == ([expected] if expected else [])
+    points = advice(outcome.model_copy(update={"scores": scores, "systems": costs}))
+    assert points[len(advice(outcome)) :] == ([expected] if expected else [])
 
 
 def test_a_language_model_s_judgments_are_named(outcome: Outcome) -> None:
@@ -189,16 +189,16 @@ def test_the_last_step_says_whether_more_pairs_would_help(
 ) -> None:
     assert repeated.learning_curve
     last = replace(repeated.learning_curve.last, verdict=verdict, interval=interval)
-    told = more_pairs(replace(repeated.learning_curve, last=last))
-    assert told.startswith(sentence)
-    assert "+0.100 (95% interval" in told
-    assert "from 50% of the pairs to all" in told
+    text = more_pairs(replace(repeated.learning_curve, last=last))
+    assert text.startswith(sentence)
+    assert "+0.100 (95% interval" in text
+    assert "from 50% of the pairs to all" in text
 
 
 def test_the_power_line_names_the_differences_that_cannot_be_detected(outcome: Outcome) -> None:
     def power(half: float, clusters: int = 400) -> list[str]:
-        found = Comparison("ndcg@10", 0.0, (-half, half), 1.0, 400, clusters, "NO EVIDENCE")
-        return facts(outcome.model_copy(update={"comparison": found}), ["power"])
+        comparison = Comparison("ndcg@10", 0.0, (-half, half), 1.0, 400, clusters, "NO EVIDENCE")
+        return facts(outcome.model_copy(update={"comparison": comparison}), ["power"])
 
     # 0.01, 0.02 and 0.05 are 1, 2 and 5 errors: Φ(−0.96) + Φ(−2.96) = 0.17, Φ(0.04) = 0.52, Φ(3.04) = 1.
     assert power(0.0196) == [

@@ -24,15 +24,15 @@ def test_a_run_is_finished_with_params_tags_and_place(tracker: MlflowTracker) ->
     tags = {"note": "**mind**", "git_commit": "abc", "command": "run llm.api_key=x", "own@tag": "1"}
     with tracker.run("first", params={"loss": {"scale": 20.0}, "llm": {"api_key": "abc"}}, tags=tags) as run:
         assert stored(run).info.status == "RUNNING"
-    found = stored(run)
-    assert found.info.status == "FINISHED"
-    assert found.info.run_name == "first"
-    assert found.data.params == {"loss.scale": "20.0", "llm.api_key": "********"}
-    assert found.data.tags["mlflow.note.content"] == "**mind**"
-    assert found.data.tags["mlflow.source.git.commit"] == "abc"
-    assert found.data.tags["mlflow.source.name"] == "run llm.api_key=********"
-    assert found.data.tags["own_at_tag"] == "1"
-    assert found.info.artifact_uri.startswith(Path(tracker.root, "mlruns", "embexp").as_uri())
+    result = stored(run)
+    assert result.info.status == "FINISHED"
+    assert result.info.run_name == "first"
+    assert result.data.params == {"loss.scale": "20.0", "llm.api_key": "********"}
+    assert result.data.tags["mlflow.note.content"] == "**mind**"
+    assert result.data.tags["mlflow.source.git.commit"] == "abc"
+    assert result.data.tags["mlflow.source.name"] == "run llm.api_key=********"
+    assert result.data.tags["own_at_tag"] == "1"
+    assert result.info.artifact_uri.startswith(Path(tracker.root, "mlruns", "embexp").as_uri())
 
 
 def test_a_bare_mlflow_ui_finds_the_database(tracker: MlflowTracker) -> None:
@@ -109,13 +109,13 @@ def test_files_and_folders_are_stored_under_their_names(tracker: MlflowTracker, 
 def test_the_data_set_is_recorded(tracker: MlflowTracker, source: str, kind: str) -> None:
     with tracker.run("data", params={}, tags={}) as run:
         run.log_dataset(name="kb", source=source, digest=kind * 32)
-    (found,) = stored(run).inputs.dataset_inputs
-    assert (found.dataset.name, found.dataset.digest, found.dataset.source_type) == (
+    (result,) = stored(run).inputs.dataset_inputs
+    assert (result.dataset.name, result.dataset.digest, result.dataset.source_type) == (
         "kb",
         (kind * 32)[:36],
         kind,
     )
-    assert source in found.dataset.source
+    assert source in result.dataset.source
 
 
 def test_threads_do_not_mix_their_runs(tracker: MlflowTracker) -> None:
@@ -265,9 +265,9 @@ def test_an_experiment_that_another_process_has_just_created_is_used(tracker: Ml
         seen = False
 
         def get_experiment_by_name(self, name: str) -> Any:
-            found = client.get_experiment_by_name(name) if self.seen else None
+            result = client.get_experiment_by_name(name) if self.seen else None
             self.seen = True
-            return found
+            return result
 
         def create_experiment(self, name: str, artifact_location: str | None) -> str:
             return client.create_experiment(name, artifact_location=artifact_location)
@@ -311,7 +311,7 @@ def test_a_database_in_memory_has_no_file() -> None:
     assert store.sqlite_file("postgresql://host/x") is None
 
 
-def test_a_creation_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+def test_an_interrupted_creation_starts_over(tmp_path: Path) -> None:
     half_made = sqlite3.connect(tmp_path / "mlflow.db")
     half_made.execute("CREATE TABLE experiments (broken TEXT)")
     half_made.close()
@@ -353,14 +353,14 @@ def test_a_folder_without_a_model_is_named(tracker: MlflowTracker, tmp_path: Pat
         run.log_model(tmp_path)
 
 
-def test_models_are_left_alone_on_request(tracker: MlflowTracker, tmp_path: Path) -> None:
+def test_models_are_not_stored_on_request(tracker: MlflowTracker, tmp_path: Path) -> None:
     without = MlflowTracker(root=tracker.root, log_model=False)
     with without.run("no model", params={}, tags={}) as run:
         run.log_model(tmp_path)
     assert not stored(run).outputs.model_outputs
 
 
-def test_the_process_wide_address_is_put_back(
+def test_the_process_wide_address_is_restored(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow

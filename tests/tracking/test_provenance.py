@@ -48,10 +48,10 @@ def test_missing_programs_are_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit(tmp_path) is None
     assert _gpu() == ""
-    found = provenance()
-    assert "git_commit" not in found
-    assert "gpu" not in found
-    assert int(found["cpus"]) >= 1
+    result = provenance()
+    assert "git_commit" not in result
+    assert "gpu" not in result
+    assert int(result["cpus"]) >= 1
 
 
 def test_a_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +61,9 @@ def test_a_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_versions_are_there_and_unknown_packages_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACKAGES", ("pytest", "no-such-package"))
-    found = provenance()
-    assert found["pytest"] == pytest.__version__
-    assert "no_such_package" not in found
+    result = provenance()
+    assert result["pytest"] == pytest.__version__
+    assert "no_such_package" not in result
 
 
 def test_cpus_are_counted_where_affinity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

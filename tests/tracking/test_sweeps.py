@@ -1,4 +1,4 @@
-"""What a sweep asks of the tracker: a run that goes on, trials under it, tags, and trials that are pruned."""
+"""What a sweep needs from the tracker: resumed runs, nested trials, tags, and pruned trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def stored(run: MlflowRun) -> Any:
     return run.client.get_run(run.run_id)
 
 
-def test_a_run_that_goes_on_is_running_and_then_finished(tracker: MlflowTracker) -> None:
+def test_a_resumed_run_is_running_and_then_finished(tracker: MlflowTracker) -> None:
     with tracker.run("study", params={"model": "tiny"}, tags={}) as first:
         pass
     with MlflowTracker(root=tracker.root).resume(first.run_id) as second:
@@ -26,7 +26,7 @@ def test_a_run_that_goes_on_is_running_and_then_finished(tracker: MlflowTracker)
     assert stored(first).data.params == {"model": "tiny"}
 
 
-def test_a_run_that_failed_and_went_on_is_no_failure(tracker: MlflowTracker) -> None:
+def test_a_failed_run_that_is_resumed_is_no_failure(tracker: MlflowTracker) -> None:
     with pytest.raises(ValueError, match="x"), tracker.run("flaky", params={}, tags={}) as run:
         raise ValueError("x")
     assert stored(run).info.status == "FAILED"
@@ -36,12 +36,12 @@ def test_a_run_that_failed_and_went_on_is_no_failure(tracker: MlflowTracker) -> 
     assert "error" not in stored(run).data.tags
 
 
-def test_a_run_that_is_not_there_cannot_go_on(tracker: MlflowTracker) -> None:
+def test_an_unknown_run_cannot_be_resumed(tracker: MlflowTracker) -> None:
     with pytest.raises(TrackingError, match="not found"), tracker.resume("0" * 32):
         pass
 
 
-def test_a_trial_stands_under_its_study_in_another_process_s_tracker(tracker: MlflowTracker) -> None:
+def test_a_trial_is_nested_under_its_study_by_another_tracker(tracker: MlflowTracker) -> None:
     with tracker.run("study", params={}, tags={}) as study:
         opened = MlflowTracker(root=tracker.root).run(
             "trial 3", params={"lr": 0.1}, tags={"trial": "3", "parent_run_id": study.run_id}

@@ -109,17 +109,17 @@ def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path:
     try:
         address = f"http://127.0.0.1:{port}"
         wait_for(f"{address}/ping", server)
-        asked = requests.post(f"{address}/invocations", json={"inputs": TEXTS}, timeout=60)
-        prompted = {"inputs": TEXTS, "params": {"prompt_name": "query"}}
-        as_queries = requests.post(f"{address}/invocations", json=prompted, timeout=60)
+        plain = requests.post(f"{address}/invocations", json={"inputs": TEXTS}, timeout=60)
+        with_prompt = {"inputs": TEXTS, "params": {"prompt_name": "query"}}
+        prompted = requests.post(f"{address}/invocations", json=with_prompt, timeout=60)
         wrong = requests.post(f"{address}/invocations", json={"inputs": [{"a": 1}]}, timeout=60)
     finally:
         stop(server)
     local = SentenceTransformer(str(tmp_path / "model"), device="cpu")
-    for answer, prompt in ((asked, None), (as_queries, "query")):
+    for answer, prompt in ((plain, None), (prompted, "query")):
         assert answer.status_code == 200
         vectors = np.array(answer.json()["predictions"])
         assert vectors.shape == (3, 32)
         np.testing.assert_allclose(vectors, local.encode(TEXTS, prompt_name=prompt), atol=1e-6)
-    assert not np.allclose(asked.json()["predictions"], as_queries.json()["predictions"], atol=1e-3)
+    assert not np.allclose(plain.json()["predictions"], prompted.json()["predictions"], atol=1e-3)
     assert wrong.status_code == 400

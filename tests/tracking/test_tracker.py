@@ -7,7 +7,7 @@ import pytest
 from embexp.tracking.tracker import NoTracker, TrackedRun, Tracker
 
 
-def test_it_takes_every_call_and_keeps_nothing(tmp_path: Path) -> None:
+def test_no_tracker_accepts_every_call_and_keeps_nothing(tmp_path: Path) -> None:
     tracker: Tracker = NoTracker()
     NoTracker().prepare()
     with tracker.run("a", params={"x": 1}, tags={"note": "n"}) as run:
