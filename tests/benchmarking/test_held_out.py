@@ -57,8 +57,11 @@ def test_labels_become_grades(labels, expected):
 
 
 def test_a_document_takes_its_best_grade_and_the_first_relevant_pair_is_its_cluster():
-    pairs = [pair("a", "d1", query_id="q", label=0.0), pair("b", "d0", query_id="q", label=1.0),
-             pair("c", "d0", query_id="q", label=2.0)]  # fmt: skip
+    pairs = [
+        pair("a", "d1", query_id="q", label=0.0),
+        pair("b", "d0", query_id="q", label=1.0),
+        pair("c", "d0", query_id="q", label=2.0),
+    ]
     task = held_out(pairs)
     assert task.qrels == {"q": {"d1": 0, "d0": 2}}
     assert task.queries[0].cluster == "d0"

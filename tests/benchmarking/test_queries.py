@@ -58,12 +58,15 @@ def test_the_first_questions_of_the_file_are_asked() -> None:
 @pytest.mark.parametrize(
     ("relevant", "message"),
     [
-        (({"c1": 1}, {"ketle.md": 1}), r"q.csv:3: 'ketle.md' is neither a document nor a chunk of the "
-         r"corpus: did you mean 'kettle.md'\?"),
+        (
+            ({"c1": 1}, {"ketle.md": 1}),
+            r"q.csv:3: 'ketle.md' is neither a document nor a chunk of the "
+            r"corpus: did you mean 'kettle.md'\?",
+        ),
         (({"c1": 1}, {}), r"q.csv:3: this question names no relevant ids, and q.csv:2 does"),
         (({"c1": 0, "c2": 0},), r"q.csv:2: every id of this question has the grade 0"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_cannot_be_scored_names_its_line(relevant, message: str) -> None:
     with pytest.raises(DataError, match=message):
         task(*relevant)

@@ -152,9 +152,17 @@ def test_our_own_faults_end_with_exit_code_1(run, tmp_path: Path, monkeypatch) -
 
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(kb: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "embexp.run", "dataset=folder", f"dataset.path={kb}", "tracker=none",
-        "hydra.run.dir=X", *TINY, "trainer.epochs=12", "trainer.evaluations=12",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "embexp.run",
+        "dataset=folder",
+        f"dataset.path={kb}",
+        "tracker=none",
+        "hydra.run.dir=X",
+        *TINY,
+        "trainer.epochs=12",
+        "trainer.evaluations=12",
+    ]
     first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
     seen: set[str] = set()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from embexp.benchmarking.forgetting import general_set
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.errors import DataError
-from embexp.benchmarking.forgetting import general_set
 from tests.pipeline.pipeline_settings import TINY
 
 GENERAL = ["benchmark@forgetting=beir", "tracker=none"]

@@ -35,9 +35,16 @@ def test_shuffled_positives_end_in_a_regression_and_a_plain_sentence(
     base = run("finetune", "dataset=beir", f"dataset.path={beir}", "hydra.run.dir=base", *TRAINED)
     assert base.code == 0, base.err
     done = run(
-        "run", "dataset=beir", f"dataset.path={shuffled}", "hydra.run.dir=X", *TRAINED,
-        "model=local", "model.path=base/model", "trainer.deliver=tuned", "split.max_test=null",
-    )  # fmt: skip
+        "run",
+        "dataset=beir",
+        f"dataset.path={shuffled}",
+        "hydra.run.dir=X",
+        *TRAINED,
+        "model=local",
+        "model.path=base/model",
+        "trainer.deliver=tuned",
+        "split.max_test=null",
+    )
     assert done.code == 0, done.err
     outcome = json.loads((tmp_path / "X/outcome.json").read_text())
     assert outcome["comparison"]["verdict"] == "REGRESSION"

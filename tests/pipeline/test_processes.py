@@ -17,9 +17,12 @@ def start(cwd: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subproc
     place = launcher or ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
     return subprocess.run(
         [sys.executable, "-m", *place, "-m", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=300,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0"},
-    )  # fmt: skip
+    )
 
 
 NO_DROPOUT = ["trainer.dropout=0.0", "trainer.attention_dropout=0.0", "trainer.deliver=tuned"]
@@ -38,12 +41,24 @@ def test_torchrun_and_accelerate_give_the_run_of_one_process(run, beir: Path, tm
     assert alone.code == 0, alone.err
     shared = start(tmp_path, "embexp.run", *data, "hydra.run.dir=Y", "paths.cache=other")
     assert shared.returncode == 0, shared.stderr[-3000:]
-    launcher = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1",
-                "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0")  # fmt: skip
+    launcher = (
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes=2",
+        "--num_machines=1",
+        "--mixed_precision=no",
+        "--dynamo_backend=no",
+        "--main_process_port=0",
+    )
     again = start(
-        tmp_path, "embexp.finetune", *data, "hydra.run.dir=Z", "paths.cache=third", "tracker=none",
+        tmp_path,
+        "embexp.finetune",
+        *data,
+        "hydra.run.dir=Z",
+        "paths.cache=third",
+        "tracker=none",
         launcher=launcher,
-    )  # fmt: skip
+    )
     assert again.returncode == 0, again.stderr[-3000:]
     weights = [load_file(tmp_path / folder / "model/model.safetensors") for folder in "XYZ"]
     for name, expected in weights[0].items():

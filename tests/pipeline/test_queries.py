@@ -61,9 +61,14 @@ def grader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
 
 def arguments(kb: Path, questions: Path) -> list[str]:
     return [
-        "dataset=folder", f"dataset.path={kb}", "benchmark=queries", f"benchmark.questions.path={questions}",
-        "tracker=none", "benchmark.judge_depth=4", *TINY,
-    ]  # fmt: skip
+        "dataset=folder",
+        f"dataset.path={kb}",
+        "benchmark=queries",
+        f"benchmark.questions.path={questions}",
+        "tracker=none",
+        "benchmark.judge_depth=4",
+        *TINY,
+    ]
 
 
 def test_questions_without_ids_are_judged_and_no_answer_is_paid_for_twice(

@@ -11,9 +11,21 @@ import pytest
 from tests.pipeline.pipeline_settings import TINY
 
 CONTRACT = {
-    "schema", "dataset", "model", "loss", "seed", "counts", "scores", "comparison", "leaks", "training",
-    "seconds", "mlflow", "model_dir", "cached",
-}  # fmt: skip
+    "schema",
+    "dataset",
+    "model",
+    "loss",
+    "seed",
+    "counts",
+    "scores",
+    "comparison",
+    "leaks",
+    "training",
+    "seconds",
+    "mlflow",
+    "model_dir",
+    "cached",
+}
 METRICS = {"accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100"}
 
 
@@ -38,10 +50,18 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
         path.relative_to(tmp_path / "X").as_posix() for path in (tmp_path / "X").rglob("*") if path.is_file()
     }
     assert left >= {
-        "report.html", "report.md", "scores.parquet", "run.log", ".hydra/config.yaml",
-        "data/train.jsonl", "data/train.manifest.json", "data/dev.jsonl", "data/test.jsonl",
-        "model/model.safetensors", "index/chroma.sqlite3",
-    }  # fmt: skip
+        "report.html",
+        "report.md",
+        "scores.parquet",
+        "run.log",
+        ".hydra/config.yaml",
+        "data/train.jsonl",
+        "data/train.manifest.json",
+        "data/dev.jsonl",
+        "data/test.jsonl",
+        "model/model.safetensors",
+        "index/chroma.sqlite3",
+    }
     assert outcome["comparison"]["verdict"] in done.out
     assert "embexp.search" in done.out
     champion = "champion" if outcome["comparison"]["verdict"] == "WIN" else ""
@@ -149,9 +169,15 @@ def test_train_none_benchmarks_only(run, beir: Path, tmp_path: Path) -> None:
 
 def test_synthetic_pairs_train_and_people_s_questions_test(run, beir: Path, tmp_path: Path) -> None:
     done = run(
-        "run", "dataset=beir", f"dataset.path={beir}", "dataset.train=synthetic", "synthesis=extractive",
-        "tracker=none", "hydra.run.dir=X", *TINY,
-    )  # fmt: skip
+        "run",
+        "dataset=beir",
+        f"dataset.path={beir}",
+        "dataset.train=synthetic",
+        "synthesis=extractive",
+        "tracker=none",
+        "hydra.run.dir=X",
+        *TINY,
+    )
     assert done.code == 0, done.err
     kinds = {
         split: {json.loads(line)["generator"]["kind"] for line in (tmp_path / f"X/data/{split}.jsonl").open()}

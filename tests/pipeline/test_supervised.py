@@ -11,8 +11,15 @@ import pytest
 
 from tests.pipeline.pipeline_settings import TINY
 
-FEW = [*TINY, "trainer.batch_size=32", "trainer.epochs=8", "trainer.learning_rate=5e-3", "trainer.dropout=0",
-       "hydra.run.dir=X", "tracker=none"]  # fmt: skip
+FEW = [
+    *TINY,
+    "trainer.batch_size=32",
+    "trainer.epochs=8",
+    "trainer.learning_rate=5e-3",
+    "trainer.dropout=0",
+    "hydra.run.dir=X",
+    "tracker=none",
+]
 STARTS, ENDS = ("ba", "de", "fi", "go", "hu", "ki"), ("to", "li", "po", "ru", "mb")
 QUICK = [*FEW, "trainer.epochs=1", "trainer.evaluations=0"]
 WORDS = [start + end for start in STARTS for end in ENDS]
@@ -59,9 +66,13 @@ def test_the_columns_can_be_named_and_give_the_same(run, tmp_path: Path) -> None
     ends = []
     for arguments in (
         ["dataset.path=scored.csv"],
-        ["dataset.path=named.csv", "dataset.query_column=left", "dataset.positive_column=right",
-         "dataset.label_column=grade"],
-    ):  # fmt: skip
+        [
+            "dataset.path=named.csv",
+            "dataset.query_column=left",
+            "dataset.positive_column=right",
+            "dataset.label_column=grade",
+        ],
+    ):
         done = run("finetune", "dataset=pairs", *arguments, "loss=cosine", *QUICK)
         assert done.code == 0, done.err
         ends.append((tmp_path / "X" / "model" / "model.safetensors").read_bytes())
@@ -72,7 +83,7 @@ def test_a_csv_with_classes_in_words_trains_a_classifier(run, tmp_path: Path) ->
     write_table(tmp_path / "nli.csv", "premise,hypothesis,label", ("entailment", "neutral", "contradiction"))
     done = run("run", "dataset=pairs", "dataset.path=nli.csv", "loss=softmax", *QUICK)
     assert done.code == 0, done.err
-    assert "labels in words are worth contradiction -1, entailment 1, neutral 0" in done.err
+    assert "labels in words are read as contradiction -1, entailment 1, neutral 0" in done.err
     assert "Classes of the training rows: label -1 (" in done.err
     assert trained(tmp_path)["training"]["pairs"] == trained(tmp_path)["counts"]["pairs"]["train"]
 
@@ -82,8 +93,10 @@ def test_judged_passages_of_a_query_stand_in_for_a_teacher(run, tmp_path: Path, 
     lines = ["query,positive,label"]
     for number in range(60):
         one, other = WORDS[number % 30], WORDS[(7 * number + 1) % 30]
-        lines += [f"{one} of {other} {number},{one[::-1]} {other[::-1]} {number},3",
-                  f"{one} of {other} {number},{one[::-1]} nothing {number},1"]  # fmt: skip
+        lines += [
+            f"{one} of {other} {number},{one[::-1]} {other[::-1]} {number},3",
+            f"{one} of {other} {number},{one[::-1]} nothing {number},1",
+        ]
     (tmp_path / "graded.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     arguments = ["dataset=pairs", "dataset.path=graded.csv", f"loss={loss}", "teacher@loss.teacher=labels"]
     done = run("finetune", *arguments, *QUICK)
@@ -104,8 +117,14 @@ def test_a_second_trial_asks_its_teacher_nothing(run, tmp_path: Path, monkeypatc
         return original(self, texts, encode, label)
 
     monkeypatch.setattr(ModelEmbedder, "_encode", counting)
-    arguments = ["dataset=pairs", "dataset.path=scored.csv", "loss=embed_distill",
-                 "model@loss.teacher.model=tiny", "loss.teacher.model.dimension=32", *QUICK]  # fmt: skip
+    arguments = [
+        "dataset=pairs",
+        "dataset.path=scored.csv",
+        "loss=embed_distill",
+        "model@loss.teacher.model=tiny",
+        "loss.teacher.model.dimension=32",
+        *QUICK,
+    ]
     assert run("finetune", *arguments).code == 0
     first = sum(encoded)
     assert first > 0

@@ -37,10 +37,19 @@ def swept(tmp_path_factory: pytest.TempPathFactory, shared_kb: Path) -> Path:
     """A sweep of eight trials by ``hparams=tiny``, with MLflow, over a small folder of documents."""
     folder = tmp_path_factory.mktemp("swept")
     arguments = [
-        "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={shared_kb}", "hydra.sweep.dir=sweep",
-        "trainer.evaluations=3", "trainer.batch_size=choice(8,16)", "trainer.epochs=4",
-        "synthesis.target=200", "split.max_dev=40", "hydra.sweeper.pruner.n_startup_trials=2",
-    ]  # fmt: skip
+        "-m",
+        "hparams=tiny",
+        *TINY,
+        *PAIRS,
+        f"dataset.path={shared_kb}",
+        "hydra.sweep.dir=sweep",
+        "trainer.evaluations=3",
+        "trainer.batch_size=choice(8,16)",
+        "trainer.epochs=4",
+        "synthesis.target=200",
+        "split.max_dev=40",
+        "hydra.sweeper.pruner.n_startup_trials=2",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["run", *arguments])
@@ -112,12 +121,24 @@ def test_a_wrong_space_ends_before_any_work(run, tmp_path: Path, arguments: list
 def test_trials_of_the_joblib_launcher_are_pruned_while_they_train(command, kb: Path, tmp_path: Path) -> None:
     """The defaults stay at a dev score of 0.9, the learning rate of 0.03 spoils the model at once."""
     ended = command(
-        "run", "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={kb}", "hydra.sweep.dir=sweep",
-        "trainer.evaluations=4", "trainer.learning_rate=choice(5e-5,0.03)", "loss.scale=20",
-        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.batch_size=2",
-        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner", "hydra.sweeper.pruner.lower=0.6",
-        "hydra.sweeper.n_trials=2", "hydra.sweeper.winner=false",
-    )  # fmt: skip
+        "run",
+        "-m",
+        "hparams=tiny",
+        *TINY,
+        *PAIRS,
+        f"dataset.path={kb}",
+        "hydra.sweep.dir=sweep",
+        "trainer.evaluations=4",
+        "trainer.learning_rate=choice(5e-5,0.03)",
+        "loss.scale=20",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "hydra.sweeper.batch_size=2",
+        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
+        "hydra.sweeper.pruner.lower=0.6",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.winner=false",
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     whole, pruned = study_in(tmp_path / "sweep").trials
     assert (whole.state.name, pruned.state.name) == ("COMPLETE", "PRUNED")
@@ -136,9 +157,16 @@ def test_a_sweep_of_trainings_killed_again_and_again_ends_with_just_its_trials(
 ) -> None:
     """SIGKILL at three random moments, the same command each time: none lost, none double, a winner."""
     arguments = [
-        "-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={kb}", "hydra.sweep.dir=sweep",
-        "trainer.evaluations=3", "trainer.batch_size=choice(8,16)", "hydra.sweeper.n_trials=6",
-    ]  # fmt: skip
+        "-m",
+        "hparams=tiny",
+        *TINY,
+        *PAIRS,
+        f"dataset.path={kb}",
+        "hydra.sweep.dir=sweep",
+        "trainer.evaluations=3",
+        "trainer.batch_size=choice(8,16)",
+        "hydra.sweeper.n_trials=6",
+    ]
     command = [sys.executable, "-m", "embexp.run", *arguments]
     draw = random.Random()
     for _ in range(3):

@@ -182,10 +182,18 @@ def test_a_run_trains_on_the_model_s_questions_and_tests_on_the_authors_words(
     run, kb: Path, tmp_path: Path, serve: Serve
 ) -> None:
     done = run(
-        "finetune", "dataset=folder", f"dataset.path={kb}", "synthesis=rag", "synthesis.target=120", *LOOSE,
-        f"llm.base_url={serve().url}", *FAST, "trainer.max_tokens=64", "trainer.evaluations=1",
+        "finetune",
+        "dataset=folder",
+        f"dataset.path={kb}",
+        "synthesis=rag",
+        "synthesis.target=120",
+        *LOOSE,
+        f"llm.base_url={serve().url}",
+        *FAST,
+        "trainer.max_tokens=64",
+        "trainer.evaluations=1",
         "hydra.run.dir=X",
-    )  # fmt: skip
+    )
     assert done.code == 0, done.err
     kinds = {
         split: {pair["generator"]["kind"] for pair in rows(tmp_path / f"X/data/{split}.jsonl")}
@@ -267,10 +275,17 @@ def test_a_hostile_knowledge_base_stays_data(run, tmp_path: Path, serve: Serve, 
         b"\xff\xfe caf\xe9 \x80 of a page in no known encoding at all \xc3\x28"
     )
     done = run(
-        "synthesize", "dataset=folder", f"dataset.path={folder}", "synthesis=rag", "synthesis.target=25",
-        "synthesis.filters.round_trip=null", "chunker=windows", f"llm.base_url={serve().url}", *FAST,
+        "synthesize",
+        "dataset=folder",
+        f"dataset.path={folder}",
+        "synthesis=rag",
+        "synthesis.target=25",
+        "synthesis.filters.round_trip=null",
+        "chunker=windows",
+        f"llm.base_url={serve().url}",
+        *FAST,
         "hydra.run.dir=X",
-    )  # fmt: skip
+    )
     assert done.code == 0, done.err
     pairs = rows(tmp_path / "X/data/pairs.jsonl")
     assert pairs
@@ -381,10 +396,18 @@ def test_a_packaged_model_writes_grounded_pairs(run, tmp_path: Path) -> None:
     for name, text in PAGES.items():
         (folder / f"{name}.md").write_text(f"# {name}\n\n{text}\n", encoding="utf-8")
     done = run(
-        "synthesize", "dataset=folder", f"dataset.path={folder}", "synthesis=rag", "llm=llamacpp",
-        "llm.slots=2", "synthesis.target=5", "model=tiny", "tracker=none",
-        "synthesis.filters.round_trip=null", "hydra.run.dir=X",
-    )  # fmt: skip
+        "synthesize",
+        "dataset=folder",
+        f"dataset.path={folder}",
+        "synthesis=rag",
+        "llm=llamacpp",
+        "llm.slots=2",
+        "synthesis.target=5",
+        "model=tiny",
+        "tracker=none",
+        "synthesis.filters.round_trip=null",
+        "hydra.run.dir=X",
+    )
     assert done.code == 0, done.err
     pairs = rows(tmp_path / "X/data/pairs.jsonl")
     assert 1 <= len(pairs) <= 5

@@ -24,10 +24,16 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
     save_cross_encoder(tmp_path / "cross")
     TinyModel(seed=1, dimension=32).load().save(str(tmp_path / "other"))
     arguments = [
-        "dataset=beir", f"dataset.path={beir}", "dataset.train=none", "tracker=none", *TINY,
-        "benchmark.models=[tiny,other]", "benchmark.reranker=cross", "benchmark.rerank_depth=5",
+        "dataset=beir",
+        f"dataset.path={beir}",
+        "dataset.train=none",
+        "tracker=none",
+        *TINY,
+        "benchmark.models=[tiny,other]",
+        "benchmark.reranker=cross",
+        "benchmark.rerank_depth=5",
         "benchmark.systems=[int8,binary]",
-    ]  # fmt: skip
+    ]
     done = run("benchmark", *arguments, "hydra.run.dir=X")
     assert done.code == 0, done.err
     outcome = outcome_of(tmp_path / "X")
