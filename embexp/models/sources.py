@@ -103,11 +103,11 @@ class LocalModel:
             )
         missing = [
             name
-            for name, found in (
+            for name, present in (
                 ("config.json or modules.json", _any(folder, "config.json", "modules.json")),
                 ("model.safetensors", _any(folder, f"**/{WEIGHTS}")),
             )
-            if not found
+            if not present
         ]
         if missing:
             raise ModelError(

@@ -1,4 +1,4 @@
-"""A random model built in code: for tests and demonstrations, with no download and no wait."""
+"""A small random model that is built in code, without a download: for tests and dry runs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ POSITION_SCALE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class TinyModel:
-    """A small BERT with random weights that the seed decides and a vocabulary of letter groups.
+    """A small BERT with random weights and a vocabulary of letter groups.
 
-    Words that share their beginning share tokens, so that even a little training gives results that follow
-    the words of a query. Nothing in it knows a language: use it to try the machinery, not to judge it.
+    Words with the same beginning share tokens, so that even a short training improves retrieval. The model
+    knows no language: use it to try a configuration, not to judge its results.
+
+    Args:
+        name: The model's name in tables and results.
+        seed: The seed of the random weights.
+        dimension: The length of a vector; a multiple of 4.
+        layers: The number of layers.
     """
 
     name: str = "tiny"
@@ -47,11 +53,11 @@ class TinyModel:
             raise ConfigError(f"model.layers is {self.layers}: give 1 or more.")
 
     def fingerprint(self) -> str:
-        """Return a digest of everything that decides the weights."""
+        """Return a digest of everything that determines the weights."""
         return sha256_of("tiny", self.seed, self.dimension, self.layers, MAX_TOKENS)
 
     def load(self) -> SentenceTransformer:
-        """Build the model; the same seed gives the same weights, and torch's own generator is left alone."""
+        """Build the model; the same seed gives the same weights, and torch's global generator is kept."""
         import torch
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -75,13 +81,13 @@ class TinyModel:
                 torch.manual_seed(self.seed)
                 bert = BertModel(config)
             with torch.no_grad():
-                # Unscaled, random positions would drown the words, and all texts would look alike.
+                # Unscaled, random position embeddings outweigh the words, and all texts get similar vectors.
                 bert.embeddings.position_embeddings.weight.mul_(POSITION_SCALE)
                 bert.embeddings.token_type_embeddings.weight.zero_()
             bert.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             transformer = Transformer(folder)
-        # The folder is gone: a later save must not look there for the model it started from.
+        # The folder no longer exists, and a later save must not look for the base model there.
         transformer.auto_model.config._name_or_path = ""
         pooling = Pooling(self.dimension, pooling_mode="mean")
         return SentenceTransformer(modules=[transformer, pooling])
@@ -92,9 +98,9 @@ class TinyModel:
 
 
 def build_tokenizer() -> Tokenizer:
-    """Return a WordPiece tokenizer over letter groups that knows every byte, so that it can read any text.
+    """Return a WordPiece tokenizer over letter groups, which can tokenize any text since it knows every byte.
 
-    A word begins with a group of up to three letters and goes on in groups of up to two.
+    A word is split into a first group of up to three letters and further groups of up to two.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece

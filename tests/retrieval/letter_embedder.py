@@ -1,4 +1,4 @@
-"""Embedders whose vectors a test can reckon by hand."""
+"""Embedders whose vectors can be computed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LETTERS = "abcdefgh"
 
 
 class LetterEmbedder:
-    """Embeds a text as the counts of the letters a to h, so that every score can be reckoned by hand."""
+    """Embeds a text as the counts of the letters a to h, so that every score can be computed by hand."""
 
     dimension = len(LETTERS)
 
@@ -29,7 +29,7 @@ class LetterEmbedder:
 
 
 class RandomEmbedder:
-    """Embeds each text as a random unit vector that the text decides."""
+    """Embeds each text as a random unit vector, seeded with the text."""
 
     fingerprint = "random"
     dimension = 24
@@ -43,7 +43,7 @@ class RandomEmbedder:
 
 
 class QuarterEmbedder(RandomEmbedder):
-    """Embeds each text as four of 24 numbers, a half each: cosines are quarters, exact, and often equal."""
+    """Embeds each text with four of 24 numbers set to ±0.5: cosines are exact quarters, and often equal."""
 
     fingerprint = "quarters"
 

@@ -28,10 +28,18 @@ def found_in(folder: Path, objectives: tuple[str, ...] = ("quality",)) -> SweepR
     failed.set_user_attr("error", "no <b>memory</b> left")
     study.tell(failed, state=optuna.trial.TrialState.FAIL)
     return SweepResult(
-        study=study, objectives=objectives, directions=directions, total=8, best=study.best_trials[:1],
-        space=SPACE.as_json(), storage="study.db", command="python -m embexp.run 'kind=<b>'", folder=folder,
-        winner=None, baseline=None,
-    )  # fmt: skip
+        study=study,
+        objectives=objectives,
+        directions=directions,
+        total=8,
+        best=study.best_trials[:1],
+        space=SPACE.as_json(),
+        storage="study.db",
+        command="python -m embexp.run 'kind=<b>'",
+        folder=folder,
+        winner=None,
+        baseline=None,
+    )
 
 
 @pytest.mark.parametrize("objectives", [("quality",), ("quality", "embedding_ms")], ids=["one", "two"])

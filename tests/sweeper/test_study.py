@@ -31,14 +31,24 @@ def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[Shared
     """A sweeper on the study in a folder, gone when the block ends."""
     store = FileStore(folder / "study.journal", journal=True)
     study = open_study(
-        store, "study", SPACE, directions=["minimize"], pruner=optuna.pruners.NopPruner(), settings={},
+        store,
+        "study",
+        SPACE,
+        directions=["minimize"],
+        pruner=optuna.pruners.NopPruner(),
+        settings={},
         first=None,
-    )  # fmt: skip
+    )
     with store.liveness_lock() as owner:
         yield SharedStudy(
-            study=study, store=store, space=SPACE, total=total, retries=retries, owner=owner,
+            study=study,
+            store=store,
+            space=SPACE,
+            total=total,
+            retries=retries,
+            owner=owner,
             sampler=lambda number: optuna.samplers.RandomSampler(seed=number),
-        )  # fmt: skip
+        )
 
 
 def test_no_more_is_reserved_than_there_are_places(tmp_path: Path) -> None:

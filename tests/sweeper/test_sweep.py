@@ -53,9 +53,11 @@ def test_the_report_names_the_winner_and_the_command_that_repeats_it(sweep, tmp_
 
 def test_some_failing_trials_are_named_and_the_others_go_on(sweep, caplog) -> None:
     study = sweep(
-        "x=interval(0,9)", "name=choice(a,wrong,pruned,nan)", "hydra.sweeper.n_trials=12",
+        "x=interval(0,9)",
+        "name=choice(a,wrong,pruned,nan)",
+        "hydra.sweeper.n_trials=12",
         "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler",
-    )  # fmt: skip
+    )
     found = states(study)
     assert found["COMPLETE"] >= 1
     assert found["FAIL"] >= 1
@@ -66,8 +68,12 @@ def test_some_failing_trials_are_named_and_the_others_go_on(sweep, caplog) -> No
 
 
 def test_an_error_that_may_pass_is_tried_again_so_often_and_no_more(sweep) -> None:
-    study = sweep("name=choice(a,unlucky)", "hydra.sweeper.n_trials=2", "hydra.sweeper.retries=1",
-                  "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler")  # fmt: skip
+    study = sweep(
+        "name=choice(a,unlucky)",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.retries=1",
+        "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler",
+    )
     assert states(study) == {"COMPLETE": 1, "FAIL": 2}
     [repeat] = [trial for trial in study.trials if "repeats" in trial.user_attrs]
     assert repeat.params == {"name": "unlucky"}
@@ -81,9 +87,12 @@ def test_a_sweep_whose_trials_all_fail_ends_with_the_reason(sweep) -> None:
 
 def test_two_objectives_end_in_a_front(sweep, tmp_path: Path, capfd) -> None:
     study = sweep(
-        "x=interval(0,3)", "name=two", "hydra.sweeper.direction=[minimize,minimize]",
-        "hydra.sweeper.n_trials=6", "hydra.sweeper.objectives=[quality,embedding_ms]",
-    )  # fmt: skip
+        "x=interval(0,3)",
+        "name=two",
+        "hydra.sweeper.direction=[minimize,minimize]",
+        "hydra.sweeper.n_trials=6",
+        "hydra.sweeper.objectives=[quality,embedding_ms]",
+    )
     record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert sorted(record["front"]) == sorted(trial.number for trial in study.best_trials)
     # nearer to 3 is better in the first objective, and worse in the second
@@ -103,8 +112,11 @@ def test_any_sampler_of_optuna_s_can_be_named(sweep, sampler: str) -> None:
 
 
 def test_a_space_that_is_used_up_ends_the_sweep(sweep) -> None:
-    study = sweep("y=choice(1,2,3)", "hydra.sweeper.n_trials=9",
-                  "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler")  # fmt: skip
+    study = sweep(
+        "y=choice(1,2,3)",
+        "hydra.sweeper.n_trials=9",
+        "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler",
+    )
     assert states(study) == {"COMPLETE": 3}
 
 
