@@ -9,7 +9,7 @@ from embexp.data.datasets.hub import HubDataset
 from embexp.data.datasets.icd10cm import Icd10Cm
 from embexp.data.datasets.pairs import PairsFile
 from embexp.data.datasets.pydocs import PyDocs
-from embexp.data.datasets.questions import Question, QuestionFile, Questions
+from embexp.data.datasets.questions import Question, QuestionFile
 
 __all__ = [
     "BeirFolder",
@@ -21,5 +21,4 @@ __all__ = [
     "PyDocs",
     "Question",
     "QuestionFile",
-    "Questions",
 ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row, check_columns, read_rows
@@ -22,16 +22,6 @@ class Question:
     text: str
     where: str
     relevant: Mapping[str, int] = field(default_factory=dict)
-
-
-class Questions(Protocol):
-    """A source of questions of the user's own."""
-
-    def questions(self) -> list[Question]:
-        """Return the questions, with the ids of what answers them or all without."""
-
-
-_SEPARATOR = ";"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +124,7 @@ def _parsed(value: Any) -> Mapping[Any, Any] | Iterable[Any]:
             read = None
         if isinstance(read, dict | list):
             return read
-    return text.split(_SEPARATOR)
+    return text.split(";")
 
 
 def _whole(value: Any) -> int | None:

@@ -58,9 +58,9 @@ class Problems:
         more = f" Further ones ({reason}) are only counted." if seen == _SHOWN_PER_REASON else ""
         log.warning("Skipped: %s%s", message, more)
 
-    def count(self, reason: str, number: int = 1) -> None:
+    def count(self, reason: str) -> None:
         """Count something left out on purpose: it is no error, but the summary names it."""
-        self._counts[reason] += number
+        self._counts[reason] += 1
 
     def summary(self) -> str:
         """Return what was skipped as one phrase ("3 broken line, 1 binary"), or an empty string."""
