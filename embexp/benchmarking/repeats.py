@@ -140,14 +140,18 @@ def summarise_repeats(
     seeds = curve = None
     if len(whole) > 1:
         runs, scores = [repeats[at] for at in whole], [trainings[at].scores for at in whole]
-        seeds = summarise_seeds(runs, untuned, scores, metric=metric, clusters=clusters, seed=seed)
+        seeds = _summarise_seeds(runs, untuned, scores, metric=metric, clusters=clusters, seed=seed)
     if parts:
-        points, part, own = [repeats[at] for at in (*parts, 0)], trainings[parts[-1]], trainings[0]
-        curve = learning_curve(points, part.scores, own.scores, metric=metric, clusters=clusters, seed=seed)
+        part, own = trainings[parts[-1]].scores, trainings[0].scores
+        curve = LearningCurve(
+            metric=metric,
+            points=tuple(repeats[at] for at in (*parts, 0)),
+            last=compare(part, own, metric=metric, clusters=clusters, seed=seed),
+        )
     return Repeats(seeds, curve, [each.scores for each in trainings[1:]])
 
 
-def summarise_seeds(
+def _summarise_seeds(
     runs: Sequence[Repeat],
     untuned: Scores,
     scores: Sequence[Scores],
@@ -181,29 +185,6 @@ def summarise_seeds(
         comparison=compare(untuned, average, metric=metric, clusters=clusters, seed=seed),
         runs=tuple(runs),
     )
-
-
-def learning_curve(
-    points: Sequence[Repeat],
-    part: Scores,
-    whole: Scores,
-    *,
-    metric: str,
-    clusters: Mapping[str, str],
-    seed: int,
-) -> LearningCurve:
-    """Return the learning curve, with a test of its last step.
-
-    Args:
-        points: The trainings, by how many pairs they used; all pairs last.
-        part: The scores of the training on the largest share.
-        whole: The scores of the training on all pairs.
-        metric: The metric to compare.
-        clusters: Query id -> source document.
-        seed: Seeds the bootstrap.
-    """
-    last = compare(part, whole, metric=metric, clusters=clusters, seed=seed)
-    return LearningCurve(metric=metric, points=tuple(points), last=last)
 
 
 def _mean_scores(scores: Sequence[Scores], *, metric: str) -> Scores:

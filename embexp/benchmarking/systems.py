@@ -78,7 +78,7 @@ def score_embedder(
     return evaluate(task, retrieve(task, index, k=DEPTH), system=system, metrics=metrics)
 
 
-def further_models(benchmark: Benchmark) -> dict[str, ModelSource]:
+def _further_models(benchmark: Benchmark) -> dict[str, ModelSource]:
     """Return the models that the benchmark adds, each under a distinct name."""
     named: dict[str, ModelSource] = {}
     for source in benchmark.models:
@@ -119,7 +119,7 @@ def search_systems(
     """
     results = {name: _search_exactly(task, embedder, folder) for name, embedder in embedders.items()}
     best = list(embedders)[-1]
-    for name, source in further_models(benchmark).items():
+    for name, source in _further_models(benchmark).items():
         results[name] = _search_exactly(task, SourceEmbedder(source, cache), folder)
     results[BM25] = _search_bm25(task, folder)
     results[HYBRID] = _hybrid(results[best], results[BM25])

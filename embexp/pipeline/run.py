@@ -78,7 +78,7 @@ def run_experiment(
             trained = train(experiment, plan, run, out_dir)
         tuned = trained[0] if trained else None
         with clock.measure("benchmark"):
-            results = benchmark(experiment, data, tuned and tuned.source, run, out_dir)
+            results = benchmark(experiment, data, tuned.source if tuned else None, run, out_dir)
             repeats = score_repeats(experiment, plan, trained, results, run)
         return conclude(experiment, data, tuned, results, repeats, run, out_dir, seconds=clock.seconds)
 

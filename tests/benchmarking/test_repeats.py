@@ -4,9 +4,9 @@ from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.repeats import (
     Repeat,
     _mean_scores,
+    _summarise_seeds,
     check_repeats,
     scoring_settings,
-    summarise_seeds,
 )
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.errors import ConfigError
@@ -27,7 +27,7 @@ def test_the_mean_is_taken_question_by_question():
 def test_seeds_are_summed_up_by_mean_and_standard_deviation():
     own = [Repeat(seed, 1.0, 10, None, score, None) for seed, score in ((0, 0.2), (1, 0.4), (2, 0.6))]
     systems = [scores([value] * 20) for value in (0.2, 0.4, 0.6)]
-    found = summarise_seeds(own, scores([0.1] * 20), systems, metric="m", clusters={}, seed=0)
+    found = _summarise_seeds(own, scores([0.1] * 20), systems, metric="m", clusters={}, seed=0)
     assert found.mean == pytest.approx(0.4)
     assert found.std == pytest.approx(0.2)  # √((0.04 + 0 + 0.04) / 2)
     assert isinstance(found.comparison, Comparison)

@@ -11,9 +11,9 @@ from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.systems import (
     SystemCost,
     SystemResult,
+    _further_models,
     _reranked,
     _search_exactly,
-    further_models,
     search_systems,
 )
 from embexp.benchmarking.task import Query, RetrievalTask
@@ -94,5 +94,5 @@ def test_the_lengths_that_a_loss_trains_are_systems_of_the_tuned_model(tmp_path:
 
 def test_models_of_one_name_are_told_apart() -> None:
     models = [TinyModel(), TinyModel(seed=1), TinyModel(name="bm25")]
-    assert list(further_models(BenchmarkOptions(models=models))) == ["tiny", "tiny #2", "bm25 #2"]
-    assert further_models(BenchmarkOptions()) == {}
+    assert list(_further_models(BenchmarkOptions(models=models))) == ["tiny", "tiny #2", "bm25 #2"]
+    assert _further_models(BenchmarkOptions()) == {}

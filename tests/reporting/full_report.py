@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.repeats import Repeat, learning_curve, summarise_seeds
+from embexp.benchmarking.repeats import Repeats, ScoredTraining, summarise_repeats
 from embexp.benchmarking.slices import changed_documents, slices
 from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.systems import SystemCost
@@ -36,14 +35,12 @@ def full_report() -> Report:
     task = _task()
     lift = {"untuned": 0.0, "tuned": 0.08, "bm25": -0.1, "hybrid": 0.02, "tuned int8": 0.075}
     scores = {name: _scores(task, name, shift, draw) for name, shift in lift.items()}
-    clusters = {query.id: query.cluster for query in task.queries}
+    clusters = task.clusters
     untuned, tuned = scores["untuned"], scores["tuned"]
     pairs = [("untuned", name) for name in scores if name != "untuned"]
     compared = contrasts(scores, pairs, metric=METRIC, clusters=clusters, resamples=500)
     rankings = {name: _rankings(task, draw) for name in ("untuned", "tuned")}
-    runs, others = _repeats(task, tuned, compared[0].comparison, draw)
-    seeds = summarise_seeds(runs, untuned, [tuned, *others], metric=METRIC, clusters=clusters, seed=0)
-    part = Repeat(0, 0.5, 700, 0.5, others[0].mean[METRIC] - 0.02, compared[2].comparison)
+    repeats = _repeats(task, untuned, tuned, draw)
     outcome = Outcome(
         dataset=f"kb {ATTACK}",
         model="minilm",
@@ -58,15 +55,8 @@ def full_report() -> Report:
         mlflow={"experiment": "embexp", "run_id": "4f1c"},
         model_dir="/runs/1/model",
         index=IndexReport("chroma", 0.995, 10, 1.0, 0.1, 0.2),
-        seeds=seeds,
-        learning_curve=learning_curve(
-            [replace(part, share=0.25, pairs=350, score=part.score - 0.02), part, runs[0]],
-            others[0],
-            tuned,
-            metric=METRIC,
-            clusters=clusters,
-            seed=0,
-        ),
+        seeds=repeats.seeds,
+        learning_curve=repeats.curve,
         systems={name: SystemCost(12.5, 0.0021, 276_480, 384) for name in scores},
     )
     return Report(
@@ -132,15 +122,15 @@ def _rankings(task: RetrievalTask, draw: random.Random) -> dict[str, list[Hit]]:
     }
 
 
-def _repeats(
-    task: RetrievalTask, tuned: Scores, comparison: object, draw: random.Random
-) -> tuple[list[Repeat], list[Scores]]:
+def _repeats(task: RetrievalTask, untuned: Scores, tuned: Scores, draw: random.Random) -> Repeats:
     others = [_scores(task, f"seed {seed}", 0.06, draw) for seed in (1, 2)]
-    runs = [
-        Repeat(seed, 1.0, 1400, 0.55, system.mean[METRIC], comparison)  # type: ignore[arg-type]
-        for seed, system in enumerate([tuned, *others])
+    parts = [_scores(task, f"{share:.0%}", 0.08 * share, draw) for share in (0.25, 0.5)]
+    trainings = [ScoredTraining(at, 1.0, 1400, 0.55, own) for at, own in enumerate([tuned, *others])]
+    trainings += [
+        ScoredTraining(0, share, round(1400 * share), 0.5, own)
+        for share, own in zip((0.25, 0.5), parts, strict=True)
     ]
-    return runs, others
+    return summarise_repeats(trainings, untuned, metric=METRIC, clusters=task.clusters, seed=0)
 
 
 def _history(draw: random.Random) -> list[TrainingStep]:
