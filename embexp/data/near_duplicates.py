@@ -86,6 +86,8 @@ class NearDuplicateIndex:
 
     def add(self, text: str) -> None:
         """Add a text, unless an equal one is there already."""
+        import numpy as np
+
         normal = self._normalise(text)
         if normal in self._positions:
             return
@@ -95,7 +97,7 @@ class NearDuplicateIndex:
             return
         shingles, signature = self._prepared(normal)
         if at == len(self._signatures):  # doubled when full, so that adding stays linear
-            self._signatures = self._signatures.repeat(2, axis=0)
+            self._signatures = np.concatenate([self._signatures, np.empty_like(self._signatures)])
         self._signatures[at] = signature.hashvalues
         self._shingles.append(shingles)
         self._lsh.insert(at, signature)

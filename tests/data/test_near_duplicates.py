@@ -52,8 +52,12 @@ def test_nothing_held_out_nothing_found():
 def test_an_index_grows_while_it_is_searched():
     index = NearDuplicateIndex(threshold=0.8, width=4)
     assert index.find(LONG) is None
-    for number in range(100):  # more than the room that is there at first
-        index.add(f"{number * 7919 % 99991} something else of its own {number}")
+    others = [
+        f"{n * 7919 % 99991} is what entry {n} says of shelf {n * 31} in room {n * 53}" for n in range(300)
+    ]
+    for text in others:  # more than there is room for at first
+        index.add(text)
+    assert [index.find(f"{text} today").text for text in others] == others
     index.add(LONG)
     index.add(LONG.upper())  # equal to the one before
     assert index.find(LONG.upper()) == Match(LONG, 1.0)
