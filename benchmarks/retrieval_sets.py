@@ -1,4 +1,4 @@
-"""What the training benchmarks share: a BEIR set, its held-out questions, and a plain script."""
+"""Shared by the other benchmarks: a BEIR set, its held-out questions, and a plain training script."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def model_source(name: str) -> ModelSource:
 
 
 def load(path: Path, *, pairs: int, dev: int, test: int, seed: int) -> RetrievalSet:
-    """Read a set; dev questions are split off the training ones, no document in both."""
+    """Read a set and split dev questions off the training ones, without a document in both."""
     beir, chance = BeirFolder(path=str(path)), random.Random(seed)
     chunks = [
-        Chunk(id=found.id, document_id=found.id, text=found.text, title=found.title, position=0)
-        for found in beir.documents()
+        Chunk(id=each.id, document_id=each.id, text=each.text, title=each.title, position=0)
+        for each in beir.documents()
     ]
     judged = [pair for pair in beir.labelled() if pair.label is None or pair.label >= 1]
     held_out = _sample([pair for pair in judged if pair.split == "test"], test, chance)
@@ -69,7 +69,7 @@ def load(path: Path, *, pairs: int, dev: int, test: int, seed: int) -> Retrieval
         documents.add(pair.document_id)
     others = [pair for pair in training if pair.document_id not in documents]
     if len(others) < pairs:
-        # Few documents carry many questions (as techniques do): then only the questions differ.
+        # If few documents have many questions (as techniques do), only the questions differ.
         others = training[dev:]
     return RetrievalSet(
         train=others[:pairs],

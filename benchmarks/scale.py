@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py
 
-The peer is the product of all queries with all passages at once; its memory is reckoned, not used.
+The peer is the product of all queries with all passages at once; its memory is calculated, not allocated.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def made_up(rows: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """Return random unit vectors, filled in by blocks: a second copy would hide what the search needs."""
+def random_vectors(rows: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
+    """Return random unit vectors, filled in by blocks: a second copy would hide the memory of the search."""
     vectors = np.empty((rows, dimension), dtype=np.float32)
     for start in range(0, rows, BLOCK):
         some = vectors[start : start + BLOCK]
@@ -41,8 +41,8 @@ def made_up(rows: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
 
 def peak() -> float:
     """Return the process's peak resident memory in MiB."""
-    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return found / MIB if sys.platform == "darwin" else found / 1024
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / MIB if sys.platform == "darwin" else size / 1024
 
 
 def main() -> None:
@@ -52,14 +52,14 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=384)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    vectors = made_up(options.chunks, options.dimension, rng)
+    vectors = random_vectors(options.chunks, options.dimension, rng)
     targets = rng.integers(0, options.chunks, options.queries)
     noise = rng.standard_normal((options.queries, options.dimension), dtype=np.float32)
     asked = unit(vectors[targets] + 0.08 * noise)
     names = [f"c{at:07}" for at in range(options.chunks)]
     before = peak()
     start = time.perf_counter()
-    found = ExactIndex(names, vectors, None).nearest(asked, k=100)
+    rankings = ExactIndex(names, vectors, None).nearest(asked, k=100)
     seconds = time.perf_counter() - start
     task = RetrievalTask(
         "scale",
@@ -68,9 +68,9 @@ def main() -> None:
         {f"q{at}": {names[target]: 1} for at, target in enumerate(targets)},
         "chunk",
     )
-    scores = evaluate(task, {f"q{at}": hits for at, hits in enumerate(found)}, system="exact")
+    scores = evaluate(task, {f"q{at}": hits for at, hits in enumerate(rankings)}, system="exact")
     first = np.argmax(asked[:50] @ vectors.T, axis=1)  # the plain product, as a check
-    exact = all(hits[0].id == names[row] for hits, row in zip(found, first, strict=False))
+    exact = all(hits[0].id == names[row] for hits, row in zip(rankings, first, strict=False))
     ours, peer = peak() - before, options.queries * options.chunks * 4 / MIB
     result = {
         "benchmark": "scale",

@@ -1,10 +1,10 @@
-"""What a sweep of the ready space hparams=mnrl gains on dev over the defaults.
+"""How much a sweep of the search space hparams=mnrl gains on dev over the defaults.
 
     python benchmarks/sweep_quality.py
 
 MiniLM on Python's documentation, few pairs and eight trials, the first of which runs with the defaults. The
-last line is the winner's dev score beside the defaults'; the line before it is the winner's verdict on the
-test questions, which the sweep itself never sees. A choice among eight on dev is flattered by dev; the
+last line compares the winner's dev score with the defaults'; the line before it is the winner's verdict on
+the test questions, which the sweep never sees. The dev score of the best of eight trials is optimistic; the
 verdict is not.
 """
 

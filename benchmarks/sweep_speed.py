@@ -1,12 +1,12 @@
-"""How long a trial of a sweep takes, beside the same trials as commands of their own.
+"""How long a trial of a sweep takes, compared with the same trials as separate commands.
 
     python benchmarks/sweep_speed.py
 
-A sweep of ten trials runs first, without pruning, so that all of its trainings are whole. Then the same ten
+A sweep of ten trials runs first, without pruning, so that every training is complete. Then the same ten
 settings run as ten commands (python -m embexp.finetune), one after the other in a fresh folder: they share
-chunks and pairs through the cache as the trials do, and pay for a start and its imports each. Both are
-divided by the number of trials; the sweep's report counts, the winner's own run, which the ten commands have
-no part of, is left out. --model minilm takes the real model instead of a random one (about an hour).
+chunks and pairs through the cache as the trials do, but each has its own start-up and imports. Both times are
+divided by the number of trials; the sweep's report is included, the winner's own run is not. --model minilm
+uses the real model instead of a random one (about an hour).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How many answers a minute the engine gets, beside a serial client with the same SDK and the same server.
+"""How many answers per minute the engine gets, compared with a serial client of the same SDK and server.
 
     python benchmarks/synthesis_speed.py
 
-The server is the loopback one of the tests, with 300 ms to an answer and no limits.
+The server is the tests' loopback server, with a latency of 300 ms and no rate limits.
 """
 
 from __future__ import annotations

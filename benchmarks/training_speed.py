@@ -1,11 +1,11 @@
-"""How many pairs a second embexp trains on, beside a plain sentence-transformers script.
+"""How many pairs per second embexp trains on, compared with a plain sentence-transformers script.
 
     python benchmarks/training_speed.py
 
 The plain script, the default and the fast trainer run in turn, each in a process of its own: the same model,
 the same pairs, in-batch negatives, batches of 64 and 128 tokens. Peak memory is that process's. Then all
-three are asked the same held-out questions over the same passages. The last line is the default's rate
-beside the plain script's.
+three are scored on the same held-out questions over the same passages. The last line compares the default
+trainer's rate with the plain script's.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def measure(side: str, options: argparse.Namespace) -> dict[str, object]:
         else:
             rate = _ours(side, model, data.train, work)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        found = score(model, data.test_task, work)
-    return {"side": side, "rate": rate, "peak_mib": peak, "scores": asdict(found)}
+        scores = score(model, data.test_task, work)
+    return {"side": side, "rate": rate, "peak_mib": peak, "scores": asdict(scores)}
 
 
 def _ours(side: str, model, pairs, work: Path) -> float:  # type: ignore[no-untyped-def]
     from embexp.data.splitting import Splits
-    from embexp.finetuning.losses.in_batch import Mnrl
+    from embexp.finetuning.losses import Mnrl
     from embexp.finetuning.trainer import SentenceTransformerFineTuner
 
     rates = {"dropout": 0.0, "attention_dropout": 0.0} if side == "fast" else {}
@@ -89,23 +89,23 @@ def main() -> None:
         print(json.dumps(measure(options.side, options)))
         return
     rounds = [{side: in_own_process(side) for side in SIDES} for _ in range(options.rounds)]
-    rates = {side: median(float(found[side]["rate"]) for found in rounds) for side in SIDES}
+    rates = {side: median(float(each[side]["rate"]) for each in rounds) for side in SIDES}
     for side in SIDES:
-        told = rounds[-1][side]
+        last = rounds[-1][side]
         print(
-            f"{side}: {rates[side]:.1f} pairs/s, peak {told['peak_mib']:.0f} MiB, "
-            f"nDCG@10 {told['scores']['mean']['ndcg@10']:.4f}"
+            f"{side}: {rates[side]:.1f} pairs/s, peak {last['peak_mib']:.0f} MiB, "
+            f"nDCG@10 {last['scores']['mean']['ndcg@10']:.4f}"
         )
     print(json.dumps(summary(rounds[-1], rates, machine())))
 
 
-def summary(found: dict[str, dict], rates: dict[str, float], machine: str) -> dict[str, object]:  # type: ignore[type-arg]
+def summary(last: dict[str, dict], rates: dict[str, float], machine: str) -> dict[str, object]:  # type: ignore[type-arg]
     from embexp.benchmarking.metrics import Scores
     from embexp.benchmarking.statistics.comparison import compare
 
-    scores = {side: Scores(**found[side]["scores"]) for side in SIDES}
+    scores = {side: Scores(**last[side]["scores"]) for side in SIDES}
     clusters = {query: query for query in scores["peer"].per_query}
-    told = compare(scores["peer"], scores["default"], metric="ndcg@10", clusters=clusters, seed=SEED)
+    comparison = compare(scores["peer"], scores["default"], metric="ndcg@10", clusters=clusters, seed=SEED)
     return {
         "benchmark": "training_speed",
         "ours": round(rates["default"], 2),
@@ -115,9 +115,12 @@ def summary(found: dict[str, dict], rates: dict[str, float], machine: str) -> di
         "machine": machine,
         "fast": round(rates["fast"], 2),
         "fast_ratio": round(rates["fast"] / rates["peer"], 2),
-        "peak_mib": {side: round(float(found[side]["peak_mib"])) for side in SIDES},
+        "peak_mib": {side: round(float(last[side]["peak_mib"])) for side in SIDES},
         "ndcg@10": {side: round(scores[side].mean["ndcg@10"], 4) for side in SIDES},
-        "default_minus_peer": [round(told.delta, 4), [round(value, 4) for value in told.interval]],
+        "default_minus_peer": [
+            round(comparison.delta, 4),
+            [round(value, 4) for value in comparison.interval],
+        ],
     }
 
 

@@ -103,13 +103,13 @@ def test_the_limit_keeps_the_corpus_whole(shop: str) -> None:
 
 
 def test_a_named_task_is_known_before_its_data() -> None:
-    from embexp.benchmarking.mteb import _task
+    from embexp.benchmarking.mteb import _retrieval_task
 
-    assert _task("SciFact").metadata.name == "SciFact"
+    assert _retrieval_task("SciFact").metadata.name == "SciFact"
     with pytest.raises(
         ConfigError, match=r"benchmark.id=Scifact: 'Scifact' not found. Did you mean: 'SciFact'"
     ):
-        _task("Scifact")
+        _retrieval_task("Scifact")
 
 
 @pytest.mark.parametrize(
