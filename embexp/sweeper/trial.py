@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ class TrialSlot:
 
     def as_text(self) -> str:
         """Return the value of ``hydra.sweeper.trial_slot``."""
-        return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__})
+        return json.dumps(asdict(self))
 
 
 def _slot() -> TrialSlot | None:
@@ -185,8 +185,8 @@ def _measures(experiment: Experiment, data: Data, tuned: Tuned, objectives: list
             "A sweep needs dev scores and this trial has none: leave split.dev above 0 and "
             "trainer.evaluations at 1 or more."
         )
-    delivered = tuned.training.candidates.get(tuned.training.delivered or "", best)
-    measures = {"quality": delivered, "training_seconds": tuned.training.seconds}
+    selected = tuned.training.candidates.get(tuned.training.selected or "", best)
+    measures = {"quality": selected, "training_seconds": tuned.training.seconds}
     if "embedding_ms" in objectives:
         measures["embedding_ms"] = _embedding_ms(data, tuned)
     return measures
