@@ -134,7 +134,7 @@ def _graded(
     llm: LLM, requests: Sequence[GradeRequest], pools: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, int]]:
     """Return query id -> unit id -> grade, without the units that got no readable grade."""
-    grades = [grade for row in Grader.grade(llm, requests) for grade in row.grades]
+    grades = [grade for row, _ in Grader.grade(llm, requests) for grade in row]
     names = ((query, name) for query, pool in pools.items() for name in pool)
     qrels: dict[str, dict[str, int]] = {query: {} for query in pools}
     for (query, name), grade in zip(names, grades, strict=True):

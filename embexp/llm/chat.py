@@ -76,6 +76,7 @@ class Chat:
         models: The model, then its fallbacks.
         options: Returns further body fields for a model, such as its reasoning effort.
         length_key: The body field for the longest answer ("max_tokens", "max_completion_tokens").
+        completes: True for a base model, which completes the request's text instead of a chat.
     """
 
     def __init__(
@@ -84,10 +85,12 @@ class Chat:
         *,
         options: Callable[[str], Mapping[str, Any]],
         length_key: str,
+        completes: bool = False,
     ) -> None:
         self._models = list(models)
         self._options = options
         self._length_key = length_key
+        self.completes = completes
         self._formats: dict[str, Format] = {}
 
     @property
@@ -103,6 +106,9 @@ class Chat:
             EmbexpError: None of the models is served any more.
         """
         model = self.model
+        if self.completes:
+            payload, headers = await post(self._completion_body(request))
+            return read_reply(_as_chat(payload), headers, request, model, empty_ok=True)
         form = self.form(model)
         try:
             payload, headers = await post(self.body(request, model, form))
@@ -132,6 +138,20 @@ class Chat:
             body["stop"] = list(request.stop)
         if request.schema is not None:
             self._add_schema(body, request, form)
+        return body
+
+    def _completion_body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON body for a base model, which completes the messages joined by blank lines."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "prompt": "\n\n".join(turn.content for turn in request.messages),
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+        }
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.stop:
+            body["stop"] = list(request.stop)
         return body
 
     def _add_schema(self, body: dict[str, Any], request: Request, form: Format) -> None:
@@ -184,27 +204,7 @@ class Chat:
         log.warning("THE MODEL %s IS GONE (%s): from here on %s answers.", model, reason, self.model)
 
 
-def _prompt_of(request: Request) -> str:
-    """Return the text that a base model completes."""
-    return "\n\n".join(turn.content for turn in request.messages)
-
-
-def completion_body(request: Request, model: str) -> dict[str, Any]:
-    """Return the JSON body for a base model that completes the request's text."""
-    body: dict[str, Any] = {
-        "model": model,
-        "prompt": _prompt_of(request),
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-    }
-    if request.seed is not None:
-        body["seed"] = request.seed
-    if request.stop:
-        body["stop"] = list(request.stop)
-    return body
-
-
-def as_chat(payload: object) -> object:
+def _as_chat(payload: object) -> object:
     """Return a text completion in the shape of a chat completion."""
     choices = payload.get("choices") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(choices, list):

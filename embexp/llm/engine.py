@@ -97,7 +97,7 @@ class Engine:
         pending: deque[tuple[str, Future[Answer]]] = deque()
         source = iter(requests)
         drawn_all = False
-        with progress(f"Asking {self.name}") as bar:
+        with progress(f"Requests to {self.name}") as bar:
             try:
                 while True:
                     while not drawn_all and len(pending) < max(8, WINDOW * int(self._limiter.concurrency)):

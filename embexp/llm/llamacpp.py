@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from embexp.errors import ConfigError, ModelError
-from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read_reply
+from embexp.llm.chat import Chat, Reply
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
@@ -41,20 +41,22 @@ class _LlamaCppClient:
         self, path: Path, *, name: str, completes: bool, slots: int, context: int, threads: int | None
     ) -> None:
         self.model = name
-        self._completes = completes
         self._server = _load(path, slots, context, threads)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="llamacpp")
-        self._chat = Chat([name], options=lambda _model: {}, length_key="max_tokens")
+        self._chat = Chat([name], options=lambda _model: {}, length_key="max_tokens", completes=completes)
 
     async def send(self, request: Request) -> Reply:
         """Run one request; see ``embexp.llm.chat.Client``."""
-        if not self._completes:
+        if not self._chat.completes:
             return await self._chat.send(request, self._run_chat)
-        body = {**completion_body(request, self.model), "cache_prompt": True}
-        if request.schema is not None:
-            body["json_schema"] = request.schema
-        payload, _ = await self._run(self._server.handle_completions, body)
-        return self._named(read_reply(as_chat(payload), {}, request, self.model, empty_ok=True))
+        extra = {
+            "cache_prompt": True,
+            **({"json_schema": request.schema} if request.schema is not None else {}),
+        }
+        reply = await self._chat.send(
+            request, lambda body: self._run(self._server.handle_completions, {**body, **extra})
+        )
+        return replace(reply, model=self.model)  # in place of the file's path on this machine
 
     async def _run_chat(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
         return await self._run(self._server.handle_chat_completions, body)
@@ -69,12 +71,6 @@ class _LlamaCppClient:
             status = 413 if "context_size" in kind else int(error.get("code", 500))
             raise request_error(status, payload, {}, key_name="")
         return payload, {}
-
-    def _named(self, reply: Reply) -> Reply:
-        """Replace the file's path on this machine by the model's name."""
-        return Reply(
-            reply.text, self.model, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens
-        )
 
     async def close(self) -> None:
         """Free the model."""

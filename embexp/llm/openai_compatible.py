@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from embexp.errors import ConfigError
-from embexp.llm.chat import Chat, Reply, as_chat, completion_body, read_reply
+from embexp.llm.chat import Chat, Reply
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
@@ -28,17 +28,15 @@ class _OpenAIClient:
         chat: Request bodies, replies and fallbacks.
         base_url: The address up to ``/v1``.
         key_name: The environment variable of the key, None where the service needs none.
-        completes: True for a base model that only completes text.
     """
 
-    def __init__(self, chat: Chat, *, base_url: str, key_name: str | None, completes: bool) -> None:
+    def __init__(self, chat: Chat, *, base_url: str, key_name: str | None) -> None:
         import httpx
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._chat = chat
         self._key_name = key_name or "llm.api_key_env"
         self._key = _key(key_name)
-        self._completes = completes
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=None)
 
@@ -49,14 +47,10 @@ class _OpenAIClient:
 
     async def send(self, request: Request) -> Reply:
         """Send one request; see ``embexp.llm.chat.Client``."""
-        if not self._completes:
-            return await self._chat.send(request, self._post)
-        body = completion_body(request, self.model)
-        payload, headers = await self._post_to("completions", body)
-        return read_reply(as_chat(payload), headers, request, self.model, empty_ok=True)
+        return await self._chat.send(request, self._post)
 
     async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
-        return await self._post_to("chat/completions", body)
+        return await self._post_to("completions" if self._chat.completes else "chat/completions", body)
 
     async def _post_to(self, path: str, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
         import httpx
@@ -136,9 +130,11 @@ class OpenAICompatibleLLM(ServiceSettings):
             EmbexpError: Another process uses the journal.
         """
         effort = {"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}
-        chat = Chat(self.models(), options=lambda _model: effort, length_key="max_tokens")
+        chat = Chat(
+            self.models(), options=lambda _model: effort, length_key="max_tokens", completes=self.completes
+        )
         url = self.base_url if urlsplit(self.base_url).path.strip("/") else f"{self.base_url.rstrip('/')}/v1"
-        client = _OpenAIClient(chat, base_url=url, key_name=self.api_key_env, completes=self.completes)
+        client = _OpenAIClient(chat, base_url=url, key_name=self.api_key_env)
         identity = {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": self.chat}
         with Engine(client, Journal(journal, identity), self, self.price_list(), chat=self.chat) as engine:
             yield engine

@@ -29,13 +29,6 @@ class GradeRequest(NamedTuple):
     items: int
 
 
-class Grades(NamedTuple):
-    """The grades in one answer, None for an item without a readable one; and the answer's cost."""
-
-    grades: list[int | None]
-    usage: Usage
-
-
 @dataclass(frozen=True, kw_only=True)
 class Grader:
     """Has a language model grade passages on the scale that a prompt template defines.
@@ -83,20 +76,20 @@ class Grader:
         )
 
     @staticmethod
-    def grade(llm: LLM, requests: Sequence[GradeRequest]) -> Iterator[Grades]:
-        """Yield the grades of each request's items, in order."""
+    def grade(llm: LLM, requests: Sequence[GradeRequest]) -> Iterator[tuple[list[int | None], Usage]]:
+        """Yield the grades of each request's items, None where there is no readable one, and their cost."""
         answers = llm.complete(request for request, _ in requests)
         for (_, count), answer in zip(requests, answers, strict=True):
             yield _read(answer, count)
 
 
-def _read(answer: Answer, count: int) -> Grades:
+def _read(answer: Answer, count: int) -> tuple[list[int | None], Usage]:
     if answer.completion is None:
-        return Grades([None] * count, Usage())
+        return [None] * count, Usage()
     numbers = list(range(1, count + 1))
     items = by_number(read_items(answer.completion.text, "grades") or [], numbers)
     grades: list[int | None] = []
     for number in numbers:
         item = items.get(number, {})
         grades.append(None if field_problem(item, {"grade": int}) else item["grade"])
-    return Grades(grades, answer.completion.usage)
+    return grades, answer.completion.usage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,35 +14,15 @@ _SHOWN = 200
 """Characters of a dropped query in an example."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The drafts that a filter keeps, and those that it drops, each with the reason."""
-
-    kept: list[Draft]
-    dropped: list[tuple[Draft, str]] = field(default_factory=list)
-
-
 class Filter(Protocol):
-    """Keeps good drafts; may have a memory (duplicates)."""
+    """Drops bad drafts; may have a memory (duplicates)."""
 
     @property
     def name(self) -> str:
         """The reason under which drops are counted."""
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Split the drafts, in their order, into kept and dropped ones."""
-
-
-def sift(drafts: Sequence[Draft], why: Callable[[Draft], str | None]) -> Kept:
-    """Split drafts by a function that returns why one is dropped, None where it is kept."""
-    result = Kept([])
-    for draft in drafts:
-        reason = why(draft)
-        if reason is None:
-            result.kept.append(draft)
-        else:
-            result.dropped.append((draft, reason))
-    return result
+    def reasons(self, drafts: Sequence[Draft]) -> Sequence[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
 
 
 @dataclass
@@ -74,8 +54,10 @@ class Funnel:
         for step in self.filters:
             if not kept:
                 break
-            result = step.keep(kept)
-            for draft, why in result.dropped:
-                self.tally.drop(step.name, draft.pair.query, why)
-            kept = result.kept
+            checked, kept = kept, []
+            for draft, why in zip(checked, step.reasons(checked), strict=True):
+                if why is None:
+                    kept.append(draft)
+                else:
+                    self.tally.drop(step.name, draft.pair.query, why)
         return kept

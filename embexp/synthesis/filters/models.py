@@ -10,7 +10,6 @@ from functools import cached_property
 from embexp.llm.llm import LLM, Usage
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.retrieval.index import Index
-from embexp.synthesis.filters.funnel import Kept, sift
 from embexp.synthesis.grading import Grader, Item
 from embexp.synthesis.prompts import Prompts
 from embexp.synthesis.tasks import Draft
@@ -34,12 +33,14 @@ class RoundTrip:
     k: int
     name: str = "round_trip"
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts whose query finds their chunk."""
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where its query finds its chunk."""
         rows = self.index.search([draft.pair.query for draft in drafts], k=self.k)
-        hits = {draft.pair.id: {hit.id for hit in row} for draft, row in zip(drafts, rows, strict=True)}
         why = f"its chunk is not among the first {self.k} hits"
-        return sift(drafts, lambda draft: None if draft.pair.chunk_id in hits[draft.pair.id] else why)
+        return [
+            None if draft.pair.chunk_id in {hit.id for hit in row} else why
+            for draft, row in zip(drafts, rows, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,12 @@ class CrossEncoderFilter:
             model=self.model, key="synthesis.filters.cross_encoder", label="Scoring pairs"
         )
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts that score at least ``least``."""
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it scores at least ``least``."""
         texts = [(draft.pair.query, draft.pair.positive[:_CHARACTERS]) for draft in drafts]
         logits = self._scorer.scores(texts, None).vectors[:, 0]
-        result = Kept([])
-        for draft, logit in zip(drafts, logits, strict=True):
-            score = 1 / (1 + math.exp(-float(logit)))
-            if score >= self.least:
-                result.kept.append(draft)
-            else:
-                result.dropped.append((draft, f"score {score:.2f}"))
-        return result
+        scores = [1 / (1 + math.exp(-float(logit))) for logit in logits]
+        return [None if score >= self.least else f"score {score:.2f}" for score in scores]
 
 
 @dataclass
@@ -93,18 +88,17 @@ class Judge:
     name: str = "judge"
     spent: Usage = field(default_factory=Usage)
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts with a good grade; ``spent`` grows by the cost of the answers."""
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped; ``spent`` grows by the cost of the answers."""
         grader = Grader(template="judge", items_per_request=8, max_tokens=512, prompts=self.prompts)
         requests = grader.requests([Item(draft.pair.positive, draft.pair.query) for draft in drafts])
-        grades: list[int | None] = []
-        for row, usage in grader.grade(self.llm, requests):
+        reasons: list[str | None] = []
+        for grades, usage in grader.grade(self.llm, requests):
             self.spent += Usage(1, usage.prompt_tokens, usage.completion_tokens, usage.usd)
-            grades += row
-        result = Kept([])
-        for draft, grade in zip(drafts, grades, strict=True):
-            if grade is not None and grade >= self.least:
-                result.kept.append(draft)
-            else:
-                result.dropped.append((draft, "no grade" if grade is None else f"grade {grade}"))
-        return result
+            reasons += [self._why(grade) for grade in grades]
+        return reasons
+
+    def _why(self, grade: int | None) -> str | None:
+        if grade is None:
+            return "no grade"
+        return None if grade >= self.least else f"grade {grade}"

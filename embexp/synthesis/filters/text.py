@@ -11,7 +11,6 @@ from typing import Any
 
 from embexp.data.near_duplicates import NearDuplicateIndex, similarity
 from embexp.errors import ConfigError
-from embexp.synthesis.filters.funnel import Kept, sift
 from embexp.synthesis.query_text import chatter, key, words
 from embexp.synthesis.tasks import Draft
 
@@ -23,9 +22,9 @@ class Chatter:
     passages: bool = False
     name: str = "chatter"
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts without chatter."""
-        return sift(drafts, self._why)
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
+        return [self._why(draft) for draft in drafts]
 
     def _why(self, draft: Draft) -> str | None:
         texts = [draft.pair.query]
@@ -79,9 +78,9 @@ class Copied:
     share: float
     name: str = "copied"
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts in their own words."""
-        return sift(drafts, self._why)
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
+        return [self._why(draft) for draft in drafts]
 
     def _why(self, draft: Draft) -> str | None:
         words = key(draft.pair.query).split()
@@ -113,9 +112,9 @@ class Length:
     passage: tuple[int, int] | None = None
     name: str = "length"
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts within the bounds."""
-        return sift(drafts, self._why)
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
+        return [self._why(draft) for draft in drafts]
 
     def _why(self, draft: Draft) -> str | None:
         why = _outside("the query", draft.pair.query, self.query)
@@ -148,9 +147,9 @@ class Language:
     sure: float = 0.9
     name: str = "language"
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts whose query is, or may be, in a wanted language."""
-        return sift(drafts, self._why)
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
+        return [self._why(draft) for draft in drafts]
 
     @cached_property
     def _identifier(self) -> Any:
@@ -198,9 +197,9 @@ class Overlap:
     share: float
     name: str = "overlap"
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts that share enough words with their passage."""
-        return sift(drafts, self._why)
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
+        return [self._why(draft) for draft in drafts]
 
     def _why(self, draft: Draft) -> str | None:
         own = _stems(draft.pair.query)
@@ -252,9 +251,9 @@ class Duplicates:
     def _positives(self) -> NearDuplicateIndex:
         return NearDuplicateIndex(threshold=self.threshold, width=_PASSAGE_RUN, normalise=str)
 
-    def keep(self, drafts: Sequence[Draft]) -> Kept:
-        """Keep drafts that are new, and remember them."""
-        return sift(drafts, self._why)
+    def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
+        """Return why each draft is dropped, None where it is kept."""
+        return [self._why(draft) for draft in drafts]
 
     def _why(self, draft: Draft) -> str | None:
         pair = draft.pair
