@@ -52,16 +52,9 @@ def data_card(
         settings: The options of the synthesis.
         licence: The licence of the set.
     """
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
     counted = _count(pairs)
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
     rejected: Mapping[str, int] = report.get("rejected", {})
-    dropped: Mapping[str, list[str]] = report.get("examples_dropped", {})
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return _render(
         title=one_line(title, _CELL),
         file=file,
         stem=Path(file).stem,
@@ -75,14 +68,21 @@ def data_card(
         negatives=counted.negatives,
         kinds=", ".join(f"{kind} ({count:,})" for kind, count in sorted(counted.kinds.items())),
         facts=_facts(counted, report),
-        rejected=[
-            (reason, f"{count:,}", _cell((dropped.get(reason) or [""])[0]))
-            for reason, count in sorted(rejected.items(), key=lambda row: (-row[1], row[0]))
-        ],
+        rejected=_rejected(rejected, report.get("examples_dropped", {})),
         diversity=[(name, _cell(_shown(value))) for name, value in report.get("diversity", {}).items()],
         settings=json.dumps(settings or {}, indent=2, ensure_ascii=False, default=str),
         licence=licence,
     )
+
+
+def _render(**values: object) -> str:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(values)
 
 
 def _count(pairs: Iterable[Pair]) -> _Counted:
@@ -118,6 +118,12 @@ def _facts(counted: _Counted, report: Mapping[str, Any]) -> list[tuple[str, str]
         ("Completion tokens", f"{usage.get('completion_tokens', 0):,}"),
         ("Price", f"${usage.get('usd', 0):,.2f}"),
     ]
+
+
+def _rejected(rejected: Mapping[str, int], examples: Mapping[str, list[str]]) -> list[tuple[str, str, str]]:
+    """Return reason, count and an example, most frequent first."""
+    rows = sorted(rejected.items(), key=lambda row: (-row[1], row[0]))
+    return [(reason, f"{count:,}", _cell((examples.get(reason) or [""])[0])) for reason, count in rows]
 
 
 def _shown(value: object) -> str:

@@ -109,15 +109,7 @@ class RagSynthesis(WritingSettings):
             ConfigError: There is no language model, or a prompt or an examples file is wrong.
             EmbexpError: No query was accepted, or the language model gave up.
         """
-        if llm is None:
-            raise ConfigError(
-                "synthesis=rag needs a language model: choose one, as in llm=groq or llm=llamacpp."
-            )
-        if self.filters.judge and not llm.chat:
-            raise ConfigError(
-                f"synthesis.filters.judge={self.filters.judge} needs a chat model, and {llm.name} only "
-                "completes text: set it to null."
-            )
+        llm = self._checked(llm)
         if index is None and self.filters.round_trip:
             log.warning("There is no index: the round trip is left out, and context is the same document.")
         serial = SerialIndex(index) if index is not None else None
@@ -129,6 +121,18 @@ class RagSynthesis(WritingSettings):
         held_out = held_out_pairs(chunks, documents, seed=self.seed) if self.held_out else ()
         for self._held_out, pair in enumerate(held_out, start=1):
             yield pair
+
+    def _checked(self, llm: LLM | None) -> LLM:
+        if llm is None:
+            raise ConfigError(
+                "synthesis=rag needs a language model: choose one, as in llm=groq or llm=llamacpp."
+            )
+        if self.filters.judge and not llm.chat:
+            raise ConfigError(
+                f"synthesis.filters.judge={self.filters.judge} needs a chat model, and {llm.name} only "
+                "completes text: set it to null."
+            )
+        return llm
 
     def documents(self, pairs: Iterable[Pair]) -> Iterator[Document]:  # noqa: ARG002
         """Yield nothing: the documents are the corpus."""

@@ -200,7 +200,7 @@ class ChatTask:
         settings: The run's settings.
         subject: The chunk or topic.
         slots: The queries to ask for.
-        known: Accepted queries about the subject, which the model is told not to repeat.
+        known: Accepted queries about the subject, which the prompt lists as taken.
         turn: How many requests were made about the subject before.
         bad: The answer to repair and its problems.
         all_slots: The slots of the first request, where ``slots`` are only those to repair.

@@ -1,4 +1,4 @@
-"""What the tests of this room share: a key, requests, and a fast component at the loopback server."""
+"""Fixtures of the tests of language models: a key, requests, and a fast source at the loopback server."""
 
 from __future__ import annotations
 

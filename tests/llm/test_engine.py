@@ -52,7 +52,7 @@ def test_answers_come_in_order_many_at_once(
     assert server.counts.most_at_once > 8
 
 
-def test_what_is_on_disk_is_not_asked_again(
+def test_a_recorded_answer_is_not_requested_again(
     serve: Serve, groq: Groq, requests: Requests, journal: Path
 ) -> None:
     server = serve()
@@ -109,7 +109,9 @@ def test_requests_are_drawn_lazily_and_nothing_is_sent_when_nobody_asks(
     "fault",
     ["429", "429_bare", "500", "503", "drop", "truncated", "html", "empty", "null", "encoding", "slow"],
 )
-def test_a_fault_is_survived(fault: str, serve: Serve, groq: Groq, requests: Requests, journal: Path) -> None:
+def test_a_passing_failure_is_retried(
+    fault: str, serve: Serve, groq: Groq, requests: Requests, journal: Path
+) -> None:
     server = serve(retry_after=0.1, slow_seconds=3.0)
     server.queue.extend(["", fault, "", fault])
     with groq(server, timeout_seconds=0.6).open(journal) as engine:
@@ -119,7 +121,7 @@ def test_a_fault_is_survived(fault: str, serve: Serve, groq: Groq, requests: Req
     assert server.counts.faults[fault] == 2
 
 
-def test_random_faults_are_survived(serve: Serve, groq: Groq, requests: Requests, journal: Path) -> None:
+def test_random_failures_are_retried(serve: Serve, groq: Groq, requests: Requests, journal: Path) -> None:
     server = serve(faults=0.2, seed=3, retry_after=0.05, slow_seconds=5.0)
     found = texts(groq(server, timeout_seconds=2.5), journal, requests(150))
     assert len(set(found)) == 150
@@ -335,10 +337,14 @@ def test_the_address_may_be_given_in_each_way(
     assert texts(GroqLLM(base_url=url), journal, requests(1))[0]
 
 
-def test_the_key_is_nowhere(
-    serve: Serve, groq: Groq, requests: Requests, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+def test_the_key_is_written_nowhere(
+    serve: Serve,
+    groq: Groq,
+    requests: Requests,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     sentinel = "gsk_sentinel_4711"
     monkeypatch.setenv("GROQ_API_KEY", sentinel)
     caplog.set_level(logging.DEBUG)

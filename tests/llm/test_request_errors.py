@@ -42,7 +42,7 @@ def test_a_refusal_is_sorted_by_what_to_do(status: int, message: str, code: str,
     ("status", "kind"),
     [(429, "rate"), (503, "overload"), (498, "overload"), (408, "overload"), (500, "error"), (409, "error")],
 )
-def test_what_passes_by_is_asked_again(status: int, kind: str) -> None:
+def test_passing_failures_are_retried(status: int, kind: str) -> None:
     problem = of(status)
     assert isinstance(problem, errors.RetryableError)
     assert problem.kind == kind
