@@ -7,9 +7,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, compare
+from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, compare
 from embexp.benchmarking.task import Query, RetrievalTask
 
 
@@ -81,6 +82,9 @@ def slices(
         "shared words": lambda query: _band(shared[query.id], OVERLAPS, MOST_SHARED),
         "rarity of terms": lambda query: thirds[query.id],
     }
+    clustered_compare = partial(
+        compare, metric=metric, clusters=task.clusters, seed=seed, resamples=resamples
+    )
     results = []
     for feature, group_of in features.items():
         members: dict[str, list[Query]] = defaultdict(list)
@@ -88,17 +92,7 @@ def slices(
             members[group_of(query)].append(query)
         if len(members) > 1:
             results += [
-                _slice(
-                    feature,
-                    name,
-                    members[name],
-                    base,
-                    tuned,
-                    metric=metric,
-                    clusters=task.clusters,
-                    seed=seed,
-                    resamples=resamples,
-                )
+                _slice(feature, name, members[name], base, tuned, clustered_compare)
                 for name in _ordered(feature, members)
             ]
     return results
@@ -167,18 +161,15 @@ def _slice(
     queries: Sequence[Query],
     base: Scores,
     tuned: Scores,
-    *,
-    metric: str,
-    clusters: Mapping[str, str],
-    seed: int,
-    resamples: int,
+    compare_systems: partial[Comparison],
 ) -> Slice:
-    """Compare two systems on some of the questions, resampling ``clusters`` (query id -> cluster)."""
+    """Compare two systems on some of the questions."""
+    metric = compare_systems.keywords["metric"]
     parts = [
         Scores(scores.system, scores.mean, {query.id: scores.per_query[query.id] for query in queries})
         for scores in (base, tuned)
     ]
-    comparison = compare(parts[0], parts[1], metric=metric, clusters=clusters, seed=seed, resamples=resamples)
+    comparison = compare_systems(*parts)
     before, after = (
         sum(part.per_query[query.id][metric] for query in queries) / len(queries) for part in parts
     )
@@ -231,18 +222,10 @@ def changed_documents(
     gaining = [name for name in ranked[:shown] if sums[name] > 0]
     losing = [name for name in ranked[::-1][:shown] if sums[name] < 0]
     titles = _titles(task, {*gaining, *losing})
+    # A missing query is its own cluster: within a document each question counts by itself.
+    plain_compare = partial(compare, metric=metric, clusters={}, seed=seed, resamples=resamples)
     return [
-        _slice(
-            feature,
-            titles.get(name, name),
-            members[name],
-            base,
-            tuned,
-            metric=metric,
-            clusters={query.id: query.id for query in members[name]},
-            seed=seed,
-            resamples=resamples,
-        )
+        _slice(feature, titles.get(name, name), members[name], base, tuned, plain_compare)
         for feature, names in (("gaining most", gaining), ("losing most", losing))
         for name in names
     ]

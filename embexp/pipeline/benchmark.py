@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,13 @@ from embexp.benchmarking.score_files import read_scores, write_judgments, write_
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.suite import MtebSuite, SuiteScore
 from embexp.benchmarking.systems import TUNED, UNTUNED, SystemCost, further_fingerprints, search_systems
-from embexp.benchmarking.task import Qrels, Query, RetrievalTask
+from embexp.benchmarking.task import RetrievalTask
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.synthesize import language_model
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.index import Hit
 from embexp.storage.files import atomic_write, copy_folder
 from embexp.tracking.tracker import TrackedRun
 
@@ -68,23 +68,6 @@ class Results:
     forgetting: Forgetting | None = None
     suite: Sequence[SuiteScore] = ()
     cached: bool = False
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """What the cache keeps of the results beside scores.parquet.
-
-    ``queries`` and ``qrels`` are set where a language model judged; else the task follows from its files.
-    """
-
-    rankings: dict[str, dict[str, list[Hit]]]
-    costs: dict[str, SystemCost]
-    comparison: Comparison | None
-    index: IndexReport | None
-    map: EmbeddingMap | None
-    judging: Judging | None
-    queries: list[Query] | None
-    qrels: Qrels | None
 
 
 def benchmark(
@@ -155,7 +138,7 @@ def _inputs(
 
 def _trained_lengths(experiment: Experiment) -> list[int]:
     """Return the vector lengths that the loss trains beside the model's own (``loss=matryoshka``)."""
-    return sorted(getattr(experiment.loss, "dims", ()), reverse=True)
+    return sorted(experiment.loss.dims, reverse=True)
 
 
 def _warn_of_known_documents(task: RetrievalTask, data: Data) -> None:
@@ -229,38 +212,28 @@ def _index_for_search(
 
 
 def _write(results: Results, folder: Path) -> None:
+    """Write scores.parquet, and the rest to results.json but for the corpus, which has files of its own."""
     write_scores(folder / "scores.parquet", results.scores.values())
-    stored = _Stored(
-        rankings={
-            system: {query: list(hits[:KEPT_HITS]) for query, hits in rankings.items()}
-            for system, rankings in results.rankings.items()
-        },
-        costs=dict(results.costs),
-        comparison=results.comparison,
-        index=results.index,
-        map=results.map,
-        judging=results.judging,
-        queries=list(results.task.queries) if results.judging else None,
-        qrels=results.task.qrels if results.judging else None,
+    first_hits = {
+        system: {query: hits[:KEPT_HITS] for query, hits in rankings.items()}
+        for system, rankings in results.rankings.items()
+    }
+    record = TypeAdapter(Results).dump_json(
+        replace(results, rankings=first_hits), exclude={"scores": True, "task": {"corpus"}}
     )
     with atomic_write(folder / "results.json", "wb") as stream:
-        stream.write(TypeAdapter(_Stored).dump_json(stored))
+        stream.write(record)
 
 
 def _read(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
-    stored = TypeAdapter(_Stored).validate_json((folder / "results.json").read_bytes())
-    if stored.queries is not None and stored.qrels is not None:
-        task = replace(task, queries=stored.queries, qrels=stored.qrels, judge_depth=None)
-    return Results(
-        task=task,
-        scores={scores.system: scores for scores in read_scores(folder / "scores.parquet")},
-        rankings=stored.rankings,
-        costs=stored.costs,
-        comparison=stored.comparison,
-        index=stored.index,
-        map=stored.map,
-        judging=stored.judging,
-        cached=cached,
+    record = json.loads((folder / "results.json").read_bytes())
+    return TypeAdapter(Results).validate_python(
+        {
+            **record,
+            "task": {**record["task"], "corpus": task.corpus},
+            "scores": {scores.system: scores for scores in read_scores(folder / "scores.parquet")},
+            "cached": cached,
+        }
     )
 
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -16,20 +15,15 @@ from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask, smaller_corpus
 from embexp.data.records import Unit
-from embexp.errors import ConfigError
-from embexp.finetuning.training import GENERAL, SharedFineTuner, Training, TrainingStep
-from embexp.models.embedding_cache import EmbeddingCache
+from embexp.finetuning.training import GENERAL, Training, TrainingStep, UntunedModel
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.sources import LocalModel
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
 from embexp.progress import without_bars
-from embexp.storage.files import copy_folder, sha256_of
+from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
 from embexp.tracking.tracker import TrackedRun
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +93,17 @@ def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
 
 
 def teachers_of(experiment: Experiment) -> list[str]:
-    """Return the digests of the models that the loss and the trainer ask, which settings alone do not fix."""
-    parts: tuple[Any, ...] = (experiment.loss, getattr(experiment.trainer, "negative_scorer", None))
-    return [part.fingerprint() for part in parts if hasattr(part, "fingerprint")]
+    """Return the digests of the models that the loss and the trainer use, which settings alone do not fix."""
+    return [experiment.loss.fingerprint(), experiment.trainer.fingerprint()]
 
 
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
     """Train, write the whole model, and only then mark the stage as finished."""
     model = experiment.model.load()
     score = _dev_scorer(experiment, data)
-    untuned = _KnownModel(
+    untuned = UntunedModel(
         fingerprint=experiment.model.fingerprint(),
-        tokens=model.max_seq_length,
+        max_tokens=model.max_seq_length,
         cache=experiment.embeddings,
         score=score,
     )
@@ -140,45 +133,13 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
     return training
 
 
-def follow(experiment: Experiment) -> None:
-    """Help another process's command with its trainings, until it ends; write nothing.
+def run_worker(experiment: Experiment) -> None:
+    """Take part in the trainings of rank 0 as a worker, until its command ends; write nothing.
 
     Raises:
-        ConfigError: The trainer works alone.
+        ConfigError: The trainer trains in one process only.
     """
-    if not isinstance(experiment.trainer, SharedFineTuner):
-        raise ConfigError(
-            f"{type(experiment.trainer).__name__} cannot train with several processes: start the command "
-            "without torchrun."
-        )
-    experiment.trainer.follow(experiment.loss, experiment.model.load)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _KnownModel:
-    """The untuned model, whose vectors are cached on disk.
-
-    Args:
-        fingerprint: The model's digest.
-        tokens: Its own text length; a shorter one gives other vectors.
-        cache: Where the vectors are kept.
-        score: Scores an embedder on dev.
-    """
-
-    fingerprint: str
-    tokens: int | None
-    cache: EmbeddingCache
-    score: Callable[[Embedder], Mapping[str, float]]
-
-    def embedder(self, model: SentenceTransformer) -> Embedder:
-        """Return an embedder over the untuned ``model`` at its current text length."""
-        length = model.max_seq_length
-        known = self.fingerprint if length == self.tokens else sha256_of(self.fingerprint, "tokens", length)
-        return ModelEmbedder(model, fingerprint=known, cache=self.cache)
-
-    def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
-        """Score the untuned ``model`` on dev."""
-        return self.score(self.embedder(model))
+    experiment.trainer.run_worker(experiment.loss, experiment.model.load)
 
 
 def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapping[str, float]]:
