@@ -77,7 +77,7 @@ def test_the_sweeper_is_shipped_where_hydra_finds_it(installed: Path, tmp_path: 
 def test_a_user_s_own_option_is_found_from_any_folder(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "mine" / "loss").mkdir(parents=True)
     (tmp_path / "mine" / "loss" / "sharp.yaml").write_text(
-        "# mine\n_target_: embexp.finetuning.losses.in_batch.Mnrl\nscale: 30\n"
+        "# mine\n_target_: embexp.finetuning.losses.Mnrl\nscale: 30\n"
     )
     done = ask(installed, tmp_path, "--config-dir", "mine", "loss=sharp", "--cfg", "job")
     assert done.returncode == 0, done.stderr

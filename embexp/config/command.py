@@ -34,7 +34,7 @@ from embexp.errors import EmbexpError, PrunedError
 from embexp.package import conf_dir
 
 if TYPE_CHECKING:
-    from embexp.finetuning.distributed.process_group import Team
+    from embexp.finetuning.distributed.process_group import ProcessGroup
 
 log = logging.getLogger("embexp")
 USER_ERROR, INTERNAL_ERROR = 2, 1
@@ -83,7 +83,7 @@ def _main(task: Task, name: str) -> None:
         sys.exit(_report(_for_the_user(error, folders), verbose, group, in_job=False))
 
 
-def _job(task: Task, name: str, group: Team | None, *, verbose: bool) -> Task:
+def _job(task: Task, name: str, group: ProcessGroup | None, *, verbose: bool) -> Task:
     """Return the function that Hydra calls with each composed configuration, in whatever process."""
 
     def job(config: DictConfig) -> Returned:
@@ -117,13 +117,13 @@ def prepare_torch() -> None:
     choose_threads()
 
 
-def _process_group() -> Team | None:
+def _process_group() -> ProcessGroup | None:
     """Return the processes that torchrun or accelerate started together; None for a single process."""
     if not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return None
-    from embexp.finetuning.distributed.process_group import take_over
+    from embexp.finetuning.distributed.process_group import init_process_group
 
-    return take_over()
+    return init_process_group()
 
 
 def settable(override: str) -> str:
@@ -165,7 +165,9 @@ def _end_job(error: Exception, verbose: bool) -> Exception:
     return carried
 
 
-def _report(error: BaseException, verbose: bool, group: Team | None = None, *, in_job: bool = True) -> int:
+def _report(
+    error: BaseException, verbose: bool, group: ProcessGroup | None = None, *, in_job: bool = True
+) -> int:
     """Report an error in the terminal and in run.log, and return the exit code.
 
     Outside of a job there is no run.log, and in a multirun the log handlers are Hydra's own: the error then

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from embexp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from embexp.finetuning.distributed.process_group import Team
+    from embexp.finetuning.distributed.process_group import ProcessGroup
 
 Returned = float | list[float] | None
 """What a job returns to a sweep: a value for each objective; None where there is no sweep."""
@@ -23,7 +23,7 @@ Task = Callable[[DictConfig], Returned]
 
 
 @contextmanager
-def worker_folder(group: Team | None) -> Iterator[None]:
+def worker_folder(group: ProcessGroup | None) -> Iterator[None]:
     """Let Hydra write a worker's files into a temporary folder; rank 0 writes into the run's own.
 
     Raises:
@@ -34,7 +34,7 @@ def worker_folder(group: Team | None) -> Iterator[None]:
             f"{group.size} processes train one run together, and -m asks for several runs: use either "
             "(launchers, such as hydra/launcher=joblib, spread runs over processes)."
         )
-    if group is None or group.leads:
+    if group is None or group.rank == 0:
         yield
         return
     folder = tempfile.mkdtemp(prefix="embexp-")
@@ -45,35 +45,35 @@ def worker_folder(group: Team | None) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_task(task: Task, config: DictConfig, group: Team | None) -> Returned:
+def run_task(task: Task, config: DictConfig, group: ProcessGroup | None) -> Returned:
     """Run a command's task on rank 0; a worker computes its share of the training instead."""
     if group is None:
         return task(config)
-    if not group.leads:
+    if group.rank != 0:
         logging.getLogger().setLevel(logging.WARNING)
         _work(config, group)
         return None
     group.join()
     result = task(config)
-    group.dismiss()
+    group.release_workers()
     return result
 
 
-def rank_0_reports(error: BaseException, group: Team) -> bool:
+def rank_0_reports(error: BaseException, group: ProcessGroup) -> bool:
     """Return whether a worker's error is one that rank 0 meets and reports as well.
 
     Those are errors of the configuration, and the end of rank 0 itself.
     """
     # A worker has loaded the process group already; importing it here costs a single process nothing.
-    from embexp.finetuning.distributed.process_group import TeamError
+    from embexp.finetuning.distributed.process_group import ProcessLostError
 
-    return not group.leads and (not group.joined or isinstance(error, TeamError))
+    return group.rank != 0 and (not group.joined or isinstance(error, ProcessLostError))
 
 
-def _work(config: DictConfig, group: Team) -> None:
+def _work(config: DictConfig, group: ProcessGroup) -> None:
     from embexp.config.build import build
-    from embexp.pipeline.finetune import follow
+    from embexp.pipeline.finetune import run_worker
 
     experiment, _ = build(config, needs_key=False)
     group.join()
-    follow(experiment)
+    run_worker(experiment)

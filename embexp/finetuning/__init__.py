@@ -1,1 +1,25 @@
-"""Fine-tuning: losses, training rows, negatives, batches, and a trainer that can be killed and resumed."""
+"""Fine-tuning: training rows, hard negatives, batches, losses and a trainer that resumes after a kill."""
+
+from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, Method, QueryAdapter
+from embexp.finetuning.settings import TrainerSettings
+from embexp.finetuning.teachers import BiEncoderTeacher, CrossEncoderTeacher, Labels, Teacher
+from embexp.finetuning.trainer import SentenceTransformerFineTuner
+from embexp.finetuning.training import FineTuner, Training, TrainingStep, UntunedModel
+
+__all__ = [
+    "BiEncoderTeacher",
+    "CrossEncoderTeacher",
+    "FineTuner",
+    "Full",
+    "Labels",
+    "LastLayers",
+    "Lora",
+    "Method",
+    "QueryAdapter",
+    "SentenceTransformerFineTuner",
+    "Teacher",
+    "TrainerSettings",
+    "Training",
+    "TrainingStep",
+    "UntunedModel",
+]

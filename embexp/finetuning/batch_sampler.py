@@ -1,9 +1,9 @@
-"""Batches without false negatives, of texts of like length, the same ones for the same seed."""
+"""Batches without false negatives, of texts of similar length, the same ones for the same seed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,21 +11,20 @@ from embexp.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+_SMALLEST_SHARE = 4
+_OPEN_BATCHES_TRIED = 64
+_WARN_ABOVE = 0.02
 
-SMALLEST_SHARE = 4
-OPEN_BATCHES_TRIED = 64
-WORTH_A_WARNING = 0.02
 
+class RowKeys(NamedTuple):
+    """What a row contains, and what no other row of its batch may contain.
 
-class Keys(NamedTuple):
-    """What a row brings into its batch, and what no other row of the batch may bring.
-
-    A row brings its passages and shuns every answer to its query; what two rows must not share
-    (a query, a chunk) stands in both. Rows that meet no other row's passages have neither.
+    A row contains its passages and excludes every answer to its query; what two rows must not share
+    (a query, a chunk) is in both. Both are empty for losses that do not compare rows with each other.
     """
 
-    brings: tuple[str, ...] = ()
-    shuns: tuple[str, ...] = ()
+    contains: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +43,32 @@ class BatchPlan:
         """Return the rows of a step, counted from 0 over all epochs."""
         return self.epochs[step // self.steps][step % self.steps]
 
+    def rows(self, start: int, end: int) -> int:
+        """Return how many rows the steps from ``start`` to before ``end`` train on."""
+        return sum(len(self.batch(step)) for step in range(start, end))
+
+
+class PlannedBatchSampler:
+    """Gives the planned batches of each epoch to a DataLoader."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self._plan = plan
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._plan.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._plan.epochs[self._epoch]:
+            yield list(batch)
+
 
 def plan_batches(
-    keys: Sequence[Keys],
+    keys: Sequence[RowKeys],
     lengths: Sequence[int],
     *,
     batch_size: int,
@@ -54,33 +76,33 @@ def plan_batches(
     seed: int,
     length_pool: int = 8,
 ) -> BatchPlan:
-    """Cut shuffled rows into batches in which no row brings what another shuns.
+    """Divide shuffled rows into batches in which no row contains what another excludes.
 
     Rows are shuffled, sorted by length within pools of ``length_pool`` batches (that saves padding,
-    while chance still decides which rows meet), put into the first batch that they fit in, and the
+    while it remains random which rows meet), put into the first batch that they fit in, and the
     batches are shuffled again. Batches are filled evenly. A batch with less than a quarter of the
     rows of the largest is dropped: a step on a handful of rows would weigh as much as a full one.
 
     Args:
-        keys: What each row brings and shuns.
+        keys: What each row contains and excludes.
         lengths: Each row's length, in any unit.
         batch_size: The most rows in a batch.
         epochs: How many passes over the rows.
-        seed: Of the shuffling.
+        seed: Fixes the shuffling.
         length_pool: Batches per pool, 0 to leave lengths mixed.
 
     Raises:
         ConfigError: No batch of two rows can be made.
     """
-    least = 2 if any(row.shuns for row in keys) else 1
+    smallest = 2 if any(row.excludes for row in keys) else 1
     planned = [
-        _epoch(keys, lengths, batch_size=batch_size, seed=seed, epoch=epoch, pool=length_pool, least=least)
+        _epoch(keys, lengths, batch_size=batch_size, seed=[seed, epoch], pool=length_pool, smallest=smallest)
         for epoch in range(epochs)
     ]
     steps = min(len(batches) for batches in planned)
     if steps == 0:
         raise ConfigError(
-            f"No batch can be made of {len(keys)} training pairs: each two share a query, a passage or a "
+            f"No batch can be made of {len(keys)} training pairs: every two share a query, a passage or a "
             "chunk (without a chunk id: a document), and would be each other's false negatives. Give pairs "
             "of more documents, set trainer.distinct=text, or choose a loss without in-batch negatives "
             "(loss=cosent)."
@@ -97,37 +119,36 @@ def _report(plan: BatchPlan, *, rows: int, batch_size: int) -> None:
     mean = (rows - plan.left_out) / plan.steps
     if plan.left_out:
         log.log(
-            logging.WARNING if plan.left_out > WORTH_A_WARNING * rows else logging.INFO,
+            logging.WARNING if plan.left_out > _WARN_ABOVE * rows else logging.INFO,
             "%d of %d training pairs are left out of an epoch: they share a query, passage, chunk or "
-            "document with too many others (trainer.distinct=text shares less).",
+            "document with too many others (trainer.distinct=text is less strict).",
             plan.left_out,
             rows,
         )
     if rows >= batch_size and mean < batch_size / 2:
         log.warning(
             "Batches hold %.0f pairs instead of trainer.batch_size=%d, so that no two share a query, "
-            "passage, chunk or document: fewer in-batch negatives (trainer.distinct=text shares less).",
+            "passage, chunk or document: fewer in-batch negatives (trainer.distinct=text is less strict).",
             mean,
             batch_size,
         )
 
 
 def _epoch(
-    keys: Sequence[Keys],
+    keys: Sequence[RowKeys],
     lengths: Sequence[int],
     *,
     batch_size: int,
-    seed: int,
-    epoch: int,
+    seed: list[int],
     pool: int,
-    least: int,
+    smallest: int,
 ) -> list[tuple[int, ...]]:
     import numpy as np
 
     rows = len(keys)
     if rows == 0:
         return []
-    generator = np.random.default_rng([seed, epoch])
+    generator = np.random.default_rng(seed)
     order: list[int] = generator.permutation(rows).tolist()
     size = -(-rows // -(-rows // batch_size))
     if pool:
@@ -139,20 +160,20 @@ def _epoch(
         ]
     batches = _fill(order, keys, size)
     largest = max(map(len, batches))
-    kept = [tuple(batch) for batch in batches if len(batch) >= max(least, largest // SMALLEST_SHARE)]
+    kept = [tuple(batch) for batch in batches if len(batch) >= max(smallest, largest // _SMALLEST_SHARE)]
     return [kept[at] for at in generator.permutation(len(kept)).tolist()]
 
 
-def _fill(order: Sequence[int], keys: Sequence[Keys], size: int) -> list[list[int]]:
-    """Put each row into the first of the oldest open batches in which it meets nothing that it must not.
+def _fill(order: Sequence[int], keys: Sequence[RowKeys], size: int) -> list[list[int]]:
+    """Put each row into the oldest open batch that accepts it.
 
-    Only so many open batches are tried, so that the time stays linear however many rows share a key.
+    Only a limited number of open batches is tried, which keeps the time linear however many rows share a key.
     """
     full: list[list[int]] = []
     open_batches: list[_OpenBatch] = []
     for row in order:
         at = next(
-            (at for at, batch in enumerate(open_batches[:OPEN_BATCHES_TRIED]) if batch.takes(keys[row])),
+            (at for at, batch in enumerate(open_batches[:_OPEN_BATCHES_TRIED]) if batch.accepts(keys[row])),
             len(open_batches),
         )
         if at == len(open_batches):
@@ -166,13 +187,13 @@ def _fill(order: Sequence[int], keys: Sequence[Keys], size: int) -> list[list[in
 class _OpenBatch:
     def __init__(self) -> None:
         self.rows: list[int] = []
-        self._brings: set[str] = set()
-        self._shuns: set[str] = set()
+        self._contains: set[str] = set()
+        self._excludes: set[str] = set()
 
-    def takes(self, row: Keys) -> bool:
-        return self._brings.isdisjoint(row.shuns) and self._shuns.isdisjoint(row.brings)
+    def accepts(self, row: RowKeys) -> bool:
+        return self._contains.isdisjoint(row.excludes) and self._excludes.isdisjoint(row.contains)
 
-    def add(self, row: int, keys: Keys) -> None:
+    def add(self, row: int, keys: RowKeys) -> None:
         self.rows.append(row)
-        self._brings.update(keys.brings)
-        self._shuns.update(keys.shuns)
+        self._contains.update(keys.contains)
+        self._excludes.update(keys.excludes)

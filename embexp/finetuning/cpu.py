@@ -1,4 +1,4 @@
-"""What makes training on a CPU fast: memory settings, the number of threads, and cheap dropout masks."""
+"""Fast training on a CPU: allocator settings, the number of threads, and cheap dropout masks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-M_TRIM_THRESHOLD = -1
-M_TOP_PAD = -2
-M_MMAP_THRESHOLD = -3
-M_MMAP_MAX = -4
-GIB = 1 << 30
-INT_MAX = (1 << 31) - 1
+_M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
+_GIB = 1 << 30
+_INT_MAX = (1 << 31) - 1
 
 
 def tune_allocator() -> bool:
-    """Ask glibc to keep large freed blocks, so that each training step does not fault its memory in again.
+    """Have glibc keep large freed blocks, so that training steps reuse memory instead of mapping it anew.
 
     Activations of a batch are tens of megabytes each; by default glibc maps and unmaps each of them,
     and the kernel zeroes every page anew. Call it before torch is imported; calling it later, or
@@ -31,7 +31,7 @@ def tune_allocator() -> bool:
     as high as it goes, M_TOP_PAD 512 MiB.
 
     Returns:
-        True if the settings were taken, False where there is no glibc (then nothing is changed).
+        True if glibc accepted the settings, False if there is no glibc.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -44,9 +44,9 @@ def tune_allocator() -> bool:
     mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     mallopt.restype = ctypes.c_int
     # Older versions refuse a threshold above 32 MiB; mapping nothing at all has the same effect there.
-    mapped = mallopt(M_MMAP_THRESHOLD, GIB) or mallopt(M_MMAP_MAX, 0)
-    kept = mallopt(M_TRIM_THRESHOLD, INT_MAX)
-    padded = mallopt(M_TOP_PAD, GIB // 2)
+    mapped = mallopt(_M_MMAP_THRESHOLD, _GIB) or mallopt(_M_MMAP_MAX, 0)
+    kept = mallopt(_M_TRIM_THRESHOLD, _INT_MAX)
+    padded = mallopt(_M_TOP_PAD, _GIB // 2)
     return bool(mapped and kept and padded)
 
 
@@ -55,13 +55,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def choose_threads(environment: MutableMapping[str, str] = os.environ) -> int | None:
-    """Set the number of threads that torch and its kin start with, unless the surroundings did.
+    """Set ``OMP_NUM_THREADS`` to the number of usable cores, unless it is set.
 
     Call it before torch is imported. Matrix products gain nothing from a core's second hyperthread, and
-    lose much where a container may use less of the machine than it sees.
+    slow down much in a container that may use fewer cores than it sees.
 
     Returns:
-        The number, or None where it was given.
+        The number, or None if it was set already.
     """
     if environment.get("OMP_NUM_THREADS"):
         return None
@@ -71,26 +71,26 @@ def choose_threads(environment: MutableMapping[str, str] = os.environ) -> int | 
 
 
 def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:
-    """Return the cores that this process may use: those of its affinity, within its control group's quota."""
+    """Return how many cores this process may use: those of its affinity, within its control group's quota."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    found = {_siblings(cpus, cpu) for cpu in allowed}
-    cores = len(found) or os.cpu_count() or 1
+    physical = {_siblings(cpus, cpu) for cpu in allowed}
+    cores = len(physical) or os.cpu_count() or 1
     quota = _quota(cgroups)
     return cores if quota is None else max(1, min(cores, math.floor(quota)))
 
 
 def _siblings(cpus: Path, cpu: int) -> str:
-    """Return the name of the core that a CPU is a hyperthread of."""
+    """Return a name for the core that a CPU is a hyperthread of."""
     text = _read(cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list")
     return text or str(cpu)
 
 
 def _quota(cgroups: Path) -> float | None:
-    """Return how many CPUs' time the control group grants, None for no limit."""
-    found = _read(cgroups / "cpu.max").split()  # version 2: "QUOTA PERIOD", the first perhaps "max"
-    if not found:
-        found = [_read(cgroups / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
-    quota, period = [*found, "", ""][:2]
+    """Return how many CPUs the control group allows; None for no limit."""
+    values = _read(cgroups / "cpu.max").split()  # version 2: "QUOTA PERIOD", the first perhaps "max"
+    if not values:
+        values = [_read(cgroups / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+    quota, period = [*values, "", ""][:2]
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
@@ -101,17 +101,16 @@ def _read(path: Path) -> str:
         return ""
 
 
-LEVELS = 2**16
+_LEVELS = 2**16
 
 
 @contextmanager
-def quick_dropout() -> Iterator[None]:
-    """Within the block, every ``torch.nn.functional.dropout`` (so every ``nn.Dropout``) is ``dropout`` below.
+def fast_dropout() -> Iterator[None]:
+    """Replace ``torch.nn.functional.dropout`` (and so ``nn.Dropout``) with ``dropout`` within the block.
 
-    Half of the time that a small transformer spends beside its matrix products on a CPU goes to the
-    Bernoulli generator: it draws its numbers one value at a time, for each attention weight and state. The
-    function itself is exchanged, since torch's own modes for that do not reach what ``backward`` calls,
-    where losses in less memory embed once more and must drop the same values.
+    On a CPU a small transformer spends half of its time outside matrix products in the Bernoulli generator,
+    which draws one value at a time. The function itself is replaced, since torch's function modes do not
+    apply in ``backward``, where losses with a gradient cache embed again and must drop the same values.
     """
     from torch.nn import functional
 
@@ -145,7 +144,7 @@ def dropout(
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    dropped = round(p * LEVELS)
+    dropped = round(p * _LEVELS)
     if not training or not dropped:
         return input
     factors = _factors(input, dropped)
@@ -153,15 +152,15 @@ def dropout(
 
 
 def _factors(like: torch.Tensor, dropped: int) -> torch.Tensor:
-    """Return 0 for each value that is dropped, and what to multiply it by for each other."""
+    """Return the factor of each value: 0 if it is dropped, else what keeps the expectation."""
     import torch
 
-    if dropped == LEVELS:
+    if dropped == _LEVELS:
         return torch.zeros_like(like)
-    number = like.numel()
-    words = torch.empty(math.ceil(number / 4), dtype=torch.int64, device=like.device)
-    pieces = words.random_(torch.iinfo(torch.int64).min, None).view(torch.int16)[:number].view(like.shape)
-    # Written out as numbers of the right type at once: masks of booleans are five times as slow to apply.
+    count = like.numel()
+    words = torch.empty(math.ceil(count / 4), dtype=torch.int64, device=like.device)
+    numbers = words.random_(torch.iinfo(torch.int64).min, None).view(torch.int16)[:count].view(like.shape)
+    # Written as numbers of the right type at once: boolean masks are five times as slow to apply.
     factors = torch.empty(like.shape, dtype=like.dtype, device=like.device)
-    torch.ge(pieces, dropped - LEVELS // 2, out=factors)
-    return factors.mul_(LEVELS / (LEVELS - dropped))
+    torch.ge(numbers, dropped - _LEVELS // 2, out=factors)
+    return factors.mul_(_LEVELS / (_LEVELS - dropped))

@@ -1,4 +1,4 @@
-"""Negatives from the training passages alone: mined with the untuned model, or drawn at random."""
+"""Negatives from the training passages: mined with the untuned model, or drawn at random."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.records import Pair
 from embexp.errors import ConfigError
+from embexp.finetuning.teachers import Teacher
+from embexp.models.encoder import Embedder
 
 if TYPE_CHECKING:
-    from embexp.finetuning.teachers import Teacher
     from embexp.models.embedding_cache import Vectors
 
 log = logging.getLogger(__name__)
 
-
-Encode = Callable[[Sequence[str]], "Vectors"]
 QUERIES_PER_BLOCK = 256
 PASSAGES_PER_BLOCK = 16_384
-TRIES = 50
+_TRIES = 50
 
 
 class NegativeSource(Protocol):
@@ -33,10 +32,10 @@ class NegativeSource(Protocol):
 
 
 class PassagePool:
-    """The distinct passages of the training pairs, and which of them a query must not be given.
+    """The distinct passages of the training pairs, and which of them are no negatives for a query.
 
-    A passage is forbidden to a query that it answers in any pair, and to each query that comes from
-    one of the passage's own documents: there it may well be another, unjudged answer.
+    A passage is no negative for a query that it answers in any pair, nor for a query about one of the
+    passage's own documents, where it may be another, unlabelled answer.
     """
 
     def __init__(self, pairs: Iterable[Pair], *, is_positive: Callable[[Pair], bool]) -> None:
@@ -53,7 +52,7 @@ class PassagePool:
         self._positions = positions
 
     def position(self, pair: Pair) -> int:
-        """Return where the pair's passage stands in ``texts``."""
+        """Return the position of the pair's passage in ``texts``."""
         return self._positions[pair.positive]
 
     def forbidden(self, pair: Pair) -> set[int]:
@@ -63,18 +62,18 @@ class PassagePool:
 
     def answers(self, pair: Pair) -> list[str]:
         """Return all passages that answer this pair's query."""
-        found = set().union(*(self._answers.get(key, set()) for key in query_keys(pair)))
-        return [self.texts[position] for position in sorted(found)]
+        positions = set().union(*(self._answers.get(key, set()) for key in query_keys(pair)))
+        return [self.texts[position] for position in sorted(positions)]
 
 
 def query_keys(pair: Pair) -> tuple[str, str]:
-    """Return what makes two pairs judgments of one query: the same query id, or the same words."""
+    """Return the keys of a pair's query: pairs of one query have the same query id or the same words."""
     return f"id:{pair.query_key}", f"text:{pair.query}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomNegatives:
-    """Passages drawn evenly from the pool; the same pair gets the same ones for the same seed."""
+    """Passages drawn uniformly from the pool; the same pair gets the same ones for the same seed."""
 
     pool: PassagePool
     seed: int
@@ -83,149 +82,151 @@ class RandomNegatives:
         """Return ``count`` distinct passages for each anchor.
 
         Raises:
-            ConfigError: The pool holds too few passages that are no answers.
+            ConfigError: The pool holds too few passages that may serve as negatives.
         """
         return [self.top_up((), anchor, count) for anchor in anchors]
 
-    def top_up(self, found: Sequence[str], anchor: Pair, count: int) -> tuple[str, ...]:
-        """Return ``found`` with random passages added until there are ``count``."""
+    def top_up(self, mined: Sequence[str], anchor: Pair, count: int) -> tuple[str, ...]:
+        """Return ``mined`` with random passages added until there are ``count``."""
         generator = random.Random(f"{self.seed}:{anchor.id}:{anchor.query}")
-        forbidden, chosen = self.pool.forbidden(anchor), dict.fromkeys(found)
+        forbidden, chosen = self.pool.forbidden(anchor), dict.fromkeys(mined)
         size = len(self.pool.texts)
-        for _ in range(TRIES * count):
+        for _ in range(_TRIES * count):
             if len(chosen) >= count:
                 break
             position = generator.randrange(size)
             if position not in forbidden:
                 chosen.setdefault(self.pool.texts[position])
         if len(chosen) < count:
-            left = [
+            rest = [
                 text for at, text in enumerate(self.pool.texts) if at not in forbidden and text not in chosen
             ]
-            if len(chosen) + len(left) < count:
+            if len(chosen) + len(rest) < count:
                 raise ConfigError(
-                    f"The query {anchor.query[:60]!r} has only {len(chosen) + len(left)} training passages "
+                    f"The query {anchor.query[:60]!r} has only {len(chosen) + len(rest)} training passages "
                     f"of other documents to serve as negatives, and {count} are needed: lower "
                     "trainer.hard_negatives, give pairs of more documents, or choose loss=mnrl, which "
                     "needs none."
                 )
-            chosen.update(dict.fromkeys(generator.sample(left, count - len(chosen))))
+            chosen.update(dict.fromkeys(generator.sample(rest, count - len(chosen))))
         return tuple(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinedNegatives:
-    """Passages that the untuned model takes for answers, but less so than the answer itself.
+    """Passages that the untuned model ranks high for a query, yet clearly below the positive.
 
-    Positive-aware mining: a candidate scores below ``margin`` times the positive's score (TopK-PercPos) and
-    at least ``gap`` below it (TopK-MarginPos, Moreira et al. 2024, arXiv 2407.15831), which keeps most
-    unjudged answers out. With a ``scorer`` the candidates are the model's best, and the scores its own.
+    The options have the meaning of ``sentence_transformers.util.mine_hard_negatives``, with two differences:
+    the margins are taken from the score of each pair's own positive, and ranks count the candidates that are
+    left after the margins, so that a query with many close passages still gets ``range_max`` candidates.
+    Margins keep most unlabelled answers out (TopK-PercPos and TopK-MarginPos, Moreira et al. 2024, arXiv
+    2407.15831).
 
     Args:
         pool: The training passages.
-        encode_queries: Embeds queries as unit vectors, shape (n, dimension).
-        encode_passages: Embeds passages as unit vectors, shape (n, dimension).
-        seed: Chooses among the ranks.
-        margin: The share of the positive's score below which a candidate must lie.
-        ranks: From which rank (0 is the best) to before which rank of the candidates to draw.
-        gap: How far below the positive's score a candidate must lie at least, in the scores' own unit.
-        scorer: Who scores positives and candidates in the model's place.
+        embedder: Embeds queries and passages, with the untuned model.
+        seed: Fixes which of the candidates are drawn.
+        relative_margin: A negative scores at least ``relative_margin * abs(positive)`` below the positive.
+        absolute_margin: A negative scores at least this much below the positive.
+        range_min: Skip this many of the best candidates.
+        range_max: Draw from the best ``range_max`` candidates.
+        cross_encoder: Rescores the positive and the model's best ``range_max`` candidates; margins and ranks
+            then go by its scores.
     """
 
     pool: PassagePool
-    encode_queries: Encode
-    encode_passages: Encode
+    embedder: Embedder
     seed: int
-    margin: float = 0.95
-    ranks: tuple[int, int] = (0, 20)
-    gap: float = 0.0
-    scorer: Teacher | None = None
-    _random: RandomNegatives = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_random", RandomNegatives(pool=self.pool, seed=self.seed))
+    relative_margin: float | None = 0.05
+    absolute_margin: float | None = None
+    range_min: int = 0
+    range_max: int = 20
+    cross_encoder: Teacher | None = None
 
     def draw(self, anchors: Sequence[Pair], count: int) -> list[tuple[str, ...]]:
-        """Return ``count`` distinct passages for each anchor; random ones where too few are hard.
+        """Return ``count`` distinct passages for each anchor; random ones if too few are hard.
 
         Raises:
-            ConfigError: The pool holds too few passages that are no answers.
+            ConfigError: The pool holds too few passages that may serve as negatives.
         """
-        passages = self.encode_passages(self.pool.texts)
-        queries = self.encode_queries([anchor.query for anchor in anchors])
+        passages = self.embedder.encode_passages(self.pool.texts)
+        queries = self.embedder.encode_queries([anchor.query for anchor in anchors])
         ranked: list[list[int]] = []
         for start in range(0, len(anchors), QUERIES_PER_BLOCK):
             end = start + QUERIES_PER_BLOCK
             ranked += self._candidates(anchors[start:end], queries[start:end], passages)
-        if self.scorer is not None:
-            ranked = self._rescored(self.scorer, anchors, ranked)
-        hard = [self._choose(anchor, found, count) for anchor, found in zip(anchors, ranked, strict=True)]
-        random_ones = sum(count - len(texts) for texts in hard)
+        if self.cross_encoder is not None:
+            ranked = self._rescored(self.cross_encoder, anchors, ranked)
+        hard = [self._choose(anchor, best, count) for anchor, best in zip(anchors, ranked, strict=True)]
+        missing = sum(count - len(texts) for texts in hard)
+        fallback = RandomNegatives(pool=self.pool, seed=self.seed)
         negatives = [
-            self._random.top_up(texts, anchor, count) for texts, anchor in zip(hard, anchors, strict=True)
+            fallback.top_up(texts, anchor, count) for texts, anchor in zip(hard, anchors, strict=True)
         ]
         log.info(
-            "Mined %d hard negatives from %d training passages; %d more were drawn at random, where no "
-            "passage scored below %g of the positive's.",
-            *(len(anchors) * count - random_ones, len(self.pool.texts), random_ones, self.margin),
+            "Mined %d hard negatives from %d training passages; %d more were drawn at random, for queries "
+            "with too few passages below the margins (trainer.relative_margin, trainer.absolute_margin).",
+            *(len(anchors) * count - missing, len(self.pool.texts), missing),
         )
         return negatives
 
     def _choose(self, anchor: Pair, candidates: list[int], count: int) -> list[str]:
         generator = random.Random(f"{self.seed}:{anchor.id}:{anchor.query}:ranks")
-        window = candidates[self.ranks[0] :]
+        window = candidates[self.range_min :]
         return [self.pool.texts[position] for position in generator.sample(window, min(count, len(window)))]
 
     def _ceiling(self, scores: Vectors) -> Vectors:
-        """Return the score below which a candidate must lie, for each positive's score."""
+        """Return the highest score of a candidate for each positive's score."""
         import numpy as np
 
-        lowest: Vectors = scores - np.maximum((1.0 - self.margin) * np.abs(scores), self.gap)
-        return lowest
+        relative = (self.relative_margin or 0.0) * np.abs(scores)
+        ceiling: Vectors = scores - np.maximum(relative, self.absolute_margin or 0.0)
+        unlimited = self.relative_margin is None and self.absolute_margin is None
+        return np.full_like(ceiling, np.inf) if unlimited else ceiling
 
     def _rescored(
-        self, scorer: Teacher, anchors: Sequence[Pair], ranked: Sequence[list[int]]
+        self, cross_encoder: Teacher, anchors: Sequence[Pair], ranked: Sequence[list[int]]
     ) -> list[list[int]]:
-        """Return each anchor's candidates that the scorer puts below the ceiling, in its own order."""
+        """Return each anchor's candidates below the cross-encoder's ceiling, in its order."""
         import numpy as np
 
-        asked = [
+        pairs = [
             (anchor.query, text)
-            for anchor, found in zip(anchors, ranked, strict=True)
-            for text in (anchor.positive, *(self.pool.texts[position] for position in found))
+            for anchor, candidates in zip(anchors, ranked, strict=True)
+            for text in (anchor.positive, *(self.pool.texts[position] for position in candidates))
         ]
-        scores = np.asarray(scorer.scores(asked), dtype=np.float32)
+        scores = np.asarray(cross_encoder.scores(pairs), dtype=np.float32)
         kept, start = [], 0
-        for found in ranked:
-            own, others = scores[start], scores[start + 1 : start + 1 + len(found)]
-            start += 1 + len(found)
-            below = np.flatnonzero(others < self._ceiling(own))
-            kept.append([found[at] for at in sorted(below, key=(-others).__getitem__)])
+        for candidates in ranked:
+            own, others = scores[start], scores[start + 1 : start + 1 + len(candidates)]
+            start += 1 + len(candidates)
+            below = np.flatnonzero(others <= self._ceiling(own))
+            kept.append([candidates[at] for at in sorted(below, key=(-others).__getitem__)])
         return kept
 
     def _candidates(self, anchors: Sequence[Pair], queries: Vectors, passages: Vectors) -> list[list[int]]:
-        """Return each anchor's best candidates, best first, at most ``ranks[1]`` of them."""
+        """Return each anchor's best candidates, best first, at most ``range_max`` of them."""
         import numpy as np
 
-        own = np.array([self.pool.position(anchor) for anchor in anchors])
-        if self.scorer is None:
+        if self.cross_encoder is None:
+            own = np.array([self.pool.position(anchor) for anchor in anchors])
             ceiling = self._ceiling(np.einsum("ij,ij->i", queries, passages[own]))
         else:
             ceiling = np.full(len(anchors), np.inf)
-        forbidden = [np.fromiter(found, dtype=np.int64) for found in map(self.pool.forbidden, anchors)]
+        forbidden = [np.fromiter(self.pool.forbidden(anchor), dtype=np.int64) for anchor in anchors]
         best_scores = np.empty((len(anchors), 0), dtype=np.float32)
         best = np.empty((len(anchors), 0), dtype=np.int64)
         for start in range(0, len(passages), PASSAGES_PER_BLOCK):
             scores = queries @ passages[start : start + PASSAGES_PER_BLOCK].T
-            scores[scores >= ceiling[:, None]] = -np.inf
+            scores[scores > ceiling[:, None]] = -np.inf
             for row, positions in enumerate(forbidden):
                 here = positions[(positions >= start) & (positions < start + scores.shape[1])]
                 scores[row, here - start] = -np.inf
             positions = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
             best_scores = np.concatenate([best_scores, scores], axis=1)
             best = np.concatenate([best, positions], axis=1)
-            if best.shape[1] > self.ranks[1]:
-                top = np.argpartition(-best_scores, self.ranks[1] - 1, axis=1)[:, : self.ranks[1]]
+            if best.shape[1] > self.range_max:
+                top = np.argpartition(-best_scores, self.range_max - 1, axis=1)[:, : self.range_max]
                 best_scores = np.take_along_axis(best_scores, top, axis=1)
                 best = np.take_along_axis(best, top, axis=1)
         order = np.lexsort((best, -best_scores))

@@ -1,4 +1,4 @@
-"""How a model is set while it trains, put back afterwards: text length, dropout, prompts."""
+"""How a model is configured while it trains: text length, dropout, attention, prompts and routes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from embexp.models.folder import passage_prompt
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-ATTENTION_RATES = ("attention_dropout", "attn_dropout", "attention_probs_dropout_prob")
+_ATTENTION_RATES = ("attention_dropout", "attn_dropout", "attention_probs_dropout_prob")
 
 
 @contextmanager
 def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None]:
-    """Cut texts at ``tokens`` within the block; None leaves the model as it is."""
+    """Truncate texts to ``tokens`` within the block; None leaves the model as it is."""
     own = model.max_seq_length
     differs = tokens is not None and tokens != own
     if differs:
@@ -29,7 +29,7 @@ def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None
 
 
 def training_length(model: SentenceTransformer, tokens: int | None) -> int | None:
-    """Return the text length to train at: ``tokens``, if the model reads more; None for its own limit."""
+    """Return the text length of training: ``tokens`` if the model reads more, else None for its own limit."""
     own = model.max_seq_length
     return tokens if tokens is not None and isinstance(own, int) and own > tokens else None
 
@@ -40,8 +40,8 @@ def dropout_rates(
 ) -> Iterator[None]:
     """Set the dropout of hidden states and of attention weights within the block; None keeps the model's own.
 
-    Attention weights are dropped by modules whose class is called ``…SelfAttention`` (BERT and its kin)
-    or which hold the rate as a number (``attention_dropout``, as in ModernBERT).
+    Modules that drop attention weights have a class name ending in ``SelfAttention`` (BERT and relatives)
+    or hold the rate as a number (``attention_dropout``, as in ModernBERT).
     """
     changed: list[tuple[object, str, object]] = []
     for owner, name, rate in _rates(model, dropout=dropout, attention_dropout=attention_dropout):
@@ -56,9 +56,9 @@ def dropout_rates(
 
 @contextmanager
 def attention(model: SentenceTransformer, kind: str | None) -> Iterator[None]:
-    """Compute attention as ``kind`` within the block.
+    """Compute attention with the implementation ``kind`` within the block.
 
-    Nothing is changed for None, or for a model that is no transformer or has no such choice.
+    Nothing changes for None, for a model that is not a transformer, or for one without that choice.
     """
     transformer = getattr(model[0], "auto_model", None)
     own = getattr(getattr(transformer, "config", None), "_attn_implementation", None)
@@ -73,10 +73,10 @@ def attention(model: SentenceTransformer, kind: str | None) -> Iterator[None]:
 
 
 def training_attention(model: SentenceTransformer) -> str | None:
-    """Return how to compute attention in training steps; None for the model's own way.
+    """Return the attention implementation for training steps; None for the model's own.
 
     On a CPU the backward pass of the fused kernel takes several times as long as that of plain matrix
-    products, at the lengths that models are trained at.
+    products, at the text lengths of training.
     """
     return "eager" if model.device.type == "cpu" else None
 
@@ -87,7 +87,7 @@ def _rates(
     from torch import nn
 
     for module in list(model.modules()):
-        for name in ATTENTION_RATES:
+        for name in _ATTENTION_RATES:
             if attention_dropout is not None and isinstance(getattr(module, name, None), float):
                 yield module, name, attention_dropout
         of_attention = "SelfAttention" in type(module).__name__
@@ -100,17 +100,17 @@ def _rates(
 def prompts_for(
     model: SentenceTransformer, columns: Sequence[str], *, query_columns: Sequence[str]
 ) -> dict[str, str]:
-    """Return the model's own prompt for each text column that has one: queries and passages differ."""
+    """Return the model's prompt for each text column: that of queries, or that of passages."""
     prompts = model.prompts or {}
     passage = passage_prompt(prompts)
-    found = {name: prompts.get("query") or "" if name in query_columns else passage for name in columns}
-    return {name: prompt for name, prompt in found.items() if prompt}
+    chosen = {name: prompts.get("query") or "" if name in query_columns else passage for name in columns}
+    return {name: prompt for name, prompt in chosen.items() if prompt}
 
 
 def routes_for(
     model: SentenceTransformer, columns: Sequence[str], *, query_columns: Sequence[str]
 ) -> dict[str, str]:
-    """Return the route of each column for models that treat queries and passages apart; else nothing."""
+    """Return the route of each column for a model with a ``Router``; empty for others."""
     from sentence_transformers.base.modules import Router
 
     if not any(isinstance(module, Router) for module in model):

@@ -1,13 +1,14 @@
-"""What comes out of a training: the best on dev among the untuned, the tuned and the merged weights."""
+"""Model selection: the best on dev among the untuned, the tuned and the merged weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from embexp.finetuning.checkpoints import Checkpoints, Progress
+from embexp.finetuning.context import TrainingContext
+from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import GENERAL
 
 if TYPE_CHECKING:
@@ -15,91 +16,78 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 UNTUNED, TUNED = "untuned", "tuned"
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The chosen weights' name, and the scores of all that were considered, on dev and on the general set."""
+class Selected:
+    """The name of the selected weights, and the scores of all candidates on dev and on the general set."""
 
     name: str
     dev: Mapping[str, float]
     general: Mapping[str, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """The rule that chooses.
+def select_weights(context: TrainingContext, model: SentenceTransformer, *, step: int) -> Selected:
+    """Leave the selected weights in ``model``, which holds the tuned ones.
+
+    ``trainer.select``, ``merge``, ``metric`` and ``forgetting_floor`` say how.
 
     Args:
-        deliver: ``best`` for the best on dev, ``tuned`` for the trained weights whatever dev says.
-        merge: Shares of the tuned weights in a mean with the untuned ones.
-        metric: The dev metric that decides.
-        floor: The share of the untuned model's score on the general set, if one is asked, that trained or
-            merged weights must keep to be delivered; None asks for nothing.
+        context: The training, whose log holds the scores of the untuned and the tuned weights.
+        model: The model.
+        step: The step under which the scores of merged weights are logged.
     """
+    settings, checkpoints = context.settings, context.checkpoints
+    dev, general = _logged_scores(context)
+    if TUNED not in dev or settings.select == TUNED:
+        return Selected(TUNED, dev, general)
+    checkpoints.save_tuned(model)
+    shares = {f"merged {weight:g}": weight for weight in settings.merge}
+    for name, weight in shares.items():
+        checkpoints.load_mix(model, weight=weight)
+        metrics = context.evaluate(model)
+        dev[name] = float(metrics[settings.metric])
+        point = {"merge_weight": weight, f"merged_{settings.metric}": dev[name]}
+        if (metric := f"{GENERAL}{settings.metric}") in metrics:
+            general[name] = point[f"merged_{metric}"] = float(metrics[metric])
+        context.training_log.record(step, point)
+    kept = {name: score for name, score in dev.items() if not _forgets(name, general, settings)}
+    best = max(kept, key=kept.__getitem__)
+    if best == UNTUNED:
+        checkpoints.load_start(model)
+        log.warning("No eligible weights scored above the untuned model on dev: it is kept.")
+    else:
+        checkpoints.load_mix(model, weight=shares.get(best, 1.0))
+    scores = ", ".join(f"{name} {score:.4f}" for name, score in dev.items())
+    log.info("Selected the %s weights: dev %s of %s.", best, settings.metric, scores)
+    return Selected(best, dev, general)
 
-    deliver: Literal["best", "tuned"]
-    merge: Sequence[float]
-    metric: str
-    floor: float | None = None
 
-    def choose(
-        self,
-        model: SentenceTransformer,
-        checkpoints: Checkpoints,
-        progress: Progress,
-        *,
-        evaluate: Callable[[SentenceTransformer], Mapping[str, float]],
-        record: Callable[[Mapping[str, float]], None],
-    ) -> Chosen:
-        """Leave the chosen weights in ``model``, which holds the tuned ones."""
-        scores, general = self._trained(progress)
-        if progress.best_score is None or self.deliver == TUNED:
-            return Chosen(TUNED, scores, general)
-        checkpoints.save_tuned(model)
-        shares = {f"merged {weight:g}": weight for weight in self.merge}
-        for name, weight in shares.items():
-            checkpoints.load_mix(model, weight=weight)
-            metrics = evaluate(model)
-            scores[name] = float(metrics[self.metric])
-            found = {f"merged_{self.metric}": scores[name]}
-            if (asked := f"{GENERAL}{self.metric}") in metrics:
-                general[name] = found[f"merged_{asked}"] = float(metrics[asked])
-            record({"merge_weight": weight, **found})
-        kept = {name: score for name, score in scores.items() if not self._forgets(name, general)}
-        best = max(kept, key=kept.__getitem__)
-        if best == UNTUNED:
-            checkpoints.load_start(model)
-            log.warning("No weights that may be delivered scored above the untuned model on dev: it stays.")
-        else:
-            checkpoints.load_mix(model, weight=shares.get(best, 1.0))
-        told = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-        log.info("Delivering the %s weights: dev %s of %s.", best, self.metric, told)
-        return Chosen(best, scores, general)
+def _logged_scores(context: TrainingContext) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the scores of the untuned and the tuned weights on dev and on the general set."""
+    settings, progress = context.settings, context.training_log.progress
+    metric = f"dev_{GENERAL}{settings.metric}"
+    dev = {UNTUNED: progress.untuned_score, TUNED: progress.best_score}
+    general = {UNTUNED: progress.at(0, metric), TUNED: progress.at(progress.best_step, metric)}
+    if settings.select == TUNED:
+        dev.pop(UNTUNED)
+    return (
+        {name: score for name, score in dev.items() if score is not None},
+        {name: score for name, score in general.items() if score is not None},
+    )
 
-    def _trained(self, progress: Progress) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the scores of the untuned and the tuned weights on dev and on the general set, as logged."""
-        asked = f"dev_{GENERAL}{self.metric}"
-        dev = {UNTUNED: progress.untuned_score, TUNED: progress.best_score}
-        general = {UNTUNED: progress.at(0, asked), TUNED: progress.at(progress.best_step, asked)}
-        if self.deliver == TUNED:
-            dev.pop(UNTUNED)
-        return (
-            {name: score for name, score in dev.items() if score is not None},
-            {name: score for name, score in general.items() if score is not None},
-        )
 
-    def _forgets(self, name: str, general: Mapping[str, float]) -> bool:
-        """Say whether these weights fall below the floor, and tell why they are left out."""
-        if self.floor is None or name == UNTUNED or not {name, UNTUNED} <= general.keys():
-            return False
-        if general[name] >= self.floor * general[UNTUNED]:
-            return False
-        log.warning(
-            "The %s weights are not delivered: on the general set they score %.4f where the untuned model "
-            "scores %.4f, and trainer.forgetting_floor=%g asks for that share.",
-            *(name, general[name], general[UNTUNED], self.floor),
-        )
-        return True
+def _forgets(name: str, general: Mapping[str, float], settings: TrainerSettings) -> bool:
+    """Say whether these weights fall below the floor, and log it."""
+    floor = settings.forgetting_floor
+    if floor is None or name == UNTUNED or not {name, UNTUNED} <= general.keys():
+        return False
+    if general[name] >= floor * general[UNTUNED]:
+        return False
+    log.warning(
+        "The %s weights are not eligible: on the general set they score %.4f and the untuned model %.4f, of "
+        "which trainer.forgetting_floor=%g must be kept.",
+        *(name, general[name], general[UNTUNED], floor),
+    )
+    return True

@@ -1,4 +1,4 @@
-"""What is trained: all weights, low-rank updates, the last layers, or a map of the queries alone."""
+"""Which weights are trained: all, low-rank updates, the last layers, or a linear map of the queries."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class Method(Protocol):
-    """A choice of what to train."""
+    """A choice of which weights to train."""
 
     def extend(self, model: SentenceTransformer) -> None:
-        """Add to the model what it will keep; without training it must answer as before."""
+        """Add the modules that the model will keep; untrained, they must not change its vectors."""
 
     def training(self, model: SentenceTransformer) -> AbstractContextManager[None]:
-        """Prepare the model for the block; after it, what was learnt is part of its own weights."""
+        """Prepare the model for training within the block; afterwards the model itself holds the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Full:
 
 @dataclass(frozen=True, kw_only=True)
 class LastLayers:
-    """The last layers of the transformer alone, and what comes after it: quicker, and forgets less.
+    """The last layers of the transformer, and the modules after it: faster, and forgets less.
 
     Args:
         layers: How many of them.
@@ -84,12 +84,12 @@ class LastLayers:
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
-    """Low-rank updates of all linear layers (arXiv 2106.09685), added to the weights in the end.
+    """Low-rank updates of all linear layers (LoRA, arXiv 2106.09685), merged into the weights at the end.
 
     Args:
-        rank: The rank of an update.
+        rank: The rank of each update.
         alpha: Updates are scaled by ``alpha / rank``.
-        dropout: Dropout of what goes into the updates.
+        dropout: Dropout of the updates' inputs.
     """
 
     rank: int = 16
@@ -105,19 +105,19 @@ class Lora:
             raise ConfigError(f"trainer.method.dropout={self.dropout}: must be in [0, 1).")
 
     def extend(self, model: SentenceTransformer) -> None:
-        """Add nothing: the updates end up in the model's own weights."""
+        """Add nothing: the updates are merged into the model's own weights."""
 
     @contextmanager
     def training(self, model: SentenceTransformer) -> Iterator[None]:
-        """Put updates beside each linear layer, and merge them afterwards.
+        """Add updates to each linear layer, and merge them afterwards.
 
         Raises:
-            ConfigError: peft is not installed, or the model is no transformer.
+            ConfigError: peft is not installed, or the model is not a transformer.
         """
         transformer = getattr(model[0], "auto_model", None)
         if transformer is None:
             raise ConfigError(
-                "trainer=lora needs a transformer, and this model is none: use trainer=default."
+                "trainer=lora needs a transformer, which this model is not: use trainer=default."
             )
         if importlib.util.find_spec("peft") is None:
             raise ConfigError('trainer=lora needs peft, which is not installed: pip install "embexp[lora]".')
@@ -133,36 +133,40 @@ class Lora:
                 yield
             finally:
                 updates.merge_and_unload()
-                # peft leaves its mark on the model, and saving would then look for an adapter.
+                # Left there, it would make transformers look for an adapter when the model is saved.
                 vars(transformer).pop("peft_config", None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryAdapter:
-    """A linear map of the query vectors alone: passages keep their vectors, and an index stays valid.
+    """A linear map of the query vectors only: passages keep their vectors, and an index stays valid.
 
     It is a ``Router`` module of sentence-transformers at the end of the model: ``encode_query`` goes
     through the map, ``encode_document`` and ``encode`` do not.
     """
 
     def extend(self, model: SentenceTransformer) -> None:
-        """Add the map, which changes nothing yet.
+        """Add the map, initialised to the identity.
 
         Raises:
-            ConfigError: The model's vector length is not known.
+            ConfigError: The model does not tell the length of its vectors.
         """
         import torch
         from sentence_transformers.base.modules import Dense, Normalize, Router
 
         dimension = model.get_embedding_dimension()
         if dimension is None:
-            raise ConfigError("trainer=query_adapter: this model does not say how long its vectors are.")
+            raise ConfigError("trainer=query_adapter: this model does not tell the length of its vectors.")
         unit = any(isinstance(module, Normalize) for module in model)
         linear = Dense(
-            dimension, dimension, bias=False, activation_function=torch.nn.Identity(),
-            init_weight=torch.eye(dimension), module_input_name="sentence_embedding",
+            dimension,
+            dimension,
+            bias=False,
+            activation_function=torch.nn.Identity(),
+            init_weight=torch.eye(dimension),
+            module_input_name="sentence_embedding",
             module_output_name="sentence_embedding",
-        )  # fmt: skip
+        )
         router = Router.for_query_document([linear, *([Normalize()] if unit else [])], [Normalize()])
         model.append(router.to(model.device))
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from embexp.errors import ConfigError
 from embexp.models.cross_encoder import CrossEncoderScorer
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 class Teacher(Protocol):
-    """Says how well passages answer queries, and knows better than the model in training."""
+    """A model, or people's labels, from whose scores or vectors the model in training learns."""
 
     def fingerprint(self) -> str:
         """Return a digest that changes when its scores do."""
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        """Return a score for each (query, passage), shape (len(pairs),); higher is better."""
+        """Return a score for each (query, passage), shape (len(pairs),); higher is better.
 
+        Raises:
+            ConfigError: The teacher cannot score pairs.
+        """
 
-@runtime_checkable
-class VectorTeacher(Teacher, Protocol):
-    """A teacher that embeds."""
+    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
+        """Return the unit vectors of each (query, passage), shape (len(pairs), 2, dimension).
 
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors, shape (len(texts), dimension)."""
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors, shape (len(texts), dimension)."""
+        Raises:
+            ConfigError: The teacher gives scores only.
+        """
 
 
 NO_TEACHER = (
@@ -46,12 +46,19 @@ NO_TEACHER = (
 )
 
 
+def _no_vectors(teacher: Teacher) -> NoReturn:
+    raise ConfigError(
+        f"This loss learns a teacher's vectors, and {type(teacher).__name__} gives scores only: set "
+        "teacher@loss.teacher=bi_encoder, or choose loss=margin_mse, which learns scores."
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The labels of the pairs as a teacher's scores: several judged passages of each query.
+    """The labels of the pairs as scores: each query needs several labelled passages.
 
     Args:
-        scale: What a label of 1 (the highest there is) counts, beside the student's scaled cosine.
+        scale: A score is the label, brought to [0, 1], times this.
     """
 
     scale: float = 20.0
@@ -61,25 +68,25 @@ class Labels:
         return f"labels {self.scale:g}"
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        """Refuse: labels say nothing of pairs that were not judged.
-
-        Raises:
-            ConfigError: Always.
-        """
+        """Raise ConfigError: only labelled pairs have a score."""
         raise ConfigError(
             f"The labels of the training pairs cannot score {len(pairs)} other pairs: name a model, as in "
-            "teacher@trainer.negative_scorer=cross_encoder."
+            "teacher@trainer.cross_encoder=cross_encoder."
         )
+
+    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:  # noqa: ARG002
+        """Raise ConfigError: labels are scores."""
+        _no_vectors(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEncoderTeacher:
-    """A cross-encoder: it reads query and passage together, which is slow and exact.
+    """A cross-encoder, which reads query and passage together: slow, with the best scores.
 
     Args:
         model: Its folder, or its name on the Hugging Face Hub (owner/name).
-        max_tokens: Both texts together are cut here; None keeps the model's own limit.
-        batch_size: How many pairs go through it at once.
+        max_tokens: Both texts together are truncated to this length; None keeps the model's own limit.
+        batch_size: How many pairs it scores at once.
         cache: The folder that keeps its scores; None keeps none.
     """
 
@@ -108,8 +115,12 @@ class CrossEncoderTeacher:
         Raises:
             ModelError: There is no such model, it gives several numbers for a pair, or one that is none.
         """
-        found: Vectors = self._scorer().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
-        return found
+        scores: Vectors = self._scorer().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
+        return scores
+
+    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:  # noqa: ARG002
+        """Raise ConfigError: a cross-encoder has no vectors."""
+        _no_vectors(self)
 
     def _scorer(self) -> CrossEncoderScorer:
         return CrossEncoderScorer(
@@ -127,8 +138,8 @@ class BiEncoderTeacher:
 
     Args:
         model: The model, as an option of the group ``model``.
-        scale: A score is this many times the cosine, to be like a cross-encoder's logits.
-        batch_size: How many texts go through it at once.
+        scale: A score is the cosine times this, which brings it to the range of a cross-encoder's logits.
+        batch_size: How many texts it embeds at once.
         cache: The folder that keeps its vectors; None keeps none.
     """
 
@@ -151,8 +162,15 @@ class BiEncoderTeacher:
 
         queries = self.encode_queries([query for query, _ in pairs])
         passages = self.encode_passages([passage for _, passage in pairs])
-        found: Vectors = self.scale * np.einsum("ij,ij->i", queries, passages)
-        return found
+        scores: Vectors = self.scale * np.einsum("ij,ij->i", queries, passages)
+        return scores
+
+    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
+        """Return the unit vectors of each (query, passage), shape (len(pairs), 2, dimension)."""
+        import numpy as np
+
+        queries = self.encode_queries([query for query, _ in pairs])
+        return np.stack([queries, self.encode_passages([passage for _, passage in pairs])], axis=1)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return unit vectors of queries, shape (len(texts), dimension)."""

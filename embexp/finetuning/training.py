@@ -1,14 +1,16 @@
-"""What a fine-tuner promises, and the record of how a training went."""
+"""The record of a training, and what a fine-tuner and its caller agree on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.splitting import Splits
-from embexp.models.encoder import Embedder
+from embexp.models.embedding_cache import EmbeddingCache
+from embexp.models.encoder import Embedder, ModelEmbedder
+from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
     from embexp.finetuning.losses.loss import Loss
 
 GENERAL = "general_"
-"""Before the name of a metric: what a model in training scores on a general set, to see what it forgets."""
+"""The prefix of metrics on a general set, which show what a model in training forgets."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """One point of the training log: ``metrics`` holds loss, learning_rate or dev metrics."""
+    """One point of the training log: ``metrics`` holds loss, learning_rate, … or dev metrics."""
 
     step: int
     metrics: Mapping[str, float]
@@ -29,10 +31,19 @@ class TrainingStep:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a fine-tune did; ``seconds`` leaves out what an earlier, interrupted run had spent.
+    """The summary of a fine-tune.
 
-    ``delivered`` names the weights that came out (untuned, tuned, "merged 0.5"), and ``candidates`` gives
-    the dev score of each that was considered; ``general`` their scores on a general set, where there is one.
+    Args:
+        pairs: How many rows were trained on.
+        steps: Optimizer steps.
+        seconds: Wall-clock time of this call; an earlier, interrupted call is not included.
+        pairs_per_second: Rows per second of training steps, without dev evaluations and checkpoints.
+        resumed_from: The step of the checkpoint that training resumed from.
+        best_step: The step of the best weights on dev; 0 if the untuned model was selected.
+        history: The training log.
+        selected: Which weights were selected: untuned, tuned, "merged 0.5".
+        candidates: The dev score of each candidate.
+        general: The score of each candidate on a general set, if there is one.
     """
 
     pairs: int
@@ -41,13 +52,13 @@ class Training:
     pairs_per_second: float
     resumed_from: int | None = None
     best_step: int | None = None
-    history: Sequence[TrainingStep] = ()
-    delivered: str | None = None
+    history: tuple[TrainingStep, ...] = ()
+    selected: str | None = None
     candidates: Mapping[str, float] = field(default_factory=dict)
     general: Mapping[str, float] = field(default_factory=dict)
 
     def best(self, metric: str) -> float | None:
-        """Return the highest value of a metric on dev, None where it was never scored."""
+        """Return the highest value of a metric on dev; None if it was never scored."""
         return max(self.dev(metric), default=None)
 
     def dev(self, metric: str) -> list[float]:
@@ -56,18 +67,42 @@ class Training:
         return [step.metrics[name] for step in self.history if name in step.metrics]
 
 
-class Untuned(Protocol):
-    """What is known of the untuned model from earlier runs, so that it embeds no text twice."""
+@dataclass(frozen=True, kw_only=True)
+class UntunedModel:
+    """The untuned model with its vectors kept on disk: several runs of one model embed each text once.
+
+    Args:
+        fingerprint: The model's digest.
+        max_tokens: Its own text length; cut shorter, texts have other vectors.
+        cache: Where the vectors are kept.
+        score: Scores an embedder on dev.
+    """
+
+    fingerprint: str
+    max_tokens: int | None
+    cache: EmbeddingCache
+    score: Callable[[Embedder], Mapping[str, float]]
 
     def embedder(self, model: SentenceTransformer) -> Embedder:
-        """Return an embedder over ``model``, which is untuned, at its present text length."""
+        """Return an embedder over ``model``, which must be untuned, at its present text length."""
+        length = model.max_seq_length
+        own = length == self.max_tokens
+        fingerprint = self.fingerprint if own else sha256_of(self.fingerprint, "tokens", length)
+        return ModelEmbedder(model, fingerprint=fingerprint, cache=self.cache)
 
     def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
-        """Score ``model``, which is untuned, on dev."""
+        """Score ``model``, which must be untuned, on dev."""
+        return self.score(self.embedder(model))
 
 
 class FineTuner(Protocol):
-    """Trains a model on pairs."""
+    """Trains a model on pairs, in one process or several."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of the models that the settings name, such as a cross-encoder; "" if none.
+
+        Together with the settings it keys the cached training.
+        """
 
     def fit(
         self,
@@ -79,17 +114,28 @@ class FineTuner(Protocol):
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
-        untuned: Untuned | None = None,
+        untuned: UntunedModel | None = None,
     ) -> Training:
         """Train ``model`` in place; on return it holds the weights that scored best on dev.
 
-        ``work_dir`` keeps checkpoints: a call that finds some there goes on from the newest.
+        Args:
+            model: The untuned model.
+            loss: The loss to minimise.
+            splits: Training and dev pairs; the test pairs are not read.
+            dev_scores: Scores a model on dev: metric name to value, higher is better.
+            work_dir: Holds checkpoints; a call that finds some there resumes from the newest.
+            seed: Fixes every random choice.
+            on_step: Called with each point of the log; a resumed run repeats the earlier points.
+            untuned: Embeds texts with the untuned model and keeps the vectors; None embeds anew.
         """
 
+    def run_worker(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
+        """Take part in the trainings of rank 0 as a worker until its command ends; write nothing.
 
-@runtime_checkable
-class SharedFineTuner(FineTuner, Protocol):
-    """A trainer that several processes can share."""
+        Args:
+            loss: The loss, configured as on rank 0.
+            load: Loads the untuned model.
 
-    def follow(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
-        """Help the trainings of the process that leads, until its command ends; write nothing."""
+        Raises:
+            ConfigError: This fine-tuner trains in one process only.
+        """

@@ -1,50 +1,69 @@
-"""Training rows: from pairs to the columns that a loss reads."""
+"""Training rows: from pairs to the columns that a loss reads. One file of pairs feeds every loss.
+
+There are three families. *Contrastive* rows hold positives, and negatives if the loss reads them (``pairs``,
+``triplets``); *labelled* rows hold every pair with its label (``scored``, ``binary``, ``classes``);
+*distillation* rows hold a teacher's scores or vectors (``ranked``, ``vectors``). See ``Loss.columns``.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from embexp.data.labels import LabelScale
 from embexp.data.records import Pair
-from embexp.errors import ConfigError
-from embexp.finetuning.batch_sampler import Keys
-from embexp.finetuning.hard_negatives import NegativeSource, PassagePool, query_keys
+from embexp.data.splitting import Splits
+from embexp.errors import ConfigError, DataError
+from embexp.finetuning.batch_sampler import RowKeys
+from embexp.finetuning.hard_negatives import (
+    MinedNegatives,
+    NegativeSource,
+    PassagePool,
+    RandomNegatives,
+    query_keys,
+)
+from embexp.finetuning.losses.loss import Loss
+from embexp.finetuning.settings import TrainerSettings
+from embexp.finetuning.teachers import NO_TEACHER, Labels, Teacher
+from embexp.finetuning.training import UntunedModel
+from embexp.models.encoder import ModelEmbedder
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from embexp.finetuning.teachers import Teacher
+    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
-
-Distinct = Literal["text", "chunk", "document"]
-Item = TypeVar("Item")
 Column = list[str] | list[float] | list[int] | list[Any]
 QUERY_COLUMNS = ("anchor", "text_a")
+_MOST_LISTED = 4
+"""The most negatives of a pair that are used unless ``trainer.hard_negatives`` asks for more."""
+_MOST_CLASSES = 100
+_Item = TypeVar("_Item")
+_Ranking = tuple[str, tuple[str, ...]]
+"""A query and its passages, the best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RowRequest:
     """What to build rows from.
 
     Args:
         pairs: The training pairs, labelled or not.
         scale: How their labels are read.
         pool: The training passages.
-        negatives: Where negatives come from that the pairs do not bring.
-        count: Negatives for each positive; None takes those that the pairs bring, and looks for one
-            only where the loss cannot do without.
-        max_pairs: How many positives (or judgments, for scored and binary rows) to use; None for all.
-        seed: Of the sample.
+        negatives: The source of negatives that the pairs do not list.
+        count: Negatives for each positive; None uses those that the pairs list, and draws one if the loss
+            needs one.
+        max_pairs: How many positives (or labelled pairs) to use; None for all.
+        seed: Fixes the sample.
         max_negatives: The most negatives that the loss reads.
         distinct: What two rows of a batch must not share besides their texts.
-        teacher: Whose scores or vectors the loss learns from, where it learns from any.
+        teacher: The teacher of the loss, if it has one.
     """
 
     pairs: Sequence[Pair]
@@ -55,21 +74,20 @@ class Request:
     max_pairs: int | None = None
     seed: int = 0
     max_negatives: int | None = None
-    distinct: Distinct = "chunk"
+    distinct: Literal["text", "chunk", "document"] = "chunk"
     teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Training rows: columns of equal length in the loss's order, and what batches must know of them.
+    """Training rows: columns of equal length in the loss's order.
 
-    ``keys`` says, for each row, which others must not stand in its batch; they are empty for losses
-    that do not compare rows with each other's passages. ``outputs`` is how many numbers the loss must
-    make of a row, where the data decide that: the classes, or the length of a teacher's vectors.
+    ``keys`` says which rows must not share a batch; they are empty for losses that do not compare a row with
+    another row's passages. ``outputs`` is the number of classes, or the length of a teacher's vectors.
     """
 
     columns: dict[str, Column]
-    keys: list[Keys]
+    keys: list[RowKeys]
     outputs: int | None = None
 
     def __len__(self) -> int:
@@ -77,7 +95,7 @@ class Rows:
 
     @property
     def lengths(self) -> list[int]:
-        """The characters of each row's longest text."""
+        """The number of characters in each row's longest text."""
         texts = [column for column in self.columns.values() if column and isinstance(column[0], str)]
         return [max(map(len, row)) for row in zip(*texts, strict=True)]  # type: ignore[arg-type]
 
@@ -88,8 +106,93 @@ class Rows:
         return Dataset.from_dict(self.columns)
 
 
-def sample(items: Sequence[Item], most: int | None, *, seed: int, what: str) -> list[Item]:
-    """Return at most ``most`` items in their order, chosen by seed, and say so in the log."""
+def training_rows(
+    settings: TrainerSettings,
+    model: SentenceTransformer,
+    loss: Loss,
+    splits: Splits,
+    *,
+    seed: int,
+    untuned: UntunedModel | None,
+) -> Rows:
+    """Build the training rows.
+
+    Args:
+        settings: The trainer's settings.
+        model: The untuned model, at the text length of training.
+        loss: The loss, for the columns that it reads.
+        splits: The training pairs, and how the labels of the data set are read.
+        seed: Fixes samples and negatives.
+        untuned: Embeds with the untuned model and keeps the vectors; None embeds anew.
+
+    Raises:
+        DataError: There is only one pair.
+        ConfigError: The pairs cannot fill the loss's columns.
+    """
+    pairs, scale = splits.train, splits.label_scale()
+    if any(pair.label is not None for pair in pairs):
+        log.info("Labels of the training pairs: %s.", scale)
+    pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
+    request = RowRequest(
+        pairs=pairs,
+        scale=scale,
+        pool=pool,
+        negatives=_negative_source(settings, model, pool, seed=seed, untuned=untuned),
+        count=settings.hard_negatives,
+        max_pairs=settings.max_pairs,
+        seed=seed,
+        distinct=settings.distinct,
+        max_negatives=loss.max_negatives,
+        teacher=loss.teacher,
+    )
+    rows = build_rows(loss.columns, request)
+    if len(rows) < 2:
+        raise DataError(
+            "There is one training pair, and a batch needs two: give more pairs, or lower split.dev and "
+            "split.test."
+        )
+    log.info("Training rows: %d with the columns %s", len(rows), ", ".join(rows.columns))
+    return rows
+
+
+def _negative_source(
+    settings: TrainerSettings,
+    model: SentenceTransformer,
+    pool: PassagePool,
+    *,
+    seed: int,
+    untuned: UntunedModel | None,
+) -> NegativeSource:
+    if settings.negatives == "random":
+        return RandomNegatives(pool=pool, seed=seed)
+    return MinedNegatives(
+        pool=pool,
+        embedder=untuned.embedder(model) if untuned else ModelEmbedder(model, fingerprint="untuned"),
+        seed=seed,
+        relative_margin=settings.relative_margin,
+        absolute_margin=settings.absolute_margin,
+        range_min=settings.range_min,
+        range_max=settings.range_max,
+        cross_encoder=settings.cross_encoder,
+    )
+
+
+def build_rows(columns: str, request: RowRequest) -> Rows:
+    """Build the rows of a loss's ``columns``.
+
+    Raises:
+        ConfigError: The pairs cannot fill these columns; the message says what is missing.
+    """
+    if columns not in _BUILDERS:
+        raise ConfigError(
+            f"The loss reads {columns!r} columns, which cannot be built; known are "
+            f"{', '.join(sorted(_BUILDERS))}."
+        )
+    return _BUILDERS[columns](request)
+
+
+def _sample(items: Sequence[_Item], most: int | None, *, seed: int, what: str) -> list[_Item]:
+    """Return at most ``most`` items in their order, chosen by seed, and log it."""
     if most is None or len(items) <= most:
         return list(items)
     log.warning(
@@ -100,38 +203,38 @@ def sample(items: Sequence[Item], most: int | None, *, seed: int, what: str) -> 
     return [items[at] for at in sorted(random.Random(seed).sample(range(len(items)), most))]
 
 
-def positives_of(request: Request) -> list[Pair]:
+# Contrastive rows
+
+
+def _positives(request: RowRequest) -> list[Pair]:
     """Return the pairs whose passage answers the query, each query and passage once."""
-    found = {
+    positives = {
         (pair.query, pair.positive): pair for pair in request.pairs if request.scale.is_positive(pair.label)
     }
-    if not found:
+    if not positives:
         raise ConfigError(
             f"None of the {len(request.pairs)} training pairs is a positive: every label is below "
             f"{request.scale.positive_from:g}. Set dataset.positive_from to the lowest label of a positive, "
             "or choose a loss that reads scores (loss=cosent)."
         )
-    return sample(list(found.values()), request.max_pairs, seed=request.seed, what="positive pairs")
+    return _sample(list(positives.values()), request.max_pairs, seed=request.seed, what="positive pairs")
 
 
-MOST_GIVEN = 4
-
-
-def pair_rows(request: Request) -> Rows:
+def _pair_rows(request: RowRequest) -> Rows:
     """Return (anchor, positive[, negative_1 …]) rows, with as many negatives in every row."""
-    positives = positives_of(request)
-    given = given_negatives(request, positives)
-    everywhere = min(map(len, given))
-    count = min(everywhere, MOST_GIVEN) if request.count is None else request.count
+    positives = _positives(request)
+    listed = _listed_negatives(request, positives)
+    everywhere = min(map(len, listed))
+    count = min(everywhere, _MOST_LISTED) if request.count is None else request.count
     if request.max_negatives is not None:
         count = min(count, request.max_negatives)
-    if request.count is None and not count and any(given):
+    if request.count is None and not count and any(listed):
         log.warning(
-            "%d of %d training pairs bring negatives, which are left unused: set trainer.hard_negatives=1 "
+            "%d of %d training pairs list negatives, which are left unused: set trainer.hard_negatives=1 "
             "to use them and to find some for the others.",
-            *(sum(map(bool, given)), len(given)),
+            *(sum(map(bool, listed)), len(listed)),
         )
-    negatives = topped_up(request, positives, given, count)
+    negatives = _filled_up(request, positives, listed, count)
     columns: dict[str, Column] = {
         "anchor": [pair.query for pair in positives],
         "positive": [pair.positive for pair in positives],
@@ -142,83 +245,83 @@ def pair_rows(request: Request) -> Rows:
     return Rows(columns=columns, keys=keys)
 
 
-def _keys(request: Request, pair: Pair, negatives: Sequence[str]) -> Keys:
-    """Return what makes one row's passage a false negative for another row.
+def _keys(request: RowRequest, pair: Pair, negatives: Sequence[str]) -> RowKeys:
+    """Return the keys that keep a row apart from those whose passages would be false negatives.
 
-    A row brings its passages; it shuns all answers to its query. No two rows share a query, or the
-    chunk or document that their passages come from.
+    A row contains its passages and excludes all answers to its query. No two rows share a query, or the
+    chunk or document of their passages.
     """
-    shared = [f"id:{pair.query_key}", f"text:{pair.query}"]
+    shared = list(query_keys(pair))
     if request.distinct == "chunk":
         shared.append(f"chunk:{pair.chunk_id}" if pair.chunk_id else f"document:{pair.document_id}")
     elif request.distinct == "document":
         shared.append(f"document:{pair.document_id}")
-    return Keys(
-        brings=(*shared, *(f"text:{text}" for text in (pair.positive, *negatives))),
-        shuns=(*shared, *(f"text:{text}" for text in request.pool.answers(pair))),
+    return RowKeys(
+        contains=(*shared, *(f"text:{text}" for text in (pair.positive, *negatives))),
+        excludes=(*shared, *(f"text:{text}" for text in request.pool.answers(pair))),
     )
 
 
-def triplet_rows(request: Request) -> Rows:
+def _triplet_rows(request: RowRequest) -> Rows:
     """Return (anchor, positive, negative) rows, one for each negative."""
-    positives = positives_of(request)
+    positives = _positives(request)
     rows = [
         (pair.query, pair.positive, text)
-        for pair, texts in zip(positives, needed_negatives(request, positives), strict=True)
+        for pair, texts in zip(positives, _required_negatives(request, positives), strict=True)
         for text in texts
     ]
-    anchors, matches, negatives = (list(column) for column in zip(*rows, strict=True))
-    return Rows(
-        columns={"anchor": anchors, "positive": matches, "negative": negatives}, keys=[Keys()] * len(rows)
-    )
+    anchors, matches, negatives = map(list, zip(*rows, strict=True))
+    return _unkeyed({"anchor": anchors, "positive": matches, "negative": negatives})
 
 
-def given_negatives(request: Request, positives: Sequence[Pair]) -> list[tuple[str, ...]]:
-    """Return the negatives that the pairs bring: listed with them, or judged low for the same query."""
-    judged: dict[str, list[str]] = defaultdict(list)
+def _listed_negatives(request: RowRequest, positives: Sequence[Pair]) -> list[tuple[str, ...]]:
+    """Return the negatives that the pairs list, and passages with a low label for the same query."""
+    low: dict[str, list[str]] = defaultdict(list)
     for pair in request.pairs:
         if not request.scale.is_positive(pair.label):
             for key in query_keys(pair):
-                judged[key].append(pair.positive)
-    given = []
+                low[key].append(pair.positive)
+    negatives = []
     for pair in positives:
         answers = set(request.pool.answers(pair))
-        listed = [*pair.negatives, *(text for key in query_keys(pair) for text in judged.get(key, ()))]
-        given.append(tuple(dict.fromkeys(text for text in listed if text not in answers)))
-    return given
+        texts = [*pair.negatives, *(text for key in query_keys(pair) for text in low.get(key, ()))]
+        negatives.append(tuple(dict.fromkeys(text for text in texts if text not in answers)))
+    return negatives
 
 
-def topped_up(
-    request: Request, positives: Sequence[Pair], given: Sequence[tuple[str, ...]], count: int
+def _filled_up(
+    request: RowRequest, positives: Sequence[Pair], listed: Sequence[tuple[str, ...]], count: int
 ) -> list[tuple[str, ...]]:
-    """Return exactly ``count`` negatives for each positive: the given ones, then found ones."""
-    short = [at for at, texts in enumerate(given) if len(texts) < count]
-    filled = [texts[:count] for texts in given]
+    """Return exactly ``count`` negatives for each positive: the listed ones, then drawn ones."""
+    short = [at for at, texts in enumerate(listed) if len(texts) < count]
+    filled = [texts[:count] for texts in listed]
     if short:
         drawn = request.negatives.draw([positives[at] for at in short], count)
         for at, texts in zip(short, drawn, strict=True):
-            filled[at] = tuple(dict.fromkeys((*given[at], *texts)))[:count]
+            filled[at] = tuple(dict.fromkeys((*listed[at], *texts)))[:count]
     return filled
 
 
-def needed_negatives(request: Request, positives: Sequence[Pair]) -> list[tuple[str, ...]]:
+def _required_negatives(request: RowRequest, positives: Sequence[Pair]) -> list[tuple[str, ...]]:
     """Return at least one negative for each positive."""
-    given = given_negatives(request, positives)
-    if request.count is None and all(given):
-        return [texts[:MOST_GIVEN] for texts in given]
-    return topped_up(request, positives, given, max(request.count or 1, 1))
+    listed = _listed_negatives(request, positives)
+    if request.count is None and all(listed):
+        return [texts[:_MOST_LISTED] for texts in listed]
+    return _filled_up(request, positives, listed, max(request.count or 1, 1))
 
 
-MOST_CLASSES = 100
+# Labelled rows
 
 
-def _judged(request: Request, value: Callable[[float | None], float]) -> Iterator[tuple[str, str, float]]:
-    """Yield (query, passage, value) of all judgments, and negatives of value 0 where contrast is missing."""
-    pairs = sample(request.pairs, request.max_pairs, seed=request.seed, what="judged pairs")
+def _labelled(
+    request: RowRequest, value: Callable[[float | None], float]
+) -> Iterator[tuple[str, str, float]]:
+    """Yield (query, passage, value) of all pairs, and negatives of value 0 if the values do not differ."""
+    pairs = _sample(request.pairs, request.max_pairs, seed=request.seed, what="labelled pairs")
     values = [value(pair.label) for pair in pairs]
-    for pair, judged in zip(pairs, values, strict=True):
-        yield pair.query, pair.positive, judged
-        for text in pair.negatives[:MOST_GIVEN]:
+    for pair, own in zip(pairs, values, strict=True):
+        yield pair.query, pair.positive, own
+        for text in pair.negatives[:_MOST_LISTED]:
             yield pair.query, text, 0.0
     flat = len(set(values)) < 2 and not any(pair.negatives for pair in pairs)
     if flat or request.count:
@@ -234,27 +337,23 @@ def _judged(request: Request, value: Callable[[float | None], float]) -> Iterato
                 yield pair.query, text, 0.0
 
 
-def scored_rows(request: Request) -> Rows:
+def _scored_rows(request: RowRequest) -> Rows:
     """Return (text_a, text_b, score from 0 to 1) rows."""
-    rows = list(_judged(request, request.scale.score))
-    first, second, scores = (list(column) for column in zip(*rows, strict=True))
-    return Rows(columns={"text_a": first, "text_b": second, "score": scores}, keys=[Keys()] * len(rows))
+    first, second, scores = map(list, zip(*_labelled(request, request.scale.score), strict=True))
+    return _unkeyed({"text_a": first, "text_b": second, "score": scores})
 
 
-def binary_rows(request: Request) -> Rows:
+def _binary_rows(request: RowRequest) -> Rows:
     """Return (text_a, text_b, 0 or 1) rows."""
-    rows = list(_judged(request, lambda label: float(request.scale.is_positive(label))))
-    first, second, matches = (list(column) for column in zip(*rows, strict=True))
-    return Rows(
-        columns={"text_a": first, "text_b": second, "label": [int(match) for match in matches]},
-        keys=[Keys()] * len(rows),
-    )
+    rows = _labelled(request, lambda label: float(request.scale.is_positive(label)))
+    first, second, matches = map(list, zip(*rows, strict=True))
+    return _unkeyed({"text_a": first, "text_b": second, "label": [int(match) for match in matches]})
 
 
-def class_rows(request: Request) -> Rows:
+def _class_rows(request: RowRequest) -> Rows:
     """Return (text_a, text_b, class) rows; classes are the distinct whole-number labels, in rising order.
 
-    Pairs without labels make two classes: matches, and negatives that were found for them.
+    Pairs without labels make two classes: matches, and negatives that were drawn for them.
 
     Raises:
         ConfigError: The labels are no classes.
@@ -265,17 +364,126 @@ def class_rows(request: Request) -> Rows:
             f"loss=softmax reads classes, and the training pairs have scores such as {broken[0]:g}: choose "
             "loss=cosent, which reads scores, or give each class a whole number as its label."
         )
-    if len(labels) > MOST_CLASSES:
+    if len(labels) > _MOST_CLASSES:
         raise ConfigError(
             f"loss=softmax reads classes, and the training pairs have {len(labels)} different labels, more "
-            f"than {MOST_CLASSES}: choose loss=cosent, which reads scores, or give fewer classes."
+            f"than {_MOST_CLASSES}: choose loss=cosent, which reads scores, or give fewer classes."
         )
-    rows = list(_judged(request, lambda label: 1.0 if label is None else label))
-    first, second, found = (list(column) for column in zip(*rows, strict=True))
-    numbers = {label: number for number, label in enumerate(sorted(set(found)))}
+    rows = _labelled(request, lambda label: 1.0 if label is None else label)
+    first, second, values = map(list, zip(*rows, strict=True))
+    classes = {label: number for number, label in enumerate(sorted(set(values)))}
     log.info(
         "Classes of the training rows: %s",
-        ", ".join(f"label {label:g} ({found.count(label)} rows)" for label in numbers),
+        ", ".join(f"label {label:g} ({values.count(label)} rows)" for label in classes),
     )
-    columns = {"text_a": first, "text_b": second, "label": [numbers[label] for label in found]}
-    return Rows(columns=columns, keys=[Keys()] * len(rows), outputs=len(numbers))
+    columns = {"text_a": first, "text_b": second, "label": [classes[label] for label in values]}
+    return _unkeyed(columns, outputs=len(classes))
+
+
+# Distillation rows
+
+
+def _ranked_rows(request: RowRequest) -> Rows:
+    """Return (anchor, positive, negative_1 …, scores) rows, with the teacher's score for each passage.
+
+    Raises:
+        ConfigError: The loss has no teacher, or no query has labels that can serve as its scores.
+        DataError: The teacher gave a score that is not a number.
+    """
+    teacher = _teacher(request)
+    if isinstance(teacher, Labels):
+        rankings, scores = _rankings_from_labels(request, teacher)
+    else:
+        positives = _positives(request)
+        negatives = _required_negatives(request, positives)
+        count = min(map(len, negatives))
+        rankings = [
+            (pair.query, (pair.positive, *texts[:count]))
+            for pair, texts in zip(positives, negatives, strict=True)
+        ]
+        scores = _scores(teacher, rankings)
+    columns: dict[str, Column] = {"anchor": [query for query, _ in rankings]}
+    for rank in range(len(rankings[0][1])):
+        columns[f"negative_{rank}" if rank else "positive"] = [passages[rank] for _, passages in rankings]
+    columns["scores"] = scores
+    return _unkeyed(columns)
+
+
+def _vector_rows(request: RowRequest) -> Rows:
+    """Return (anchor, positive, label) rows, where a label holds the teacher's vectors of both texts.
+
+    Raises:
+        ConfigError: The teacher gives no vectors.
+    """
+    teacher = _teacher(request)
+    pairs = list({(pair.query, pair.positive): pair for pair in request.pairs}.values())
+    pairs = _sample(pairs, request.max_pairs, seed=request.seed, what="pairs")
+    vectors = teacher.vectors([(pair.query, pair.positive) for pair in pairs])
+    columns: dict[str, Column] = {
+        "anchor": [pair.query for pair in pairs],
+        "positive": [pair.positive for pair in pairs],
+        "label": [list(both) for both in vectors],
+    }
+    return _unkeyed(columns, outputs=vectors.shape[2])
+
+
+def _teacher(request: RowRequest) -> Teacher:
+    if request.teacher is None:
+        raise ConfigError(NO_TEACHER)
+    return request.teacher
+
+
+def _scores(teacher: Teacher, rankings: Sequence[_Ranking]) -> list[list[float]]:
+    import numpy as np
+
+    pairs = [(query, passage) for query, passages in rankings for passage in passages]
+    scores = np.asarray(teacher.scores(pairs), dtype=np.float32)
+    if (broken := np.flatnonzero(~np.isfinite(scores))).size:
+        query, passage = pairs[broken[0]]
+        raise DataError(
+            f"The teacher scores {query[:60]!r} with {passage[:60]!r} as {scores[broken[0]]}: its weights "
+            "are broken; choose another teacher."
+        )
+    nested: list[list[float]] = scores.reshape(len(rankings), -1).tolist()
+    return nested
+
+
+def _rankings_from_labels(request: RowRequest, teacher: Labels) -> tuple[list[_Ranking], list[list[float]]]:
+    """Return each query's labelled passages, best first, and their labels as scores."""
+    queries: dict[str, dict[str, Pair]] = {}
+    for pair in request.pairs:
+        queries.setdefault(pair.query, {}).setdefault(pair.positive, pair)
+    count = max(request.count or 1, 1)
+    rankings, scores = [], []
+    for labelled in queries.values():
+        best, *others = sorted(labelled.values(), key=lambda pair: -request.scale.score(pair.label))
+        random.Random(f"{request.seed}:{best.query}").shuffle(others)
+        for start in range(0, len(others) - count + 1, count):
+            passages = [best, *others[start : start + count]]
+            rankings.append((best.query, tuple(pair.positive for pair in passages)))
+            scores.append([teacher.scale * request.scale.score(pair.label) for pair in passages])
+    if not any(len(set(row)) > 1 for row in scores):
+        raise ConfigError(
+            f"loss.teacher takes its scores from the labels of the {len(request.pairs)} training pairs, and "
+            f"no query has {count + 1} passages with different labels: give such pairs, lower "
+            "trainer.hard_negatives, or name a model (teacher@loss.teacher=cross_encoder)."
+        )
+    chosen = _sample(range(len(rankings)), request.max_pairs, seed=request.seed, what="queries with passages")
+    return [rankings[at] for at in chosen], [scores[at] for at in chosen]
+
+
+def _unkeyed(columns: Mapping[str, Column], outputs: int | None = None) -> Rows:
+    """Return rows that may share a batch with any other."""
+    count = len(next(iter(columns.values())))
+    return Rows(columns=dict(columns), keys=[RowKeys()] * count, outputs=outputs)
+
+
+_BUILDERS: dict[str, Callable[[RowRequest], Rows]] = {
+    "pairs": _pair_rows,
+    "triplets": _triplet_rows,
+    "scored": _scored_rows,
+    "binary": _binary_rows,
+    "classes": _class_rows,
+    "ranked": _ranked_rows,
+    "vectors": _vector_rows,
+}

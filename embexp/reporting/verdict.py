@@ -279,9 +279,9 @@ def _training(outcome: Outcome) -> str:
     if training is None:
         return ""
     best = "" if training.best_step is None else f", best at step {training.best_step:,}"
-    if training.delivered and len(training.candidates) > 1:
+    if training.selected and len(training.candidates) > 1:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in training.candidates.items())
-        best += f"; selected the {training.delivered} weights (dev scores: {scores})"
+        best += f"; selected the {training.selected} weights (dev scores: {scores})"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
         f"{training.seconds:,.0f} s ({training.pairs_per_second:,.1f} pairs/s){best}."

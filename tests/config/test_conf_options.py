@@ -60,7 +60,7 @@ TEACHERS = sorted(path.stem for path in (CONF / "teacher").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-@pytest.mark.parametrize("place", ["loss.teacher", "loss.loss.teacher", "trainer.negative_scorer"])
+@pytest.mark.parametrize("place", ["loss.teacher", "loss.loss.teacher", "trainer.cross_encoder"])
 def test_every_teacher_composes_binds_and_instantiates(name: str, place: str) -> None:
     loss = {
         "loss.teacher": ["loss=margin_mse"],

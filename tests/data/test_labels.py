@@ -10,8 +10,7 @@ from embexp.data.records import Chunk, Pair
 from embexp.data.splitting import Splits, SplitSettings, split_by_document
 from embexp.errors import ConfigError, DataError
 from embexp.finetuning.hard_negatives import PassagePool, RandomNegatives
-from embexp.finetuning.preparation import build_rows
-from embexp.finetuning.training_rows import Request
+from embexp.finetuning.training_rows import RowRequest, build_rows
 
 
 def labelled(*labels: float | None) -> list[Pair]:
@@ -49,7 +48,7 @@ def test_the_scale_is_read_off_the_labels(labels, low, high, positive_from):
 def relevant_in_training(pairs: list[Pair], splits: Splits) -> set[str]:
     scale = splits.label_scale()
     pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
-    request = Request(pairs=pairs, scale=scale, pool=pool, negatives=RandomNegatives(pool=pool, seed=0))
+    request = RowRequest(pairs=pairs, scale=scale, pool=pool, negatives=RandomNegatives(pool=pool, seed=0))
     return set(build_rows("pairs", request).columns["positive"])
 
 

@@ -38,8 +38,14 @@ def train(splits: Splits, tmp_path: Any) -> Callable[..., Training]:
         seed = changes.pop("seed", 0)
         untuned = changes.pop("untuned", None)
         return SentenceTransformerFineTuner(**{**options, **changes}).fit(
-            model, loss, given, dev_scores=dev_scores, work_dir=work_dir, seed=seed, on_step=on_step,
+            model,
+            loss,
+            given,
+            dev_scores=dev_scores,
+            work_dir=work_dir,
+            seed=seed,
+            on_step=on_step,
             untuned=untuned,
-        )  # fmt: skip
+        )
 
     return run

@@ -21,9 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))  # started as a script
 
 from embexp.data.splitting import Splits
-from embexp.finetuning.losses.distillation import EmbedDistill
-from embexp.finetuning.losses.in_batch import Mnrl
-from embexp.finetuning.losses.scored import Softmax
+from embexp.finetuning.losses import EmbedDistill, Mnrl, Softmax
 from embexp.finetuning.teachers import BiEncoderTeacher
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.models.tiny import TinyModel
@@ -45,19 +43,33 @@ def train(folder: Path, *, epochs: int = 4, checkpoint_seconds: float = 0.15) ->
         train=[make_pair(n) for n in range(96)], dev=[make_pair(n) for n in range(100, 130)], test=[]
     )
     tuner = SentenceTransformerFineTuner(
-        epochs=epochs, batch_size=8, learning_rate=2e-3, evaluations=4, hard_negatives=1, merge=[0.5],
+        epochs=epochs,
+        batch_size=8,
+        learning_rate=2e-3,
+        evaluations=4,
+        hard_negatives=1,
+        merge=[0.5],
         checkpoint_seconds=checkpoint_seconds,
-    )  # fmt: skip
+    )
     training = tuner.fit(
-        model, loss_of(sys.argv[3], folder), splits, dev_scores=mean_reciprocal_rank(list(splits.dev)),
-        work_dir=folder / "work", seed=0, on_step=lambda step: None,
-    )  # fmt: skip
+        model,
+        loss_of(sys.argv[3], folder),
+        splits,
+        dev_scores=mean_reciprocal_rank(list(splits.dev)),
+        work_dir=folder / "work",
+        seed=0,
+        on_step=lambda step: None,
+    )
     digest = hashlib.sha256()
     for value in model.state_dict().values():
         digest.update(value.numpy().tobytes())
     points = [(point.step, point.metrics) for point in training.history if "loss" not in point.metrics]
-    found = {"digest": digest.hexdigest(), "resumed_from": training.resumed_from, "best": training.best_step,
-             "dev": points}  # fmt: skip
+    found = {
+        "digest": digest.hexdigest(),
+        "resumed_from": training.resumed_from,
+        "best": training.best_step,
+        "dev": points,
+    }
     (folder / "result.json").write_text(json.dumps(found))
 
 

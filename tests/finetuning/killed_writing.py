@@ -1,7 +1,7 @@
 """Trains a tiny model in child processes that are killed while they write, and once more until they end.
 
 A write is any moment in which a file reaches the disk, is cut off half-way, or is removed: of checkpoints, of
-the best weights, of what is delivered. Prints one JSON line: the digest of an uninterrupted run's weights,
+the best weights, of the selected weights. Prints one JSON line: the digest of an uninterrupted run's weights,
 how many writes it made, and for each kill the digest after it and which files lay there.
 """
 
@@ -70,7 +70,7 @@ def main() -> None:
     folder, draw, kills = Path(sys.argv[1]), random.Random(int(sys.argv[2])), int(sys.argv[4])
     attempt(folder / "whole", 300, lambda where: train_until(where, None))
     writes = json.loads((folder / "whole" / "writes.json").read_text())
-    # The last tenth is what is delivered: one kill at least falls there.
+    # The last tenth writes the selected weights: at least one kill falls there.
     chosen = [*draw.sample(range(1, writes), kills - 1), draw.randrange(writes - writes // 10, writes)]
     found = []
     for moment in chosen:

@@ -5,19 +5,19 @@ import random
 import pytest
 
 from embexp.errors import ConfigError
-from embexp.finetuning.batch_sampler import Keys, plan_batches
+from embexp.finetuning.batch_sampler import RowKeys, plan_batches
 
 
-def keys(*shared: str) -> Keys:
-    return Keys(brings=shared, shuns=shared)
+def keys(*shared: str) -> RowKeys:
+    return RowKeys(contains=shared, excludes=shared)
 
 
-def random_keys(rows: int, values: int, seed: int) -> list[Keys]:
+def random_keys(rows: int, values: int, seed: int) -> list[RowKeys]:
     draw = random.Random(seed)
     return [
-        Keys(
-            brings=(f"p{draw.randrange(values)}", f"p{draw.randrange(values)}"),
-            shuns=(f"p{draw.randrange(values)}", f"p{draw.randrange(values)}"),
+        RowKeys(
+            contains=(f"p{draw.randrange(values)}", f"p{draw.randrange(values)}"),
+            excludes=(f"p{draw.randrange(values)}", f"p{draw.randrange(values)}"),
         )
         for _ in range(rows)
     ]
@@ -25,7 +25,7 @@ def random_keys(rows: int, values: int, seed: int) -> list[Keys]:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("values", [20, 200, 2000])
-def test_no_row_meets_what_it_shuns(seed, values):
+def test_no_row_meets_what_it_excludes(seed, values):
     rows = random_keys(300, values, seed)
     plan = plan_batches(rows, [1] * 300, batch_size=16, epochs=2, seed=seed)
     for epoch in plan.epochs:
@@ -37,12 +37,12 @@ def test_no_row_meets_what_it_shuns(seed, values):
             for one in batch:
                 for other in batch:
                     if one != other:
-                        assert not set(rows[one].shuns) & set(rows[other].brings)
+                        assert not set(rows[one].excludes) & set(rows[other].contains)
 
 
 def test_rows_without_keys_fill_batches_evenly():
     # 130 rows in batches of at most 64 make 3 batches; 130 / 3, rounded up, is 44: 44 + 44 + 42.
-    plan = plan_batches([Keys()] * 130, [1] * 130, batch_size=64, epochs=1, seed=0)
+    plan = plan_batches([RowKeys()] * 130, [1] * 130, batch_size=64, epochs=1, seed=0)
     assert sorted(map(len, plan.epochs[0])) == [42, 44, 44]
     assert plan.left_out == 0
 
@@ -60,7 +60,7 @@ def test_lengths_are_alike_within_a_batch_and_mixed_without_a_pool():
     lengths = [draw.randrange(1000) for _ in range(640)]
 
     def padding(pool: int) -> int:
-        plan = plan_batches([Keys()] * 640, lengths, batch_size=16, epochs=1, seed=0, length_pool=pool)
+        plan = plan_batches([RowKeys()] * 640, lengths, batch_size=16, epochs=1, seed=0, length_pool=pool)
         return sum(max(lengths[row] for row in batch) * len(batch) for batch in plan.epochs[0])
 
     assert padding(8) < 0.75 * padding(0)

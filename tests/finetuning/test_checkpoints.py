@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from embexp.errors import EmbexpError
-from embexp.finetuning.checkpoints import Checkpoints, Progress, fingerprint_of
+from embexp.finetuning.checkpoints import Checkpoints, Progress, training_fingerprint
 from embexp.finetuning.training import Training, TrainingStep
 
 
@@ -58,7 +58,7 @@ def test_a_torn_checkpoint_is_skipped_and_removed(checkpoints, tear, caplog):
     write(checkpoints, 10)
     tear(checkpoints.folder / "checkpoint-10")
     assert checkpoints.latest()[2] == 5
-    assert "checkpoint-10 was cut off" in caplog.text
+    assert "checkpoint-10 is incomplete" in caplog.text
     assert not (checkpoints.folder / "checkpoint-10").exists()
 
 
@@ -124,10 +124,10 @@ def test_enough_space_passes(checkpoints):
 def test_a_fingerprint_follows_weights_and_settings():
     torch.manual_seed(0)
     model = nn.Linear(2, 2)
-    before = fingerprint_of(model, {"epochs": 1})
-    assert fingerprint_of(model, {"epochs": 1}) == before
-    assert fingerprint_of(model, {"epochs": 2}) != before
+    before = training_fingerprint(model, {"epochs": 1})
+    assert training_fingerprint(model, {"epochs": 1}) == before
+    assert training_fingerprint(model, {"epochs": 2}) != before
     with torch.no_grad():
         model.weight[0, 0] += 1
-    assert fingerprint_of(model, {"epochs": 1}) != before
-    assert fingerprint_of(model.bfloat16(), {"epochs": 1}) != before
+    assert training_fingerprint(model, {"epochs": 1}) != before
+    assert training_fingerprint(model.bfloat16(), {"epochs": 1}) != before

@@ -28,15 +28,17 @@ def pool_of(*pairs: Pair) -> PassagePool:
 def mined(pool: PassagePool, similarity: dict[str, float], **changes: object) -> MinedNegatives:
     """Mine with a made-up model: a query's vector is (1, 0), a passage has the given cosine with it."""
 
-    def encode_passages(texts: Sequence[str]) -> np.ndarray:
-        cosines = np.array([similarity[text] for text in texts], dtype=np.float32)
-        return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
+    class Embedder:
+        fingerprint, dimension = "made up", 2
 
-    def encode_queries(texts: Sequence[str]) -> np.ndarray:
-        return np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (len(texts), 1))
+        def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+            cosines = np.array([similarity[text] for text in texts], dtype=np.float32)
+            return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
 
-    options = {"pool": pool, "encode_queries": encode_queries, "encode_passages": encode_passages, "seed": 0}
-    return MinedNegatives(**{**options, **changes})
+        def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+            return np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (len(texts), 1))
+
+    return MinedNegatives(**{"pool": pool, "embedder": Embedder(), "seed": 0, **changes})
 
 
 def test_answers_of_the_query_and_passages_of_the_document_are_forbidden():
@@ -90,29 +92,49 @@ def test_mined_negatives_score_below_the_margin_and_come_in_order():
     pairs = [pair(n) for n in range(5)]
     similarity = {"t0": 0.8, "t1": 0.9, "t2": 0.77, "t3": 0.7, "t4": 0.1}
     # 0.95 * 0.8 = 0.76: t1 and t2 lie above it; t3 is the hardest that is left, then t4.
-    miner = mined(pool_of(*pairs), similarity, ranks=(0, 1))
+    miner = mined(pool_of(*pairs), similarity, range_max=1)
     assert miner.draw([pairs[0]], 1) == [("t3",)]
-    assert mined(pool_of(*pairs), similarity, ranks=(1, 2)).draw([pairs[0]], 1) == [("t4",)]
+    assert mined(pool_of(*pairs), similarity, range_min=1, range_max=2).draw([pairs[0]], 1) == [("t4",)]
     # 0.99 * 0.8 = 0.792 lets t2 in.
-    assert mined(pool_of(*pairs), similarity, ranks=(0, 1), margin=0.99).draw([pairs[0]], 1) == [("t2",)]
+    assert mined(pool_of(*pairs), similarity, range_max=1, relative_margin=0.01).draw([pairs[0]], 1) == [
+        ("t2",)
+    ]
 
 
 def test_a_negative_score_of_the_positive_lowers_the_ceiling():
     pairs = [pair(n) for n in range(3)]
     # -0.2 - 0.05 * 0.2 = -0.21: t1 lies above it.
-    miner = mined(pool_of(*pairs), {"t0": -0.2, "t1": -0.205, "t2": -0.5}, ranks=(0, 5))
+    miner = mined(pool_of(*pairs), {"t0": -0.2, "t1": -0.205, "t2": -0.5}, range_max=5)
     assert miner.draw([pairs[0]], 1) == [("t2",)]
 
 
-def test_a_gap_keeps_away_what_lies_close_in_absolute_terms():
+def test_an_absolute_margin_keeps_close_scores_out():
     pairs = [pair(n) for n in range(4)]
     similarity = {"t0": 0.4, "t1": 0.37, "t2": 0.31, "t3": 0.2}
     # 0.95 * 0.4 = 0.38 lets t1 in; 0.4 - 0.1 = 0.3 keeps t1 and t2 out.
-    assert mined(pool_of(*pairs), similarity, ranks=(0, 1)).draw([pairs[0]], 1) == [("t1",)]
-    assert mined(pool_of(*pairs), similarity, ranks=(0, 1), gap=0.1).draw([pairs[0]], 1) == [("t3",)]
+    assert mined(pool_of(*pairs), similarity, range_max=1).draw([pairs[0]], 1) == [("t1",)]
+    assert mined(pool_of(*pairs), similarity, range_max=1, absolute_margin=0.1).draw([pairs[0]], 1) == [
+        ("t3",)
+    ]
     # The lower of the two ceilings decides: 0.7 * 0.4 = 0.28.
-    miner = mined(pool_of(*pairs), similarity, ranks=(0, 1), gap=0.05, margin=0.7)
+    miner = mined(pool_of(*pairs), similarity, range_max=1, absolute_margin=0.05, relative_margin=0.3)
     assert miner.draw([pairs[0]], 1) == [("t3",)]
+
+
+def test_a_candidate_exactly_at_the_margin_is_kept_as_in_the_library():
+    pairs = [pair(n) for n in range(3)]
+    # 1 - 0.25 is exactly 0.75, the score of t1; sentence-transformers drops only what lies above.
+    similarity = {"t0": 1.0, "t1": 0.75, "t2": 0.5}
+    for margins in ({"relative_margin": 0.25}, {"relative_margin": None, "absolute_margin": 0.25}):
+        assert mined(pool_of(*pairs), similarity, range_max=1, **margins).draw([pairs[0]], 1) == [("t1",)]
+
+
+def test_without_margins_every_other_passage_is_a_candidate():
+    pairs = [pair(n) for n in range(3)]
+    similarity = {"t0": 0.2, "t1": 0.9, "t2": 0.1}
+    assert mined(pool_of(*pairs), similarity, range_max=1, relative_margin=None).draw([pairs[0]], 1) == [
+        ("t1",)
+    ]
 
 
 class Judge:
@@ -130,11 +152,11 @@ class Judge:
         return np.array([self.known[passage] for _, passage in pairs])
 
 
-def test_a_scorer_decides_which_of_the_model_s_candidates_are_negatives():
+def test_a_cross_encoder_decides_which_of_the_model_s_candidates_are_negatives():
     pairs = [pair(n) for n in range(6)]
     similarity = {"t0": 0.5, "t1": 0.9, "t2": 0.8, "t3": 0.7, "t4": 0.6, "t5": 0.1}
     judge = Judge({"t0": 8.0, "t1": 9.0, "t2": 7.7, "t3": -2.0, "t4": 3.0, "t5": 7.0})
-    miner = mined(pool_of(*pairs), similarity, ranks=(0, 4), scorer=judge)
+    miner = mined(pool_of(*pairs), similarity, range_max=4, cross_encoder=judge)
     # The model's best four are t1 to t4, all above the positive by its own scores. The judge's ceiling is
     # 0.95 * 8 = 7.6: t1 and t2 may be answers. t5 was no candidate.
     (drawn,) = miner.draw([pairs[0]], 2)
@@ -142,11 +164,11 @@ def test_a_scorer_decides_which_of_the_model_s_candidates_are_negatives():
     assert judge.asked == [("q0", text) for text in ("t0", "t1", "t2", "t3", "t4")]
 
 
-def test_ranks_go_by_the_scorer_s_order():
+def test_ranks_go_by_the_cross_encoder_s_order():
     pairs = [pair(n) for n in range(4)]
     similarity = {"t0": 0.5, "t1": 0.9, "t2": 0.8, "t3": 0.7}
     judge = Judge({"t0": 8.0, "t1": 1.0, "t2": 3.0, "t3": 2.0})
-    miner = mined(pool_of(*pairs), similarity, ranks=(2, 3), scorer=judge)
+    miner = mined(pool_of(*pairs), similarity, range_min=2, range_max=3, cross_encoder=judge)
     assert miner.draw([pairs[0]], 1) == [("t1",)]
 
 
@@ -170,7 +192,7 @@ def test_blocks_do_not_change_what_is_mined(monkeypatch):
     generator = np.random.default_rng(0)
     pairs = [pair(n, document_id=f"d{n // 3}") for n in range(60)]
     similarity = {f"t{n}": float(generator.uniform(-0.9, 0.9)) for n in range(60)}
-    whole = mined(pool_of(*pairs), similarity, ranks=(2, 9)).draw(pairs, 3)
+    whole = mined(pool_of(*pairs), similarity, range_min=2, range_max=9).draw(pairs, 3)
     monkeypatch.setattr(module, "PASSAGES_PER_BLOCK", 7)
     monkeypatch.setattr(module, "QUERIES_PER_BLOCK", 5)
-    assert mined(pool_of(*pairs), similarity, ranks=(2, 9)).draw(pairs, 3) == whole
+    assert mined(pool_of(*pairs), similarity, range_min=2, range_max=9).draw(pairs, 3) == whole

@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import ctypes
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from torch import nn
 
-from embexp.finetuning import cpu as allocator
-from embexp.finetuning.cpu import tune_allocator
 from embexp.finetuning.model_modes import attention, dropout_rates, prompts_for, text_length, training_length
 
 
@@ -78,27 +72,6 @@ def test_queries_and_passages_have_their_own_prompts(model):
     }
     model.prompts = {}
     assert prompts_for(model, columns, query_columns=("anchor",)) == {}
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
-def test_the_allocator_takes_its_settings_and_training_goes_on():
-    code = (
-        "from embexp.finetuning.cpu import tune_allocator; print(tune_allocator(), tune_allocator()); "
-        "import sys; print('torch' in sys.modules); blocks = [bytearray(64 << 20) for _ in range(4)]"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() in (["True", "True", "False"], ["False", "False", "False"])
-
-
-def test_the_allocator_is_left_alone_elsewhere(monkeypatch):
-    monkeypatch.setattr(allocator.sys, "platform", "darwin")
-    assert tune_allocator() is False
-
-
-def test_the_allocator_is_left_alone_without_glibc(monkeypatch):
-    monkeypatch.setattr(allocator.sys, "platform", "linux")
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert tune_allocator() is False
 
 
 def test_attention_is_computed_otherwise_within_the_block_alone(model):

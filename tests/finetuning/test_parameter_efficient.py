@@ -1,4 +1,4 @@
-"""Ways to train, and what is delivered in the end."""
+"""Which weights each method trains, and that the result loads with the library alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from embexp.errors import ConfigError
-from embexp.finetuning.losses.in_batch import Gist, Mnrl
-from embexp.finetuning.losses.scored import Cosent
+from embexp.finetuning.losses import Cosent, Gist, Mnrl
 from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, QueryAdapter
 from embexp.models.tiny import TinyModel
 
@@ -63,7 +62,7 @@ def test_every_method_raises_the_dev_score_and_loads_with_the_library_alone(
         two_layers, loss, method=method, learning_rate=rate, dev_scores=ranking(list(splits.dev)), epochs=5
     )
     assert training.best_step > 0
-    assert training.delivered == "tuned"
+    assert training.selected == "tuned"
     assert training.candidates["tuned"] > training.candidates["untuned"]
     assert all(parameter.requires_grad for parameter in two_layers.parameters())
     two_layers.save_pretrained(str(tmp_path / "saved"))
@@ -160,66 +159,6 @@ def test_impossible_methods_are_named(build, message):
         build()
 
 
-def test_merged_weights_are_delivered_where_they_are_best(train, model):
-    before, scores = state(model), iter([0.5, 0.6, 0.55, 0.8, 0.7])
-    kept = []
-
-    def dev_scores(trained):
-        kept.append(state(trained))
-        return {"ndcg@10": next(scores)}
-
-    training = train(model, Mnrl(), dev_scores=dev_scores, merge=[0.25, 0.5])
-    # Untuned, step 4 (the best trained), step 9, then a quarter and a half of step 4.
-    assert training.delivered == "merged 0.25"
-    assert training.candidates == {"untuned": 0.5, "tuned": 0.6, "merged 0.25": 0.8, "merged 0.5": 0.7}
-    assert training.best_step == 4
-    for name, value in state(model).items():
-        assert np.allclose(value, 0.75 * before[name] + 0.25 * kept[1][name], atol=1e-6)
-    merged = [dict(point.metrics) for point in training.history if "merge_weight" in point.metrics]
-    assert merged == [
-        {"merge_weight": 0.25, "merged_ndcg@10": 0.8}, {"merge_weight": 0.5, "merged_ndcg@10": 0.7}
-    ]  # fmt: skip
-
-
-def test_merging_can_rescue_a_training_that_made_it_worse(train, model):
-    scores = iter([0.5, 0.4, 0.3, 0.6])
-    training = train(model, Mnrl(), dev_scores=lambda trained: {"ndcg@10": next(scores)}, merge=[0.5])
-    assert training.delivered == "merged 0.5"
-    assert training.best_step == 4
-
-
-def test_tuned_is_delivered_on_request_whatever_dev_says(train, model):
-    before, scores = state(model), iter([0.9, 0.4, 0.3])
-    training = train(
-        model, Mnrl(), dev_scores=lambda trained: {"ndcg@10": next(scores)}, deliver="tuned", merge=[0.5]
-    )
-    assert (training.delivered, training.best_step) == ("tuned", 4)
-    assert changed(before, state(model))
-
-
 def test_every_method_has_an_option():
     names = {path.stem for path in (Path(__file__).parents[2] / "conf" / "trainer").glob("*.yaml")}
     assert names >= {"default", "lora", "last_layers", "query_adapter", "merged"}
-
-
-def test_weights_that_forget_too_much_are_not_delivered(train, model):
-    dev, general = iter([0.5, 0.7, 0.6, 0.65]), iter([0.8, 0.5, 0.5, 0.77])
-
-    def dev_scores(trained):
-        return {"ndcg@10": next(dev), "general_ndcg@10": next(general)}
-
-    training = train(model, Mnrl(), dev_scores=dev_scores, merge=[0.5], forgetting_floor=0.95)
-    # Tuned keeps 0.5 / 0.8 = 63% of the general score, the merged weights 0.77 / 0.8 = 96%.
-    assert training.delivered == "merged 0.5"
-    assert training.candidates == {"untuned": 0.5, "tuned": 0.7, "merged 0.5": 0.65}
-    assert training.general == {"untuned": 0.8, "tuned": 0.5, "merged 0.5": 0.77}
-
-
-@pytest.mark.parametrize(("floor", "delivered"), [(None, "tuned"), (0.6, "tuned"), (1.0, "untuned")])
-def test_the_floor_is_the_users(train, model, floor, delivered):
-    dev, general = iter([0.5, 0.7, 0.6]), iter([0.8, 0.5, 0.5])
-    training = train(
-        model, Mnrl(), merge=[], forgetting_floor=floor,
-        dev_scores=lambda _: {"ndcg@10": next(dev), "general_ndcg@10": next(general)},
-    )  # fmt: skip
-    assert training.delivered == delivered

@@ -12,10 +12,9 @@ import pytest
 from embexp.data.records import Pair
 from embexp.data.splitting import Splits
 from embexp.errors import ConfigError, DataError, EmbexpError
-from embexp.finetuning.losses.in_batch import CachedMnrl, Mnrl
-from embexp.finetuning.losses.margins import Triplet
-from embexp.finetuning.losses.scored import Cosine
-from embexp.finetuning.trainer import SentenceTransformerFineTuner, evaluation_steps
+from embexp.finetuning.context import evaluation_steps
+from embexp.finetuning.losses import CachedMnrl, Cosine, Mnrl, Triplet
+from embexp.finetuning.trainer import SentenceTransformerFineTuner
 
 
 def weights(model) -> list[bytes]:
@@ -97,7 +96,7 @@ def test_without_evaluations_the_last_weights_stay(changes, train, model, splits
 
 
 class Known:
-    """What a pipeline knows of the untuned model, and what it was asked."""
+    """Stands in for ``UntunedModel`` and records its calls."""
 
     def __init__(self):
         self.lengths, self.encoded = [], []
@@ -123,9 +122,14 @@ class Known:
 def test_the_untuned_model_s_vectors_come_from_who_knows_them(train, model):
     known = Known()
     training = train(
-        model, Mnrl(), untuned=known, hard_negatives=1, max_tokens=8, epochs=1,
+        model,
+        Mnrl(),
+        untuned=known,
+        hard_negatives=1,
+        max_tokens=8,
+        epochs=1,
         dev_scores=lambda trained: {"ndcg@10": 0.5},
-    )  # fmt: skip
+    )
     assert known.encoded == [96, 96]  # passages and queries of mining
     assert known.lengths == [8, 256]  # mined as trained, scored at the model's own length
     assert training.dev("ndcg@10") == [0.25, 0.5, 0.5]
@@ -176,7 +180,7 @@ def test_a_run_that_had_ended_is_not_trained_again(train, model, caplog):
     assert second == replace(first, resumed_from=first.steps)
     assert weights(model) == weights(again)
     assert tuple(heard) == first.history
-    assert "nothing is trained again" in caplog.text
+    assert "not training again" in caplog.text
 
 
 def test_other_settings_do_not_go_on_from_there(train, model):
@@ -195,8 +199,11 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(loss, tmp_pat
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(os.getpid()), loss],
-        capture_output=True, text=True, timeout=300, env=environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["kills"] > 0
@@ -210,9 +217,11 @@ def test_a_run_killed_while_it_writes_ends_with_the_same_weights(kills, tmp_path
     script = Path(__file__).with_name("killed_writing.py")
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(os.getpid()), "mnrl", str(kills)],
-        capture_output=True, text=True, timeout=600,
+        capture_output=True,
+        text=True,
+        timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found["kills"]) == kills
@@ -283,10 +292,11 @@ def test_labels_reach_the_loss(train, model, splits):
         ({"learning_rate": float("nan")}, "trainer.learning_rate=nan"),
         ({"warmup_ratio": 1.0}, r"trainer.warmup_ratio=1.0: must be in \[0, 1\)"),
         ({"dropout": -0.1}, "trainer.dropout=-0.1"),
-        ({"negative_margin": 0.0}, "trainer.negative_margin=0.0"),
+        ({"relative_margin": 1.0}, r"trainer.relative_margin=1.0: must be in \[0, 1\)"),
         ({"retries": -1}, "trainer.retries=-1: must be 0 or more"),
         ({"merge": [0.5, 1.0]}, r"trainer.merge=\[0.5, 1.0\]: give shares between 0 and 1"),
-        ({"negative_ranks": [5, 5]}, r"trainer.negative_ranks=\[5, 5\]"),
+        ({"range_min": 5, "range_max": 5}, "trainer.range_min=5 and trainer.range_max=5"),
+        ({"absolute_margin": -0.1}, "trainer.absolute_margin=-0.1: must be 0 or more"),
     ],
 )
 def test_impossible_settings_are_named(changes, message):
@@ -308,9 +318,14 @@ def test_every_trainer_option_trains(name, model, splits, tmp_path):
         config = compose(config_name=f"trainer/{name}", overrides=["+metric=ndcg@10"])
     tuner = instantiate(config.trainer, _convert_="all")
     training = tuner.fit(
-        model, Mnrl(), splits, dev_scores=lambda trained: {"ndcg@10": 0.5}, work_dir=tmp_path, seed=0,
+        model,
+        Mnrl(),
+        splits,
+        dev_scores=lambda trained: {"ndcg@10": 0.5},
+        work_dir=tmp_path,
+        seed=0,
         on_step=lambda point: None,
-    )  # fmt: skip
+    )
     assert 2 <= training.steps <= tuner.epochs * 3
 
 

@@ -42,14 +42,14 @@ def test_shuffled_positives_end_in_a_regression_and_a_plain_sentence(
         *TRAINED,
         "model=local",
         "model.path=base/model",
-        "trainer.deliver=tuned",
+        "trainer.select=tuned",
         "split.max_test=null",
     )
     assert done.code == 0, done.err
     outcome = json.loads((tmp_path / "X/outcome.json").read_text())
     assert outcome["comparison"]["verdict"] == "REGRESSION"
     assert outcome["comparison"]["interval"][1] < 0
-    assert outcome["training"]["delivered"] == "tuned"
+    assert outcome["training"]["selected"] == "tuned"
     told = " ".join(done.out.split())
     assert "REGRESSION: retrieval got worse" in told
     assert "Keep the untuned model: training made retrieval worse" in told

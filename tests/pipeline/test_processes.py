@@ -25,7 +25,7 @@ def start(cwd: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subproc
     )
 
 
-NO_DROPOUT = ["trainer.dropout=0.0", "trainer.attention_dropout=0.0", "trainer.deliver=tuned"]
+NO_DROPOUT = ["trainer.dropout=0.0", "trainer.attention_dropout=0.0", "trainer.select=tuned"]
 FLOAT32 = [
     "trainer.bf16=false"
 ]  # sums of bf16 products depend on how a batch is cut by more than is compared here

@@ -90,7 +90,7 @@ def test_no_document_stands_in_two_splits(run, kb: Path, tmp_path: Path) -> None
 
 
 def test_a_second_identical_run_does_no_work_twice_and_says_so(run, beir: Path, tmp_path: Path) -> None:
-    arguments = ["dataset=beir", f"dataset.path={beir}", "tracker=none", "trainer.deliver=tuned", *TINY]
+    arguments = ["dataset=beir", f"dataset.path={beir}", "tracker=none", "trainer.select=tuned", *TINY]
     first = run("run", *arguments, "hydra.run.dir=X")
     assert first.code == 0, first.err
     again = run("run", *arguments, "hydra.run.dir=Y")

@@ -154,7 +154,7 @@ def test_what_cannot_be_built_is_said_in_one_sentence(run, tmp_path, arguments, 
 
 def test_a_missing_teacher_is_found_before_any_pair_is_read(run, tmp_path: Path) -> None:
     write_table(tmp_path / "scored.csv", "text_a,text_b,score", (1.0, 0.4, 0.0))
-    teacher = ["teacher@trainer.negative_scorer=cross_encoder", "trainer.negative_scorer.model=./nowhere"]
+    teacher = ["teacher@trainer.cross_encoder=cross_encoder", "trainer.cross_encoder.model=./nowhere"]
     done = run("run", "dataset=pairs", "dataset.path=scored.csv", *teacher, *FEW)
     assert done.code == 2
     assert "teacher.model=./nowhere: there is no such folder" in done.err

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from embexp.finetuning.losses.in_batch import Mnrl
-from embexp.finetuning.losses.wrappers import Matryoshka
+from embexp.finetuning.losses import Matryoshka, Mnrl
 from embexp.models.tiny import TinyModel
 from embexp.pipeline.benchmark import _trained_lengths
 from tests.pipeline.pipeline_settings import TINY

@@ -32,7 +32,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     }
     assert set(record["training"]) == {
         *("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step"),
-        *("delivered", "candidates", "general"),
+        *("selected", "candidates", "general"),
     }
     assert record["cached"] == ["synthesize"]
 

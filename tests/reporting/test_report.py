@@ -327,7 +327,7 @@ def test_the_card_has_verdict_scores_and_configuration(outcome: Outcome, tmp_pat
 def test_the_card_says_which_weights_it_holds(outcome: Outcome, tmp_path: Path) -> None:
     training = replace(
         outcome.training,
-        delivered="merged 0.5",
+        selected="merged 0.5",
         candidates={"untuned": 0.25, "tuned": 0.5, "merged 0.5": 0.75},
     )
     card = write_model_card(tmp_path, outcome.model_copy(update={"training": training})).read_text(

@@ -1,3 +1,1 @@
-"""Training in several processes."""
-
-from __future__ import annotations
+"""Training in several processes: rank 0 runs the training, workers compute their share of each gradient."""

@@ -1,11 +1,11 @@
 """One batch over several processes: each embeds its share of the rows, and every loss sees all of them.
 
-The loss itself stays as it is. It is given the embeddings of the whole batch, of which only the own ones
-carry gradients; the gradients of all processes together are those of one process (the sum over the rows'
-paths, as in GradCache, arXiv 2101.06983). So whatever a loss compares within a batch, it compares across
-processes: in-batch negatives, a guide's scores, the order of labels.
+The loss itself is unchanged. It gets the embeddings of the whole batch, of which only the process's own
+carry gradients; the gradients of all processes add up to those of a single process (a sum over the rows, as
+in GradCache, arXiv 2101.06983). So whatever a loss compares within a batch, it compares across processes:
+in-batch negatives, a guide's scores, the order of labels.
 
-This file imports torch at its top; it is itself imported only when training starts.
+This module imports torch at its top; it is itself imported only when training starts.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from embexp.finetuning.distributed.process_group import Team, shares
+from embexp.finetuning.distributed.process_group import ProcessGroup, shard
 
 
 @dataclass(frozen=True)
 class SharingCollator:
-    """Makes a batch of this process's share of the rows, with the labels of all of them.
+    """Collates this process's share of the rows, with the labels of all rows.
 
     Args:
         inner: sentence-transformers' collator.
-        team: The processes.
+        group: The processes.
     """
 
     inner: Any
-    team: Team
+    group: ProcessGroup
 
     @property
     def valid_label_columns(self) -> list[str]:
@@ -41,35 +41,35 @@ class SharingCollator:
         return names
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the tensors of the share; where it is empty, those of a row that will not be counted."""
-        dealt = shares(rows, self.team.size)
-        batch: dict[str, Any] = self.inner(dealt[self.team.rank] or rows[:1])
+        """Return the tensors of the share; if it is empty, those of a row that is left out later."""
+        shares = shard(rows, self.group.size)
+        batch: dict[str, Any] = self.inner(shares[self.group.rank] or rows[:1])
         if "label" in batch:
             name = next(name for name in self.valid_label_columns if name in rows[0])
-            batch["label"] = torch.tensor([row[name] for share in dealt for row in share])
+            batch["label"] = torch.tensor([row[name] for share in shares for row in share])
         return batch
 
 
 @contextmanager
-def whole_batches(loss: nn.Module, team: Team, sizes: Sequence[int]) -> Iterator[None]:
+def whole_batches(loss: nn.Module, group: ProcessGroup, sizes: Sequence[int]) -> Iterator[None]:
     """Let a loss see all rows of a batch within the block.
 
-    Losses that embed in mini-batches (GradCache) get all rows where they compute the loss; all others
-    wherever they, or a guide of theirs, embed.
+    Losses that embed in mini-batches (GradCache) get all rows when they compute the loss; all others
+    whenever they, or their guide, embed.
 
     Args:
         loss: The loss over this process's share.
-        team: The processes.
+        group: The processes.
         sizes: How many rows of the batch each process has.
     """
     cached = [module for module in loss.modules() if hasattr(module, "calculate_loss")]
     if cached:
-        with _all_rows_in_loss(cached[0], team, sizes):
+        with _all_rows_in_loss(cached[0], group, sizes):
             yield
         return
 
     def gathered(module: nn.Module, inputs: object, output: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-        return {**output, "sentence_embedding": team.gather(output["sentence_embedding"], sizes)}
+        return {**output, "sentence_embedding": group.gather(output["sentence_embedding"], sizes)}
 
     models = [module for module in loss.modules() if isinstance(module, SentenceTransformer)]
     hooks = [model.register_forward_hook(gathered) for model in models]
@@ -81,14 +81,14 @@ def whole_batches(loss: nn.Module, team: Team, sizes: Sequence[int]) -> Iterator
 
 
 @contextmanager
-def _all_rows_in_loss(module: Any, team: Team, sizes: Sequence[int]) -> Iterator[None]:
+def _all_rows_in_loss(module: Any, group: ProcessGroup, sizes: Sequence[int]) -> Iterator[None]:
     compute = module.calculate_loss
 
     def whole(columns: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
-        return [[team.gather(torch.cat(pieces), sizes)] for pieces in columns]
+        return [[group.gather(torch.cat(mini_batches), sizes)] for mini_batches in columns]
 
-    def gathered(*given: Any, **options: Any) -> Any:
-        return compute(*(whole(each) if isinstance(each, list) else each for each in given), **options)
+    def gathered(*arguments: Any, **options: Any) -> Any:
+        return compute(*(whole(each) if isinstance(each, list) else each for each in arguments), **options)
 
     module.calculate_loss = gathered
     try:

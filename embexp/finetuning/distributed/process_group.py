@@ -1,12 +1,12 @@
-"""Several processes that train one model: the first leads, the others compute their share of each gradient.
+"""The processes that train one model together: rank 0 and its workers.
 
-The leader alone reads data, scores, writes, and moves the weights. Before each step it sends the weights;
-after it, the gradients of all are added up. So the leader knows everything that a training alone would know,
-and nothing that it decides has to be agreed upon.
+Rank 0 alone reads data, evaluates, writes, and updates the weights; the workers compute their share of each
+gradient. Before each step rank 0 sends the weights; after it, the gradients of all processes are summed. So
+rank 0 has the whole state of the training, and no decision has to be agreed upon.
 
-torchrun and accelerate tell each process its place in environment variables. They are taken away, and the
-processes talk through groups of their own instead of torch's default one: the libraries below would act on
-either, each in its own way.
+torchrun and accelerate pass each process its rank in environment variables. They are removed, and the
+processes communicate through groups of their own instead of torch's default one: transformers and accelerate
+would act on either, each in its own way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,33 +24,35 @@ from typing import TYPE_CHECKING, Any
 from embexp.errors import ConfigError, EmbexpError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
+LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK")
+TRAINING, TRY, STEP, _END = "training", "try", "step", "end"
+"""The kinds of messages from rank 0."""
+_TIMEOUT = timedelta(days=30)
+"""How long a worker waits for rank 0, which may be writing pairs for hours."""
 
-PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK")
-TRAIN, BUILD, STEP, END = "train", "build", "step", "end"
-"""What the leader orders."""
-PATIENCE = timedelta(days=30)
-"""How long a process waits for the leader, which may be writing pairs for hours."""
+Message = tuple[dict[str, Any], bytes]
+"""A message from rank 0: a record, whose ``kind`` is one of the above, and attached bytes."""
 
 
-class TeamError(EmbexpError):
+class ProcessLostError(EmbexpError):
     """Another process of the training has ended."""
 
 
-class PeerShortageError(RuntimeError):
+class WorkerOutOfMemoryError(RuntimeError):
     """Another process of the training ran out of memory."""
 
 
 @dataclass(kw_only=True)
-class Team:
-    """The processes of one training, and this one's place among them.
+class ProcessGroup:
+    """The processes of one training, seen from one of them.
 
     Args:
-        rank: Its number; 0 leads.
-        size: How many there are.
+        rank: The number of this process; rank 0 decides and writes, all others are workers.
+        size: How many processes there are.
     """
 
     rank: int
@@ -59,13 +61,8 @@ class Team:
     _groups: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _store: Any = field(default=None, init=False, repr=False)
 
-    @property
-    def leads(self) -> bool:
-        """Whether this process is the one that writes and decides."""
-        return self.rank == 0
-
     def join(self) -> None:
-        """Wait until all processes are there.
+        """Wait until all processes are connected.
 
         Raises:
             ConfigError: Some see a GPU and some do not.
@@ -75,13 +72,13 @@ class Team:
         from torch._C._distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
-        if not self.leads:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handler runs while it waits for the leader
+        if self.rank != 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handler runs while it waits for rank 0
         gpu = torch.cuda.is_available()
-        with _lost("The processes did not find each other"):
-            store = next(rendezvous("env://", self.rank, self.size, timeout=PATIENCE))[0]
+        with _lost("The processes did not connect"):
+            store = next(rendezvous("env://", self.rank, self.size, timeout=_TIMEOUT))[0]
             self._groups["cpu"] = dist.ProcessGroupGloo(
-                PrefixStore("embexp-cpu", store), self.rank, self.size, PATIENCE
+                PrefixStore("embexp-cpu", store), self.rank, self.size, _TIMEOUT
             )
             with_gpu = torch.tensor([int(gpu)])
             self._groups["cpu"].allreduce([with_gpu]).wait()
@@ -92,158 +89,186 @@ class Team:
             )
         if gpu:
             options = dist.ProcessGroupNCCL.Options()
-            options._timeout = PATIENCE
+            options._timeout = _TIMEOUT
             self._groups["cuda"] = dist.ProcessGroupNCCL(
                 PrefixStore("embexp-cuda", store), self.rank, self.size, options
             )
         self._store, self.joined = store, True
-        if self.leads:
+        if self.rank == 0:
             log.info("%d processes train together.", self.size)
 
-    def dismiss(self) -> None:
-        """Tell the others that the command has ended."""
-        self.send({"do": END})
+    def release_workers(self) -> None:
+        """Tell the workers that the command has ended."""
+        self.send({"kind": _END})
 
-    def send(self, message: dict[str, Any], data: bytes = b"") -> None:
-        """Tell all others something; the leader's part of ``receive``."""
+    def send(self, record: dict[str, Any], data: bytes = b"") -> None:
+        """Send a message to the workers; rank 0's side of ``receive``."""
         import numpy as np
         import torch
 
-        head = json.dumps(message).encode()
-        sizes = torch.tensor([len(head), len(data)])
-        self.share([sizes])
-        self.share([torch.from_numpy(np.frombuffer(head + data, dtype=np.uint8).copy())])
+        head = json.dumps(record).encode()
+        self.broadcast([torch.tensor([len(head), len(data)])])
+        self.broadcast([torch.from_numpy(np.frombuffer(head + data, dtype=np.uint8).copy())])
 
-    def receive(self) -> tuple[dict[str, Any], bytes]:
-        """Wait for what the leader says."""
+    def receive(self) -> Message:
+        """Wait for a message from rank 0."""
         import torch
 
         sizes = torch.zeros(2, dtype=torch.int64)
-        self.share([sizes])
+        self.broadcast([sizes])
         content = torch.empty(int(sizes.sum()), dtype=torch.uint8)
-        self.share([content])
-        held = content.numpy().tobytes()
-        message: dict[str, Any] = json.loads(held[: int(sizes[0])])
-        return message, held[int(sizes[0]) :]
+        self.broadcast([content])
+        received = content.numpy().tobytes()
+        record: dict[str, Any] = json.loads(received[: int(sizes[0])])
+        return record, received[int(sizes[0]) :]
 
-    def share(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite the others' tensors with the leader's."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite the workers' tensors with those of rank 0."""
         for tensor in tensors:
             with _lost():
                 self._group(tensor).broadcast(tensor.detach(), 0).wait()
 
     def gather(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return all processes' rows, in the order of their ranks; gradients flow through the own ones alone.
+        """Return all processes' rows, in rank order; gradients flow through this process's rows only.
 
         Args:
             own: This process's rows; those beyond its size are left out.
             sizes: How many rows each process has.
 
         Raises:
-            PeerShortageError: Another process ran out of memory.
+            WorkerOutOfMemoryError: Another process ran out of memory.
         """
         import torch
 
-        self.check()
+        self.check_memory()
         mine = own[: sizes[self.rank]]
         padded = own.new_zeros(max(sizes), *own.shape[1:])
         padded[: len(mine)] = mine.detach()
-        found = [torch.empty_like(padded) for _ in sizes]
+        gathered = [torch.empty_like(padded) for _ in sizes]
         with _lost():
-            self._group(padded).allgather([found], [padded]).wait()
-        parts = [rows[:size] for rows, size in zip(found, sizes, strict=True)]
+            self._group(padded).allgather([gathered], [padded]).wait()
+        parts = [rows[:size] for rows, size in zip(gathered, sizes, strict=True)]
         parts[self.rank] = mine
         return torch.cat(parts)
 
-    def add_up(self, tensors: Iterable[Tensor]) -> None:
-        """Add all processes' tensors to the leader's; what the others keep means nothing.
+    def reduce(self, tensors: Iterable[Tensor]) -> None:
+        """Add the workers' tensors to those of rank 0; the workers' own are undefined afterwards.
 
         Raises:
-            PeerShortageError: Another process ran out of memory.
+            WorkerOutOfMemoryError: Another process ran out of memory.
         """
-        self.check()
+        self.check_memory()
         for tensor in tensors:
             with _lost():
                 self._group(tensor).reduce(tensor, 0).wait()
 
-    def check(self, *, short: bool = False) -> None:
-        """Learn whether a process ran out of memory, or say that this one did.
+    def check_memory(self, *, exhausted: bool = False) -> None:
+        """Check whether a process ran out of memory, or report that this one did.
 
-        Every exchange within a step starts with this one, so that a process that cannot go on has a place
-        to say so, and no other waits for it.
+        Every exchange within a step starts with this one, so that a process that cannot continue has a place
+        to report it, and no other process waits for it.
 
         Raises:
-            PeerShortageError: Another one did.
+            WorkerOutOfMemoryError: Another one did.
         """
         import torch
         import torch.distributed as dist
 
-        flags = torch.tensor([int(short)])
+        flags = torch.tensor([int(exhausted)])
         with _lost():
             self._group(flags).allreduce(flags, dist.ReduceOp.MAX).wait()
-        if int(flags) and not short:
-            raise PeerShortageError("out of memory in another process")
+        if int(flags) and not exhausted:
+            raise WorkerOutOfMemoryError("out of memory in another process")
 
     def _group(self, tensor: Tensor) -> Any:
         return self._groups[tensor.device.type]
 
 
+def announce_training(
+    group: ProcessGroup, columns: Mapping[str, Any], *, outputs: int | None, seed: int, steps: int
+) -> None:
+    """Send the workers the training rows, as an Arrow stream."""
+    import pyarrow as pa
+
+    sink, table = pa.BufferOutputStream(), pa.table(columns)
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    record = {"kind": TRAINING, "outputs": outputs, "seed": seed, "steps": steps}
+    group.send(record, sink.getvalue().to_pybytes())
+
+
+def announce_try(group: ProcessGroup, model: nn.Module, *, mini_batch_size: int | None) -> None:
+    """Have the workers build the loss over the weights of rank 0."""
+    group.send({"kind": TRY, "mini_batch_size": mini_batch_size})
+    group.broadcast(model.state_dict().values())
+
+
+def announce_step(
+    group: ProcessGroup, weights: list[nn.Parameter], batch: tuple[int, ...], *, step: int
+) -> None:
+    """Send the workers the rows of the next step, and the present weights."""
+    group.send({"kind": STEP, "step": step, "batch": list(batch)})
+    group.broadcast(weights)
+
+
 @contextmanager
 def _lost(what: str = "Another process of this training has ended, see its message") -> Iterator[None]:
-    """Say in one sentence that an exchange failed, as it does when the process at its other end is gone."""
+    """Turn a failed exchange, whose other process is gone, into one sentence."""
     try:
         yield
     except RuntimeError as error:
         reason = str(error).splitlines()[0].split(". ")[0]
-        raise TeamError(f"{what} ({reason}); the same command goes on from the newest checkpoint.") from error
+        raise ProcessLostError(
+            f"{what} ({reason}); the same command resumes from the newest checkpoint."
+        ) from error
 
 
-def shares(rows: Sequence[Any], size: int) -> list[list[Any]]:
-    """Deal rows out to processes, one after the other: rows of like length then meet like ones everywhere.
+def shard(rows: Sequence[Any], size: int) -> list[list[Any]]:
+    """Divide rows among processes in turn, so that rows of similar length are embedded at the same time.
 
-    ``shares([1, 2, 3, 4, 5], 2)`` is [[1, 3, 5], [2, 4]].
+    ``shard([1, 2, 3, 4, 5], 2)`` is [[1, 3, 5], [2, 4]].
     """
     return [list(rows[rank::size]) for rank in range(size)]
 
 
-_team: Team | None = None
+_process_group: ProcessGroup | None = None
 
 
-def take_over(environment: MutableMapping[str, str] = os.environ) -> Team | None:
-    """Read this process's place from its environment, and take it away there; None for a process alone.
+def init_process_group(environment: MutableMapping[str, str] = os.environ) -> ProcessGroup | None:
+    """Read the rank of this process from its environment, and remove it there; None for a single process.
 
-    Where there are GPUs, the process will see only its own. Call it before torch is imported.
+    If there are GPUs, the process will see only its own. Call it before torch is imported.
 
     Raises:
-        ConfigError: The place makes no sense.
+        ConfigError: The variables are inconsistent.
     """
-    global _team
+    global _process_group
     size = environment.get("WORLD_SIZE", "1")
     rank = environment.get("RANK", "0")
     local = environment.get("LOCAL_RANK", rank)
     if not (size.isdigit() and rank.isdigit() and local.isdigit() and int(rank) < max(int(size), 1)):
         raise ConfigError(f"RANK={rank}, LOCAL_RANK={local} and WORLD_SIZE={size}: start with torchrun.")
     if int(size) > 1:
-        _team = Team(rank=int(rank), size=int(size))
-        given = environment.get("CUDA_VISIBLE_DEVICES", "")
-        devices = given.split(",") if given else []
+        _process_group = ProcessGroup(rank=int(rank), size=int(size))
+        visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+        devices = visible.split(",") if visible else []
         own = devices[int(local)] if int(local) < len(devices) else local
         environment["CUDA_VISIBLE_DEVICES"] = own if not devices or int(local) < len(devices) else ""
-    for name in PLACE:
+    for name in LAUNCHER_VARIABLES:
         environment.pop(name, None)
-    return _team
+    return _process_group
 
 
-def current() -> Team | None:
-    """Return the team that this process belongs to; None where it is alone.
+def current_process_group() -> ProcessGroup | None:
+    """Return the process group that this process belongs to; None for a single process.
 
     Raises:
-        ConfigError: A launcher started several processes, and ``take_over`` was not called.
+        ConfigError: A launcher started several processes, and ``init_process_group`` was not called.
     """
-    if _team is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _process_group is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             "Several processes were started, and this script trains alone: start python -m embexp.finetune "
-            "with torchrun, or call embexp.finetuning.distributed.process_group.take_over() before torch is "
-            "imported."
+            "with torchrun, or call embexp.finetuning.distributed.process_group.init_process_group() before "
+            "torch is imported."
         )
-    return _team
+    return _process_group

@@ -1,8 +1,28 @@
-"""The losses: one short class each over sentence-transformers' own, with the columns that it reads.
+"""The losses: one short class each over sentence-transformers' own, in a file for each family."""
 
-``columns`` names the shape of the training rows (see ``embexp.finetuning.columns``): ``pairs`` are
-(anchor, positive[, negatives]), ``triplets`` (anchor, positive, negative), ``scored`` (text_a,
-text_b, score in [0, 1]), ``binary`` (text_a, text_b, 0 or 1), ``classes`` (text_a, text_b, class),
-``ranked`` (anchor, positive, negatives, a teacher's score for each passage) and ``vectors`` (anchor,
-positive, a teacher's vectors of both).
-"""
+from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse
+from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
+from embexp.finetuning.losses.loss import Loss
+from embexp.finetuning.losses.margins import Contrastive, OnlineContrastive, Triplet
+from embexp.finetuning.losses.matryoshka import Matryoshka
+from embexp.finetuning.losses.scored import Angle, Cosent, Cosine, Softmax
+
+__all__ = [
+    "Angle",
+    "CachedGist",
+    "CachedMnrl",
+    "Contrastive",
+    "Cosent",
+    "Cosine",
+    "DistillKl",
+    "EmbedDistill",
+    "Gist",
+    "Loss",
+    "MarginMse",
+    "Matryoshka",
+    "Mnrl",
+    "MnrlSymmetric",
+    "OnlineContrastive",
+    "Softmax",
+    "Triplet",
+]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from embexp.finetuning.losses.gist_guide import SELF, guide_fingerprint, guide_for
-from embexp.finetuning.losses.loss import above_zero
+from embexp.finetuning.losses.loss import Loss, require_positive
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mnrl:
+class Mnrl(Loss):
     """In-batch negatives: each query must find its own passage among all passages of the batch.
 
     InfoNCE over cosine similarities (van den Oord et al. 2018, arXiv 1807.03748; Henderson et al.
@@ -28,9 +28,9 @@ class Mnrl:
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        above_zero(scale=self.scale)
+        require_positive(scale=self.scale)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
@@ -39,8 +39,8 @@ class Mnrl:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MnrlSymmetric:
-    """In-batch negatives in both directions: passages must find their query, too.
+class MnrlSymmetric(Loss):
+    """In-batch negatives in both directions: each passage must also find its query.
 
     Args:
         scale: The inverse of the softmax temperature.
@@ -50,9 +50,9 @@ class MnrlSymmetric:
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        above_zero(scale=self.scale)
+        require_positive(scale=self.scale)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesSymmetricRankingLoss
 
@@ -61,12 +61,12 @@ class MnrlSymmetric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CachedMnrl:
+class CachedMnrl(Loss):
     """In-batch negatives for batches that do not fit into memory (GradCache, arXiv 2101.06983).
 
     Args:
         scale: The inverse of the softmax temperature.
-        mini_batch_size: How many texts are embedded at once; memory grows with it, results do not change.
+        mini_batch_size: How many texts are embedded at once; it changes the memory needed, not the result.
     """
 
     scale: float = 20.0
@@ -74,9 +74,9 @@ class CachedMnrl:
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        above_zero(scale=self.scale, mini_batch_size=self.mini_batch_size)
+        require_positive(scale=self.scale, mini_batch_size=self.mini_batch_size)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
@@ -87,14 +87,15 @@ class CachedMnrl:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gist:
-    """In-batch negatives, without those that a guide model holds for positives (arXiv 2402.16829).
+class Gist(Loss):
+    """In-batch negatives, without those that a guide model considers positive (GIST, arXiv 2402.16829).
 
     Args:
-        guide: ``self`` for a frozen copy of the model as it is before training, or a model's folder or name.
+        guide: ``self`` for a frozen copy of the untuned model, or a model's folder or Hub name.
         temperature: The softmax temperature.
         margin: How far below the positive's score a negative must lie; see ``margin_strategy``.
-        margin_strategy: ``absolute`` takes the margin off the positive's score, ``relative`` a share of it.
+        margin_strategy: ``absolute`` subtracts the margin from the positive's score, ``relative`` that
+            share of it.
     """
 
     guide: str = SELF
@@ -102,16 +103,16 @@ class Gist:
     margin: float = 0.0
     margin_strategy: Literal["absolute", "relative"] = "absolute"
     columns = "pairs"
-    max_negatives = 1  # what GISTEmbedLoss reads
+    max_negatives = 1  # GISTEmbedLoss ignores all others
 
     def __post_init__(self) -> None:
-        above_zero(temperature=self.temperature)
+        require_positive(temperature=self.temperature)
 
     def fingerprint(self) -> str:
         """Return the guide's digest."""
         return guide_fingerprint(self.guide)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 
@@ -126,14 +127,15 @@ class Gist:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CachedGist:
-    """GIST for batches that do not fit into memory.
+class CachedGist(Loss):
+    """GIST for batches that do not fit into memory (GradCache).
 
     Args:
-        guide: ``self`` for a frozen copy of the model as it is before training, or a model's folder or name.
+        guide: ``self`` for a frozen copy of the untuned model, or a model's folder or Hub name.
         temperature: The softmax temperature.
         margin: How far below the positive's score a negative must lie.
-        margin_strategy: ``absolute`` takes the margin off the positive's score, ``relative`` a share of it.
+        margin_strategy: ``absolute`` subtracts the margin from the positive's score, ``relative`` that
+            share of it.
         mini_batch_size: How many texts are embedded at once.
     """
 
@@ -145,13 +147,13 @@ class CachedGist:
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        above_zero(temperature=self.temperature, mini_batch_size=self.mini_batch_size)
+        require_positive(temperature=self.temperature, mini_batch_size=self.mini_batch_size)
 
     def fingerprint(self) -> str:
         """Return the guide's digest."""
         return guide_fingerprint(self.guide)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
 

@@ -1,11 +1,14 @@
-"""What a loss promises, and checks and types that the losses' options share."""
+"""The protocol of a loss, and what the options of several losses share."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from embexp.errors import ConfigError
+from embexp.finetuning.teachers import Teacher
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -13,25 +16,52 @@ if TYPE_CHECKING:
 
 
 class Loss(Protocol):
-    """A named loss: the columns it reads, and how to build it for a model.
+    """A loss: which columns it reads, and how to build its module over a model.
 
-    Where it has them, ``max_negatives`` is the most negatives that it reads, ``teacher`` whom it learns
-    from, and ``fingerprint()`` a digest of what shapes it beside its settings. Of columns whose data decide
-    how many numbers to make of a row (classes, vectors), ``build`` gets that as ``outputs``.
+    A loss of your own subclasses this protocol, sets ``columns`` and implements ``build``; the other members
+    have defaults that fit a loss without a teacher. Its ``repr`` must show all its options (a dataclass's
+    does): it is part of the key under which a training is cached.
+
+    Attributes:
+        columns: The kind of training rows that the loss reads:
+
+            - ``pairs``: anchor, positive[, negative_1 …]
+            - ``triplets``: anchor, positive, negative
+            - ``scored``: text_a, text_b, score in [0, 1]
+            - ``binary``: text_a, text_b, label (0 or 1)
+            - ``classes``: text_a, text_b, label (the number of a class)
+            - ``ranked``: anchor, positive, negative_1 …, scores (the teacher's score for each passage)
+            - ``vectors``: anchor, positive, label (the teacher's vectors of both)
+
+        max_negatives: The most negatives of a row that the loss reads; None for any number.
+        teacher: The teacher whose scores or vectors the loss learns from.
+        dims: Shorter vector lengths that the loss trains; the benchmark scores the tuned model at each.
     """
 
-    @property
-    def columns(self) -> str:
-        """The kind of columns that it reads: pairs, triplets, scored, binary, classes, ranked or vectors."""
+    columns: str
+    max_negatives: int | None = None
+    teacher: Teacher | None = None
+    dims: Sequence[int] = ()
 
-    def build(self, model: SentenceTransformer, **outputs: int) -> nn.Module:
-        """Return the loss module over ``model``."""
+    def fingerprint(self) -> str:
+        """Return a digest of the files that shape the loss besides its options, such as a guide's weights."""
+        return ""
+
+    @abstractmethod
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
+        """Return the loss module over ``model``.
+
+        Args:
+            model: The model to train.
+            outputs: For ``classes`` the number of classes, for ``vectors`` the length of the teacher's
+                vectors, None for all other columns.
+        """
 
 
 Distance = Literal["cosine", "euclidean", "manhattan"]
 
 
-def above_zero(**options: float) -> None:
+def require_positive(**options: float) -> None:
     """Check options of a loss.
 
     Raises:

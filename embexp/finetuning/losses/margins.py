@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embexp.finetuning.losses.loss import Distance, above_zero
+from embexp.finetuning.losses.loss import Distance, Loss, require_positive
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Triplet:
-    """The positive must lie nearer to the query than the negative, by a margin (arXiv 1503.03832).
+class Triplet(Loss):
+    """The positive must be closer to the query than the negative is, by a margin (arXiv 1503.03832).
 
     Args:
         margin: The least difference of the two distances; cosine distance lies in [0, 2].
-        distance: How far apart two vectors are.
+        distance_metric: How distance is measured.
     """
 
     margin: float = 0.3
-    distance: Distance = "cosine"
+    distance_metric: Distance = "cosine"
     columns = "triplets"
 
     def __post_init__(self) -> None:
-        above_zero(margin=self.margin)
+        require_positive(margin=self.margin)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
 
-        metric = getattr(TripletDistanceMetric, self.distance.upper())
+        metric = getattr(TripletDistanceMetric, self.distance_metric.upper())
         module: nn.Module = TripletLoss(model, distance_metric=metric, triplet_margin=self.margin)
         return module
 
@@ -44,52 +44,52 @@ def _siamese(distance: Distance) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrastive:
+class Contrastive(Loss):
     """Positives are pulled together, negatives pushed beyond a margin (Hadsell et al. 2006).
 
     Args:
-        margin: The distance beyond which a negative is left alone.
-        distance: How far apart two vectors are.
+        margin: The distance beyond which a negative adds no loss.
+        distance_metric: How distance is measured.
     """
 
     margin: float = 0.5
-    distance: Distance = "cosine"
+    distance_metric: Distance = "cosine"
     columns = "binary"
 
     def __post_init__(self) -> None:
-        above_zero(margin=self.margin)
+        require_positive(margin=self.margin)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import ContrastiveLoss
 
         module: nn.Module = ContrastiveLoss(
-            model, distance_metric=_siamese(self.distance), margin=self.margin
+            model, distance_metric=_siamese(self.distance_metric), margin=self.margin
         )
         return module
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlineContrastive:
-    """Contrastive loss on the hard cases of each batch alone: far positives and near negatives.
+class OnlineContrastive(Loss):
+    """Contrastive loss on the hard cases of each batch only: distant positives and close negatives.
 
     Args:
-        margin: The distance beyond which a negative is left alone.
-        distance: How far apart two vectors are.
+        margin: The distance beyond which a negative adds no loss.
+        distance_metric: How distance is measured.
     """
 
     margin: float = 0.5
-    distance: Distance = "cosine"
+    distance_metric: Distance = "cosine"
     columns = "binary"
 
     def __post_init__(self) -> None:
-        above_zero(margin=self.margin)
+        require_positive(margin=self.margin)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import OnlineContrastiveLoss
 
         module: nn.Module = OnlineContrastiveLoss(
-            model, distance_metric=_siamese(self.distance), margin=self.margin
+            model, distance_metric=_siamese(self.distance_metric), margin=self.margin
         )
         return module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embexp.finetuning.losses.loss import above_zero
+from embexp.finetuning.losses.loss import Loss, require_positive
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosine:
+class Cosine(Loss):
     """The cosine of the two texts must equal their score: mean squared error (arXiv 1908.10084)."""
 
     columns = "scored"
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
 
@@ -27,7 +27,7 @@ class Cosine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosent:
+class Cosent(Loss):
     """Pairs must be ordered as their scores order them (CoSENT, Su 2022, kexue.fm/archives/8847).
 
     Args:
@@ -38,9 +38,9 @@ class Cosent:
     columns = "scored"
 
     def __post_init__(self) -> None:
-        above_zero(scale=self.scale)
+        require_positive(scale=self.scale)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 
@@ -49,7 +49,7 @@ class Cosent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Angle:
+class Angle(Loss):
     """CoSENT on the angle between complex vectors, which does not saturate (AnglE, arXiv 2309.12871).
 
     Args:
@@ -60,9 +60,9 @@ class Angle:
     columns = "scored"
 
     def __post_init__(self) -> None:
-        above_zero(scale=self.scale)
+        require_positive(scale=self.scale)
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
         from sentence_transformers.sentence_transformer.losses import AnglELoss
 
@@ -71,20 +71,19 @@ class Angle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Softmax:
-    """A classifier over both vectors and their difference must tell the class (arXiv 1908.10084).
+class Softmax(Loss):
+    """A classifier over both vectors and their difference must predict the class (arXiv 1908.10084).
 
-    The classifier is trained along and is no part of what comes out.
+    The classifier is trained with the model and discarded afterwards.
 
     Args:
-        product: Whether it reads the product of both vectors, too: for vectors that are to be searched by
-            their cosine.
+        product: Whether the classifier also reads the product of both vectors, which suits search by cosine.
     """
 
     product: bool = True
     columns = "classes"
 
-    def build(self, model: SentenceTransformer, *, outputs: int) -> nn.Module:
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model`` for ``outputs`` classes."""
         from sentence_transformers.sentence_transformer.losses import SoftmaxLoss
 

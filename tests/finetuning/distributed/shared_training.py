@@ -22,12 +22,24 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3]))  # started as a script
 
 from embexp.data.splitting import Splits
-from embexp.finetuning.distributed import process_group as teams
-from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse
-from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
-from embexp.finetuning.losses.margins import OnlineContrastive, Triplet
-from embexp.finetuning.losses.scored import Angle, Cosent, Softmax
-from embexp.finetuning.losses.wrappers import Matryoshka
+from embexp.finetuning.distributed import process_group as processes
+from embexp.finetuning.losses import (
+    Angle,
+    CachedGist,
+    CachedMnrl,
+    Cosent,
+    DistillKl,
+    EmbedDistill,
+    Gist,
+    Loss,
+    MarginMse,
+    Matryoshka,
+    Mnrl,
+    MnrlSymmetric,
+    OnlineContrastive,
+    Softmax,
+    Triplet,
+)
 from embexp.finetuning.parameter_efficient import Lora, QueryAdapter
 from embexp.finetuning.teachers import BiEncoderTeacher
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
@@ -35,7 +47,7 @@ from embexp.models.tiny import TinyModel
 from tests.finetuning.jargon import make_pair, mean_reciprocal_rank
 
 
-class ShortOnce:
+class ShortOnce(Loss):
     """MNRL that runs out of memory once, in one process."""
 
     columns = "pairs"
@@ -46,13 +58,13 @@ class ShortOnce:
     def __repr__(self) -> str:
         return "ShortOnce()"
 
-    def build(self, model):
-        module = Mnrl().build(model)
+    def build(self, model, outputs):
+        module = Mnrl().build(model, outputs)
         forward = module.forward
 
         def failing(*arguments, **options):
             self.calls += 1
-            here = teams.current()
+            here = processes.current_process_group()
             if self.calls == 2 and self.rank == (here.rank if here else 0):
                 raise RuntimeError("out of memory")
             return forward(*arguments, **options)
@@ -61,7 +73,7 @@ class ShortOnce:
         return module
 
 
-class KilledOnce:
+class KilledOnce(Loss):
     """MNRL that ends one process with SIGKILL at its fourth step, once."""
 
     columns = "pairs"
@@ -72,13 +84,13 @@ class KilledOnce:
     def __repr__(self) -> str:
         return "KilledOnce()"
 
-    def build(self, model):
-        module = Mnrl().build(model)
+    def build(self, model, outputs):
+        module = Mnrl().build(model, outputs)
         forward = module.forward
 
         def killed(*arguments, **options):
             self.calls += 1
-            here = teams.current()
+            here = processes.current_process_group()
             if here is not None and here.rank == self.rank and self.calls == 4 and not MARK.exists():
                 MARK.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -89,7 +101,7 @@ class KilledOnce:
 
 
 MARK = Path(sys.argv[1]) / "killed"
-KILLS = ("the leader is killed", "a follower is killed")
+KILLS = ("rank 0 is killed", "a worker is killed")
 # 46 rows in batches of at most 16 are 16 + 16 + 14: over four processes 4 + 4 + 3 + 3 rows in the last one.
 PAIRS = [make_pair(n) for n in range(46)]
 SCORED = [replace(pair, label=float(at % 3) / 2) for at, pair in enumerate(PAIRS)]
@@ -115,22 +127,27 @@ CASES = {
     "lora": (Mnrl, PAIRS, {"method": Lora(rank=4)}),
     "query_adapter": (Mnrl, PAIRS, {"method": QueryAdapter()}),
     "fewer rows than processes": (Mnrl, FEW, {}),
-    "the leader runs out of memory": (lambda: ShortOnce(0), PAIRS, {}),
-    "a follower runs out of memory": (lambda: ShortOnce(1), PAIRS, {}),
-    "the leader is killed": (lambda: KilledOnce(0), PAIRS, {"evaluations": 4}),
-    "a follower is killed": (lambda: KilledOnce(1), PAIRS, {"evaluations": 4}),
+    "rank 0 runs out of memory": (lambda: ShortOnce(0), PAIRS, {}),
+    "a worker runs out of memory": (lambda: ShortOnce(1), PAIRS, {}),
+    "rank 0 is killed": (lambda: KilledOnce(0), PAIRS, {"evaluations": 4}),
+    "a worker is killed": (lambda: KilledOnce(1), PAIRS, {"evaluations": 4}),
 }
 
 
 def train(case: str, folder: Path) -> None:
-    """Train in this process, as the leader of its team or alone, and write the weights."""
+    """Train in this process, as rank 0 or alone, and write the weights."""
     loss, pairs, options = CASES[case]
     model = TinyModel(seed=1, layers=1).load()
     dev = [make_pair(n) for n in range(100, 120)]
     training = tuner(options).fit(
-        model, loss(), Splits(train=pairs, dev=dev, test=[]), dev_scores=mean_reciprocal_rank(dev),
-        work_dir=folder / "work", seed=0, on_step=lambda step: None,
-    )  # fmt: skip
+        model,
+        loss(),
+        Splits(train=pairs, dev=dev, test=[]),
+        dev_scores=mean_reciprocal_rank(dev),
+        work_dir=folder / "work",
+        seed=0,
+        on_step=lambda step: None,
+    )
     from embexp.finetuning.checkpoints import save_weights
 
     save_weights(folder / "weights.safetensors", model)
@@ -139,9 +156,14 @@ def train(case: str, folder: Path) -> None:
 
 def tuner(options) -> SentenceTransformerFineTuner:
     return SentenceTransformerFineTuner(
-        epochs=2, batch_size=16, learning_rate=2e-3, deliver="tuned", dropout=0.0, attention_dropout=0.0,
+        epochs=2,
+        batch_size=16,
+        learning_rate=2e-3,
+        select="tuned",
+        dropout=0.0,
+        attention_dropout=0.0,
         **{"evaluations": 2, **options},
-    )  # fmt: skip
+    )
 
 
 def member(case: str, folder: Path, rank: int, size: int, port: int) -> None:
@@ -150,18 +172,18 @@ def member(case: str, folder: Path, rank: int, size: int, port: int) -> None:
     torch.set_num_threads(1)
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    team = teams.take_over(place)
-    assert not place.keys() & set(teams.PLACE)
-    if team is None:
+    group = processes.init_process_group(place)
+    assert not place.keys() & set(processes.LAUNCHER_VARIABLES)
+    if group is None:
         train(case, folder)
         return
-    team.join()
-    if team.leads:
+    group.join()
+    if group.rank == 0:
         train(case, folder)
-        team.dismiss()
+        group.release_workers()
     else:
         loss, _, options = CASES[case]
-        tuner(options).follow(loss(), TinyModel(seed=1, layers=1).load)
+        tuner(options).run_worker(loss(), TinyModel(seed=1, layers=1).load)
 
 
 def run(case: str, folder: Path, size: int) -> bool:

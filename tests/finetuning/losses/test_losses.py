@@ -13,12 +13,25 @@ from safetensors.torch import load_file, save_file
 
 from embexp.config.schema import register
 from embexp.errors import ConfigError, ModelError
-from embexp.finetuning.losses.distillation import EmbedDistill
+from embexp.finetuning.losses import (
+    Angle,
+    CachedGist,
+    CachedMnrl,
+    Contrastive,
+    Cosent,
+    DistillKl,
+    EmbedDistill,
+    Gist,
+    MarginMse,
+    Matryoshka,
+    Mnrl,
+    MnrlSymmetric,
+    OnlineContrastive,
+    Softmax,
+    Triplet,
+)
 from embexp.finetuning.losses.gist_guide import guide_for
-from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
-from embexp.finetuning.losses.margins import Contrastive, OnlineContrastive, Triplet
-from embexp.finetuning.losses.scored import Angle, Cosent, Softmax
-from embexp.finetuning.losses.wrappers import Matryoshka
+from embexp.finetuning.teachers import Labels
 from embexp.models.tiny import TinyModel
 from embexp.package import conf_dir
 
@@ -54,8 +67,10 @@ def test_in_batch_losses_read_hard_negatives(name, model, train):
 
 @pytest.mark.parametrize("name", ["cosent", "contrastive"])
 def test_scored_losses_learn_from_labels(name, model, train, splits):
-    wrong = [replace(pair, id=f"x{pair.id}", positive=splits.train[at - 5].positive) for at, pair in
-             enumerate(splits.train)]  # fmt: skip
+    wrong = [
+        replace(pair, id=f"x{pair.id}", positive=splits.train[at - 5].positive)
+        for at, pair in enumerate(splits.train)
+    ]
     labelled = [replace(pair, label=5.0) for pair in splits.train] + [
         replace(pair, label=0.5) for pair in wrong
     ]
@@ -119,14 +134,14 @@ def test_a_guide_that_changes_changes_what_the_cache_asks(model, tmp_path, kind)
 
 def test_a_missing_guide_is_named(model, tmp_path):
     loss = Gist(guide=str(tmp_path / "nowhere"))
-    for asked in (loss.fingerprint, lambda: loss.build(model)):
+    for asked in (loss.fingerprint, lambda: loss.build(model, None)):
         with pytest.raises(ModelError, match=r"loss.guide=.*nowhere.*loss.guide=self"):
             asked()
 
 
 def test_matryoshka_adds_the_full_length_and_leaves_out_longer_ones(model, caplog):
     loss = Matryoshka(loss=Mnrl(), dims=[256, 32, 16], weights=[3.0, 2.0, 0.5])
-    module = loss.build(model)
+    module = loss.build(model, None)
     assert module.matryoshka_dims == (64, 32, 16)
     assert module.matryoshka_weights == (1.0, 2.0, 0.5)
     assert "loss.dims=[256] are left out" in caplog.text
@@ -184,3 +199,33 @@ def test_what_a_loss_trains_of_its_own_resumes_to_the_same_weights(name, model, 
 def assert_equal(one, other):
     for name, value in one.state_dict().items():
         assert np.array_equal(value, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("loss", [MarginMse(teacher=Labels()), DistillKl(teacher=Labels())])
+def test_the_loss_is_lowest_where_the_student_agrees_with_the_teacher(loss, model):
+    import torch
+
+    module = loss.build(model, None)
+    query, near, far = (torch.tensor([vector]) for vector in ([1.0, 0.0], [1.0, 0.0], [0.0, 1.0]))
+    # The student's scores are 20 and 0.
+    agreed, other = torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 20.0]])
+    assert module.compute_loss_from_embeddings([query, near, far], agreed).item() == pytest.approx(
+        0, abs=1e-5
+    )
+    expected = {"MarginMse": 40.0**2, "DistillKl": 20.0}[type(loss).__name__]
+    # (20 - 0 - (0 - 20))² for the margins; for KL nearly log(1 / softmax(0, 20)) = 20.
+    found = module.compute_loss_from_embeddings([query, near, far], other).item()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("outputs", "projected"), [(64, False), (32, True), (128, True)])
+def test_a_projection_is_trained_where_lengths_differ(outputs, projected, model):
+    module = EmbedDistill(teacher=Labels()).build(model, outputs)
+    assert (module.projection is not None) is projected
+    if projected:
+        assert tuple(module.projection.weight.shape) == (outputs, 64)
+
+
+def test_a_loss_s_digest_is_its_teacher_s():
+    for loss in (MarginMse(teacher=Labels()), DistillKl(teacher=Labels()), EmbedDistill(teacher=Labels())):
+        assert loss.fingerprint() == "labels 20"

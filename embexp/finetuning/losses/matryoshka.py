@@ -1,4 +1,4 @@
-"""Losses that apply another loss in more than one way."""
+"""A loss that trains several vector lengths at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ConfigError
+from embexp.finetuning.losses.loss import Loss
+from embexp.finetuning.teachers import Teacher
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -14,19 +16,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-NOT_WITHIN = ("classes", "vectors")
-"""Columns of losses that have weights for vectors of one length."""
+_ONE_LENGTH = ("classes", "vectors")
+"""Columns whose losses have weights of their own, for vectors of one length."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matryoshka:
+class Matryoshka(Loss):
     """Another loss, applied to the first dimensions of the vectors as well (arXiv 2205.13147).
 
     Args:
-        loss: The loss within, as a component of its own (``_target_`` and its options).
-        dims: The vector lengths to train; the model's own length is added where it is missing.
-        weights: A weight for each of ``dims``; all 1 where left out.
+        loss: The inner loss, a component of its own (``_target_`` and its options).
+        dims: The vector lengths to train; the model's own length is added if it is missing.
+        weights: A weight for each of ``dims``; None weights all with 1.
     """
 
     loss: Any
@@ -43,34 +44,35 @@ class Matryoshka:
                 f"loss.weights has {len(self.weights)} values for {len(self.dims)} loss.dims: "
                 "give one for each."
             )
-        if self.loss.columns in NOT_WITHIN:
+        if self.loss.columns in _ONE_LENGTH:
             raise ConfigError(
                 f"loss=matryoshka shortens vectors, and {type(self.loss).__name__} has weights for one "
-                "length alone: set loss@loss.loss to a loss over pairs or scores, such as mnrl or cosent."
+                "length only: set loss@loss.loss to a loss over pairs or scores, such as mnrl or cosent."
             )
 
     @property
-    def columns(self) -> str:
-        """The columns of the loss within."""
+    def columns(self) -> str:  # type: ignore[override]
+        """The columns of the inner loss."""
         return str(self.loss.columns)
 
     @property
-    def max_negatives(self) -> int | None:
-        """The most negatives that the loss within reads."""
-        limit: int | None = getattr(self.loss, "max_negatives", None)
+    def max_negatives(self) -> int | None:  # type: ignore[override]
+        """The most negatives that the inner loss reads."""
+        limit: int | None = self.loss.max_negatives
         return limit
 
     @property
-    def teacher(self) -> Any:
-        """The teacher of the loss within, if it has one."""
-        return getattr(self.loss, "teacher", None)
+    def teacher(self) -> Teacher | None:  # type: ignore[override]
+        """The teacher of the inner loss."""
+        teacher: Teacher | None = self.loss.teacher
+        return teacher
 
     def fingerprint(self) -> str:
-        """Return the digest of the loss within."""
-        return str(self.loss.fingerprint()) if hasattr(self.loss, "fingerprint") else ""
+        """Return the digest of the inner loss."""
+        return str(self.loss.fingerprint())
 
-    def build(self, model: SentenceTransformer) -> nn.Module:
-        """Return the loss module over ``model``; lengths that its vectors do not have are left out."""
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
+        """Return the loss module over ``model``, without lengths above that of its vectors."""
         from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
         full = model.get_embedding_dimension()
@@ -79,6 +81,6 @@ class Matryoshka:
             log.warning("loss.dims=%s are left out: this model's vectors have %d dimensions.", too_long, full)
         kept = {full: 1.0} | {dim: weight for dim, weight in weighted.items() if dim <= full}
         module: nn.Module = MatryoshkaLoss(
-            model, self.loss.build(model), list(kept), matryoshka_weights=list(kept.values())
+            model, self.loss.build(model, outputs), list(kept), matryoshka_weights=list(kept.values())
         )
         return module

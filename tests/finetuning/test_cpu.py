@@ -1,15 +1,97 @@
-"""Dropout drawn in pieces of random numbers: as many zeros, the same expectation, the same gradient."""
+"""Fast training on a CPU: allocator, threads, dropout."""
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
-from embexp.finetuning.cpu import dropout, quick_dropout
+from embexp.finetuning import cpu
+from embexp.finetuning.cpu import choose_threads, dropout, fast_dropout, tune_allocator, usable_cores
+from embexp.finetuning.losses import CachedMnrl, Mnrl
 from embexp.models.tiny import TinyModel
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_the_allocator_takes_its_settings_and_training_goes_on():
+    code = (
+        "from embexp.finetuning.cpu import tune_allocator; print(tune_allocator(), tune_allocator()); "
+        "import sys; print('torch' in sys.modules); blocks = [bytearray(64 << 20) for _ in range(4)]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() in (["True", "True", "False"], ["False", "False", "False"])
+
+
+def test_the_allocator_is_left_alone_elsewhere(monkeypatch):
+    monkeypatch.setattr(cpu.sys, "platform", "darwin")
+    assert tune_allocator() is False
+
+
+def test_the_allocator_is_left_alone_without_glibc(monkeypatch):
+    monkeypatch.setattr(cpu.sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert tune_allocator() is False
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Four CPUs in two cores of two hyperthreads, all of them allowed."""
+    for number, siblings in enumerate(["0,2", "1,3", "0,2", "1,3"]):
+        folder = tmp_path / "cpu" / f"cpu{number}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{siblings}\n")
+    (tmp_path / "cgroup").mkdir()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    return tmp_path
+
+
+def cores(machine) -> int:
+    return usable_cores(machine / "cpu", machine / "cgroup")
+
+
+def test_hyperthreads_count_once(machine):
+    assert cores(machine) == 2
+
+
+def test_affinity_bounds_the_cores(machine, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2})
+    assert cores(machine) == 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("900000 100000", 2), ("nonsense", 2)],
+)
+def test_a_quota_bounds_the_cores(machine, quota, expected):
+    (machine / "cgroup" / "cpu.max").write_text(f"{quota}\n")
+    assert cores(machine) == expected
+
+
+def test_the_first_version_of_control_groups_is_read_too(machine):
+    folder = machine / "cgroup" / "cpu"
+    folder.mkdir()
+    (folder / "cpu.cfs_quota_us").write_text("100000\n")
+    (folder / "cpu.cfs_period_us").write_text("100000\n")
+    assert cores(machine) == 1
+    (folder / "cpu.cfs_quota_us").write_text("-1\n")
+    assert cores(machine) == 2
+
+
+def test_unknown_topology_counts_cpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5, 6}, raising=False)
+    assert usable_cores(tmp_path / "none", tmp_path / "none") == 3
+
+
+def test_a_given_number_stays():
+    assert choose_threads({"OMP_NUM_THREADS": "3"}) is None
+    environment: dict[str, str] = {}
+    assert environment.setdefault("OMP_NUM_THREADS", str(choose_threads(environment))) == str(usable_cores())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -66,13 +148,13 @@ def test_edges():
 def test_it_stands_in_for_torchs_within_the_block_alone(monkeypatch):
     asked = []
 
-    def told(input, p=0.5, training=True, inplace=False):
+    def recorded(input, p=0.5, training=True, inplace=False):
         asked.append(p)
         return input
 
-    monkeypatch.setattr("embexp.finetuning.cpu.dropout", told)
+    monkeypatch.setattr("embexp.finetuning.cpu.dropout", recorded)
     layer = nn.Dropout(0.25)
-    with quick_dropout():
+    with fast_dropout():
         layer(torch.ones(4))
         nn.functional.dropout(torch.ones(4), 0.75)
     layer(torch.ones(4))
@@ -82,7 +164,7 @@ def test_it_stands_in_for_torchs_within_the_block_alone(monkeypatch):
 def test_a_transformer_trains_with_it():
     model = TinyModel(seed=1, layers=1).load().train()
     features = model.preprocess(["a query", "another query"])
-    with quick_dropout():
+    with fast_dropout():
         torch.manual_seed(4)
         one, other = (model(dict(features))["sentence_embedding"] for _ in range(2))
     assert not torch.equal(one, other)
@@ -94,15 +176,13 @@ def test_a_cached_loss_drops_the_same_values_when_it_embeds_again():
     """Its second pass is made within ``backward``: other masks would give the gradients of another loss."""
     from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 
-    from embexp.finetuning.losses.in_batch import CachedMnrl, Mnrl
-
     found = []
     for loss in (Mnrl(), CachedMnrl(mini_batch_size=8)):
         model = TinyModel(seed=1, layers=1).load().train()
         texts = [[f"{kind} {at} of a kettle" for at in range(6)] for kind in ("query", "passage")]
-        module = loss.build(model).train()
+        module = loss.build(model, None).train()
         torch.manual_seed(5)
-        with quick_dropout(), column_merging_disabled():
+        with fast_dropout(), column_merging_disabled():
             module([model.preprocess(column) for column in texts], None).backward()
         found.append({name: value.grad for name, value in model.named_parameters() if value.grad is not None})
     assert found[0].keys() == found[1].keys()

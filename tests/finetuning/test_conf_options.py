@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from embexp.config.check import check
 from embexp.config.schema import register
 from embexp.data.splitting import Splits
-from embexp.finetuning.losses.in_batch import Mnrl
+from embexp.finetuning.losses import Mnrl
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.models.tiny import TinyModel
 from embexp.package import conf_dir
@@ -70,9 +70,14 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
     SentenceTransformerFineTuner(
         epochs=15, batch_size=32, learning_rate=5e-3, evaluations=0, dropout=0.0, attention_dropout=0.0
     ).fit(
-        model, Mnrl(), SPLITS, dev_scores=dev_scores, work_dir=folder / "work", seed=0,
+        model,
+        Mnrl(),
+        SPLITS,
+        dev_scores=dev_scores,
+        work_dir=folder / "work",
+        seed=0,
         on_step=lambda step: None,
-    )  # fmt: skip
+    )
     assert dev_scores(model)["ndcg@10"] > 0.3
     model.save_pretrained(str(folder / "model"))
     return str(folder / "model")
@@ -89,9 +94,14 @@ def learns(loss: str, trainer: str, untuned: Any, teacher: str, folder: Path) ->
     settings.update(epochs=LONGER.get(loss, 5))
     model = copy.deepcopy(untuned)
     training = instantiate(settings, _convert_="all").fit(
-        model, instantiate(config.loss, _convert_="all"), SPLITS, dev_scores=dev_scores, work_dir=folder,
-        seed=0, on_step=lambda step: None,
-    )  # fmt: skip
+        model,
+        instantiate(config.loss, _convert_="all"),
+        SPLITS,
+        dev_scores=dev_scores,
+        work_dir=folder,
+        seed=0,
+        on_step=lambda step: None,
+    )
     assert training.candidates["tuned"] > training.candidates["untuned"]
 
 

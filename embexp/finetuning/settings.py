@@ -1,0 +1,122 @@
+"""The settings of a training and their checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from embexp.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How to train. Settings that mirror transformers' or sentence-transformers' carry their names.
+
+    Args:
+        epochs: Passes over the training rows.
+        batch_size: The most rows in a batch; each row uses the other passages of its batch as negatives.
+        learning_rate: The peak of the schedule.
+        lr_scheduler_type: How the learning rate falls after the warm-up, as in ``TrainingArguments``.
+        warmup_ratio: The share of steps over which the learning rate rises from 0.
+        weight_decay: AdamW's decay, on weights only.
+        max_grad_norm: The norm that gradients are clipped to.
+        max_tokens: Texts are truncated to this length while training (and mining); the model's own limit is
+            restored afterwards. None keeps it throughout.
+        max_pairs: How many positives (or labelled pairs) to train on, sampled by seed; None for all.
+        evaluations: Dev evaluations, evenly spread from before the first step to after the last; 0 for none.
+        metric: The dev metric that selects the weights.
+        patience: Stop after this many evaluations without improvement; None trains to the end.
+        hard_negatives: Negatives for each positive. None uses those that the pairs list, and finds one for
+            losses that need it; 0 gives in-batch losses none.
+        negatives: How missing ones are found: mined with the untuned model, or drawn at random.
+        relative_margin: A mined negative scores at least this share of the positive's score (its absolute
+            value) below the positive, as in ``mine_hard_negatives``; None sets no such limit.
+        absolute_margin: A mined negative scores at least this much below the positive, as in
+            ``mine_hard_negatives``; None sets no such limit.
+        range_min: Skip this many of the highest-ranked candidates, as in ``mine_hard_negatives``.
+        range_max: Draw from candidates up to this rank, as in ``mine_hard_negatives``.
+        cross_encoder: A teacher that rescores positives and candidates before the margins apply; None uses
+            the untuned model's scores.
+        distinct: What two rows of a batch must not share, besides query and passage texts.
+        length_pool: Batches within whose rows lengths are sorted, which saves padding; 0 leaves them mixed.
+        dropout: Dropout of hidden states; None keeps the model's own.
+        attention_dropout: Dropout of attention weights; None keeps the model's own.
+        bf16: Mixed precision; None uses it where the GPU or the CPU multiplies bf16 in hardware.
+        checkpoint_seconds: The longest time between two checkpoints.
+        retries: How often a training that diverges returns to its last good checkpoint, each time at half
+            the learning rate.
+        method: Which weights to train, as a component of its own; None trains all.
+        select: ``best`` selects the best on dev among untuned, tuned and merged weights, ``tuned`` the
+            trained ones whatever dev says.
+        forgetting_floor: With a general set (``benchmark@forgetting=…``), the share of the untuned model's
+            score there that selected weights must keep; None sets no such limit.
+        merge: Shares of the tuned weights in averages with the untuned ones, each scored on dev.
+    """
+
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 5e-5
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    max_tokens: int | None = 128
+    max_pairs: int | None = 2000
+    evaluations: int = 4
+    metric: str = "ndcg@10"
+    patience: int | None = None
+    hard_negatives: int | None = None
+    negatives: Literal["mined", "random"] = "mined"
+    relative_margin: float | None = 0.05
+    absolute_margin: float | None = None
+    range_min: int = 0
+    range_max: int = 20
+    cross_encoder: Any = None
+    distinct: Literal["text", "chunk", "document"] = "chunk"
+    length_pool: int = 8
+    dropout: float | None = None
+    attention_dropout: float | None = None
+    bf16: bool | None = False
+    checkpoint_seconds: float = 300.0
+    retries: int = 3
+    method: Any = None
+    select: Literal["best", "tuned"] = "best"
+    forgetting_floor: float | None = 0.95
+    merge: list[float] | tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for names, valid, rule in _RULES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not (math.isfinite(value) and valid(value)):
+                    raise ConfigError(f"trainer.{name}={value}: must be {rule}.")
+        if self.range_min >= self.range_max:
+            raise ConfigError(
+                f"trainer.range_min={self.range_min} and trainer.range_max={self.range_max}: the first must "
+                "be below the second, such as 0 and 20."
+            )
+        if not all(0 < weight < 1 for weight in self.merge):
+            raise ConfigError(
+                f"trainer.merge={list(self.merge)}: give shares between 0 and 1, such as [0.5]."
+            )
+
+
+_RULES: list[tuple[list[str], Callable[[float], bool], str]] = [
+    (["epochs", "patience", "range_max"], lambda value: value >= 1, "1 or more"),
+    (["batch_size", "max_pairs"], lambda value: value >= 2, "2 or more"),
+    (["max_tokens"], lambda value: value >= 8, "8 or more"),
+    (
+        ["evaluations", "hard_negatives", "length_pool", "retries", "range_min", "absolute_margin"],
+        lambda value: value >= 0,
+        "0 or more",
+    ),
+    (["learning_rate", "max_grad_norm", "checkpoint_seconds"], lambda value: value > 0, "above 0"),
+    (
+        ["warmup_ratio", "weight_decay", "dropout", "attention_dropout", "relative_margin"],
+        lambda value: 0 <= value < 1,
+        "in [0, 1)",
+    ),
+    (["forgetting_floor"], lambda value: 0 < value <= 1, "in (0, 1]"),
+]
