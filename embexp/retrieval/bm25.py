@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,6 +13,7 @@ from embexp.errors import ConfigError
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 
 if TYPE_CHECKING:
+    from embexp.models.embedding_cache import Vectors
     from embexp.models.encoder import Embedder
 
 _Germanic = Literal["danish", "dutch", "english", "german", "norwegian", "porter", "swedish", "yiddish"]
@@ -111,6 +112,35 @@ class Bm25Index:
         if self._model is None:
             return 0
         return sum(self._model.scores[name].nbytes for name in ("data", "indices", "indptr"))
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The chunks' ids, in the order of the scores that ``normalised`` returns."""
+        return self._ids
+
+    def normalised(self, queries: Sequence[str]) -> Iterator[Vectors]:
+        """Yield each query's scores of all chunks, divided by the most that a chunk could score.
+
+        In Lucene's variant a term adds ``idf * tf / (tf + ...)``, which is less than its idf. The sum of the
+        idfs of the query's terms is therefore an upper bound (the "theoretical maximum" of Bruch, Gai and
+        Ingber, arXiv 2210.11934), and a score says which share of the query's words, by their rarity, a chunk
+        contains: it is comparable between queries. Terms that occur in no chunk are ignored.
+
+        Yields:
+            Scores in [0, 1), float32, shape (chunks,), one array per query.
+        """
+        import numpy as np
+
+        tokens = self._words.streaming_tokenize(list(queries), update_vocab=False, allow_empty=False)
+        for numbers in tokens:
+            if not numbers:
+                yield np.zeros(len(self._ids), dtype=np.float32)
+                continue
+            starts = self._model.scores["indptr"]
+            with_term = np.array([starts[number + 1] - starts[number] for number in numbers])
+            idf = np.log(1 + (len(self._ids) - with_term + 0.5) / (with_term + 0.5))
+            scores: Vectors = self._model.get_scores_from_ids(numbers)
+            yield scores / np.float32(idf.sum())
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` best chunks, the best first; equal scores are ordered by chunk id.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from filelock import FileLock, Timeout
 
@@ -21,6 +21,9 @@ from embexp.errors import ConfigError, RetrievalError
 from embexp.models.encoder import Embedder
 from embexp.retrieval.index import Hit, blocks, check_k, empty_corpus, passage_vectors, query_vectors
 from embexp.storage.files import sha256_of, space_checked
+
+if TYPE_CHECKING:
+    from embexp.models.embedding_cache import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -298,7 +301,14 @@ class ChromaIndex:
         check_k(k)
         if not queries:
             return []
-        vectors = query_vectors(list(queries), self._embedder)
+        return self.nearest(query_vectors(list(queries), self._embedder), k=k)
+
+    def nearest(self, vectors: Vectors, *, k: int) -> list[list[Hit]]:
+        """Return the nearest chunks of query vectors of unit length, shape (queries, dimension).
+
+        Raises:
+            RetrievalError: The database fails.
+        """
         hits: list[list[Hit]] = []
         with _explained(self._location, self._remedy):
             count = self._collection.count()
@@ -309,6 +319,22 @@ class ChromaIndex:
                 pairs = zip(results["ids"], results["distances"], strict=True)
                 hits.extend(self._hits(ids, distances) for ids, distances in pairs)
         return hits
+
+    def cosines(self, vectors: Vectors, ids: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the cosines of each query vector to the chunks with these ids, one list per query.
+
+        Raises:
+            RetrievalError: The database fails.
+        """
+        wanted = list(dict.fromkeys(id for each in ids for id in each))
+        stored: dict[str, Vectors] = {}
+        with _explained(self._location, self._remedy):
+            for part in _slices(wanted, IDS_PER_CALL):
+                rows = self._collection.get(ids=part, include=["embeddings"])
+                stored.update(zip(rows["ids"], rows["embeddings"], strict=True))
+        return [
+            [float(stored[id] @ vector) for id in each] for vector, each in zip(vectors, ids, strict=True)
+        ]
 
     def _hits(self, ids: Sequence[str], distances: Sequence[float]) -> list[Hit]:
         # For unit vectors, cosine and ip give 1 - cos, and l2 gives |a - b|^2 = 2 - 2 cos.

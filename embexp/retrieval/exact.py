@@ -117,6 +117,14 @@ class ExactIndex:
             for rows, scores in self._top(vectors[start : start + QUERIES_PER_BLOCK], k)
         ]
 
+    def cosines(self, vectors: Vectors, ids: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the cosines of each query vector to the chunks with these ids, one list per query."""
+        rows = {id: row for row, id in enumerate(self._ids)}
+        return [
+            (self._vectors[[rows[id] for id in wanted]] @ vector).tolist()
+            for vector, wanted in zip(vectors, ids, strict=True)
+        ]
+
     def _top(self, queries: Vectors, k: int) -> Iterator[tuple[npt.NDArray[np.int64], Vectors]]:
         """Yield the rows and scores of each query's best passages, block by block."""
         import numpy as np

@@ -1,4 +1,4 @@
-"""Hybrid search: reciprocal rank fusion of two indexes."""
+"""Hybrid search: vectors and words, fused by a weighted sum of scores or by reciprocal ranks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,50 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
-from embexp.retrieval.index import Hit, Index, Retriever
+from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
+from embexp.retrieval.index import DenseIndex, Hit, best_columns, check_k, query_vectors
+
+if TYPE_CHECKING:
+    from embexp.models.embedding_cache import Vectors
 
 RRF_CONSTANT = 60
+DEFAULT_WEIGHT = 0.4
+"""The share of BM25 in a fused score, where nothing is known that would choose a better one."""
+
+
+class DenseRetriever(Protocol):
+    """A retriever whose index holds vectors."""
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> DenseIndex:
+        """Index the chunks, as ``Retriever.index`` does."""
+
+
+def convex(
+    ids: Sequence[str], cosines: Sequence[float], shares: Sequence[float], *, weight: float, k: int
+) -> list[Hit]:
+    """Rank chunks by ``(1 - weight) * cosine + weight * share``.
+
+    Args:
+        ids: The chunks.
+        cosines: Their cosines to the query.
+        shares: Their BM25 scores divided by the query's upper bound, in [0, 1).
+        weight: The weight of BM25, in [0, 1].
+        k: The most hits to return.
+
+    Returns:
+        The hits, best first; equal scores are ordered by chunk id.
+    """
+    # Rounded as in exact search, so that copies of a passage tie and stay in the order of their ids.
+    hits = [
+        Hit(id, round((1 - weight) * cosine + weight * share, 6))
+        for id, cosine, share in zip(ids, cosines, shares, strict=True)
+    ]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
 
 def fuse(
@@ -56,61 +92,118 @@ def fuse(
 
 @dataclass(frozen=True, kw_only=True)
 class HybridRetriever:
-    """Searches with vectors and with words, and fuses both rankings.
+    """Searches with vectors and with BM25, and fuses both.
+
+    With ``fusion=convex`` a chunk scores ``(1 - weight) * cosine + weight * BM25 / upper bound``: the second
+    term is the share of the query's words, by their rarity, that the chunk contains, so that exact words
+    count for much where they are rare and for little where a query paraphrases. With ``fusion=rrf`` only the
+    ranks count (reciprocal rank fusion).
 
     Args:
         dense: The retriever that uses the embedding model.
-        sparse: The retriever that uses words, usually BM25.
+        sparse: The retriever that uses words.
+        fusion: ``convex`` adds scores, ``rrf`` adds reciprocal ranks.
+        weight: The share of BM25, from 0 (vectors alone) to 1 (words alone).
         depth: Hits of each that are fused.
         constant: The constant of reciprocal rank fusion.
-        weights: The weights of dense and sparse; 1 each if None.
     """
 
     approximate: ClassVar[bool] = False
-    dense: Retriever
-    sparse: Retriever
+    dense: DenseRetriever
+    sparse: Bm25Retriever
+    fusion: Literal["convex", "rrf"] = "convex"
+    weight: float = DEFAULT_WEIGHT
     depth: int = 100
     constant: int = RRF_CONSTANT
-    weights: list[float] | None = None
 
     def __post_init__(self) -> None:
+        if self.fusion not in ("convex", "rrf"):
+            raise ConfigError(f"retriever.fusion is {self.fusion!r}: give convex or rrf.")
+        if not 0 <= self.weight <= 1:
+            raise ConfigError(f"retriever.weight is {self.weight}: give a number from 0 to 1, usually 0.4.")
         if self.depth < 1:
             raise ConfigError(f"retriever.depth is {self.depth}: give 1 or more, such as 100.")
         if self.constant < 0:
             raise ConfigError(f"retriever.constant is {self.constant}: give 0 or more, usually 60.")
-        if self.weights is not None and len(self.weights) != 2:
-            raise ConfigError(
-                f"retriever.weights is {self.weights}: give two numbers, for dense and sparse, or null."
-            )
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> HybridIndex:
         """Index the chunks with both retrievers; the dense one keeps its files under ``path``."""
         corpus = list(chunks)
-        indexes = [part.index(corpus, embedder, path=path) for part in (self.dense, self.sparse)]
-        return HybridIndex(indexes, depth=self.depth, constant=self.constant, weights=self.weights)
+        return HybridIndex(
+            self.dense.index(corpus, embedder, path=path),
+            self.sparse.index(corpus, path=path),
+            embedder,
+            fusion=self.fusion,
+            weight=self.weight,
+            depth=self.depth,
+            constant=self.constant,
+        )
 
 
 class HybridIndex:
-    """Several indexes of the same chunks, searched as one."""
+    """A dense index and a BM25 index of the same chunks, searched as one; see ``HybridRetriever``."""
 
     def __init__(
         self,
-        indexes: Sequence[Index],
+        dense: DenseIndex,
+        sparse: Bm25Index,
+        embedder: Embedder,
         *,
+        fusion: Literal["convex", "rrf"] = "convex",
+        weight: float = DEFAULT_WEIGHT,
         depth: int = 100,
         constant: int = RRF_CONSTANT,
-        weights: Sequence[float] | None = None,
     ) -> None:
-        self._indexes = indexes
+        self._dense = dense
+        self._sparse = sparse
+        self._embedder = embedder
+        self._fusion = fusion
+        self._weight = weight
         self._depth = depth
         self._constant = constant
-        self._weights = weights
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
-        """Return each query's ``k`` best chunks by fused rank, the best first."""
+        """Return each query's ``k`` best chunks by fused score, best first; ties are ordered by chunk id.
+
+        Raises:
+            RetrievalError: ``k`` is less than 1, or one of the indexes cannot be searched.
+        """
+        check_k(k)
+        if not queries:
+            return []
         depth = max(k, self._depth)
-        results = [index.search(queries, k=depth) for index in self._indexes]
+        vectors = query_vectors(list(queries), self._embedder)
+        nearest = self._dense.nearest(vectors, k=depth)
+        if self._fusion == "rrf":
+            weights = [1 - self._weight, self._weight]
+            matches = self._sparse.search(queries, k=depth)
+            return [
+                fuse(rankings, k, constant=self._constant, weights=weights)
+                for rankings in zip(nearest, matches, strict=True)
+            ]
+        return self._convex(queries, vectors, nearest, k=k, depth=depth)
+
+    def _convex(
+        self,
+        queries: Sequence[str],
+        vectors: Vectors,
+        nearest: Sequence[Sequence[Hit]],
+        *,
+        k: int,
+        depth: int,
+    ) -> list[list[Hit]]:
+        """Add up the scores of all chunks that either index ranks among its first ``depth``."""
+        position = {id: row for row, id in enumerate(self._sparse.ids)}
+        candidates: list[list[str]] = []
+        shares: list[list[float]] = []
+        for hits, scores in zip(nearest, self._sparse.normalised(queries), strict=True):
+            rows = best_columns(scores[None, :], depth)[0]
+            matches = (self._sparse.ids[row] for row in rows if scores[row] > 0)
+            ids = list(dict.fromkeys([*(hit.id for hit in hits), *matches]))
+            candidates.append(ids)
+            shares.append([float(scores[position[id]]) for id in ids])
+        cosines = self._dense.cosines(vectors, candidates)
         return [
-            fuse(rankings, k, constant=self._constant, weights=self._weights)
-            for rankings in zip(*results, strict=True)
+            convex(ids, similarity, share, weight=self._weight, k=k)
+            for ids, similarity, share in zip(candidates, cosines, shares, strict=True)
         ]

@@ -45,6 +45,16 @@ class Index(Protocol):
         """
 
 
+class DenseIndex(Index, Protocol):
+    """An index of vectors, which also answers questions that are encoded already."""
+
+    def nearest(self, vectors: Vectors, *, k: int) -> list[list[Hit]]:
+        """Return the nearest chunks of query vectors of unit length, shape (queries, dimension)."""
+
+    def cosines(self, vectors: Vectors, ids: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the cosines of each query vector to the chunks with these ids, one list per query."""
+
+
 class Retriever(Protocol):
     """Builds indexes. It holds settings only: the same retriever may build any number of indexes."""
 

@@ -9,8 +9,9 @@ import pytest
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.chroma import ChromaRetriever
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.hybrid import HybridRetriever, fuse
+from embexp.retrieval.hybrid import HybridRetriever, convex, fuse
 from embexp.retrieval.index import Hit
 from tests.retrieval.letter_embedder import LetterEmbedder
 
@@ -44,14 +45,57 @@ def test_a_weight_is_needed_for_each_ranking() -> None:
         fuse([ranking("a"), ranking("b")], 1, weights=[1])
 
 
-def test_both_kinds_of_search_have_their_say(letters: LetterEmbedder, chunks: Make, tmp_path: Path) -> None:
+def test_convex_fusion_adds_weighted_scores() -> None:
+    # a: .6 * .5 + .4 * .0 = .30, b: .6 * .2 + .4 * .9 = .48, c: .6 * .4 + .4 * .15 = .30
+    hits = convex(["c", "a", "b"], [0.4, 0.5, 0.2], [0.15, 0.0, 0.9], weight=0.4, k=3)
+
+    assert hits == [Hit("b", 0.48), Hit("a", 0.3), Hit("c", 0.3)]
+    assert convex(["c", "a", "b"], [0.4, 0.5, 0.2], [0.15, 0.0, 0.9], weight=0.4, k=1) == hits[:1]
+
+
+WORDS = ["ab ab", "deque ab", "ha", "deck of decks", "heap heap queue", "a bad cab"]
+
+
+@pytest.mark.parametrize("dense", [ExactRetriever(), ChromaRetriever()])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_a_hybrid_index_scores_as_the_formula_says(
+    dense: Any, weight: float, letters: LetterEmbedder, chunks: Make, tmp_path: Path
+) -> None:
+    corpus, queries = chunks(*WORDS), ["ab deque", "heap of ha"]
+    retriever = HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight)
+    results = retriever.index(iter(corpus), letters, path=tmp_path).search(queries, k=6)
+
+    vectors = letters.encode_passages([chunk.passage for chunk in corpus])
+    bm25 = Bm25Retriever().index(corpus, path=tmp_path)
+    for query, share, hits in zip(queries, bm25.normalised(queries), results, strict=True):
+        cosines = vectors @ letters.encode_queries([query])[0]
+        scores = dict(zip((chunk.id for chunk in corpus), cosines, strict=True))
+        shares = dict(zip(bm25.ids, share, strict=True))
+        expected = {id: (1 - weight) * scores[id] + weight * shares[id] for id in scores}
+        assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_a_chunk_that_only_one_index_finds_still_gets_both_scores(
+    letters: LetterEmbedder, chunks: Make, tmp_path: Path
+) -> None:
+    corpus = chunks(*WORDS)
+    wide = HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever())
+    narrow = HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever(), depth=1)
+    all_hits = wide.index(corpus, letters, path=tmp_path).search(["deque"], k=6)[0]
+    best = narrow.index(corpus, letters, path=tmp_path).search(["deque"], k=1)[0]
+
+    assert best == all_hits[:1]
+
+
+def test_ranks_can_be_fused_instead(letters: LetterEmbedder, chunks: Make, tmp_path: Path) -> None:
     corpus = chunks("ab ab", "deque ab", "ha")
-    retriever = HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever())
-    found = retriever.index(iter(corpus), letters, path=tmp_path).search(["ab deque"], k=2)
+    retriever = HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever(), fusion="rrf", weight=0.5)
+    hits = retriever.index(iter(corpus), letters, path=tmp_path).search(["ab deque"], k=2)[0]
 
     # Dense: 1, 2, 0 (deque has d and two e); words: 1, 0.
-    assert [hit.id for hit in found[0]] == ["1", "0"]
-    assert found[0][0].score == pytest.approx(2 / 61)
+    assert [hit.id for hit in hits] == ["1", "0"]
+    assert hits[0].score == pytest.approx(1 / 61)
 
 
 def test_at_least_k_hits_of_each_are_fused(letters: LetterEmbedder, chunks: Make, tmp_path: Path) -> None:
@@ -60,6 +104,7 @@ def test_at_least_k_hits_of_each_are_fused(letters: LetterEmbedder, chunks: Make
 
     assert len(index.search(["abc"], k=1)[0]) == 1
     assert len(index.search(["abc"], k=3)[0]) == 3
+    assert index.search([], k=3) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +112,8 @@ def test_at_least_k_hits_of_each_are_fused(letters: LetterEmbedder, chunks: Make
     [
         ({"depth": 0}, r"retriever.depth is 0"),
         ({"constant": -1}, r"retriever.constant is -1"),
-        ({"weights": [1.0]}, r"retriever.weights is \[1.0\]: give two numbers"),
+        ({"weight": 1.5}, r"retriever.weight is 1.5: give a number from 0 to 1"),
+        ({"fusion": "sum"}, r"retriever.fusion is 'sum': give convex or rrf"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
