@@ -112,11 +112,11 @@ def _folded(text: str) -> str:
 
 def _check(name: str, chunks: Sequence[Chunk], pairs: Sequence[Pair], unit: Unit) -> None:
     if not pairs:
-        raise DataError(f"The {name} benchmark has no questions: the test split holds no pair.")
+        raise DataError(f"The {name} benchmark has no questions: the test split has no pairs.")
     units = {chunk.document_id if unit == "document" else chunk.id for chunk in chunks}
     if len(units) < 2:
         raise DataError(
-            f"The corpus of the {name} benchmark holds {len(units)} {unit}: retrieval needs two or more to "
+            f"The corpus of the {name} benchmark has {len(units)} {unit}: retrieval needs two or more to "
             "choose from, so add documents."
         )
     names = [(pair, pair.document_id if unit == "document" else pair.chunk_id) for pair in pairs]
@@ -124,6 +124,6 @@ def _check(name: str, chunks: Sequence[Chunk], pairs: Sequence[Pair], unit: Unit
     if missing:
         pair, judged_unit = missing[0]
         raise DataError(
-            f"{len(missing)} {name} pairs judge a {unit} that the corpus does not hold, the first of them "
-            f"{judged_unit!r} for the question {pair.query[:80]!r}: put it into the corpus or drop its pairs."
+            f"{len(missing)} {name} pairs judge a {unit} that is not in the corpus, the first of them "
+            f"{judged_unit!r} for the question {pair.query[:80]!r}: add it to the corpus or remove its pairs."
         )

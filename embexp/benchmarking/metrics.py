@@ -143,12 +143,12 @@ def _units(query: Query, hits: Iterable[Hit], owners: Mapping[str, str]) -> list
     for hit in hits:
         if math.isnan(hit.score):
             raise RetrievalError(
-                f"A score for the question {query.text[:80]!r} is not a number: the model's embeddings hold "
+                f"A score for the question {query.text[:80]!r} is not a number: the model's embeddings contain "
                 "NaN. Train again with a lower learning rate, or choose another model."
             )
         if hit.id not in owners:
             raise RetrievalError(
-                f"The index returns the chunk {hit.id!r}, which the corpus does not hold: build it anew."
+                f"The index returns the chunk {hit.id!r}, which is not in the corpus: rebuild the index."
             )
         best.setdefault(owners[hit.id], Hit(owners[hit.id], hit.score))
     return list(best.values())

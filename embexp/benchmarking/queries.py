@@ -72,7 +72,7 @@ class OwnQueries(BenchmarkOptions):
         asked = self.questions.questions()[: self.limit]
         if len(chunks) < 2:
             raise DataError(
-                f"The corpus of the {self.name} benchmark holds {len(chunks)} chunk: retrieval needs two or "
+                f"The corpus of the {self.name} benchmark has {len(chunks)} chunk: retrieval needs two or "
                 "more to choose from, so add documents."
             )
         judged = [question for question in asked if question.relevant]

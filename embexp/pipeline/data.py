@@ -114,7 +114,7 @@ def write_chunks(
     headers: dict[str, Document] = {}
     count = write_jsonl(folder / "chunks.jsonl", _chunks(experiment, documents, tokens, headers))
     if not count:
-        raise DataError(f"The data set {experiment.dataset.name} holds no text: point it at some documents.")
+        raise DataError(f"The data set {experiment.dataset.name} has no text: point it at some documents.")
     write_jsonl(folder / "documents.jsonl", headers.values())
     _warn_of_truncation(folder / "chunks.jsonl", count, tokens)
     return len(headers)
@@ -127,7 +127,7 @@ def _chunks(
     for document in track(documents, "Reading documents"):
         if document.id in headers:
             raise DataError(
-                f"The document id {document.id!r} stands twice, the second time in "
+                f"The document id {document.id!r} occurs twice, the second time in "
                 f"{document.source or experiment.dataset.name}: give each document an id of its own."
             )
         headers[document.id] = replace(document, text="")
@@ -181,7 +181,7 @@ def _split(experiment: Experiment, written: WrittenPairs, folder: Path) -> dict[
     splits, leaks = audit(divided, experiment.split)
     if divided.train and not splits.train:
         raise DataError(
-            f"The leak audit took out all {len(divided.train):,} training pairs: each nearly equals a dev or "
+            f"The leak audit removed all {len(divided.train):,} training pairs: each nearly equals a dev or "
             "test question or passage. Give more varied documents, or raise split.near_duplicate_queries "
             "and split.near_duplicate_passages."
         )

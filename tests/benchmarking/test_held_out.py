@@ -111,10 +111,10 @@ def test_questions_without_a_relevant_document_are_left_out_and_counted(caplog):
     ("pairs", "chunks", "unit", "message"),
     [
         ([], CHUNKS, "document", "has no questions"),
-        ([pair("p")], CHUNKS[:2], "document", "holds 1 document: retrieval needs two"),
-        ([pair("p")], [], "document", "holds 0 document"),
+        ([pair("p")], CHUNKS[:2], "document", "has 1 document: retrieval needs two"),
+        ([pair("p")], [], "document", "has 0 document"),
         ([pair("p", "d7"), pair("q")], CHUNKS, "document", "1 heldout pairs judge a document .* 'd7'"),
-        ([pair("p", chunk_id="c9")], CHUNKS, "chunk", "judge a chunk that the corpus does not hold"),
+        ([pair("p", chunk_id="c9")], CHUNKS, "chunk", "judge a chunk that is not in the corpus"),
         ([pair("p", label=0.0)], CHUNKS, "document", "None of the heldout questions has a relevant passage"),
     ],
 )

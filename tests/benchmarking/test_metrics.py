@@ -170,7 +170,7 @@ def test_chunks_are_units_of_their_own_and_questions_go_in_batches():
     ("ranking", "message"),
     [
         ([Hit("c-a", float("nan"))], "hold NaN"),
-        ([Hit("gone", 1.0)], "'gone', which the corpus does not hold"),
+        ([Hit("gone", 1.0)], "'gone', which is not in the corpus"),
     ],
 )
 def test_refuses_scores_and_chunks_that_cannot_be(ranking, message):

@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_scored_names_its_line(relevant, message: str) -> 
 
 
 def test_a_corpus_of_one_chunk_is_refused() -> None:
-    with pytest.raises(DataError, match=r"holds 1 chunk: retrieval needs two"):
+    with pytest.raises(DataError, match=r"has 1 chunk: retrieval needs two"):
         task({"c1": 1}, chunks=CHUNKS[:1])
 
 
