@@ -143,7 +143,7 @@ def _units(query: Query, hits: Iterable[Hit], owners: Mapping[str, str]) -> list
     for hit in hits:
         if math.isnan(hit.score):
             raise RetrievalError(
-                f"A score for the question {query.text[:80]!r} is not a number: the model's embeddings contain "
+                f"A score for the question {query.text[:80]!r} is not a number: the embeddings contain "
                 "NaN. Train again with a lower learning rate, or choose another model."
             )
         if hit.id not in owners:

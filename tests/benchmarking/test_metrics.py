@@ -169,7 +169,7 @@ def test_chunks_are_units_of_their_own_and_questions_go_in_batches():
 @pytest.mark.parametrize(
     ("ranking", "message"),
     [
-        ([Hit("c-a", float("nan"))], "hold NaN"),
+        ([Hit("c-a", float("nan"))], "contain NaN"),
         ([Hit("gone", 1.0)], "'gone', which is not in the corpus"),
     ],
 )
