@@ -1,4 +1,4 @@
-"""Sends requests to the loopback server in a process that a test can kill: ``asking.py URL JOURNAL COUNT``."""
+"""Sends requests to the loopback server, for a test that kills it: ``asking.py URL JOURNAL COUNT``."""
 
 from __future__ import annotations
 
