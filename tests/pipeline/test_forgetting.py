@@ -1,4 +1,4 @@
-"""A general set beside the run's own questions: what tuning did to it, and what it bounds."""
+"""A general set beside the run's own questions: a run scores it before and after tuning."""
 
 from __future__ import annotations
 
@@ -7,47 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embexp.benchmarking.forgetting import general_set
-from embexp.benchmarking.task import Query, RetrievalTask
-from embexp.data.records import Chunk
-from embexp.errors import DataError
 from tests.pipeline.pipeline_settings import TINY
 
 GENERAL = ["benchmark@forgetting=beir", "tracker=none"]
-
-
-class General:
-    """A benchmark of ``documents`` passages, each with two questions."""
-
-    def __init__(self, documents: int) -> None:
-        self.documents = documents
-
-    def task(self, chunks, pairs, *, unit, scale=None):
-        names = [f"d{at}" for at in range(self.documents)]
-        return RetrievalTask(
-            name="general",
-            corpus=[Chunk(id=f"c-{name}", document_id=name, text=f"about {name}") for name in names],
-            queries=[Query(f"q-{name}-{ask}", f"{ask} {name}", name) for name in names for ask in (1, 2)],
-            qrels={f"q-{name}-{ask}": {name: 1} for name in names for ask in (1, 2)},
-            unit="document",
-        )
-
-
-def test_what_bounds_the_delivery_and_what_is_told_in_the_end_share_no_document() -> None:
-    found = general_set(General(900), unit="document", seed=0)
-    guarded = {query.cluster for query in found.guard.queries}
-    told = {query.cluster for query in found.final.queries}
-    assert len(found.guard.queries) == 100
-    assert not guarded & told
-    assert len(told) == 450
-    assert len(found.final.corpus) == 900
-    assert len(found.guard.corpus) == len(guarded) + 500
-    assert found.guard.qrels.keys() == {query.id for query in found.guard.queries}
-
-
-def test_a_set_of_a_few_documents_is_too_small() -> None:
-    with pytest.raises(DataError, match="asks about 3 documents"):
-        general_set(General(3), unit="document", seed=0)
 
 
 def test_a_run_says_what_it_did_to_a_general_set(run, kb: Path, beir: Path, tmp_path: Path) -> None:
