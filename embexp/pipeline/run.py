@@ -71,8 +71,14 @@ def run_experiment(
     """
     clock = _Clock()
     with _tracked(experiment, tracker, tags) as run:
-        teachers_of(experiment)  # a model that is missing ends the run before pairs are written
-        data = _prepare(experiment, run, out_dir, clock)
+        teachers_of(experiment)  # a missing model ends the run before pairs are written
+        with clock.measure("benchmark"):
+            check_suite(experiment)
+        with clock.measure("synthesize"):
+            pairs = write_pairs(experiment)
+            data = split_pairs(experiment, pairs)
+            check_benchmark(experiment, data)
+            save_data(experiment, data, run, out_dir)
         plan = plan_trainings(experiment, data)
         with clock.measure("finetune"):
             trained = train(experiment, plan, run, out_dir)
@@ -154,7 +160,13 @@ def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Ou
     refuse_repeats(experiment, "this command trains nothing: leave it out, or use python -m embexp.run")
     clock = _Clock()
     with _tracked(experiment, tracker) as run:
-        data = _prepare(experiment, run, out_dir, clock)
+        with clock.measure("benchmark"):
+            check_suite(experiment)
+        with clock.measure("synthesize"):
+            pairs = write_pairs(experiment)
+            data = split_pairs(experiment, pairs)
+            check_benchmark(experiment, data)
+            save_data(experiment, data, run, out_dir)
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)
         return conclude(experiment, data, None, results, Repeats(), run, out_dir, seconds=clock.seconds)
@@ -164,17 +176,6 @@ def _tracked(
     experiment: Experiment, tracker: Tracker, tags: Mapping[str, str] | None = None
 ) -> AbstractContextManager[TrackedRun]:
     return tracker.run(experiment.title, params=experiment.params, tags={**provenance(), **(tags or {})})
-
-
-def _prepare(experiment: Experiment, run: TrackedRun, out_dir: Path, clock: _Clock) -> Data:
-    """Write and split the pairs, and check what can be checked before anything is trained."""
-    with clock.measure("benchmark"):
-        check_suite(experiment)
-    with clock.measure("synthesize"):
-        data = split_pairs(experiment, write_pairs(experiment))
-        check_benchmark(experiment, data)
-        save_data(experiment, data, run, out_dir)
-    return data
 
 
 class _Clock:
