@@ -138,10 +138,10 @@ def test_a_second_trial_asks_its_teacher_nothing(run, tmp_path: Path, monkeypatc
     ("arguments", "sentence"),
     [
         (["loss=softmax"], "loss=softmax reads classes, and the training pairs have scores such as 0.4"),
-        (["loss=embed_distill", "teacher@loss.teacher=labels"], "Labels gives scores alone"),
+        (["loss=embed_distill", "teacher@loss.teacher=labels"], "Labels gives scores only"),
         (["loss=margin_mse", "loss.teacher.model=nowhere"], "teacher.model=nowhere: there is no such folder"),
         (["loss=distill_kl", "loss.teacher=null"], "learns from a teacher, and loss.teacher is not set"),
-        (["loss=matryoshka", "loss@loss.loss=softmax"], "Softmax has weights for one length alone"),
+        (["loss=matryoshka", "loss@loss.loss=softmax"], "Softmax has weights for one length only"),
     ],
 )
 def test_what_cannot_be_built_is_said_in_one_sentence(run, tmp_path, arguments, sentence) -> None:
