@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from embexp.config import COMPONENTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -101,6 +105,33 @@ def test_the_reference_names_every_group_and_option(group: str) -> None:
         path.stem for path in (ROOT / "conf" / group).glob("*.yaml") if f"`{path.stem}`" not in reference
     ]
     assert not missing
+
+
+def components(node: object) -> list[str]:
+    """Return the classes that an option names, its own and those within."""
+    if not isinstance(node, dict):
+        return []
+    own = [str(node["_target_"])] if "_target_" in node else []
+    return own + [target for value in node.values() for target in components(value)]
+
+
+@pytest.mark.parametrize("group", sorted({*COMPONENTS, "teacher"} - {"tuned", "forgetting"}))
+def test_the_reference_names_every_key(group: str) -> None:
+    reference = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    section = reference.split(f"\n## `{group}`\n")[1].split("\n## ")[0]
+    named = set()
+    for table in re.findall(r"^\| key \|.*?(?=^\n|\Z)", section, re.MULTILINE | re.DOTALL):
+        for row in table.splitlines()[2:]:
+            named |= {key.split(".")[0] for key in re.findall(r"`([\w.]+)`", row.split("|")[1])}
+    own, nested = set(), set()
+    for path in (ROOT / "conf" / group).glob("*.yaml"):
+        option = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for target in components(option):
+            module, _, name = target.rpartition(".")
+            keys = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+            (own if target == option.get("_target_") else nested).update(keys)
+    assert sorted(own - named) == []
+    assert sorted(named - own - nested) == []
 
 
 def test_the_index_lists_every_page() -> None:
