@@ -70,7 +70,7 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
         config_dir: A folder with options of your own, as ``--config-dir`` names it.
 
     Raises:
-        EmbexpError: The configuration is wrong, or something in the input or the surroundings stops the run.
+        EmbexpError: The configuration is wrong, or something in the input or the environment stops the run.
     """
     from hydra.core.global_hydra import GlobalHydra
 
