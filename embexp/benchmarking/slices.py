@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import partial
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, compare
 from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.words import terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,6 @@ class Slice:
     interval: tuple[float, float] | None
 
 
-WORD = re.compile(r"\w+")
 LENGTHS = ((5, "1 to 5 words"), (10, "6 to 10 words"), (20, "11 to 20 words"))
 LONG = "over 20 words"
 OVERLAPS = ((1 / 3, "up to a third of the words"), (2 / 3, "up to two thirds"))
@@ -99,7 +98,7 @@ def slices(
 
 
 def _words(text: str) -> list[str]:
-    return WORD.findall(text.casefold())
+    return terms(text.casefold())
 
 
 def _band(value: float, bands: Sequence[tuple[float, str]], last: str) -> str:

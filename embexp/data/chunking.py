@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Protocol
 
 from embexp.data.records import Chunk, Document
+from embexp.data.words import SENTENCE_END, unspaced, words
 from embexp.errors import ConfigError
 from embexp.storage.files import sha256_of
 
@@ -20,7 +21,7 @@ _CLOSING = re.compile(r"\s+#+$")
 _FENCE = re.compile(r"\s*(```|~~~)")
 # A separator belongs to the segment before it, so that the segments of a text, joined, are the text.
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
-_SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
+_CLAUSE = re.compile(r"[，；：、،؛]\s*")
 _LINE = re.compile(r"\n")
 _WORD = re.compile(r"\s+")
 _Segment = tuple[str, int]
@@ -243,8 +244,8 @@ def _pack(
 def _split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False) -> list[_Segment]:
     """Cut a text into segments of at most ``budget`` tokens with as few cuts inside sentences as can be."""
     segments = _sized(_cut(text, _PARAGRAPH), budget, tokens)
-    for separator in (_SENTENCE, _LINE, _WORD):
-        if separator is _SENTENCE and by_sentence:
+    for separator in (SENTENCE_END, _LINE, _CLAUSE, _WORD):
+        if separator is SENTENCE_END and by_sentence:
             segments = _sized(
                 [part for segment, _ in segments for part in _cut(segment, separator)], budget, tokens
             )
@@ -285,7 +286,24 @@ def _cut(text: str, separator: re.Pattern[str]) -> list[str]:
 
 
 def _letters(text: str, size: int) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]
+    """Cut a text every ``size`` characters; in unspaced scripts between words."""
+    if not unspaced(text):
+        return [text[start : start + size] for start in range(0, len(text), size)]
+    parts = [""]
+    for word in _cut_words(text):
+        if parts[-1] and len(parts[-1]) + len(word) > size:
+            parts.append("")
+        parts[-1] += word
+    return [part[start : start + size] for part in parts for start in range(0, len(part), size)]
+
+
+def _cut_words(text: str) -> list[str]:
+    """Return a text cut after each of its words and, in unspaced scripts, letters."""
+    ends, at = [], 0
+    for word in words(text):
+        at = text.index(word, at) + len(word)
+        ends.append(at)
+    return [text[start:end] for start, end in pairwise([0, *ends[:-1], len(text)])] if ends else [text]
 
 
 def _tail(group: list[_Segment], overlap: int, tokens: TokenCounter) -> list[_Segment]:
@@ -316,6 +334,6 @@ def _fitting(text: str, budget: int, tokens: TokenCounter) -> Iterator[str]:
         return
     middle = len(text) // 2
     blank = text.rfind(" ", 1, middle)
-    cut = blank if blank > 0 else middle
+    cut = blank if blank > 0 else len(_letters(text, middle)[0])
     yield from _fitting(text[:cut], budget, tokens)
     yield from _fitting(text[cut:], budget, tokens)

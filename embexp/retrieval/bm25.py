@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from embexp.data.languages import CorpusLanguage, corpus_language
 from embexp.data.records import Chunk
+from embexp.data.words import search_terms
 from embexp.errors import ConfigError
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 
@@ -25,7 +27,21 @@ _Western = Literal["danish", "dutch", "english", "english_plus", "french", "germ
 StopwordsName = Literal[
     _Western, "chinese", "korean", "portuguese", "russian", "spanish", "swedish", "turkish"
 ]
-WORD = r"\w+"
+
+log = logging.getLogger(__name__)
+
+_STEMMERS = {
+    **{"ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english"},
+    **{"es": "spanish", "eu": "basque", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi"},
+    **{"hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian"},
+    **{"ne": "nepali", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian"},
+    **{"ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish"},
+}
+_STOPWORDS = {
+    **{"da": "danish", "de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian"},
+    **{"ko": "korean", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ru": "russian"},
+    **{"sv": "swedish", "tr": "turkish", "zh": "chinese"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +51,16 @@ class Bm25Retriever:
     Args:
         k1: Term frequency saturation, 0 or more: the larger, the more repeated words count.
         b: Length normalisation, from 0 (none) to 1 (full).
-        stemmer: The language of the stemmer ("running" matches "run"); None for no stemming.
-        stopwords: The language whose most common words are ignored; None keeps all words.
+        stemmer: The language of the stemmer ("running" matches "run"); ``auto`` takes the one that most
+            passages are in, if there is a stemmer for it, and English where none leads; None for no stemming.
+        stopwords: The language whose most common words are ignored; ``auto`` likewise; None keeps all words.
     """
 
     approximate: ClassVar[bool] = False
     k1: float = 1.5
     b: float = 0.75
-    stemmer: StemmerName | None = "english"
-    stopwords: StopwordsName | None = "english"
+    stemmer: StemmerName | Literal["auto"] | None = "auto"
+    stopwords: StopwordsName | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         if self.k1 < 0:
@@ -66,11 +83,11 @@ class Bm25Retriever:
         """
         import bm25s
 
-        words = self._words()
         # With passages in the order of their ids, a stable sort by score breaks ties by id.
         ordered = sorted(chunks, key=lambda chunk: chunk.id)
         if not ordered:
             raise empty_corpus(path)
+        words = self._words([chunk.passage for chunk in ordered])
         passages = (chunk.passage for chunk in ordered)
         tokens = list(words.streaming_tokenize(passages, update_vocab=True, allow_empty=False))
         # bm25s sets its logger to DEBUG, whatever level the program has set.
@@ -81,21 +98,41 @@ class Bm25Retriever:
             model.index((tokens, vocabulary), create_empty_token=False, show_progress=False)
         return Bm25Index([chunk.id for chunk in ordered], words, model)
 
-    def _words(self) -> Any:
+    def _words(self, passages: Sequence[str]) -> Any:
         import Stemmer
         from bm25s.tokenization import Tokenizer
 
+        stemmer_name, stopwords = self._languages(passages)
         try:
-            stemmer = Stemmer.Stemmer(self.stemmer) if self.stemmer else None
+            stemmer = Stemmer.Stemmer(stemmer_name) if stemmer_name else None
         except KeyError as error:
             known = ", ".join(Stemmer.algorithms())
             raise ConfigError(
-                f"retriever.stemmer is {self.stemmer}: give one of {known}, or null."
+                f"retriever.stemmer is {self.stemmer}: give one of {known}, auto, or null."
             ) from error
         try:
-            return Tokenizer(splitter=WORD, stopwords=self.stopwords, stemmer=stemmer)
+            return Tokenizer(splitter=search_terms, stopwords=stopwords, stemmer=stemmer)
         except ValueError as error:
-            raise ConfigError(f"retriever.stopwords is {self.stopwords}: {error}, or null.") from error
+            raise ConfigError(f"retriever.stopwords is {self.stopwords}: {error}, auto, or null.") from error
+
+    def _languages(self, passages: Sequence[str]) -> tuple[str | None, str | None]:
+        """Return the languages of the stemmer and of the stop words, and log those that were detected."""
+        if "auto" not in (self.stemmer, self.stopwords):
+            return self.stemmer, self.stopwords
+        language = corpus_language(passages)
+        code = language.code or "en"
+        stemmer = _STEMMERS.get(code) if self.stemmer == "auto" else self.stemmer
+        stopwords = _STOPWORDS.get(code) if self.stopwords == "auto" else self.stopwords
+        log.info(
+            "BM25: %s; stemming: %s, stop words: %s.", _told(language), stemmer or "none", stopwords or "none"
+        )
+        return stemmer, stopwords
+
+
+def _told(language: CorpusLanguage) -> str:
+    if language.code:
+        return f"{language.share:.0%} of the text is in the language {language.code!r}"
+    return "no language leads, or there is too little text to tell"
 
 
 class Bm25Index:

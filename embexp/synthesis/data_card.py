@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from embexp.data.records import Pair
+from embexp.data.words import words
 from embexp.synthesis.prompts import one_line
-from embexp.synthesis.query_text import words
 
 _TEMPLATE = Path(__file__).with_name("data_card.md.jinja")
 _LICENCE = (

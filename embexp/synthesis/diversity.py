@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from embexp.data.records import Pair
+from embexp.data.words import words
 from embexp.storage.files import sha256_of
-from embexp.synthesis.query_text import words
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,12 +11,13 @@ from itertools import islice
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from embexp.data.records import HELD_OUT, Chunk, Document, Generator, Pair
+from embexp.data.words import words
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
 from embexp.progress import track
 from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
-from embexp.synthesis.query_text import acceptable, clean, key, words
+from embexp.synthesis.query_text import acceptable, clean, key
 from embexp.synthesis.salience import Sentence, Terms, cosine, cut, sentences
 
 log = logging.getLogger(__name__)

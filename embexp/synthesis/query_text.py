@@ -1,16 +1,14 @@
-"""The text of queries: words of any script, cleaning, and the recognition of unusable queries."""
+"""The text of queries: cleaning, and the recognition of unusable queries."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
-from functools import cache
 
+from embexp.data.words import words
 from embexp.synthesis.prompts import printable
 
-_ONE_CHARACTER_WORDS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Thai, kana and Han are written without spaces; there each character counts as one word."""
 _MAX_CHARACTERS = 300
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
@@ -20,29 +18,6 @@ _EMPHASIS = re.compile(r"`+|\*{1,3}(?=\S)|(?<=\S)\*{1,3}|~~")
 _LEAD = re.compile(r"^(?:[-*+>#•·]+\s+|\d{1,3}[.)]\s+)+")
 _ADDRESS = re.compile(r"\w+://|www\.|\S@\S+\.\w")
 _CODE = re.compile(r"[{}=;|\\]|\(\)|</|->|::|\$\w")
-
-
-@cache
-def _word_pattern() -> re.Pattern[str]:
-    # \w does not match combining marks, without which Hindi or Arabic words are split.
-    marks = "".join(
-        re.escape(chr(code))
-        for code in range(0x300, 0x3000)
-        if unicodedata.category(chr(code)) in ("Mn", "Mc")
-    )
-    return re.compile(f"[{_ONE_CHARACTER_WORDS}]|(?:(?![{_ONE_CHARACTER_WORDS}])[\\w{marks}])+")
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text in any script, unchanged.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        Runs of letters, digits, underscores and combining marks; single characters in scripts without spaces.
-    """
-    return _word_pattern().findall(text)
 
 
 def key(query: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embexp.data.records import Chunk, Document, Pair
+from embexp.data.words import words
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
 from embexp.retrieval.index import Index
@@ -18,7 +19,6 @@ from embexp.synthesis.diversity import Diversity
 from embexp.synthesis.extractive import held_out_pairs
 from embexp.synthesis.grounded import QUERY_CHARACTERS, CompletingTask, Neighbours, Passage, SerialIndex
 from embexp.synthesis.prompts import Example, default_folder, read_examples
-from embexp.synthesis.query_text import words
 from embexp.synthesis.rounds import Known, Turns
 from embexp.synthesis.synthesis import Plan
 from embexp.synthesis.tasks import ChatTask, Slot, Task

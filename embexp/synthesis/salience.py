@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from embexp.synthesis.query_text import clean, words
+from embexp.data.words import CLOSERS, SPACED_ENDS, UNSPACED_ENDS, terms, unspaced
+from embexp.synthesis.query_text import clean
 
 _FENCE = re.compile(r"\s*(```|~~~)")
 _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
@@ -18,7 +19,10 @@ _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
 _NOT_PROSE = re.compile(
     r"(?: {4,}|\t|\s*(?:#|\||\+[-=]|>>>|\.\.\.|\.\. |:\w+|[-=~^_*]{3,}\s*$|`[^`]*`\s*$|<))"
 )
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?![a-z])|(?<=[。！？])|\Z")
+_END = re.compile(
+    rf"(?<=[.!?{SPACED_ENDS}])[\"')\]]*\s+(?![a-z])"
+    rf"|(?<=[{UNSPACED_ENDS}])(?![{UNSPACED_ENDS}{CLOSERS}])|(?<=[{UNSPACED_ENDS}][{CLOSERS}])|\Z"
+)
 _LONE_MARKER = re.compile(r"^[ \t]*(?:[-*+>•]|\d{1,3}[.)])?[ \t]*$", re.MULTILINE)
 _GAP = re.compile(r"\n{3,}")
 
@@ -89,7 +93,7 @@ class Terms:
         frequency: Counter[str] = Counter()
         chunks = 0
         for passage in passages:
-            frequency.update(set(words(passage.casefold())))
+            frequency.update(set(terms(passage.casefold())))
             chunks += 1
         return cls(chunks, frequency)
 
@@ -101,7 +105,7 @@ class Terms:
         return {
             word: (1 + math.log(count))
             * (math.log((1 + self.chunks) / (1 + self.frequency.get(word, 0))) + 1)
-            for word, count in Counter(words(text.casefold())).items()
+            for word, count in Counter(terms(text.casefold())).items()
         }
 
     def keywords(self, text: str, count: int) -> list[str]:
@@ -115,7 +119,8 @@ class Terms:
 
     def _can_be_keyword(self, word: str) -> bool:
         common = self.chunks >= 10 and self.frequency.get(word, 0) > _COMMON * self.chunks
-        return not common and 3 <= len(word) <= 30 and sum(map(str.isalpha, word)) > len(word) / 2
+        least = 2 if unspaced(word) else 3
+        return not common and least <= len(word) <= 30 and sum(map(str.isalpha, word)) > len(word) / 2
 
 
 def cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:

@@ -116,3 +116,93 @@ def test_normalised_scores_are_shares_of_the_queries_words(chunks: Any, tmp_path
     # is 5/3: tf / (tf + k1 * (1 - b + b * 2 / (5 / 3))) = 1 / (1 + 1.5 * 1.15) = .366972.
     assert beta.tolist() == pytest.approx([0.366972, 0.366972 * 0.470004 / 1.450833, 0.0], abs=1e-5)
     assert nothing.tolist() == [0.0, 0.0, 0.0]
+
+
+CORPORA = {
+    "zh": (
+        ["上海工厂的锅炉由小王检查。", "北京工厂的水泵由老李检查。", "深圳工厂的起重机由老赵检查。"],
+        ["谁检查锅炉？", "水泵", "深圳的起重机"],
+    ),
+    "ja": (
+        [
+            "大阪のボイラーは田中が点検します。",
+            "京都のポンプは佐藤が点検します。",
+            "神戸のクレーンは鈴木が点検します。",
+        ],
+        ["ﾎﾞｲﾗｰの点検", "ポンプは誰？", "クレーン"],
+    ),
+    "th": (
+        ["หม้อไอน้ำที่เชียงใหม่ตรวจโดยสมชาย", "ปั๊มที่ภูเก็ตตรวจโดยสมหญิง", "เครนที่ระยองตรวจโดยวิชัย"],
+        ["หม้อไอน้ำ", "ใครตรวจปั๊ม", "เครนที่ระยอง"],
+    ),
+    "lo": (["ຫມໍ້ນ້ຳຢູ່ວຽງຈັນ", "ປ້ຳຢູ່ປາກເຊ", "ເຄນຢູ່ໄຊຍະບູລີ"], ["ຫມໍ້ນ້ຳ", "ປ້ຳຢູ່ໃສ", "ເຄນ"]),
+    "km": (["ឡចំហាយនៅភ្នំពេញ", "ស្នប់នៅសៀមរាប", "ស្ទូចនៅកំពត"], ["ឡចំហាយ", "ស្នប់", "កំពត"]),
+    "my": (["ဘွိုင်လာ ရန်ကုန်မှာ", "ပန့်က မန္တလေးမှာ", "ကရိန်းက ပုသိမ်မှာ"], ["ဘွိုင်လာ", "ပန့်", "ပုသိမ်"]),
+    "hi": (
+        ["दिल्ली का बॉयलर रमेश देखता है।", "मुंबई का पंप सुनीता देखती है।", "पुणे की क्रेन अनिल देखता है।"],
+        ["बॉयलर कौन देखता है?", "पंप", "क्रेन"],
+    ),
+    "ar": (
+        ["الغلاية في القاهرة يفحصها سمير", "المضخة في تونس تفحصها ليلى", "الرافعة في عمان يفحصها خالد"],
+        ["الغِلاية", "مضخة", "رافعة عمان"],
+    ),
+    "de": (
+        ["Den Kessel in Wien prüft Anna.", "Die Pumpen in Graz prüft Max.", "Die Kräne in Linz prüft Eva."],
+        ["Kessel", "Pumpe", "Kränen"],
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CORPORA)
+def test_passages_are_found_in_any_script(chunks: Make, tmp_path: Path, code: str) -> None:
+    passages, queries = CORPORA[code]
+    filler = FILLER.get(code, passages[0])
+    index = Bm25Retriever().index(chunks(*passages, *[filler] * (60 if code in FILLER else 0)), path=tmp_path)
+
+    assert [ids(hits)[0] for hits in index.search(queries, k=1)] == ["0", "1", "2"]
+
+
+FILLER = {
+    "ar": "يعمل الفريق كل يوم في المصنع الكبير بجانب النهر ويحفظ السجلات في المكتب",
+    "de": "Die Mannschaft arbeitet jeden Tag in der großen Halle am Fluss und führt ein Buch darüber.",
+    "hi": "कर्मचारी हर दिन नदी के पास बड़े कारखाने में काम करते हैं और लेखा रखते हैं।",
+}
+
+
+def test_a_single_letter_of_an_unspaced_script_is_found(chunks: Make, tmp_path: Path) -> None:
+    index = Bm25Retriever().index(chunks("水泵的油", "锅炉"), path=tmp_path)
+
+    assert ids(index.search(["油"], k=2)[0]) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("passage", "line"),
+    [
+        (FILLER["de"], "language 'de'; stemming: german, stop words: german."),
+        (FILLER["ar"], "language 'ar'; stemming: arabic, stop words: none."),
+        (
+            "北厂房的水泵每周在换班之前由工人检查一次，备件放在货架上。",
+            "'zh'; stemming: none, stop words: chinese.",
+        ),
+        ("pump", "too little text to tell; stemming: english, stop words: english."),
+    ],
+)
+def test_a_line_says_which_language_was_found(
+    chunks: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, passage: str, line: str
+) -> None:
+    caplog.set_level("INFO", logger="embexp")
+    corpus = chunks(*[passage] * (40 if len(passage) > 20 else 1))
+    Bm25Retriever().index(corpus, path=tmp_path)
+
+    assert line in caplog.text
+
+
+def test_a_language_that_is_set_is_not_detected(
+    chunks: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="embexp")
+    corpus = chunks(*[FILLER["de"]] * 40, "runs")
+    index = Bm25Retriever(stemmer="english", stopwords=None).index(corpus, path=tmp_path)
+
+    assert caplog.text == ""
+    assert ids(index.search(["running"], k=1)[0]) == ["40"]

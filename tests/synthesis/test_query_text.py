@@ -10,22 +10,7 @@ from embexp.synthesis.query_text import (
     key,
     tidy_passage,
     tidy_query,
-    words,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Cap a deque's size.", ["Cap", "a", "deque", "s", "size"]),
-        ("max_len=3", ["max_len", "3"]),
-        ("हिन्दी में खोज", ["हिन्दी", "में", "खोज"]),
-        ("検索する", ["検", "索", "す", "る"]),
-        ("", []),
-    ],
-)
-def test_words_of_any_script(text, expected):
-    assert words(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from embexp.data.near_duplicates import NearDuplicateIndex, similarity
+from embexp.data.words import words
 from embexp.errors import ConfigError
-from embexp.synthesis.query_text import chatter, key, words
+from embexp.synthesis.query_text import chatter, key
 from embexp.synthesis.tasks import Draft
 
 
