@@ -8,12 +8,11 @@ from embexp.benchmarking.benchmark import Benchmark, BenchmarkOptions
 from embexp.benchmarking.examples import Example, biggest_changes
 from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.metrics import DEFAULT_METRICS, Scores, evaluate, retrieve
-from embexp.benchmarking.mteb import MtebTask
+from embexp.benchmarking.mteb import MtebSuite, MtebTask
 from embexp.benchmarking.queries import OwnQueries
 from embexp.benchmarking.score_files import read_scores, write_scores
 from embexp.benchmarking.slices import Slice, changed_documents, slices
 from embexp.benchmarking.statistics import Comparison, Contrast, compare, contrasts
-from embexp.benchmarking.suite import MtebSuite
 from embexp.benchmarking.systems import SystemCost, score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask
 

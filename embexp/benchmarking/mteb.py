@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.held_out import HeldOut
@@ -17,83 +18,18 @@ from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
 from embexp.progress import without_bars
-from embexp.storage.files import sha256_of
+from embexp.storage.files import sha256_of, sha256_of_file
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
-
-
-def library(option: str) -> Any:
-    """Return the mteb module.
-
-    Args:
-        option: The option that needs it, for the message.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
-    try:
-        return importlib.import_module("mteb")
-    except ImportError as error:
-        remedy = 'pip install "embexp[mteb]"'
-        raise ConfigError(f"{option} needs the mteb library ({error}): {remedy}.") from error
-
-
-def find_task(name: str, *, key: str, option: str) -> Any:
-    """Return the task of that name, or of the class at that import path; its data are not loaded yet.
-
-    Args:
-        name: As MTEB lists it ("SciFact"), or ``package.module.Class``.
-        key: The configuration key that names it, for messages.
-        option: The option that needs the library, for messages.
-
-    Raises:
-        ConfigError: There is no such task, or mteb is not installed.
-    """
-    mteb = library(option)
-    if "." in name:
-        return _own_class(mteb, name, key)
-    try:
-        return mteb.get_task(name)
-    except KeyError as error:
-        said = str(error.args[0]).removeprefix("KeyError: ").rstrip(".") if error.args else name
-        raise ConfigError(
-            f"{key}={name}: {said}. A task of your own is named by its class, as in my_tasks.MyTask."
-        ) from error
-
-
-def _own_class(mteb: Any, path: str, key: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        task = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{key}={path} is neither a folder nor a class that can be imported ({error}): name a "
-            "subclass of one of mteb's tasks as package.module.Class."
-        ) from error
-    if not isinstance(task, mteb.AbsTask):
-        raise ConfigError(f"{key}={path} is no task of mteb: name a subclass of one of its tasks.")
-    return task
-
-
-@contextmanager
-def data_errors(name: str, remedy: str) -> Iterator[None]:
-    """Turn errors of loading a task's data into a message with the remedy.
-
-    Raises:
-        DataError: The data cannot be loaded.
-    """
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DataError(
-            f"The data of the MTEB task {name} cannot be loaded ({type(error).__name__}: {reason}): {remedy}"
-        ) from error
-
 
 KEY, OPTION = "benchmark.id", "benchmark=mteb"
 REMEDY = f"check the network and the layout. Without a network name a local folder, as in {KEY}=FOLDER."
 RETRIEVAL = ("Retrieval", "InstructionRetrieval")
+SUITE_KEY, SUITE_OPTION = "suite.tasks", "suite=mteb"
+SUITE_REMEDY = "check the network, or name a task of your own with local data by its class (my_tasks.MyTask)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +92,7 @@ class MtebTask(BenchmarkOptions):
 
 def _retrieval_task(name: str) -> Any:
     """Return the retrieval task of that name or class, its data not loaded yet."""
-    task = find_task(name, key=KEY, option=OPTION)
+    task = _find_task(name, key=KEY, option=OPTION)
     kind, reads = str(task.metadata.type), ", ".join(task.metadata.modalities)
     if kind not in RETRIEVAL or reads != "text":
         raise ConfigError(
@@ -170,7 +106,7 @@ def _load(task: Any, split: str | None, subset: str | None) -> Mapping[str, Any]
     """Return one split of one subset: corpus, queries, relevant_docs and, in some tasks, top_ranked."""
     if split is not None:
         _chosen("split", split, task.metadata.eval_splits, str(task.metadata.name))
-    with data_errors(str(task.metadata.name), REMEDY), without_bars():
+    with _data_errors(str(task.metadata.name), REMEDY), without_bars():
         task.load_data()
         task.convert_v1_dataset_format_to_v2(num_proc=None)
     splits = task.dataset[_chosen("subset", subset, list(task.dataset), str(task.metadata.name))]
@@ -191,10 +127,10 @@ def _chosen(option: str, wanted: str | None, known: Sequence[str], name: str) ->
 
 
 def _from_folder(folder: Path, split: str, subset: str | None) -> Mapping[str, Any]:
-    library(OPTION)
+    _library(OPTION)
     from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
 
-    with data_errors(str(folder), REMEDY), without_bars():
+    with _data_errors(str(folder), REMEDY), without_bars():
         loader = RetrievalDatasetLoader(hf_repo=str(folder), revision="main", split=split, config=subset)
         data: Mapping[str, Any] = loader.load()
     return data
@@ -231,3 +167,160 @@ def _pairs(queries: Any, relevant: Mapping[str, Mapping[str, int]], documents: s
             )
     if missing:
         log.warning("%s judgments name documents that the corpus lacks and are left out.", f"{missing:,}")
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteScore:
+    """A task's score before and after tuning; ``tuned`` is None without a tuned model."""
+
+    task: str
+    kind: str
+    metric: str
+    untuned: float
+    tuned: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MtebSuite:
+    """Scores STS, classification, clustering, reranking … with mteb (Muennighoff et al., EACL 2023).
+
+    The numbers are mteb's own, with its prompts and its main score of each task, and so comparable with
+    published ones. They have no interval and do not affect the verdict.
+
+    Args:
+        tasks: Names ("STSBenchmark") or import paths of classes ("my_tasks.MyTask").
+
+    Raises:
+        ConfigError: No task, or one twice.
+    """
+
+    tasks: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ConfigError(f"{SUITE_KEY} is empty: name tasks, as in {SUITE_KEY}=[STSBenchmark].")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ConfigError(f"{SUITE_KEY} names a task twice: {', '.join(self.tasks)}. Name each once.")
+
+    def check(self) -> None:
+        """Refuse, before anything is trained, tasks that cannot be scored.
+
+        Raises:
+            ConfigError: A task does not exist or is not on texts, or mteb is not installed.
+        """
+        for name in self.tasks:
+            _text_task(name)
+
+    def fingerprint(self, name: str) -> str:
+        """Return a text that changes with mteb's version, the data's revision and a class's source file."""
+        task = _text_task(name)
+        source = sys.modules[type(task).__module__].__file__
+        code = sha256_of_file(Path(source)) if "." in name and source else ""
+        return (
+            f"{_library(SUITE_OPTION).__version__} {name} {task.metadata.dataset.get('revision', '')} {code}"
+        )
+
+    def score(self, name: str, model: SentenceTransformer) -> dict[str, Any]:
+        """Score ``model`` on one of the tasks.
+
+        Returns:
+            ``task``, ``kind`` (STS, Classification …), ``metric`` (the task's main score) and ``value``, the
+            mean over its test splits and languages.
+
+        Raises:
+            DataError: The task's data cannot be loaded.
+        """
+        task = _text_task(name)
+        value = _evaluate(task, model)
+        kind, metric = str(task.metadata.type), str(task.metadata.main_score)
+        return {"task": str(task.metadata.name), "kind": kind, "metric": metric, "value": value}
+
+
+def _text_task(name: str) -> Any:
+    task = _find_task(name, key=SUITE_KEY, option=SUITE_OPTION)
+    if "text" not in task.metadata.modalities:
+        reads = ", ".join(task.metadata.modalities)
+        raise ConfigError(
+            f"{SUITE_KEY}: {name} reads {reads}, and models here read texts: choose another task."
+        )
+    return task
+
+
+def _evaluate(task: Any, model: SentenceTransformer) -> float:
+    name = str(task.metadata.name)
+    log.info("MTEB scores the model on %s.", name)
+    quiet = {"show_progress_bar": False}
+    with _data_errors(name, SUITE_REMEDY), without_bars():
+        result = _library(SUITE_OPTION).evaluate(
+            model, [task], cache=None, co2_tracker=False, encode_kwargs=quiet, **quiet
+        )
+    return float(result.task_results[0].get_score())
+
+
+def _library(option: str) -> Any:
+    """Return the mteb module.
+
+    Args:
+        option: The option that needs it, for the message.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        return importlib.import_module("mteb")
+    except ImportError as error:
+        remedy = 'pip install "embexp[mteb]"'
+        raise ConfigError(f"{option} needs the mteb library ({error}): {remedy}.") from error
+
+
+def _find_task(name: str, *, key: str, option: str) -> Any:
+    """Return the task of that name, or of the class at that import path; its data are not loaded yet.
+
+    Args:
+        name: As MTEB lists it ("SciFact"), or ``package.module.Class``.
+        key: The configuration key that names it, for messages.
+        option: The option that needs the library, for messages.
+
+    Raises:
+        ConfigError: There is no such task, or mteb is not installed.
+    """
+    mteb = _library(option)
+    if "." in name:
+        return _own_class(mteb, name, key)
+    try:
+        return mteb.get_task(name)
+    except KeyError as error:
+        said = str(error.args[0]).removeprefix("KeyError: ").rstrip(".") if error.args else name
+        raise ConfigError(
+            f"{key}={name}: {said}. A task of your own is named by its class, as in my_tasks.MyTask."
+        ) from error
+
+
+def _own_class(mteb: Any, path: str, key: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        task = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{key}={path} is neither a folder nor a class that can be imported ({error}): name a "
+            "subclass of one of mteb's tasks as package.module.Class."
+        ) from error
+    if not isinstance(task, mteb.AbsTask):
+        raise ConfigError(f"{key}={path} is no task of mteb: name a subclass of one of its tasks.")
+    return task
+
+
+@contextmanager
+def _data_errors(name: str, remedy: str) -> Iterator[None]:
+    """Turn errors of loading a task's data into a message with the remedy.
+
+    Raises:
+        DataError: The data cannot be loaded.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"The data of the MTEB task {name} cannot be loaded ({type(error).__name__}: {reason}): {remedy}"
+        ) from error

@@ -18,10 +18,10 @@ from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
 from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
+from embexp.benchmarking.mteb import MtebSuite, SuiteScore
 from embexp.benchmarking.repeats import scoring_settings
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
-from embexp.benchmarking.suite import MtebSuite, SuiteScore
 from embexp.benchmarking.systems import TUNED, UNTUNED, SystemCost, further_fingerprints, search_systems
 from embexp.benchmarking.task import RetrievalTask
 from embexp.models.encoder import Embedder, SourceEmbedder

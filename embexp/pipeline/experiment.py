@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embexp.benchmarking.benchmark import Benchmark
-from embexp.benchmarking.suite import MtebSuite
+from embexp.benchmarking.mteb import MtebSuite
 from embexp.data.chunking import Chunker
 from embexp.data.datasets.dataset import Dataset
 from embexp.data.splitting import SplitSettings

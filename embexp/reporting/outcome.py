@@ -13,9 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.forgetting import Forgetting
 from embexp.benchmarking.judging import Judging
+from embexp.benchmarking.mteb import SuiteScore
 from embexp.benchmarking.repeats import LearningCurve, Seeds
 from embexp.benchmarking.statistics.comparison import Comparison
-from embexp.benchmarking.suite import SuiteScore
 from embexp.benchmarking.systems import SystemCost
 from embexp.data.leaks import Leaks
 from embexp.errors import DataError

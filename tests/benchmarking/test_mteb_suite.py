@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import spearmanr
 
-from embexp.benchmarking.suite import MtebSuite
+from embexp.benchmarking.mteb import MtebSuite
 from embexp.errors import ConfigError, DataError
 from embexp.models.tiny import TinyModel
 from tests.mteb_samples import TASKS
