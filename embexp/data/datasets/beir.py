@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from embexp.data.labels import LabelSettings
+from embexp.data.readers.encoding import open_text
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row, read_rows
-from embexp.data.readers.text import encoding_of
 from embexp.data.records import Document, Pair, SplitName, Unit
 from embexp.data.sampling import check_limit, sample
 from embexp.errors import DataError
@@ -132,7 +132,7 @@ class BeirFolder:
 
 def _qrels_rows(path: Path, problems: Problems) -> Iterator[Row]:
     """Yield the judgments of a tab-separated file of query, document and grade, with or without a header."""
-    with path.open(encoding=encoding_of(path), errors="replace") as stream:
+    with open_text(path, problems) as stream:
         for number, line in enumerate(stream, start=1):
             cells = line.rstrip("\r\n").split("\t")
             if not line.strip() or (number == 1 and cells[-1].strip() in ("score", "grade", "relevance")):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.data.readers.problems import UnreadableError
-from embexp.data.readers.text import document_of, encoding_of, is_query, occurs_in, one_line, read_text
+from embexp.data.readers.encoding import decode
+from embexp.data.readers.problems import Problems, UnreadableError
+from embexp.data.readers.text import document_of, is_query, occurs_in, one_line, read_text
 from embexp.data.records import Document
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def read_html(path: Path) -> Iterator[Document]:
     from bs4.dammit import EncodingDetector
 
     raw = path.read_bytes()
-    encoding = EncodingDetector.find_declared_encoding(raw, is_html=True) or encoding_of(path)
-    soup = BeautifulSoup(raw, "lxml", from_encoding=encoding)
+    declared = EncodingDetector.find_declared_encoding(raw, is_html=True)
+    soup = BeautifulSoup(decode(raw, str(path), Problems(), declared=declared), "lxml")
     heading = soup.find("h1")
     title = one_line(heading.get_text(" ")) if heading else ""
     title = title or (one_line(soup.title.get_text()) if soup.title else "")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embexp.data.readers.encoding import open_text
 from embexp.data.readers.problems import Problems
-from embexp.data.readers.text import encoding_of
 from embexp.data.records import Document
 from embexp.errors import DataError
 
@@ -49,7 +49,7 @@ def read_rows(path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _jsonl(path: Path, problems: Problems) -> Iterator[Row]:
-    with path.open(encoding=encoding_of(path), errors="replace") as stream:
+    with open_text(path, problems) as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
@@ -70,7 +70,7 @@ def _jsonl(path: Path, problems: Problems) -> Iterator[Row]:
 
 def _csv(path: Path, problems: Problems) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default of 128 KiB rejects long texts
-    with path.open(encoding=encoding_of(path), errors="replace", newline="") as stream:
+    with open_text(path, problems, newline="") as stream:
         first = stream.readline()
         stream.seek(0)
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)

@@ -1,4 +1,4 @@
-"""Readers of plain text and Markdown; also encodings, titles and summary sentences, which all readers share.
+"""Readers of plain text and Markdown; also titles and summary sentences, which all readers share.
 
 A reader takes a path and yields documents, with headings always as ``# Heading`` lines. It names the
 documents after the file; the folder that calls it adds the path. Readers fetch nothing: no network, no
@@ -7,26 +7,19 @@ included files, no external entities.
 
 from __future__ import annotations
 
-import codecs
-import logging
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.encoding import clean, open_text
+from embexp.data.readers.problems import Problems
 from embexp.data.records import Document
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-log = logging.getLogger(__name__)
-
-_BLOCK = 1 << 20
-_GUESS_BYTES = 1 << 15
-"""Before and after the first byte that is not UTF-8: what the encoding is guessed from."""
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n", re.DOTALL)
 _MORE_INFORMATION = re.compile(r"^\s*more information:.*$\n?", re.IGNORECASE | re.MULTILINE)
 _REMARK = re.compile(r"\W*(note|warning|caution|important|tip|danger|deprecated)\b", re.IGNORECASE)
@@ -102,48 +95,20 @@ def document_of(path: Path, text: str, *, title: str = "", summary: str = "") ->
     return Document(path.name, text.strip("\n").rstrip(), one_line(title) or path.stem, path.name, metadata)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, problems: Problems | None = None, *, encoding: str | None = None) -> str:
     """Return a text file's content with ``\\n`` line ends.
+
+    Args:
+        path: The file, which may be compressed (.gz, .zst).
+        problems: Counts the characters that have to be replaced.
+        encoding: The file's encoding; None lets the bytes decide.
 
     Raises:
         UnreadableError: The file is not text.
+        DataError: A character has to be replaced and ``on_error`` is ``fail``.
     """
-    return path.read_text(encoding=encoding_of(path), errors="replace")
-
-
-def encoding_of(path: Path) -> str:
-    """Return the encoding of a text file: UTF-8 if all of it is, else a guess, which is logged.
-
-    Raises:
-        UnreadableError: The file contains NUL bytes, or no encoding makes text of it.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as stream:
-        block = stream.read(_BLOCK)
-        for bom, name in _BOMS.items():
-            if block.startswith(bom):
-                return name
-        while block:
-            if b"\0" in block:
-                message = f"{path} is a binary file; leave it out with dataset.exclude."
-                raise UnreadableError("binary file", message)
-            try:
-                decoder.decode(block)
-            except UnicodeDecodeError as error:
-                return _guess(path, block[max(error.start - _GUESS_BYTES, 0) : error.start + _GUESS_BYTES])
-            block = stream.read(_BLOCK)
-    return "utf-8"
-
-
-def _guess(path: Path, sample: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(sample).best()
-    if best is None:
-        message = f"{path} is neither UTF-8 nor any encoding that can be guessed; save it as UTF-8."
-        raise UnreadableError("binary file", message)
-    log.warning("%s is not UTF-8: read as %s, a guess. Save it as UTF-8 to be sure.", path, best.encoding)
-    return best.encoding
+    with open_text(path, problems, encoding=encoding) as stream:
+        return clean(stream.read())
 
 
 def first_sentence(paragraph: str) -> tuple[str, str]:
