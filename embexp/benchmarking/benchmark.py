@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from embexp.benchmarking.compact import check_systems
-from embexp.benchmarking.repeats import check_repeats
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError
 from embexp.models.sources import ModelSource
+
+MAX_SEEDS = 100
+REPEAT_OPTIONS = ("seeds", "learning_curve")
 
 
 class Benchmark(Protocol):
@@ -101,7 +103,7 @@ class BenchmarkOptions:
 
     def __post_init__(self) -> None:
         check_systems(self.systems)
-        check_repeats(self.seeds, self.learning_curve)
+        _check_repeats(self.seeds, self.learning_curve)
         if self.rerank_depth < 1:
             raise ConfigError(
                 f"benchmark.rerank_depth={self.rerank_depth}: give the number of passages to read for each "
@@ -120,3 +122,26 @@ def check_limit(limit: int | None) -> None:
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"benchmark.limit={limit}: give a number from 1 up, or null for all questions.")
+
+
+def _check_repeats(seeds: int, learning_curve: Sequence[float]) -> None:
+    """Refuse numbers of seeds and shares of the pairs that make no sense.
+
+    Raises:
+        ConfigError: The number of seeds is out of range, or a share is not between 0 and 1 or is repeated.
+    """
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise ConfigError(
+            f"benchmark.seeds={seeds}: give a whole number from 1 (no repeats) to {MAX_SEEDS}; 3 is usual."
+        )
+    shares = list(learning_curve)
+    if not all(0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
+        raise ConfigError(
+            f"benchmark.learning_curve={shares}: give different parts between 0 and 1, as in [0.25,0.5]; "
+            "all pairs and no pairs are measured anyway."
+        )
+
+
+def scoring_settings(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return a benchmark's settings without those that only ask for further trainings."""
+    return {name: value for name, value in settings.items() if name not in REPEAT_OPTIONS}

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
-from embexp.errors import ConfigError
-
-MAX_SEEDS = 100
-OPTIONS = ("seeds", "learning_curve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +78,6 @@ class Repeats:
     seeds: Seeds | None = None
     curve: LearningCurve | None = None
     scores: Sequence[Scores] = ()
-
-
-def check_repeats(seeds: int, learning_curve: Sequence[float]) -> None:
-    """Refuse numbers of seeds and shares of the pairs that make no sense.
-
-    Raises:
-        ConfigError: The number of seeds is out of range, or a share is not between 0 and 1 or is repeated.
-    """
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise ConfigError(
-            f"benchmark.seeds={seeds}: give a whole number from 1 (no repeats) to {MAX_SEEDS}; 3 is usual."
-        )
-    shares = list(learning_curve)
-    if not all(0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
-        raise ConfigError(
-            f"benchmark.learning_curve={shares}: give different parts between 0 and 1, as in [0.25,0.5]; "
-            "all pairs and no pairs are measured anyway."
-        )
-
-
-def scoring_settings(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return a benchmark's settings without those that only ask for further trainings."""
-    return {name: value for name, value in settings.items() if name not in OPTIONS}
 
 
 def summarise_repeats(

@@ -14,12 +14,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from embexp.benchmarking.approximate import IndexReport, compare_with_exact
+from embexp.benchmarking.benchmark import scoring_settings
 from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
 from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
 from embexp.benchmarking.mteb import MtebSuite, SuiteScore
-from embexp.benchmarking.repeats import scoring_settings
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import TUNED, UNTUNED, SystemCost, further_fingerprints, search_systems
@@ -98,16 +98,6 @@ def benchmark(
         run.log_artifact(out_dir / "judgments.jsonl")
     general, suite = _forgetting(experiment, tuned, run), _suite_scores(experiment, tuned, run)
     return replace(results, forgetting=general, suite=suite)
-
-
-def check_benchmark(experiment: Experiment, data: Data) -> None:
-    """Let the benchmark refuse, before anything is trained, what it could not score.
-
-    Raises:
-        DataError: Its questions cannot be used.
-        ConfigError: They need judgments, and there is no language model.
-    """
-    experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
 
 
 def check_suite(experiment: Experiment) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from embexp.benchmarking.benchmark import scoring_settings
 from embexp.benchmarking.metrics import Scores, with_defaults
-from embexp.benchmarking.repeats import Repeats, ScoredTraining, scoring_settings, summarise_repeats
+from embexp.benchmarking.repeats import Repeats, ScoredTraining, summarise_repeats
 from embexp.benchmarking.score_files import read_scores, write_scores
 from embexp.benchmarking.systems import TUNED, UNTUNED, score_embedder
 from embexp.benchmarking.task import RetrievalTask

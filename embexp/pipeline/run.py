@@ -11,7 +11,7 @@ from typing import Protocol
 
 from embexp.benchmarking.repeats import Repeats
 from embexp.finetuning.training import TrainingStep
-from embexp.pipeline.benchmark import benchmark, check_benchmark, check_suite
+from embexp.pipeline.benchmark import benchmark, check_suite
 from embexp.pipeline.conclude import conclude
 from embexp.pipeline.data import Data, save_data, split_pairs
 from embexp.pipeline.experiment import Experiment
@@ -77,7 +77,7 @@ def run_experiment(
         with clock.measure("synthesize"):
             pairs = write_pairs(experiment)
             data = split_pairs(experiment, pairs)
-            check_benchmark(experiment, data)
+            experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
             save_data(experiment, data, run, out_dir)
         plan = plan_trainings(experiment, data)
         with clock.measure("finetune"):
@@ -165,7 +165,7 @@ def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Ou
         with clock.measure("synthesize"):
             pairs = write_pairs(experiment)
             data = split_pairs(experiment, pairs)
-            check_benchmark(experiment, data)
+            experiment.benchmark.check(data.chunks, judge=experiment.llm is not None)
             save_data(experiment, data, run, out_dir)
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)

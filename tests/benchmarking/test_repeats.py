@@ -5,11 +5,8 @@ from embexp.benchmarking.repeats import (
     Repeat,
     _mean_scores,
     _summarise_seeds,
-    check_repeats,
-    scoring_settings,
 )
 from embexp.benchmarking.statistics.comparison import Comparison
-from embexp.errors import ConfigError
 
 
 def scores(values):
@@ -33,13 +30,3 @@ def test_seeds_are_summed_up_by_mean_and_standard_deviation():
     assert isinstance(found.comparison, Comparison)
     assert found.comparison.delta == pytest.approx(0.3)
     assert found.comparison.verdict == "WIN"
-
-
-@pytest.mark.parametrize(("seeds", "shares"), [(0, []), (101, []), (1, [0.0]), (1, [1.0]), (1, [0.5, 0.5])])
-def test_senseless_repeats_are_refused(seeds, shares):
-    with pytest.raises(ConfigError, match=r"benchmark\.(seeds|learning_curve)="):
-        check_repeats(seeds, shares)
-
-
-def test_repeats_do_not_shape_a_score():
-    assert scoring_settings({"limit": 3, "seeds": 3, "learning_curve": [0.5]}) == {"limit": 3}
