@@ -16,9 +16,9 @@ from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
-from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.hybrid import fuse
+from embexp.retrieval.hybrid import HybridIndex
 from embexp.retrieval.index import Hit
 
 T = TypeVar("T")
@@ -121,8 +121,9 @@ def search_systems(
     best = list(embedders)[-1]
     for name, source in _further_models(benchmark).items():
         results[name] = _search_exactly(task, SourceEmbedder(source, cache), folder)
-    results[BM25] = _search_bm25(task, folder)
-    results[HYBRID] = _hybrid(results[best], results[BM25])
+    bm25, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
+    results[BM25] = _search_bm25(task, bm25, built)
+    results[HYBRID] = _search_hybrid(task, embedders[best], results[best], bm25, results[BM25], folder)
     shorter = [f"dimensions={length}" for length in lengths if length < (results[best].cost.dimension or 0)]
     for form in dict.fromkeys([*benchmark.systems, *shorter]):
         compact = _search_exactly(task, embedders[best], folder, form=form)
@@ -171,20 +172,31 @@ def _timed(work: Callable[[], T], embedder: SourceEmbedder | None = None) -> tup
     return result, time.monotonic() - start - embedding
 
 
-def _search_bm25(task: RetrievalTask, folder: Path) -> SystemResult:
-    index, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
+def _search_bm25(task: RetrievalTask, index: Bm25Index, build_seconds: float) -> SystemResult:
     rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH))
-    return SystemResult(rankings, SystemCost(built, searched / len(task.queries), index.nbytes))
+    return SystemResult(rankings, SystemCost(build_seconds, searched / len(task.queries), index.nbytes))
 
 
-def _hybrid(dense: SystemResult, bm25: SystemResult) -> SystemResult:
-    rankings, seconds = _timed(
-        lambda: {query: fuse([dense.rankings[query], hits], k=DEPTH) for query, hits in bm25.rankings.items()}
+def _search_hybrid(
+    task: RetrievalTask,
+    embedder: SourceEmbedder,
+    dense: SystemResult,
+    sparse_index: Bm25Index,
+    sparse: SystemResult,
+    folder: Path,
+) -> SystemResult:
+    """Search with a model and BM25, fused as ``HybridRetriever`` does by default.
+
+    Its costs are those of both parts and of fusing them.
+    """
+    index = HybridIndex(
+        ExactRetriever().index(task.corpus, embedder, path=folder), sparse_index, embedder, depth=DEPTH
     )
+    rankings, seconds = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
     cost = SystemCost(
-        embed_seconds=dense.cost.embed_seconds + bm25.cost.embed_seconds,
-        query_seconds=dense.cost.query_seconds + bm25.cost.query_seconds + seconds / len(rankings),
-        index_bytes=dense.cost.index_bytes + bm25.cost.index_bytes,
+        embed_seconds=dense.cost.embed_seconds + sparse.cost.embed_seconds,
+        query_seconds=dense.cost.query_seconds + seconds / len(task.queries),
+        index_bytes=dense.cost.index_bytes + sparse.cost.index_bytes,
         dimension=dense.cost.dimension,
         cached=dense.cost.cached,
     )

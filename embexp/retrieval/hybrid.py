@@ -6,16 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.index import DenseIndex, Hit, best_columns, check_k, query_vectors
-
-if TYPE_CHECKING:
-    from embexp.models.embedding_cache import Vectors
 
 RRF_CONSTANT = 60
 DEFAULT_WEIGHT = 0.4
@@ -29,27 +26,36 @@ class DenseRetriever(Protocol):
         """Index the chunks, as ``Retriever.index`` does."""
 
 
-def convex(
-    ids: Sequence[str], cosines: Sequence[float], shares: Sequence[float], *, weight: float, k: int
-) -> list[Hit]:
-    """Rank chunks by ``(1 - weight) * cosine + weight * share``.
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The chunks that may answer a query, with both of their scores.
 
-    Args:
+    Attributes:
         ids: The chunks.
         cosines: Their cosines to the query.
         shares: Their BM25 scores divided by the query's upper bound, in [0, 1).
-        weight: The weight of BM25, in [0, 1].
-        k: The most hits to return.
-
-    Returns:
-        The hits, best first; equal scores are ordered by chunk id.
     """
-    # Rounded as in exact search, so that copies of a passage tie and stay in the order of their ids.
-    hits = [
-        Hit(id, round((1 - weight) * cosine + weight * share, 6))
-        for id, cosine, share in zip(ids, cosines, shares, strict=True)
-    ]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+
+    ids: Sequence[str]
+    cosines: Sequence[float]
+    shares: Sequence[float]
+
+    def rank(self, *, weight: float, k: int) -> list[Hit]:
+        """Rank the chunks by ``(1 - weight) * cosine + weight * share``.
+
+        Args:
+            weight: The weight of BM25, in [0, 1].
+            k: The most hits to return.
+
+        Returns:
+            The hits, best first; equal scores are ordered by chunk id.
+        """
+        # Rounded as in exact search, so that copies of a passage tie and stay in the order of their ids.
+        hits = [
+            Hit(id, round((1 - weight) * cosine + weight * share, 6))
+            for id, cosine, share in zip(self.ids, self.cosines, self.shares, strict=True)
+        ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
 
 def fuse(
@@ -156,6 +162,7 @@ class HybridIndex:
     ) -> None:
         self._dense = dense
         self._sparse = sparse
+        self._rows = {id: row for row, id in enumerate(sparse.ids)}
         self._embedder = embedder
         self._fusion = fusion
         self._weight = weight
@@ -172,38 +179,29 @@ class HybridIndex:
         if not queries:
             return []
         depth = max(k, self._depth)
+        if self._fusion == "convex":
+            return [
+                candidates.rank(weight=self._weight, k=k)
+                for candidates in self.candidates(queries, depth=depth)
+            ]
+        weights = [1 - self._weight, self._weight]
+        nearest = self._dense.search(queries, k=depth)
+        matches = self._sparse.search(queries, k=depth)
+        return [
+            fuse(rankings, k, constant=self._constant, weights=weights)
+            for rankings in zip(nearest, matches, strict=True)
+        ]
+
+    def candidates(self, queries: Sequence[str], *, depth: int) -> list[Candidates]:
+        """Return, for each query, all chunks that either index ranks among its first ``depth``."""
         vectors = query_vectors(list(queries), self._embedder)
         nearest = self._dense.nearest(vectors, k=depth)
-        if self._fusion == "rrf":
-            weights = [1 - self._weight, self._weight]
-            matches = self._sparse.search(queries, k=depth)
-            return [
-                fuse(rankings, k, constant=self._constant, weights=weights)
-                for rankings in zip(nearest, matches, strict=True)
-            ]
-        return self._convex(queries, vectors, nearest, k=k, depth=depth)
-
-    def _convex(
-        self,
-        queries: Sequence[str],
-        vectors: Vectors,
-        nearest: Sequence[Sequence[Hit]],
-        *,
-        k: int,
-        depth: int,
-    ) -> list[list[Hit]]:
-        """Add up the scores of all chunks that either index ranks among its first ``depth``."""
-        position = {id: row for row, id in enumerate(self._sparse.ids)}
-        candidates: list[list[str]] = []
+        ids: list[list[str]] = []
         shares: list[list[float]] = []
         for hits, scores in zip(nearest, self._sparse.normalised(queries), strict=True):
             rows = best_columns(scores[None, :], depth)[0]
             matches = (self._sparse.ids[row] for row in rows if scores[row] > 0)
-            ids = list(dict.fromkeys([*(hit.id for hit in hits), *matches]))
-            candidates.append(ids)
-            shares.append([float(scores[position[id]]) for id in ids])
-        cosines = self._dense.cosines(vectors, candidates)
-        return [
-            convex(ids, similarity, share, weight=self._weight, k=k)
-            for ids, similarity, share in zip(candidates, cosines, shares, strict=True)
-        ]
+            ids.append(list(dict.fromkeys([*(hit.id for hit in hits), *matches])))
+            shares.append([float(scores[self._rows[id]]) for id in ids[-1]])
+        cosines = self._dense.cosines(vectors, ids)
+        return [Candidates(*each) for each in zip(ids, cosines, shares, strict=True)]

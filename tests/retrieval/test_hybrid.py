@@ -11,7 +11,7 @@ from embexp.errors import ConfigError
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.chroma import ChromaRetriever
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.hybrid import HybridRetriever, convex, fuse
+from embexp.retrieval.hybrid import Candidates, HybridRetriever, fuse
 from embexp.retrieval.index import Hit
 from tests.retrieval.letter_embedder import LetterEmbedder
 
@@ -47,10 +47,11 @@ def test_a_weight_is_needed_for_each_ranking() -> None:
 
 def test_convex_fusion_adds_weighted_scores() -> None:
     # a: .6 * .5 + .4 * .0 = .30, b: .6 * .2 + .4 * .9 = .48, c: .6 * .4 + .4 * .15 = .30
-    hits = convex(["c", "a", "b"], [0.4, 0.5, 0.2], [0.15, 0.0, 0.9], weight=0.4, k=3)
+    candidates = Candidates(["c", "a", "b"], [0.4, 0.5, 0.2], [0.15, 0.0, 0.9])
+    hits = candidates.rank(weight=0.4, k=3)
 
     assert hits == [Hit("b", 0.48), Hit("a", 0.3), Hit("c", 0.3)]
-    assert convex(["c", "a", "b"], [0.4, 0.5, 0.2], [0.15, 0.0, 0.9], weight=0.4, k=1) == hits[:1]
+    assert candidates.rank(weight=0.4, k=1) == hits[:1]
 
 
 WORDS = ["ab ab", "deque ab", "ha", "deck of decks", "heap heap queue", "a bad cab"]
