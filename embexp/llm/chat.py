@@ -10,7 +10,15 @@ from typing import Any, Literal, Protocol
 
 from embexp.errors import EmbexpError
 from embexp.llm.llm import Request
-from embexp.llm.request_errors import ModelGoneError, RetryableError, UnsupportedFormatError
+from embexp.llm.parameters import ModelParameters
+from embexp.llm.replies import CONTENT_FILTER, content_of
+from embexp.llm.request_errors import (
+    FilteredError,
+    ModelGoneError,
+    RejectedError,
+    RetryableError,
+    UnsupportedFormatError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +85,7 @@ class Chat:
         options: Returns further body fields for a model, such as its reasoning effort.
         length_key: The body field for the longest answer ("max_tokens", "max_completion_tokens").
         completes: True for a base model, which completes the request's text instead of a chat.
+        extra_body: Further fields of every body, as the user gave them.
     """
 
     def __init__(
@@ -86,11 +95,14 @@ class Chat:
         options: Callable[[str], Mapping[str, Any]],
         length_key: str,
         completes: bool = False,
+        extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         self._models = list(models)
         self._options = options
         self._length_key = length_key
         self.completes = completes
+        self.extra_body = dict(extra_body or {})
+        self._parameters = ModelParameters(required=tuple(self.extra_body))
         self._formats: dict[str, Format] = {}
 
     @property
@@ -102,23 +114,53 @@ class Chat:
         """Send a request through ``post`` and read the reply.
 
         Raises:
-            RetryableError: A passing failure, or a format or model was replaced: send the request again.
+            RetryableError: A passing failure, or a format, parameter or model was replaced: send it again.
+            RejectedError: The service refuses this request, whatever its form.
             EmbexpError: None of the models is served any more.
         """
         model = self.model
-        if self.completes:
-            payload, headers = await post(self._completion_body(request))
-            return read_reply(_as_chat(payload), headers, request, model, empty_ok=True)
         form = self.form(model)
+        body = self._completion_body(request) if self.completes else self.body(request, model, form)
         try:
-            payload, headers = await post(self.body(request, model, form))
-        except UnsupportedFormatError as error:
-            self.lower(model, str(error), form)
-            raise RetryableError(f"{model} does not support {form}", kind="corrected", wait=0.0) from error
-        except ModelGoneError as error:
-            self.drop(model, str(error))
-            raise RetryableError(f"{model} is gone", kind="corrected", wait=0.0) from error
+            payload, headers = await post(body)
+        except FilteredError as error:
+            log.debug("A prompt was refused: %s", error)
+            return Reply("", model, CONTENT_FILTER, 0, 0)
+        except (UnsupportedFormatError, ModelGoneError, RejectedError) as error:
+            self.correct(error, request, form, body)
+            raise RetryableError(f"{model}: {error}", kind="corrected", wait=0.0) from error
+        if self.completes:
+            return read_reply(_as_chat(payload), headers, request, model, empty_ok=True)
         return read_reply(payload, headers, request, model)
+
+    def correct(
+        self,
+        error: UnsupportedFormatError | ModelGoneError | RejectedError,
+        request: Request,
+        form: Format,
+        body: Mapping[str, Any],
+    ) -> None:
+        """Learn from a refusal, so that the request can be sent again in another form.
+
+        Args:
+            error: The refusal.
+            request: What was refused.
+            form: The response format in which it was sent.
+            body: The body that was sent.
+
+        Raises:
+            RejectedError: There is no other form.
+            EmbexpError: There is no other model or response format.
+        """
+        model = str(body["model"])
+        if isinstance(error, ModelGoneError):
+            self.drop(model, str(error))
+        elif isinstance(error, UnsupportedFormatError):
+            if request.schema is None or self.completes:
+                raise RejectedError(str(error)) from error
+            self.lower(model, str(error), form)
+        elif not self._parameters.learn(model, body, error):
+            raise error
 
     def body(self, request: Request, model: str | None = None, form: Format | None = None) -> dict[str, Any]:
         """Return the JSON body of a request to a model in a response format; those in use by default."""
@@ -138,7 +180,7 @@ class Chat:
             body["stop"] = list(request.stop)
         if request.schema is not None:
             self._add_schema(body, request, form)
-        return body
+        return self._parameters.fit(model, {**body, **self.extra_body})
 
     def _completion_body(self, request: Request) -> dict[str, Any]:
         """Return the JSON body for a base model, which completes the messages joined by blank lines."""
@@ -152,7 +194,7 @@ class Chat:
             body["seed"] = request.seed
         if request.stop:
             body["stop"] = list(request.stop)
-        return body
+        return self._parameters.fit(self.model, {**body, **self.extra_body})
 
     def _add_schema(self, body: dict[str, Any], request: Request, form: Format) -> None:
         if form == "json_schema":
@@ -216,32 +258,29 @@ def _as_chat(payload: object) -> object:
 def read_reply(
     payload: object, headers: Mapping[str, str], request: Request, model: str, *, empty_ok: bool = False
 ) -> Reply:
-    """Return the reply in a chat payload.
+    """Return the reply in a chat payload; tokens that the service does not count are estimated.
 
-    An empty answer is a failure of the service, unless ``empty_ok``: a base model may have nothing to add.
+    Args:
+        payload: The decoded body of a successful response.
+        headers: Its headers.
+        request: What was asked.
+        model: The model that was asked.
+        empty_ok: Whether an empty text is an answer: a base model may have nothing to add.
 
     Raises:
-        RetryableError: The payload is no chat completion, or it is an empty one.
+        RetryableError: The payload is no chat completion.
+        EmbexpError: It is an error that no request gets past.
     """
-    choices = payload.get("choices") if isinstance(payload, Mapping) else None
-    if not isinstance(payload, Mapping) or not isinstance(choices, list) or not choices:
-        raise RetryableError(f"the answer holds no choices: {str(payload)[:80]!r}", headers=headers)
-    choice = choices[0] if isinstance(choices[0], Mapping) else {}
-    message = choice.get("message")
-    text = message.get("content") if isinstance(message, Mapping) else None
-    finish = str(choice.get("finish_reason") or "stop")
-    if not (isinstance(text, str) and text.strip()):
-        if finish != "length" and not (empty_ok and text == ""):
-            raise RetryableError("the answer is empty", headers=headers)
-        text = ""
-    usage = payload.get("usage")
+    content = content_of(payload, headers, empty_ok=empty_ok)
+    fields: Mapping[str, Any] = payload if isinstance(payload, Mapping) else {}
+    usage = fields.get("usage")
     counts = usage if isinstance(usage, Mapping) else {}
     return Reply(
-        text=text,
-        model=str(payload.get("model") or model),
-        finish_reason=finish,
+        text=content.text,
+        model=str(fields.get("model") or model),
+        finish_reason=content.finish_reason,
         prompt_tokens=_count(counts.get("prompt_tokens"), prompt_tokens(request)),
-        completion_tokens=_count(counts.get("completion_tokens"), approximate_tokens(text)),
+        completion_tokens=_count(counts.get("completion_tokens"), approximate_tokens(content.text)),
         headers=headers,
     )
 

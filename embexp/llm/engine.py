@@ -35,6 +35,8 @@ ALL_REFUSED = 10
 """Refusals in a row that end the run."""
 GRACE_SECONDS = 10.0
 """Seconds that requests in flight get to finish when the engine is closed: they are paid for."""
+PROBE_SECONDS = 2.0
+"""How long the first request goes alone: what its service refuses is then learnt from one refusal."""
 
 
 class Engine:
@@ -69,6 +71,8 @@ class Engine:
         self._refused = 0
         self._tasks: dict[str, asyncio.Task[Completion | str]] = {}
         self._in_flight: set[str] = set()
+        self._probe: str | None = None
+        self._probed = asyncio.Event()
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
@@ -81,7 +85,8 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._run(self._close(GRACE_SECONDS if kind is None else 0.0)).result()
+            orderly = kind is None or issubclass(kind, EmbexpError)
+            self._run(self._close(GRACE_SECONDS if orderly else 0.0)).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -187,6 +192,7 @@ class Engine:
         return completion
 
     async def _send_once(self, order: int, key: str, request: Request) -> Completion:
+        await self._after_probe(key)
         model, prompt = self._client.model, prompt_tokens(request)
         worst = self._prices.cost(model, prompt, request.max_tokens)
         permit = await self._limiter.acquire(order, prompt + request.max_tokens, worst)
@@ -194,23 +200,39 @@ class Engine:
         try:
             reply = await asyncio.wait_for(self._client.send(request), self._settings.timeout_seconds)
         except asyncio.TimeoutError as error:
-            late = RetryableError(f"no answer within {self._settings.timeout_seconds:g} s", kind="overload")
+            seconds = f"{self._settings.timeout_seconds:g}"
+            advice = "raise llm.timeout_seconds or lower llm.max_concurrency"
+            late = RetryableError(f"no answer within {seconds} s; {advice}", kind="overload")
             self._limiter.failed(permit, late)
             self._in_flight.discard(key)
             raise late from error
         except RetryableError as error:
             self._limiter.failed(permit, error)
             self._in_flight.discard(key)
+            if error.kind != "corrected":
+                self._probed.set()
             raise
         except BrokenJsonError as error:
             reply = Reply(error.text, model, "json_validate_failed", prompt, 0)
         except BaseException:
             self._limiter.release(permit)
+            self._probed.set()
             raise
+        self._probed.set()
         completion = completion_of_reply(reply, model, self._prices)
         used = reply.prompt_tokens + reply.completion_tokens
         self._limiter.succeeded(permit, tokens=used, cost=completion.usage.usd, headers=reply.headers)
         return completion
+
+    async def _after_probe(self, key: str) -> None:
+        """Let the first request go alone for a moment, so that what its service refuses is learnt once."""
+        if self._probe is None:
+            self._probe = key
+        if self._probe == key or self._probed.is_set():
+            return
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._probed.wait(), PROBE_SECONDS)
+        self._probed.set()
 
     async def _close(self, grace: float) -> None:
         """Let requests in flight finish within ``grace`` seconds; then cancel the rest."""

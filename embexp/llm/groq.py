@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ConfigError
 from embexp.llm.chat import Chat, Reply
+from embexp.llm.connection import check_environment, connection_error, service_address, usable_key
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from groq import AsyncGroq, Groq
 
 _REASONING = "openai/gpt-oss"
+_NOT_REASONING = ("llama", "meta-llama/", "gemma", "allam")
+_DEFAULT_EFFORT = "low"
+_GROQ = "https://api.groq.com"
 _SDK_PATH = "/openai/v1"
 _KEYS = "https://console.groq.com/keys"
 
@@ -38,8 +42,8 @@ def groq_key(variable: str) -> str:
             "it is the key itself, keep it out of command lines): run `export GROQ_API_KEY=…` and leave "
             "llm.api_key_env out."
         )
-    key = os.environ.get(variable, "").strip()
-    if not key:
+    key = usable_key(variable)
+    if key is None:
         raise ConfigError(
             f"llm.api_key_env={variable}: this environment variable is not set. Get a key at {_KEYS} and run "
             f"`export {variable}=…`, or choose llm=llamacpp, which needs none."
@@ -94,7 +98,7 @@ def sdk_errors() -> tuple[type[Exception], ...]:
     return (groq.APIError, ValueError)
 
 
-def groq_error(error: Exception, *, key_name: str, key: str) -> Exception:
+def groq_error(error: Exception, *, key_name: str, key: str, base_url: str | None) -> Exception:
     """Return our exception for an exception of the SDK."""
     import groq
 
@@ -104,7 +108,7 @@ def groq_error(error: Exception, *, key_name: str, key: str) -> Exception:
     if isinstance(error, groq.APITimeoutError):
         return RetryableError("the connection timed out", kind="overload")
     if isinstance(error, groq.APIConnectionError):
-        return RetryableError(f"no connection ({type(error.__cause__ or error).__name__})")
+        return connection_error(error.__cause__ or error, _host(base_url) or _GROQ)
     # A body that is not JSON or not UTF-8 surfaces as a ValueError of some kind.
     return RetryableError(f"the answer cannot be read ({type(error).__name__})")
 
@@ -120,6 +124,7 @@ class _GroqClient:
 
     def __init__(self, chat: Chat, *, base_url: str | None, key_name: str) -> None:
         self._chat = chat
+        self._base_url = base_url
         self._key_name = key_name
         self._key = groq_key(key_name)
         self._sdk = _connect(base_url, self._key)
@@ -134,11 +139,16 @@ class _GroqClient:
         return await self._chat.send(request, self._post)
 
     async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
+        extra = {name: body[name] for name in self._chat.extra_body if name in body}
+        known = {name: value for name, value in body.items() if name not in extra}
+        create = self._sdk.chat.completions.with_raw_response.create
         try:
-            raw = await self._sdk.chat.completions.with_raw_response.create(**body)
+            raw = await create(**known, extra_body=extra or None)
             payload = await raw.parse()
         except sdk_errors() as error:
-            raise groq_error(error, key_name=self._key_name, key=self._key) from error
+            raise groq_error(
+                error, key_name=self._key_name, key=self._key, base_url=self._base_url
+            ) from error
         return (payload if isinstance(payload, str) else payload.to_dict()), raw.headers
 
     async def close(self) -> None:
@@ -157,36 +167,47 @@ class GroqLLM(ServiceSettings):
     Args:
         model: The model's name at Groq.
         fallback_models: The models to use instead, in this order, once Groq no longer serves it.
-        reasoning_effort: How long gpt-oss models think; not sent to other models.
+        reasoning_effort: How long the model thinks: low, medium or high for gpt-oss, none or default for
+            Qwen. The default is meant for gpt-oss and sent to no other model.
         base_url: The host, without a path; None for ``GROQ_BASE_URL`` or Groq itself.
         api_key_env: The environment variable that holds the key.
     """
 
     model: str = "llama-3.3-70b-versatile"
     fallback_models: list[str] = field(default_factory=_fallbacks)
-    reasoning_effort: Literal["low", "medium", "high"] | None = "low"
+    reasoning_effort: str | None = _DEFAULT_EFFORT
     base_url: str | None = None
     api_key_env: str = "GROQ_API_KEY"
 
     def check(self) -> None:
-        """Check that the key is set.
+        """Check that the key is set, and that connections can be made.
 
         Raises:
-            ConfigError: It is not.
+            ConfigError: It is not, or the environment's proxies or certificates are unusable.
         """
         groq_key(self.api_key_env)
+        if host := _host(self.base_url):
+            service_address(host)
+        check_environment()
 
     def chat_protocol(self) -> Chat:
         """Return the request bodies, replies and fallbacks of this model."""
-        return Chat(self.models(), options=self._options, length_key="max_completion_tokens")
+        return Chat(
+            self.models(),
+            options=self._options,
+            length_key="max_completion_tokens",
+            extra_body=self.extra_body,
+        )
 
     def identity(self) -> dict[str, object]:
         """Return what identifies this model in the journal."""
-        return {"model": self.model, "reasoning_effort": self.reasoning_effort}
+        return self.extended({"model": self.model, "reasoning_effort": self.reasoning_effort})
 
     def _options(self, model: str) -> dict[str, Any]:
         effort = self.reasoning_effort
-        return {"reasoning_effort": effort} if effort and model.startswith(_REASONING) else {}
+        thinks = not model.startswith(_NOT_REASONING)
+        meant = effort != _DEFAULT_EFFORT or model.startswith(_REASONING)
+        return {"reasoning_effort": effort} if effort and thinks and meant else {}
 
     @contextmanager
     def open(self, journal: Path) -> Iterator[Engine]:
@@ -196,6 +217,7 @@ class GroqLLM(ServiceSettings):
             ConfigError: There is no key.
             EmbexpError: Another process uses the journal.
         """
+        self.check()
         client = _GroqClient(self.chat_protocol(), base_url=self.base_url, key_name=self.api_key_env)
         with Engine(client, Journal(journal, self.identity()), self, self.price_list()) as engine:
             yield engine

@@ -15,15 +15,18 @@ from typing import Any, Literal, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embexp.errors import ConfigError, EmbexpError
-from embexp.llm.chat import Chat, prompt_tokens, read_reply
+from embexp.llm.chat import Chat, Reply, prompt_tokens, read_reply
 from embexp.llm.engine import completion_of_reply
 from embexp.llm.groq import GroqLLM, connect_for_batches, groq_error, groq_key, sdk_errors
 from embexp.llm.journal import Journal, request_key
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import batch_discount
 from embexp.llm.rate_limiter import RESUME
+from embexp.llm.replies import CONTENT_FILTER
 from embexp.llm.request_errors import (
+    FilteredError,
     ModelGoneError,
+    RejectedError,
     RequestError,
     RetryableError,
     TooLongError,
@@ -65,6 +68,7 @@ class _GroqBatches:
         self._note = journal.path.with_name(f"{journal.path.stem}.batch.json")
         self._usage = Usage()
         self._failures: dict[str, str] = {}
+        self._corrected: set[tuple[str, str]] = set()
 
     def usage(self) -> Usage:
         """Return what this run's requests cost, without those answered from the journal."""
@@ -197,16 +201,35 @@ class _GroqBatches:
                 )
             reply = read_reply(response.get("body"), {}, request, model)
             answers.append((key, completion_of_reply(reply, model, self._prices)))
-        except ModelGoneError as error:
-            self._chat.drop(model, str(error))
-        except UnsupportedFormatError as error:
-            self._chat.lower(model, str(error), note["format"])
+        except FilteredError:
+            refused = Reply("", model, CONTENT_FILTER, 0, 0)
+            answers.append((key, completion_of_reply(refused, model, self._prices)))
+        except (ModelGoneError, UnsupportedFormatError, RejectedError) as error:
+            self._correct(key, error, request, note)
         except RetryableError as error:
             log.debug("%s: %s; it goes into the next batch", key, error)
         except TooLongError:
             self._failures[key] = "too long"
         except RequestError as error:
             self._failures[key] = f"refused: {error}"
+
+    def _correct(
+        self,
+        key: str,
+        error: ModelGoneError | UnsupportedFormatError | RejectedError,
+        request: Request,
+        note: Mapping[str, Any],
+    ) -> None:
+        """Learn from a refusal, once a batch for each, so that the next batch is in another form."""
+        if (str(note["batch"]), str(error)) in self._corrected:
+            return
+        body = self._chat.body(request, note["model"], note["format"])
+        try:
+            self._chat.correct(error, request, note["format"], body)
+        except RejectedError:
+            self._failures[key] = f"refused: {error}"
+        else:
+            self._corrected.add((str(note["batch"]), str(error)))
 
     def _wait(self, name: str) -> Any:
         with progress(f"Waiting for batch {name}") as bar:
@@ -246,7 +269,12 @@ class _GroqBatches:
         try:
             return work()
         except sdk_errors() as error:
-            problem = groq_error(error, key_name=self._settings.api_key_env, key=self._key)
+            problem = groq_error(
+                error,
+                key_name=self._settings.api_key_env,
+                key=self._key,
+                base_url=self._settings.base_url,
+            )
             if isinstance(problem, RetryableError) and problem.wait:
                 time.sleep(problem.wait)
             raise problem from error
@@ -279,7 +307,7 @@ class GroqBatchLLM(GroqLLM):
             ConfigError: There is no key.
             EmbexpError: Another process uses the journal.
         """
-        groq_key(self.api_key_env)
+        self.check()
         with (
             closing(Journal(journal, self.identity())) as answers,
             closing(_GroqBatches(self, self.chat_protocol(), answers)) as batches,

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from embexp.errors import ConfigError
 from embexp.llm.chat import Chat, Reply
+from embexp.llm.connection import (
+    Address,
+    check_environment,
+    connection_error,
+    service_address,
+    usable_key,
+)
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
@@ -26,19 +31,24 @@ class _OpenAIClient:
 
     Args:
         chat: Request bodies, replies and fallbacks.
-        base_url: The address up to ``/v1``.
+        address: Where the service is.
         key_name: The environment variable of the key, None where the service needs none.
+        key_header: The header in which the key is sent.
     """
 
-    def __init__(self, chat: Chat, *, base_url: str, key_name: str | None) -> None:
+    def __init__(self, chat: Chat, *, address: Address, key_name: str | None, key_header: str) -> None:
         import httpx
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._chat = chat
-        self._key_name = key_name or "llm.api_key_env"
+        self._url = address.url
+        self._key_name = key_name
         self._key = _key(key_name)
-        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-        self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=None)
+        bearer = key_header.lower() == "authorization"
+        headers = {key_header: f"Bearer {self._key}" if bearer else self._key} if self._key else {}
+        self._http = httpx.AsyncClient(
+            base_url=address.url, headers=headers, params=dict(address.parameters), timeout=None
+        )
 
     @property
     def model(self) -> str:
@@ -58,14 +68,14 @@ class _OpenAIClient:
         try:
             response = await self._http.post(path, json=body)
         except httpx.HTTPError as error:
-            raise RetryableError(f"no connection ({type(error).__name__})") from error
+            raise connection_error(error, self._url) from error
         try:
             payload: object = json.loads(response.content)
         except ValueError as error:
-            if response.status_code < 400:
+            if response.status_code < 300:
                 raise RetryableError(f"the answer cannot be read ({type(error).__name__})") from error
             payload = response.text
-        if response.status_code >= 400:
+        if response.status_code >= 300:
             raise request_error(
                 response.status_code, payload, response.headers, key_name=self._key_name, secret=self._key
             )
@@ -77,8 +87,10 @@ class _OpenAIClient:
 
 
 def _key(variable: str | None) -> str:
-    key = os.environ.get(variable, "").strip() if variable else ""
-    if variable and not key:
+    if not variable:
+        return ""
+    key = usable_key(variable)
+    if key is None:
         raise ConfigError(
             f"llm.api_key_env={variable}: this environment variable is not set. Run `export {variable}=…`, "
             "or set llm.api_key_env=null where the service needs no key."
@@ -91,22 +103,21 @@ class OpenAICompatibleLLM(ServiceSettings):
     """A model behind an address with OpenAI's protocol.
 
     Args:
-        base_url: The address, as in ``http://localhost:8000/v1``; ``/v1`` is added where no path is given.
+        base_url: The address, as in ``http://localhost:8000/v1``; ``/v1`` is added where no path is given, an
+            endpoint at its end is taken off, and parameters as ``?api-version=…`` go with every request.
         api_key_env: The environment variable that holds the key; None where none is needed.
+        api_key_header: The header in which the key is sent; ``authorization`` sends it as a bearer token.
         completes: True for a base model that only completes text.
     """
 
     base_url: str = field()
     api_key_env: str | None = None
+    api_key_header: str = "authorization"
     completes: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise ConfigError(
-                f"llm.base_url={self.base_url}: give an address with http:// or https://, as in "
-                "http://localhost:8000/v1."
-            )
+        service_address(self.base_url)
 
     @property
     def chat(self) -> bool:
@@ -114,12 +125,13 @@ class OpenAICompatibleLLM(ServiceSettings):
         return not self.completes
 
     def check(self) -> None:
-        """Check that the key is set, where one is named.
+        """Check that the key is set, where one is named, and that connections can be made.
 
         Raises:
-            ConfigError: It is not.
+            ConfigError: It is not, or the environment's proxies or certificates are unusable.
         """
         _key(self.api_key_env)
+        check_environment()
 
     @contextmanager
     def open(self, journal: Path) -> Iterator[Engine]:
@@ -131,10 +143,21 @@ class OpenAICompatibleLLM(ServiceSettings):
         """
         effort = {"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}
         chat = Chat(
-            self.models(), options=lambda _model: effort, length_key="max_tokens", completes=self.completes
+            self.models(),
+            options=lambda _model: effort,
+            length_key="max_tokens",
+            completes=self.completes,
+            extra_body=self.extra_body,
         )
-        url = self.base_url if urlsplit(self.base_url).path.strip("/") else f"{self.base_url.rstrip('/')}/v1"
-        client = _OpenAIClient(chat, base_url=url, key_name=self.api_key_env)
-        identity = {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": self.chat}
+        self.check()
+        client = _OpenAIClient(
+            chat,
+            address=service_address(self.base_url),
+            key_name=self.api_key_env,
+            key_header=self.api_key_header,
+        )
+        identity = self.extended(
+            {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": self.chat}
+        )
         with Engine(client, Journal(journal, identity), self, self.price_list(), chat=self.chat) as engine:
             yield engine

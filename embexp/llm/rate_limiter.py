@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from embexp.errors import EmbexpError
 from embexp.llm.prices import Budget
-from embexp.llm.request_errors import RetryableError
+from embexp.llm.request_errors import RetryableError, UnreachableError, limit_spent
 from embexp.llm.service_limits import DAY, MINUTE, Entry, Meter, limit_in_message, observed_limit
 from embexp.llm.settings import RequestSettings
 
@@ -33,6 +33,10 @@ PATIENCE = 3
 """After this many failures in a row all requests pause, longer each time, until one succeeds."""
 LONGEST_PAUSE = 60.0
 LONG_WAIT = 20.0
+SPENT_WAIT = 3600.0
+"""A limit that allows nothing for longer than this ends the run: the rest is for another day."""
+GIVE_UP_UNREACHED = 3
+"""The failures in a row that end a run in which nothing has ever answered."""
 RESUME = "All answers so far are kept: run the same command again to resume."
 
 
@@ -85,6 +89,7 @@ class RateLimiter:
         self._recent: deque[str] = deque(maxlen=RECENT)
         self._failures = 0
         self._last_failure = float("-inf")
+        self._answered = False
         self._bursts = 0
         self._spaced = False
         self._next_slot = float("-inf")
@@ -114,6 +119,7 @@ class RateLimiter:
         self._settle(permit, tokens)
         self._learn(headers, permit)
         self._failures = 0
+        self._answered = True
         self._recent.append("ok")
         if self._in_flight + 1 >= 0.8 * self.concurrency:
             self.concurrency += 1.0 if self._growing_fast else 1.0 / self.concurrency
@@ -129,7 +135,7 @@ class RateLimiter:
             if problem.kind == "rate":
                 self._learn_refusal(str(problem))
             if problem.wait is not None:
-                self._hold(problem.wait, str(problem))
+                self._hold(problem.wait, str(problem), asked=True)
             self._slow_down(permit, problem)
             self._count_failure(permit, problem)
         self._pump()
@@ -175,6 +181,10 @@ class RateLimiter:
                     self.stop(self._budget_spent(first.cost))
                 return
             wait = self._wait(first.tokens)
+            if wait > SPENT_WAIT:
+                if self._in_flight == 0:
+                    self.stop(limit_spent("The limit on requests or tokens is used up for now", wait))
+                return
             if wait > 0:
                 self._pump_later(wait)
                 return
@@ -226,13 +236,14 @@ class RateLimiter:
         if limit and meter is not None:
             meter.learn_limit(limit[1], self._clock())
 
-    def _hold(self, wait: float, reason: str) -> None:
+    def _hold(self, wait: float, reason: str, *, asked: bool) -> None:
         until = self._clock() + wait
         if until <= self._hold_until:
             return
         longer, self._hold_until = until - self._hold_until > 1.0, until
         if longer and wait >= LONG_WAIT:  # several requests get the same refusal
-            log.warning("Waiting %.0f s, as the service asks (%s).", wait, reason)
+            why = "as the service asks" if asked else "since it fails again and again"
+            log.warning("Waiting %.0f s, %s (%s).", wait, why, reason)
 
     def _slow_down(self, permit: Permit, problem: RetryableError) -> None:
         """Reduce concurrency when many recent requests met an overload, not for a single one."""
@@ -253,12 +264,15 @@ class RateLimiter:
             return
         self._last_failure = self._clock()
         self._failures += 1
-        if self._failures >= self._settings.give_up_after:
+        most = self._settings.give_up_after
+        if isinstance(problem, UnreachableError) and not self._answered:
+            most = min(most, GIVE_UP_UNREACHED)
+        if self._failures >= most:
             times = f"The service failed {self._failures} times in a row"
             self.stop(EmbexpError(f"{times}, the last time with: {problem}. {RESUME}"))
         elif self._failures >= PATIENCE and problem.wait is None:
             pause = min(self._settings.backoff_seconds * 2.0 ** (self._failures - PATIENCE), LONGEST_PAUSE)
-            self._hold(pause * random.uniform(0.5, 1.0), str(problem))
+            self._hold(pause * random.uniform(0.5, 1.0), str(problem), asked=False)
 
     def _budget_spent(self, cost: float) -> EmbexpError:
         return EmbexpError(

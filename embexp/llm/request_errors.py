@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from embexp.errors import EmbexpError
 
 FailureKind = Literal["rate", "overload", "error", "corrected"]
+KEPT = "All answers so far are kept"
 _NO_HEADERS: Mapping[str, str] = {}
 _OVERLOAD = {408, 498, 502, 503, 504, 529}
-_TRY_AGAIN = re.compile(
-    r"try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?", re.IGNORECASE
+_WAIT_IN_MESSAGE = re.compile(
+    r"(?:try again|retry) (?:in|after) (?:(\d+)\s*h(?:ours?)?\s*)?(?:(\d+)\s*m(?:in(?:ute)?s?)?(?!s)\s*)?"
+    r"(?:([\d.]+)\s*s(?:ec(?:ond)?s?)?)?(?:([\d.]+)\s*ms)?",
+    re.IGNORECASE,
 )
-_LENGTH_WORDS = (
-    "context length",
-    "context_length",
-    "reduce the length",
-    "too large",
-    "too long",
-    "context size",
+_CONTEXT_WORDS = ("context length", "context_length", "context size", "context window", "reduce the length")
+_LARGE_WORDS = ("too large", "too long", "must be reduced", "reduce your message size")
+_LENGTH_PARAMETERS = ("max_tokens", "max_completion_tokens")
+_FORMAT_WORDS = (
+    *("response_format", "response format", "json_schema", "json schema", "json mode", "json_object"),
+    *("grammar", "structured output", "guided_json", "guided decoding", "response_mime_type"),
 )
-_FORMAT_WORDS = ("response_format", "response format", "json_schema", "json mode")
+_GRAMMAR_WORDS = ("grammar", "json_schema", "json schema", "structured output")
+_POLICY_CODES = ("content_filter", "content_policy", "datainspectionfailed", "data_inspection_failed")
+_POLICY_WORDS = (
+    *("content management policy", "content policy", "content_policy", "content filter", "content_filter"),
+    *("safety system", "was flagged", "moderation", "inappropriate content", "prohibited content"),
+)
+_NO_CREDIT = (
+    *("insufficient_quota", "insufficient quota", "insufficient balance", "insufficient_balance"),
+    *("insufficient credits", "credit balance is too low", "billing_hard_limit", "billing hard limit"),
+    "billing_not_active",
+)
+_DAY = re.compile(
+    r"per[ _-]?(?:day|week|month)|\b(?:[RT]PD|daily|weekly|monthly)\b|/(?:day|month)\b", re.IGNORECASE
+)
+_MINUTE = re.compile(r"per[ _-]?(?:minute|second)|\b[RT]PM\b", re.IGNORECASE)
+_NO_MODEL = (
+    *("invalid model", "not a valid model", "unknown model", "model not found", "no such model"),
+    "unsupported model",
+)
+_NO_ACCESS = ("blocked", "permission", "access", "not allowed", "enable", "entitled")
 _LONGEST_QUOTE = 300
 
 
@@ -55,6 +78,10 @@ class RetryableError(RequestError):
         self.headers = headers
 
 
+class UnreachableError(RetryableError):
+    """Nothing answers at the address; before the first answer of a run that is hardly a passing failure."""
+
+
 class TooLongError(RequestError):
     """The prompt and its answer together exceed the model's context or the service's limit."""
 
@@ -67,8 +94,21 @@ class UnsupportedFormatError(RequestError):
     """The model cannot answer in the requested response format."""
 
 
+class FilteredError(RequestError):
+    """The service's content filter refuses the prompt: this one passage, not the service, is the reason."""
+
+
 class RejectedError(RequestError):
-    """The service refuses this one request for good."""
+    """The service refuses this one request for good, or until a parameter of it is changed.
+
+    Args:
+        reason: What the service said.
+        named: The fields of the request's body that it names as the cause.
+    """
+
+    def __init__(self, reason: str, *, named: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.named = named
 
 
 class BrokenJsonError(RequestError):
@@ -80,60 +120,184 @@ class BrokenJsonError(RequestError):
 
 
 def request_error(
-    status: int, body: object, headers: Mapping[str, str], *, key_name: str, secret: str = ""
+    status: int, body: object, headers: Mapping[str, str], *, key_name: str | None, secret: str = ""
 ) -> Exception:
     """Return the exception for an HTTP error.
 
     Args:
-        status: The HTTP status, 400 or above.
+        status: The HTTP status, 300 or above.
         body: The decoded JSON body, or its text.
         headers: The response's headers.
-        key_name: The environment variable that holds the key, for the message.
+        key_name: The environment variable that holds the key, for the message; None where there is no key.
         secret: The key itself; it is blanked wherever the service repeats it.
     """
     message, code = _message(body)
     message = (message.replace(secret, "***") if secret else message)[:_LONGEST_QUOTE]
+    if status < 400:
+        return _moved(status, headers)
+    if 400 <= status < 500 and status != 429 and _is_policy(message, code):
+        return FilteredError(message)
     if status in (401, 403):
-        return EmbexpError(
-            f"The service refuses the key in {key_name} (HTTP {status}): check the key, that it may use this "
-            "model, and that your network may reach the service; then run the same command again."
-        )
-    if status == 429 or status in _OVERLOAD or status >= 500 or status in (409, 425):
-        kind: FailureKind = "rate" if status == 429 else "overload" if status in _OVERLOAD else "error"
-        wait = requested_wait(headers, message if status == 429 else "")
+        return _denied(status, message, code, key_name)
+    if status == 402 or (status in (400, 429) and _names(_NO_CREDIT, message, code)):
+        return _no_credit(status, message)
+    if status == 429:
+        return _limited(message, body, headers)
+    if status >= 500 and _names(_GRAMMAR_WORDS, message):
+        return UnsupportedFormatError(message)
+    if status in _OVERLOAD or status >= 500 or status in (409, 425):
+        kind: FailureKind = "overload" if status in _OVERLOAD else "error"
+        wait = requested_wait(headers)
         return RetryableError(f"HTTP {status} {message}".strip(), kind=kind, wait=wait, headers=headers)
     return _refusal(status, message, code, body)
+
+
+def _moved(status: int, headers: Mapping[str, str]) -> EmbexpError:
+    target = headers.get("location", "another address")
+    return EmbexpError(
+        f"The service sends requests on to {target} (HTTP {status}): set llm.base_url to the address that it "
+        "names, up to /v1, with https:// where it says so."
+    )
+
+
+def _denied(status: int, message: str, code: str, key_name: str | None) -> Exception:
+    words = f"{code} {message}".lower()
+    if status == 403 and "model" in words and any(word in words for word in _NO_ACCESS):
+        return ModelGoneError(f"HTTP 403: {message}")
+    if not key_name:
+        return EmbexpError(
+            f"The service wants a key (HTTP {status}) and none is given: put it into an environment variable "
+            "and name that in llm.api_key_env."
+        )
+    said = f": {message}" if status == 403 and message else ""
+    return EmbexpError(
+        f"The service refuses the key in {key_name} (HTTP {status}{said}): check the key, that it may use "
+        "this model, and that your network may reach the service; then run the same command again."
+    )
+
+
+def _no_credit(status: int, message: str) -> EmbexpError:
+    return EmbexpError(
+        f"The account has no credit left, or its spending limit is reached (HTTP {status}: {message}). "
+        f"{KEPT}: add credit or raise the limit at the service, and run the same command again."
+    )
+
+
+def _limited(message: str, body: object, headers: Mapping[str, str]) -> Exception:
+    """Return the exception for HTTP 429: too large a request, a spent limit, or one that passes."""
+    wait = requested_wait(headers, message)
+    if _names(_LARGE_WORDS, message):
+        return TooLongError(message)
+    # Some services name the limit in the message, others, as Gemini, only in the details beside it.
+    in_message = _DAY.search(message) or _MINUTE.search(message)
+    said = message if in_message else json.dumps(body, default=str)
+    if _DAY.search(said) and not _MINUTE.search(said):
+        return limit_spent(f"The service's limit is used up (HTTP 429: {message})", wait)
+    if "exceeded your current quota" in message.lower() and wait is None and not _MINUTE.search(said):
+        return _no_credit(429, message)
+    return RetryableError(f"HTTP 429 {message}".strip(), kind="rate", wait=wait, headers=headers)
+
+
+def limit_spent(reason: str, wait: float | None) -> EmbexpError:
+    """Return the error for a limit that no reasonable wait gets past, with when to go on.
+
+    Args:
+        reason: Which limit, as the beginning of a sentence.
+        wait: The seconds until it allows requests again; None where that is not known.
+    """
+    when = "tomorrow, or when your service's day begins"
+    if wait is not None:
+        moment = datetime.now().astimezone() + timedelta(seconds=wait)
+        when = f"from {moment:%Y-%m-%d %H:%M %Z} on"
+    return EmbexpError(f"{reason}. {KEPT}: run the same command again {when}; it goes on from there.")
 
 
 def _refusal(status: int, message: str, code: str, body: object) -> Exception:
     words = message.lower()
     if "decommissioned" in code or code == "model_not_found" or "decommissioned" in words:
         return ModelGoneError(message)
-    if status == 404:
-        if "model" in words:
+    if status in (404, 405):
+        if "model" in words or code == "DeploymentNotFound":
             return ModelGoneError(message)
-        return EmbexpError(
-            f"The service knows no such address (HTTP 404 {message}): check llm.base_url, the host for "
-            "llm=groq, the address up to /v1 for llm=openai_compatible."
-        )
-    if status == 413 or "context_length" in code or any(word in words for word in _LENGTH_WORDS):
+        return wrong_address(f"HTTP {status} {message}")
+    if _names(_NO_MODEL, message):
+        return ModelGoneError(message)
+    named = tuple(_named_fields(body))
+    if status == 413 or _names(_CONTEXT_WORDS, message, code):
+        return TooLongError(message)
+    about_length = any(name in words for name in _LENGTH_PARAMETERS) and "input" not in words
+    if _names(_LARGE_WORDS, message) and not about_length:
         return TooLongError(message)
     if code == "json_validate_failed":
         return BrokenJsonError(_failed_generation(body))
-    if any(word in words for word in _FORMAT_WORDS):
+    if _names(_FORMAT_WORDS, message) or "response_format" in named:
         return UnsupportedFormatError(message)
-    return RejectedError(f"HTTP {status} {message}".strip())
+    return RejectedError(f"HTTP {status} {message}".strip(), named=named)
+
+
+def wrong_address(said: str) -> EmbexpError:
+    """Return the error for an address at which there is no such service."""
+    return EmbexpError(
+        f"The service knows no such address ({said}): check llm.base_url, the host for "
+        "llm=groq, the address up to /v1 for llm=openai_compatible."
+    )
+
+
+def _names(words: tuple[str, ...], *texts: str) -> bool:
+    lowered = " ".join(texts).lower()
+    return any(word in lowered for word in words)
+
+
+def _is_policy(message: str, code: str) -> bool:
+    return _names(_POLICY_CODES, code) or _names(_POLICY_WORDS, message)
+
+
+def _error_part(body: object) -> object:
+    """Return what describes the error: Gemini wraps it in a list, most others in ``error``."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    return body.get("error", body) if isinstance(body, Mapping) else body
 
 
 def _message(body: object) -> tuple[str, str]:
-    error = body.get("error", body) if isinstance(body, Mapping) else body
-    if isinstance(error, Mapping):
-        return str(error.get("message") or error), str(error.get("code") or "")
-    return " ".join(str(error or "").split()), ""
+    """Return the error's message and its code, with its type and inner code where it has them."""
+    error = _error_part(body)
+    if not isinstance(error, Mapping):
+        return " ".join(str(error or "").split()), ""
+    text = error.get("message") or error.get("detail") or error
+    if isinstance(text, list):  # FastAPI's list of fields
+        text = "; ".join(_field_message(entry) for entry in text)
+    codes = [error.get("code"), error.get("type") if error.get("code") is None else None]
+    inner = error.get("innererror")
+    if isinstance(inner, Mapping):
+        codes.append(inner.get("code"))
+    return " ".join(str(text).split()), " ".join(str(code) for code in codes if code)
+
+
+def _field_message(entry: object) -> str:
+    if not isinstance(entry, Mapping):
+        return str(entry)
+    place = entry.get("loc")
+    where = ".".join(map(str, place)) if isinstance(place, list) else ""
+    return f"{where}: {entry.get('msg')}"
+
+
+def _named_fields(body: object) -> Iterator[str]:
+    """Yield the fields of the request's body that an error names in a place of their own."""
+    error = _error_part(body)
+    if not isinstance(error, Mapping):
+        return
+    if isinstance(error.get("param"), str):
+        yield str(error["param"]).removeprefix("body.").partition(".")[0]
+    details = error.get("detail")
+    for entry in details if isinstance(details, list) else []:
+        place = entry.get("loc") if isinstance(entry, Mapping) else None
+        fields = [str(part) for part in place if part != "body"] if isinstance(place, list) else []
+        yield from fields[:1]
 
 
 def _failed_generation(body: object) -> str:
-    error = body.get("error", body) if isinstance(body, Mapping) else {}
+    error = _error_part(body)
     return str(error.get("failed_generation") or "") if isinstance(error, Mapping) else ""
 
 
@@ -147,16 +311,14 @@ def requested_wait(headers: Mapping[str, str], message: str = "") -> float | Non
             return max(float(value) * scale, 0.0)
         except ValueError:
             return _until(value)
-    match = _TRY_AGAIN.search(message)
+    match = _WAIT_IN_MESSAGE.search(message)
     if match is None or not any(match.groups()):
         return None
-    hours, minutes, seconds, thousandths = (float(part or 0) for part in match.groups())
+    hours, minutes, seconds, thousandths = (float((part or "0").rstrip(".")) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds + thousandths / 1000
 
 
 def _until(date: str) -> float | None:
-    from datetime import datetime, timezone
-
     try:
         moment = parsedate_to_datetime(date)
     except ValueError:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from embexp.errors import ConfigError
 from embexp.llm.prices import Estimate, Prices, estimate, free_limits
 from embexp.storage.files import sha256_of
 
+_OWN_FIELDS = ("model", "messages", "prompt", "stream", "n", "response_format")
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day")
 
 
@@ -60,7 +63,9 @@ class ServiceSettings(RequestSettings):
     Args:
         model: The model's name at the service.
         fallback_models: The models to use instead, in this order, once the service no longer serves it.
-        reasoning_effort: How long the model thinks, where it knows the setting.
+        reasoning_effort: How long the model thinks, in the words of its service ("low", "none").
+        extra_body: Further fields of every request, as the service documents them, such as
+            ``{chat_template_kwargs: {enable_thinking: false}}``.
         base_url: The service's address.
         prices: Prices that go before the packaged list, ``{model: {input: …, output: …}}`` in US$ per
             million tokens.
@@ -69,11 +74,17 @@ class ServiceSettings(RequestSettings):
     model: str
     fallback_models: list[str] = field(default_factory=list)
     reasoning_effort: str | None = None
+    extra_body: dict[str, Any] = field(default_factory=dict)
     base_url: str | None = None
     prices: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in _OWN_FIELDS:
+            if name in self.extra_body:
+                raise ConfigError(
+                    f"llm.extra_body.{name}: embexp sets this field of a request itself; take it out."
+                )
         self.price_list().check_budget(self.models(), self.budget_usd)
 
     @property
@@ -92,7 +103,12 @@ class ServiceSettings(RequestSettings):
     def fingerprint(self) -> str:
         """Return a digest of what shapes the answers; limits, retries and the budget do not."""
         names = ("model", "fallback_models", "reasoning_effort", "base_url")
-        return sha256_of(type(self).__name__, {name: getattr(self, name) for name in names})
+        shaping = {name: getattr(self, name) for name in names}
+        return sha256_of(type(self).__name__, self.extended(shaping))
+
+    def extended(self, identity: Mapping[str, object]) -> dict[str, object]:
+        """Return an identity with ``extra_body``, where there is one: older journals know no such field."""
+        return {**identity, **({"extra_body": dict(self.extra_body)} if self.extra_body else {})}
 
     def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
         """Return cost and time at the configured limits, else at the listed ones.
