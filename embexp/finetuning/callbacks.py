@@ -56,7 +56,7 @@ class Logging(TrainerCallback):  # type: ignore[misc]
 
 
 class DevEvaluation(TrainerCallback):  # type: ignore[misc]
-    """Scores the model on dev at the steps of the schedule, and keeps the best trained weights.
+    """Scores the model on dev at evenly spread steps, and keeps the best trained weights.
 
     ``seconds`` is the time that this took.
     """
@@ -65,8 +65,8 @@ class DevEvaluation(TrainerCallback):  # type: ignore[misc]
         self._context, self.seconds = context, 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
-        """Score the model if this step is in the schedule."""
-        if state.global_step in self._context.schedule:
+        """Score the model if it is time to."""
+        if self._context.evaluates_after(state.global_step, total=state.max_steps):
             self.score(model, state.global_step)
 
     def score(self, model: SentenceTransformer, step: int) -> None:
@@ -105,7 +105,7 @@ class EarlyStopping(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop training if it is time to."""
         step, patience = state.global_step, self._context.settings.patience
-        if patience is None or step not in self._context.schedule:
+        if patience is None or not self._context.evaluates_after(step, total=state.max_steps):
             return
         if self._context.training_log.progress.without_gain >= patience:
             log.info("No gain on dev in %d evaluations: training stops at step %d.", patience, step)
@@ -123,16 +123,17 @@ class Checkpointing(TrainerCallback):  # type: ignore[misc]
         self._saved_at = self._started = time.monotonic()
         self._decided = (-1, False)
 
-    def due(self, step: int) -> bool:
+    def due(self, state: Any) -> bool:
         """Say whether a checkpoint is due; the answer for a step does not change."""
+        step = state.global_step
         if self._decided[0] != step:
             overdue = time.monotonic() - self._saved_at >= self._context.settings.checkpoint_seconds
-            self._decided = (step, overdue or step in self._context.schedule)
+            self._decided = (step, overdue or self._context.evaluates_after(step, total=state.max_steps))
         return self._decided[1]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Request a checkpoint, unless training ends here."""
-        control.should_save = self.due(state.global_step) and not control.should_training_stop
+        control.should_save = self.due(state) and not control.should_training_stop
         self._started = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -165,8 +166,8 @@ class DivergenceWatch(TrainerCallback):  # type: ignore[misc]
         Raises:
             DivergenceError: One is not finite.
         """
-        step = state.global_step
-        if self._checkpointing.due(step) or step >= state.max_steps:
+        if self._checkpointing.due(state) or state.global_step >= state.max_steps:
             trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+                step = state.global_step
                 raise DivergenceError(f"The weights became nan or infinite at step {step}", step=step)

@@ -29,13 +29,17 @@ class TrainingContext:
         training_log: The log, with the scores so far.
         checkpoints: The checkpoints.
         recovery: What was changed after a divergence or a lack of memory.
-        schedule: The steps after which to evaluate on dev.
         evaluate: Scores a model on dev; ``is_untuned`` says that it has not been trained yet.
+        evaluations: How many dev evaluations to make; 0 if there are no dev pairs.
     """
 
     settings: TrainerSettings
     training_log: TrainingLog
     checkpoints: Checkpoints
     recovery: Recovery
-    schedule: frozenset[int]
     evaluate: Callable[..., Mapping[str, float]]
+    evaluations: int
+
+    def evaluates_after(self, step: int, *, total: int) -> bool:
+        """Say whether to evaluate on dev after a step of ``total``."""
+        return step in evaluation_steps(total, self.evaluations)

@@ -13,7 +13,7 @@ from embexp.data.splitting import Splits
 from embexp.errors import DataError
 from embexp.finetuning.batch_sampler import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
-from embexp.finetuning.context import TrainingContext, evaluation_steps
+from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_modes import dropout_rates, text_length, training_length
@@ -62,7 +62,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             splits: Training and dev pairs.
             dev_scores: Scores a model on dev: metric name to value, higher is better.
             work_dir: Holds checkpoints; a call with the same model, loss, pairs and settings resumes.
-            seed: Fixes samples, negatives, batches and dropout; on a CPU the result is exact.
+            seed: Fixes samples, negatives, batches and dropout; on a CPU, equal seeds give identical weights.
             on_step: Called with each point of the log; a resumed run repeats the earlier points.
             untuned: Embeds texts with the untuned model and keeps the vectors; None embeds anew.
 
@@ -88,12 +88,24 @@ class SentenceTransformerFineTuner(TrainerSettings):
             return replace(training, resumed_from=training.steps)
         checkpoints.check_space(model)
         method.extend(model)
+        evaluate = _at_own_length(model, dev_scores, untuned)
         with (
             space_checked(work_dir),
             dropout_rates(model, dropout=self.dropout, attention_dropout=self.attention_dropout),
+            text_length(model, training_length(model, self.max_tokens)),
         ):
             checkpoints.save_start(model)
-            return self._train(model, loss, splits, dev_scores, checkpoints, seed, on_step, untuned)
+            context = TrainingContext(
+                settings=self,
+                training_log=TrainingLog(on_step=on_step),
+                checkpoints=checkpoints,
+                recovery=Recovery(settings=self),
+                evaluate=evaluate,
+                evaluations=self.evaluations if splits.dev else 0,
+            )
+            training = self._train(context, model, loss, splits, seed, untuned)
+            checkpoints.finish(training, model)
+        return training
 
     def run_worker(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
         """Take part in the trainings of rank 0 as a worker until its command ends; write nothing."""
@@ -105,63 +117,45 @@ class SentenceTransformerFineTuner(TrainerSettings):
 
     def _train(
         self,
+        context: TrainingContext,
         model: SentenceTransformer,
         loss: Loss,
         splits: Splits,
-        dev_scores: Callable[[SentenceTransformer], Mapping[str, float]],
-        checkpoints: Checkpoints,
         seed: int,
-        on_step: Callable[[TrainingStep], None],
         untuned: UntunedModel | None,
     ) -> Training:
         from embexp.finetuning.training_loop import TrainingLoop
 
-        start, own_length = time.monotonic(), model.max_seq_length
-        training_log = TrainingLog(on_step=on_step)
-
-        def evaluate(candidate: SentenceTransformer, *, is_untuned: bool = False) -> Mapping[str, float]:
-            with text_length(candidate, own_length):
-                return untuned.dev_scores(candidate) if is_untuned and untuned else dev_scores(candidate)
-
-        with text_length(model, training_length(model, self.max_tokens)):
-            rows = training_rows(self, model, loss, splits, seed=seed, untuned=untuned)
-            plan = plan_batches(
-                rows.keys,
-                rows.lengths,
-                batch_size=self.batch_size,
-                epochs=self.epochs,
-                seed=seed,
-                length_pool=self.length_pool,
-            )
-            steps, group = plan.steps * self.epochs, current_process_group()
-            if group is not None:
-                announce_training(group, rows.columns, outputs=rows.outputs, seed=seed, steps=steps)
-            context = TrainingContext(
-                settings=self,
-                training_log=training_log,
-                checkpoints=checkpoints,
-                recovery=Recovery(settings=self),
-                schedule=evaluation_steps(steps, self.evaluations if splits.dev else 0),
-                evaluate=evaluate,
-            )
-            trained = TrainingLoop(
-                context=context, model=model, loss=loss, rows=rows, plan=plan, seed=seed, group=group
-            ).run()
-            selected = select_weights(context, model, step=trained.steps)
-        training = Training(
+        start, group = time.monotonic(), current_process_group()
+        rows = training_rows(self, model, loss, splits, seed=seed, untuned=untuned)
+        plan = plan_batches(
+            rows.keys,
+            rows.lengths,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            seed=seed,
+            length_pool=self.length_pool,
+        )
+        if group is not None:
+            steps = plan.steps * self.epochs
+            announce_training(group, rows.columns, outputs=rows.outputs, seed=seed, steps=steps)
+        trained = TrainingLoop(
+            context=context, model=model, loss=loss, rows=rows, plan=plan, seed=seed, group=group
+        ).run()
+        selected = select_weights(context, model, step=trained.steps)
+        progress = context.training_log.progress
+        return Training(
             pairs=len(rows),
             steps=trained.steps,
             seconds=round(time.monotonic() - start, 3),
             pairs_per_second=trained.pairs_per_second,
             resumed_from=trained.resumed_from,
-            best_step=0 if selected.name == UNTUNED else training_log.progress.best_step,
-            history=tuple(training_log.progress.history),
+            best_step=0 if selected.name == UNTUNED else progress.best_step,
+            history=tuple(progress.history),
             selected=selected.name,
             candidates=selected.dev,
             general=selected.general,
         )
-        checkpoints.finish(training, model)
-        return training
 
     def _fingerprint(self, model: SentenceTransformer, loss: Loss, splits: Splits, seed: int) -> str:
         pairs = [
@@ -182,3 +176,18 @@ class SentenceTransformerFineTuner(TrainerSettings):
             len(splits.dev),
             seed,
         )
+
+
+def _at_own_length(
+    model: SentenceTransformer,
+    dev_scores: Callable[[SentenceTransformer], Mapping[str, float]],
+    untuned: UntunedModel | None,
+) -> Callable[..., Mapping[str, float]]:
+    """Return the dev evaluation of a training, which scores ``model`` at its own text length."""
+    own_length = model.max_seq_length
+
+    def evaluate(candidate: SentenceTransformer, *, is_untuned: bool = False) -> Mapping[str, float]:
+        with text_length(candidate, own_length):
+            return untuned.dev_scores(candidate) if is_untuned and untuned else dev_scores(candidate)
+
+    return evaluate

@@ -182,7 +182,7 @@ class TrainingLoop:
         if begin is not None:
             folder = str(checkpoints.path(begin))
             log.info("Training resumes from step %d (%s).", begin, folder)
-        elif 0 in self.context.schedule:
+        elif self.context.evaluates_after(0, total=self._steps):
             trainer.evaluation.score(self.model, 0)
         start, trainer.evaluation.seconds = time.monotonic(), 0.0
         trainer.train(resume_from_checkpoint=folder)

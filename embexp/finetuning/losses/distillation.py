@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from embexp.errors import ConfigError
-from embexp.finetuning.losses.loss import Loss, require_positive
+from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
 from embexp.finetuning.teachers import NO_TEACHER
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ class MarginMse(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import MarginMSELoss
-
-        module: nn.Module = MarginMSELoss(model, similarity_fct=_scaled_cosine(self.scale))
-        return module
+        return library_loss("MarginMSELoss", model, similarity_fct=_scaled_cosine(self.scale))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +64,9 @@ class DistillKl(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
-
-        module: nn.Module = DistillKLDivLoss(
-            model, similarity_fct=_scaled_cosine(self.scale), temperature=self.temperature
+        return library_loss(
+            "DistillKLDivLoss", model, similarity_fct=_scaled_cosine(self.scale), temperature=self.temperature
         )
-        return module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +91,10 @@ class EmbedDistill(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model`` for a teacher whose vectors have ``outputs`` dimensions."""
-        from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
-
-        same = outputs == model.get_embedding_dimension()
-        module: nn.Module = EmbedDistillLoss(
-            model, distance_metric=self.distance_metric, projection_dim=None if same else outputs
+        projection = None if outputs == model.get_embedding_dimension() else outputs
+        return library_loss(
+            "EmbedDistillLoss", model, distance_metric=self.distance_metric, projection_dim=projection
         )
-        return module
 
 
 def _digest_of(teacher: Any) -> str:

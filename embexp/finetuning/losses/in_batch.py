@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from embexp.finetuning.losses.gist_guide import SELF, guide_fingerprint, guide_for
-from embexp.finetuning.losses.loss import Loss, require_positive
+from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,10 +32,7 @@ class Mnrl(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-
-        module: nn.Module = MultipleNegativesRankingLoss(model, scale=self.scale)
-        return module
+        return library_loss("MultipleNegativesRankingLoss", model, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +51,7 @@ class MnrlSymmetric(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import MultipleNegativesSymmetricRankingLoss
-
-        module: nn.Module = MultipleNegativesSymmetricRankingLoss(model, scale=self.scale)
-        return module
+        return library_loss("MultipleNegativesSymmetricRankingLoss", model, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +72,12 @@ class CachedMnrl(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
-
-        module: nn.Module = CachedMultipleNegativesRankingLoss(
-            model, scale=self.scale, mini_batch_size=self.mini_batch_size
+        return library_loss(
+            "CachedMultipleNegativesRankingLoss",
+            model,
+            scale=self.scale,
+            mini_batch_size=self.mini_batch_size,
         )
-        return module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +108,14 @@ class Gist(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
-
-        module: nn.Module = GISTEmbedLoss(
+        return library_loss(
+            "GISTEmbedLoss",
             model,
             guide_for(model, self.guide),
             temperature=self.temperature,
             margin=self.margin,
             margin_strategy=self.margin_strategy,
         )
-        return module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +147,8 @@ class CachedGist(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
-
-        module: nn.Module = CachedGISTEmbedLoss(
+        return library_loss(
+            "CachedGISTEmbedLoss",
             model,
             guide_for(model, self.guide),
             temperature=self.temperature,
@@ -165,4 +156,3 @@ class CachedGist(Loss):
             margin_strategy=self.margin_strategy,
             mini_batch_size=self.mini_batch_size,
         )
-        return module

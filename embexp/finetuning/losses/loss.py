@@ -70,3 +70,18 @@ def require_positive(**options: float) -> None:
     for name, value in options.items():
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(f"loss.{name}={value}: must be above 0; leave it out to use the default.")
+
+
+def library_loss(name: str, model: SentenceTransformer, *arguments: object, **options: object) -> nn.Module:
+    """Return a loss module of sentence-transformers, whose losses are imported only here.
+
+    Args:
+        name: The name of its class.
+        model: The model.
+        arguments: Further positional arguments of the class.
+        options: Its keyword arguments.
+    """
+    from sentence_transformers.sentence_transformer import losses
+
+    module: nn.Module = getattr(losses, name)(model, *arguments, **options)
+    return module

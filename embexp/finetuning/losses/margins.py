@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embexp.finetuning.losses.loss import Distance, Loss, require_positive
+from embexp.finetuning.losses.loss import Distance, Loss, library_loss, require_positive
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -30,11 +30,10 @@ class Triplet(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
+        from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric
 
         metric = getattr(TripletDistanceMetric, self.distance_metric.upper())
-        module: nn.Module = TripletLoss(model, distance_metric=metric, triplet_margin=self.margin)
-        return module
+        return library_loss("TripletLoss", model, distance_metric=metric, triplet_margin=self.margin)
 
 
 def _siamese(distance: Distance) -> Any:
@@ -61,12 +60,9 @@ class Contrastive(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import ContrastiveLoss
-
-        module: nn.Module = ContrastiveLoss(
-            model, distance_metric=_siamese(self.distance_metric), margin=self.margin
+        return library_loss(
+            "ContrastiveLoss", model, distance_metric=_siamese(self.distance_metric), margin=self.margin
         )
-        return module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +83,6 @@ class OnlineContrastive(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import OnlineContrastiveLoss
-
-        module: nn.Module = OnlineContrastiveLoss(
-            model, distance_metric=_siamese(self.distance_metric), margin=self.margin
+        return library_loss(
+            "OnlineContrastiveLoss", model, distance_metric=_siamese(self.distance_metric), margin=self.margin
         )
-        return module

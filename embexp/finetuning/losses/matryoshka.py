@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ConfigError
-from embexp.finetuning.losses.loss import Loss
+from embexp.finetuning.losses.loss import Loss, library_loss
 from embexp.finetuning.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -73,14 +73,10 @@ class Matryoshka(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``, without lengths above that of its vectors."""
-        from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
-
         full = model.get_embedding_dimension()
         weighted = dict(zip(self.dims, self.weights or [1.0] * len(self.dims), strict=True))
         if too_long := [dim for dim in weighted if dim > full]:
             log.warning("loss.dims=%s are left out: this model's vectors have %d dimensions.", too_long, full)
         kept = {full: 1.0} | {dim: weight for dim, weight in weighted.items() if dim <= full}
-        module: nn.Module = MatryoshkaLoss(
-            model, self.loss.build(model, outputs), list(kept), matryoshka_weights=list(kept.values())
-        )
-        return module
+        inner, weights = self.loss.build(model, outputs), list(kept.values())
+        return library_loss("MatryoshkaLoss", model, inner, list(kept), matryoshka_weights=weights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embexp.finetuning.losses.loss import Loss, require_positive
+from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -20,10 +20,7 @@ class Cosine(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
-
-        module: nn.Module = CosineSimilarityLoss(model)
-        return module
+        return library_loss("CosineSimilarityLoss", model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +39,7 @@ class Cosent(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import CoSENTLoss
-
-        module: nn.Module = CoSENTLoss(model, scale=self.scale)
-        return module
+        return library_loss("CoSENTLoss", model, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +58,7 @@ class Angle(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
-        from sentence_transformers.sentence_transformer.losses import AnglELoss
-
-        module: nn.Module = AnglELoss(model, scale=self.scale)
-        return module
+        return library_loss("AnglELoss", model, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +76,10 @@ class Softmax(Loss):
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model`` for ``outputs`` classes."""
-        from sentence_transformers.sentence_transformer.losses import SoftmaxLoss
-
-        module: nn.Module = SoftmaxLoss(
+        return library_loss(
+            "SoftmaxLoss",
             model,
             model.get_embedding_dimension(),
             outputs,
             concatenation_sent_multiplication=self.product,
         )
-        return module
