@@ -87,7 +87,7 @@ def _read(answer: Answer, count: int) -> tuple[list[int | None], Usage]:
     if answer.completion is None:
         return [None] * count, Usage()
     numbers = list(range(1, count + 1))
-    items = by_number(read_items(answer.completion.text, "grades") or [], numbers)
+    items = by_number(read_items(answer.completion.text, "grades", ("grade",)) or [], numbers)
     grades: list[int | None] = []
     for number in numbers:
         item = items.get(number, {})

@@ -10,6 +10,7 @@ from typing import Any
 
 from embexp.data.records import Chunk, Generator, Pair
 from embexp.llm.llm import Completion, Request
+from embexp.llm.replies import REFUSED
 from embexp.retrieval.index import Hit, Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import INTEGER, TEXT, list_schema, object_schema
@@ -247,6 +248,11 @@ class CompletingTask:
     characters: int
     size: int = 0
 
+    @property
+    def about(self) -> str:
+        """The chunk's id."""
+        return self.chunk.id
+
     def request(self) -> Request:
         """Render the examples and the passage; the answer ends with the line."""
         settings = self.settings
@@ -278,6 +284,8 @@ class CompletingTask:
     def read(self, completion: Completion, request: Request) -> Reading:
         """Return the first line as a draft."""
         (slot,) = self.slots
+        if completion.finish_reason in REFUSED:
+            return Reading(problems=[Problem(slot, "refusal", "it was declined", final=True)], declined=True)
         line = next((line for line in completion.text.splitlines() if line.strip()), "")
         query = tidy_query(line)
         if not query:

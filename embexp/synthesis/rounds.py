@@ -16,7 +16,7 @@ from embexp.progress import Bar, progress
 from embexp.synthesis.diversity import Diversity
 from embexp.synthesis.filters.funnel import Funnel, Tally
 from embexp.synthesis.filters.models import Judge
-from embexp.synthesis.tasks import Draft, Problem, Task
+from embexp.synthesis.tasks import MORE_ROOM, THINKING, Draft, Problem, Reading, Task
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ _TOO_LONG = ("too long", "context", "413", "too large")
 _SHRINKS = 4
 _LARGEST_ROUND = 3.0
 """A round asks for at most this many times the queries that are missing."""
+_THOUGHTFUL = 10
+"""Answers of thoughts alone, before the first pair, that end the writing."""
 _STOPPED = (
     "The last {:,} queries gave no new pair; all accepted pairs are kept. To continue, raise "
     "synthesis.patience or synthesis.temperature, widen the subject (areas, topics_per_area, mix, personas, "
@@ -72,6 +74,8 @@ class Turns(Generic[T]):
     exhausted: str
     most: int | None = None
     round_per_turn: bool = False
+    declined: set[str] = field(default_factory=set, init=False)
+    """Subjects that no task is about any more, by what ``Task.about`` says."""
     _given: int = field(default=0, init=False)
 
     def restarted(self) -> Turns[T]:
@@ -80,16 +84,23 @@ class Turns(Generic[T]):
 
     def tasks(self, queries: int, known: Known) -> list[Task]:
         """Return tasks for about this many queries; none when there is nothing left to ask."""
-        if not self.subjects:
-            return []
-        count = math.ceil(queries / self.per_call)
-        if self.most is not None:
-            count = min(count, len(self.subjects) * self.most - self._given)
-        if self.round_per_turn:
-            count = min(count, len(self.subjects) - self._given % len(self.subjects))
-        places = [divmod(self._given + at, len(self.subjects)) for at in range(count)]
-        self._given += count
-        return [self.task(self.subjects[place], turn, known) for turn, place in places]
+        wanted = math.ceil(queries / self.per_call)
+        tasks: list[Task] = []
+        while len(tasks) < wanted and not self._over(begun=bool(tasks)):
+            turn, place = divmod(self._given, len(self.subjects))
+            self._given += 1
+            task = self.task(self.subjects[place], turn, known)
+            if task.about not in self.declined:
+                tasks.append(task)
+        return tasks
+
+    def _over(self, *, begun: bool) -> bool:
+        """Return whether there is nothing left to ask, in this round or at all."""
+        if len(self.declined) >= len(self.subjects):
+            return True
+        if self.most is not None and self._given >= len(self.subjects) * self.most:
+            return True
+        return self.round_per_turn and begun and self._given % len(self.subjects) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,7 @@ class Rounds:
     stopped: str | None = field(default=None, init=False)
     _known: Known = field(default_factory=Known, init=False)
     _fruitless: int = field(default=0, init=False)
+    _thoughtful: int = field(default=0, init=False)
     _waiting: list[_Attempt] = field(default_factory=list, init=False)
 
     @property
@@ -150,7 +162,9 @@ class Rounds:
                     self.stopped = self.turns.exhausted
                     break
                 yield from self._accept(self._round(attempts), bar)
-                if self.accepted < self.target and self._fruitless >= self.patience:
+                if self.accepted < self.target and self._only_thinks():
+                    self.stopped = f"The model thinks until its tokens are used up: {MORE_ROOM}."
+                elif self.accepted < self.target and self._fruitless >= self.patience:
                     self.stopped = _STOPPED.format(self._fruitless)
         for attempt in self._waiting if self.stopped else ():
             self._give_up([Problem(slot, "unrepaired", "the writing ended") for slot in attempt.task.slots])
@@ -213,18 +227,35 @@ class Rounds:
 
     def _is_fruitless(self) -> bool:
         # With a judge, pairs are accepted at the end of a round only.
-        return self.judge is None and self._fruitless >= self.patience
+        return self._only_thinks() or (self.judge is None and self._fruitless >= self.patience)
+
+    def _only_thinks(self) -> bool:
+        return self._thoughtful >= _THOUGHTFUL and self.accepted == 0
 
     def _read(self, attempt: _Attempt, answer: Answer) -> list[Draft]:
         self.requests += 1
-        self._fruitless += len(attempt.task.slots)
         if answer.completion is None:
+            self._fruitless += len(attempt.task.slots)
             self._unanswered(attempt, answer.failure or "no answer")
             return []
         self.spent += answer.completion.usage
         reading = attempt.task.read(answer.completion, answer.request)
+        if reading.declined:  # says nothing about the model or the filters, so patience does not count it
+            self.turns.declined.add(attempt.task.about)
+        else:
+            self._fruitless += len(attempt.task.slots)
+        self._note_thinking(reading)
         self._repair(attempt, reading.problems, answer.completion.text)
         return _with_usage(reading.drafts, answer.completion.usage)
+
+    def _note_thinking(self, reading: Reading) -> None:
+        problem = next((problem for problem in reading.problems if problem.reason == THINKING), None)
+        if problem is None:
+            self._thoughtful = 0
+            return
+        if THINKING not in self.tally.rejected:
+            log.warning("An answer is missing: %s.", problem.sentence)
+        self._thoughtful += 1
 
     def _unanswered(self, attempt: _Attempt, failure: str) -> None:
         smaller = attempt.task.smaller() if any(word in failure.lower() for word in _TOO_LONG) else None
@@ -259,6 +290,7 @@ class Rounds:
             "target": self.target,
             "accepted": self.accepted,
             "rejected": dict(sorted(self.tally.rejected.items())),
+            "passages_declined": len(self.turns.declined),
             "requests": self.requests + (self.judge.spent.requests if self.judge else 0),
             "usage": {
                 "prompt_tokens": usage.prompt_tokens,

@@ -9,11 +9,18 @@ from typing import Any, Protocol
 
 from embexp.data.records import Generator, Pair
 from embexp.llm.llm import Completion, Message, Request
+from embexp.llm.replies import CONTENT_FILTER, REFUSED
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import by_number, field_problem, read_items
 from embexp.synthesis.prompts import Example, Prompts, printable, shorten
 from embexp.synthesis.query_text import is_refusal
+from embexp.synthesis.thoughts import without_thoughts
 
+THINKING = "thinking"
+MORE_ROOM = (
+    "raise synthesis.max_tokens, or let the model think less with llm.reasoning_effort (low or none, as its "
+    "service knows it)"
+)
 ANSWER_SHOWN = 6000
 """Characters of a bad answer that are sent back with the request to repair it."""
 
@@ -57,10 +64,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The content of one answer: a draft or a problem for each slot."""
+    """The content of one answer: a draft or a problem for each slot.
+
+    ``declined`` says that the service or the model wants nothing to do with the passage: it is not asked
+    about again.
+    """
 
     drafts: list[Draft] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    declined: bool = False
 
 
 class Task(Protocol):
@@ -69,6 +81,10 @@ class Task(Protocol):
     @property
     def slots(self) -> Sequence[Slot]:
         """The queries that are asked for."""
+
+    @property
+    def about(self) -> str:
+        """Identifies the chunk or topic."""
 
     def request(self) -> Request:
         """Render the request; the same task gives the same one."""
@@ -214,6 +230,11 @@ class ChatTask:
     bad: tuple[str, tuple[Problem, ...]] | None = None
     all_slots: Sequence[Slot] = ()
 
+    @property
+    def about(self) -> str:
+        """The subject's key."""
+        return self.subject.key
+
     def request(self) -> Request:
         """Render the prompt, and after a bad answer that answer with its problems."""
         settings, subject = self.settings, self.subject
@@ -244,7 +265,13 @@ class ChatTask:
 
     def read(self, completion: Completion, request: Request) -> Reading:
         """Return a draft for each good item, and a problem for each slot without one."""
-        items = read_items(completion.text, self.subject.list_name)
+        if completion.finish_reason in REFUSED:
+            return Reading(problems=list(_declined(self.slots, completion)), declined=True)
+        # Where no passage shows such an escape, the model escaped a letter twice.
+        unescape = not any("\\u" in message.content for message in request.messages)
+        items = read_items(
+            completion.text, self.subject.list_name, item_fields(self.subject), unescape=unescape
+        )
         if not items:
             return Reading(problems=list(_unreadable(self.slots, completion, empty=items is not None)))
         by_slot = by_number(items, [slot.number for slot in self.slots])
@@ -273,6 +300,13 @@ class ChatTask:
         return self.subject.smaller(self)
 
 
+def item_fields(subject: Subject) -> list[str]:
+    """Return the fields that each item of an answer about a subject must have, but its number."""
+    properties: Any = subject.schema["properties"]
+    required = properties[subject.list_name]["items"]["required"]
+    return [name for name in required if name != "number"]
+
+
 def generator_of(kind: str, completion: Completion, request: Request) -> Generator:
     """Return the generator of the pairs in an answer."""
     prompt = sha256_of([message.content for message in request.messages])
@@ -288,8 +322,20 @@ def item_problem(slot: Slot, item: Any, fields: Mapping[str, type]) -> Problem |
     return None
 
 
+def _declined(slots: Sequence[Slot], completion: Completion) -> Iterator[Problem]:
+    """Yield a problem for each slot of a request that the service's filter or the model declined."""
+    by_filter = completion.finish_reason == CONTENT_FILTER
+    sentence = "the service's content filter refused it" if by_filter else "the model declined to answer"
+    shown = shorten(printable(completion.text[:1000]), 200)
+    for slot in slots:
+        yield Problem(slot, "refusal", sentence, shown, final=True)
+
+
 def _unreadable(slots: Sequence[Slot], completion: Completion, *, empty: bool) -> Iterator[Problem]:
     """Yield a problem for each slot of an answer without items; ``empty`` says that its list is empty."""
+    if completion.finish_reason == "length" and not without_thoughts(completion.text).strip():
+        yield from (_thinking(slot, completion) for slot in slots)
+        return
     refused = is_refusal(completion.text) and not empty
     sentence = "the list is empty" if empty else "it is not the JSON object asked for"
     if completion.finish_reason == "length":
@@ -297,3 +343,10 @@ def _unreadable(slots: Sequence[Slot], completion: Completion, *, empty: bool) -
     shown = shorten(printable(completion.text[:1000]), 200)
     for slot in slots:
         yield Problem(slot, "refusal" if refused else "schema", sentence, shown, final=refused)
+
+
+def _thinking(slot: Slot, completion: Completion) -> Problem:
+    """Return the problem of an answer in which the model thought until its tokens were used up."""
+    tokens = completion.usage.completion_tokens
+    spent = f"all {tokens:,} tokens" if tokens else "all tokens"
+    return Problem(slot, THINKING, f"{spent} were spent on thinking: {MORE_ROOM}", final=True)

@@ -147,7 +147,7 @@ class Taxonomy:
 
 
 def _topics(text: str) -> Iterator[Topic]:
-    items: list[Any] = read_items(text, "topics") or []
+    items: list[Any] = read_items(text, "topics", tuple(_FIELDS)) or []
     for item in items:
         if field_problem(item, _FIELDS):
             continue
