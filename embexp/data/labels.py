@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embexp.data.records import Pair
 from embexp.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
+
+MAX_LABEL = 1e6
+"""No scale of judgments is wider: a label beyond it is a mistake."""
+_MAX_GRADE, _MIN_STARS, _MAX_RATING = 5, 4, 10
+_MIN_PERCENTAGE = 50
+_NUMBER = r"([+-]?\d+(?:[.,]\d+)*)"
+_FORMS = (
+    (re.compile(r"([+-]?\d{1,3}(?:\.\d{3})*,\d+|[+-]?\d*,\d+)"), "decimal comma"),
+    (re.compile(_NUMBER + r" ?%"), "percentage"),
+    (re.compile(_NUMBER + r" ?(?:/|of|out of) ?(\d+(?:[.,]\d+)?)"), "fraction"),
+    (re.compile(_NUMBER + r" ?(?:stars?|★|⭐)|[★⭐]+[☆ ]*|☆+", re.IGNORECASE), "stars"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +85,13 @@ class LabelScale:
 def label_scale(pairs: Iterable[Pair], settings: LabelSettings | None = None) -> LabelScale:
     """Read the scale off the labels that occur, and log how they are understood.
 
-    Whole numbers are relevance grades: 1 and above is relevant, as in qrels. Other numbers are
-    similarities, positive from the middle of what is not negative: 0.5 on [0, 1], 2.5 on [0, 5], and 0.5 on
-    [-1, 1], where 0 says that two texts are unrelated, not that they agree by half. The range ends at the
-    next whole number above the highest label (0.7 -> 1, 4.8 -> 5) and begins at 0, or at the next whole
-    number below a negative label (-0.2 -> -1).
+    Whole numbers up to 5 are relevance grades: 1 and above is relevant, as in qrels. If they begin at 1 and
+    reach 4 or 5 they are ratings (stars), and so are whole numbers up to 10: positive from their middle.
+    Other numbers are similarities, positive from the middle of what is not negative: 0.5 on [0, 1], 2.5 on
+    [0, 5], 50 on [0, 100], and 0.5 on [-1, 1], where 0 says that two texts are unrelated, not that they agree
+    by half. The range ends at the next whole number above the highest label (0.7 -> 1, 4.8 -> 5), at 100
+    where that is above 50, and begins at 0, or at the next whole number below a negative label (-0.2 -> -1).
+    Where no similarity reaches the middle, half of the highest one is taken instead.
 
     Call it once for a whole data set: the parts of a split must be read on one scale.
 
@@ -96,13 +111,77 @@ def label_scale(pairs: Iterable[Pair], settings: LabelSettings | None = None) ->
                     f"Pair {pair.id} has the label {pair.label}: give a number, or none for a plain positive."
                 )
             labels.add(pair.label)
-    lowest, highest = min(labels, default=0.0), max(labels, default=1.0)
-    low, high = settings.label_range or (min(0.0, math.floor(lowest)), max(1.0, math.ceil(highest)))
-    graded = all(float(label).is_integer() for label in labels)
-    bar = settings.positive_from
-    if bar is None:
-        bar = 1.0 if graded else (max(low, 0.0) + high) / 2
-    scale = LabelScale(low=float(low), high=float(high), positive_from=bar, graded=graded)
+    kind, scale = _scale(labels)
+    if settings.label_range is not None:
+        low, high = map(float, settings.label_range)
+        bar = scale.positive_from if scale.graded else (max(low, 0.0) + high) / 2
+        scale = replace(scale, low=low, high=high, positive_from=bar)
+    if settings.positive_from is not None:
+        scale = replace(scale, positive_from=settings.positive_from)
     if labels:
-        log.info("Labels from %g to %g: %s.", lowest, highest, scale)
+        log.info("Labels from %g to %g, read as %s: %s.", min(labels), max(labels), kind, scale)
     return scale
+
+
+def _scale(labels: set[float]) -> tuple[str, LabelScale]:
+    """Return what labels seem to be, in words, and their scale."""
+    lowest, highest = min(labels, default=0.0), max(labels, default=1.0)
+    low, high = min(0.0, math.floor(lowest)), max(1.0, math.ceil(highest))
+    whole = all(float(label).is_integer() for label in labels)
+    if whole and highest <= _MAX_GRADE and not (lowest >= 1 and highest >= _MIN_STARS):
+        return "grades", LabelScale(low=float(low), high=float(high), positive_from=1.0)
+    if whole and highest <= _MAX_RATING and lowest >= 0:
+        low = min(lowest, 1.0)
+        return "ratings", LabelScale(low=low, high=float(high), positive_from=(low + high) / 2)
+    if _MIN_PERCENTAGE < highest <= 100:
+        kind, high = "percentages", 100.0
+    else:
+        kind = "similarities"
+    bar = (max(low, 0.0) + high) / 2
+    if 0 < highest < bar:
+        log.warning(
+            "No label reaches %g, the middle of %g to %g: %g is taken instead.", bar, low, high, highest / 2
+        )
+        bar = highest / 2
+    return kind, LabelScale(low=float(low), high=float(high), positive_from=bar, graded=False)
+
+
+def read_label(value: object) -> tuple[float | None, str]:
+    """Return the number that a label is, and in which form it is written where that is no plain number.
+
+    Args:
+        value: A number, or text such as ``0.9``, ``0,9``, ``90 %``, ``4/5``, ``4 stars`` or ``★★★★☆``.
+
+    Returns:
+        The number (None if there is none: a word, or NaN), and the name of the form ("decimal comma").
+    """
+    text = str(value).strip().replace("\u2212", "-").replace("\xa0", " ")
+    try:
+        return _finite(float(text)), ""
+    except (ValueError, OverflowError):
+        pass
+    for pattern, form in _FORMS:
+        if match := pattern.fullmatch(text):
+            return _finite(_value(match, form)), form
+    return None, ""
+
+
+def _value(match: re.Match[str], form: str) -> float:
+    if form == "stars" and match[1] is None:
+        return float(sum(match[0].count(star) for star in "★⭐"))
+    number = _number(match[1])
+    if form == "fraction":
+        whole = _number(match[2])
+        return number / whole if whole else math.nan
+    return number / 100 if form == "percentage" else number
+
+
+def _number(text: str) -> float:
+    """Return a number with a decimal point or comma; the other one, if there, groups its digits."""
+    if text.rfind(",") > text.rfind("."):
+        return float(text.replace(".", "").replace(",", "."))
+    return float(text.replace(",", ""))
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from embexp.benchmarking.held_out import HeldOut
-from embexp.data.labels import LabelSettings, label_scale
+from embexp.data.labels import LabelSettings, label_scale, read_label
 from embexp.data.records import Chunk, Pair
 from embexp.data.splitting import Splits, SplitSettings, split_by_document
 from embexp.errors import ConfigError, DataError
@@ -32,7 +32,15 @@ def labelled(*labels: float | None) -> list[Pair]:
         ((0.36, 0.7), 0, 1, 0.5),  # the range of similarities ends at 1, whatever the highest one is
         ((0.0, 0.5, 1.0), 0, 1, 0.5),
         ((0.5, 4.75), 0, 5, 2.5),  # up to the next whole number
-        ((0.5, 97.3), 0, 98, 49),
+        ((1.0, 3.0, 5.0), 1, 5, 3),  # stars: none has 0
+        ((1.0, 4.0), 1, 4, 2.5),
+        ((0.0, 5.0), 0, 5, 1),  # grades
+        ((0.0, 7.0, 10.0), 0, 10, 5),  # marks from 0 to 10
+        ((0.0, 35.0, 100.0), 0, 100, 50),  # percentages
+        ((0.5, 97.3), 0, 100, 50),
+        ((3.2, 23.5), 0, 24, 12),
+        ((0.01, 0.3), 0, 1, 0.15),  # none reaches the middle
+        ((-0.9, 0.4), -1, 1, 0.2),
         ((-1.0, 0.5, 1.0), -1, 1, 0.5),  # cosines: 0 is unrelated, and half of what is above it relevant
         ((-0.02, 0.9), -1, 1, 0.5),
         ((-2.0, -1.0), -2, 1, 1),
@@ -124,7 +132,10 @@ def test_the_threshold_can_be_given():
 def test_how_labels_are_read_is_logged(caplog):
     caplog.set_level("INFO")
     label_scale(labelled(1.0, 5.0))
-    assert "Labels from 1 to 5: 1 and above is a positive (dataset.positive_from)" in caplog.text
+    read = "Labels from 1 to 5, read as ratings: 3 and above is a positive (dataset.positive_from)"
+    assert read in caplog.text
+    label_scale(labelled(0.01, 0.3))
+    assert "No label reaches 0.5, the middle of 0 to 1: 0.15 is taken instead." in caplog.text
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -137,3 +148,38 @@ def test_a_label_that_is_no_number_is_named(bad):
 def test_an_impossible_range_is_named(bad):
     with pytest.raises(ConfigError, match=r"dataset.label_range="):
         LabelSettings(label_range=bad)
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "form"),
+    [
+        (1, 1.0, ""),
+        (0.25, 0.25, ""),
+        ("\u22120.5", -0.5, ""),
+        ("0,9", 0.9, "decimal comma"),
+        (",5", 0.5, "decimal comma"),
+        ("-0,25", -0.25, "decimal comma"),
+        ("1.234,5", 1234.5, "decimal comma"),
+        ("90%", 0.9, "percentage"),
+        ("12,5 %", 0.125, "percentage"),
+        ("4/5", 0.8, "fraction"),
+        ("3 out of 4", 0.75, "fraction"),
+        ("4 stars", 4.0, "stars"),
+        ("1 Star", 1.0, "stars"),
+        ("★★★★☆", 4.0, "stars"),
+        ("⭐⭐", 2.0, "stars"),
+        ("☆☆☆", 0.0, "stars"),
+        ("high", None, ""),
+        ("1/0", None, "fraction"),
+        ("nan", None, ""),
+        (math.inf, None, ""),
+        (10**400, None, ""),
+    ],
+)
+def test_numbers_are_read_in_the_forms_that_people_write(value, number, form):
+    assert read_label(value) == (number if number is None else pytest.approx(number), form)
+
+
+def test_a_range_that_is_given_moves_the_middle_of_similarities_alone():
+    assert label_scale(labelled(0.5, 3.5), LabelSettings(label_range=[1, 5])).positive_from == 3
+    assert label_scale(labelled(0.0, 3.0), LabelSettings(label_range=[0, 5])).positive_from == 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from embexp.data.labels import LabelSettings
-from embexp.data.readers.encoding import open_text
+from embexp.data.labels import LabelSettings, read_label
+from embexp.data.readers.encoding import COMPRESSIONS, check_encoding, format_of, lines_of, open_text
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row, read_rows
 from embexp.data.records import Document, Pair, SplitName, Unit
@@ -17,20 +18,45 @@ from embexp.data.sampling import check_limit, sample
 from embexp.errors import DataError
 from embexp.storage.files import sha256_of, sha256_of_file
 
+log = logging.getLogger(__name__)
+
 Train = Literal["qrels", "synthetic", "none"]
 SPLITS_USED: Mapping[Train, tuple[SplitName, ...]] = {
     "qrels": ("train", "dev", "test"),
     "synthetic": ("dev", "test"),
     "none": ("test",),
 }
+_FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_QRELS_FORMATS = (".tsv", ".txt", ".qrels", ".trec", ".csv", ".jsonl", ".json", ".parquet")
+_SPLIT_FILES: Mapping[SplitName, tuple[str, ...]] = {
+    "train": ("train",),
+    "dev": ("dev", "valid", "validation", "val"),
+    "test": ("test",),
+}
+"""The names that a split's qrels may have."""
 _QRELS_COLUMNS = ("query-id", "corpus-id", "score")
+_TREC_COLUMNS = ("query-id", "iteration", "corpus-id", "score")
+_QRELS_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("query-id", "query_id", "queryid", "qid", "topic", "topic_id", "query"), "query-id"),
+    **dict.fromkeys(
+        ("corpus-id", "corpus_id", "doc-id", "doc_id", "docid", "docno", "pid", "passage_id", "document_id"),
+        "corpus-id",
+    ),
+    **dict.fromkeys(("score", "grade", "relevance", "rel", "label", "relevancy"), "score"),
+    **dict.fromkeys(("iteration", "iter", "q0", "0"), "iteration"),
+}
+"""The names that the columns of qrels have, and ours."""
+_ID_NAMES = ("_id", "id")
+_MAX_GRADE = 1_000
+"""trec_eval counts with a number for each grade up to the highest one."""
 
 
 @dataclass(kw_only=True)
 class BeirFolder:
     """A corpus with people's queries and judgments (corpus.jsonl, queries.jsonl, qrels/{train,dev,test}.tsv).
 
-    The set keeps its own split.
+    The set keeps its own split. Each file may be another kind of table and may be compressed (.gz, .zst); dev
+    may be called valid or validation; qrels may have TREC's four columns.
 
     Args:
         path: The folder.
@@ -40,6 +66,7 @@ class BeirFolder:
         label_range: The lowest and the highest grade that can occur; None reads them off the qrels.
         limit: At most this many documents; the judged ones are always kept. None for all.
         limit_queries: At most this many queries of each split, the same ones each time; None for all.
+        encoding: The encoding of the text files, such as cp1252; None lets their bytes decide.
         on_error: ``skip`` leaves bad rows and judgments out and counts them; ``fail`` stops at the first.
         name: The name in tables and file names; empty takes the folder's name.
     """
@@ -50,6 +77,7 @@ class BeirFolder:
     label_range: list[float] | None = None
     limit: int | None = None
     limit_queries: int | None = None
+    encoding: str | None = None
     on_error: OnError = "skip"
     name: str = ""
     unit: Unit = field(default="document", init=False)
@@ -58,7 +86,8 @@ class BeirFolder:
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
         check_limit("limit_queries", self.limit_queries)
-        self.labels = LabelSettings(positive_from=self.positive_from, label_range=self.label_range)
+        check_encoding(self.encoding)
+        self.labels = grades(self.positive_from, self.label_range)
         self.name = self.name or Path(self.path).expanduser().resolve().name
 
     @property
@@ -73,7 +102,7 @@ class BeirFolder:
             DataError: A file is missing.
         """
         settings = {key: value for key, value in asdict(self).items() if key != "path"}
-        files = [self._file("corpus.jsonl"), self._file("queries.jsonl"), *self._qrels().values()]
+        files = [self._file("corpus"), self._file("queries"), *self._qrels().values()]
         return sha256_of("beir", settings, [(file.name, sha256_of_file(file)) for file in files])
 
     def documents(self) -> Iterator[Document]:
@@ -95,9 +124,12 @@ class BeirFolder:
     def _judged(self) -> JudgedRows:
         return JudgedRows(
             name=self.path,
-            corpus=partial(read_rows, self._file("corpus.jsonl")),
-            queries=partial(read_rows, self._file("queries.jsonl")),
-            qrels={split: partial(_qrels_rows, file) for split, file in self._qrels().items()},
+            corpus=partial(read_rows, self._file("corpus"), encoding=self.encoding),
+            queries=partial(read_rows, self._file("queries"), encoding=self.encoding),
+            qrels={
+                split: partial(_qrels_rows, file, encoding=self.encoding)
+                for split, file in self._qrels().items()
+            },
             limit=self.limit,
             limit_queries=self.limit_queries,
             on_error=self.on_error,
@@ -106,45 +138,88 @@ class BeirFolder:
     def _qrels(self) -> dict[SplitName, Path]:
         """Return the qrels files to use; only that of dev may be missing."""
         folder = Path(self.path).expanduser() / "qrels"
-        splits = SPLITS_USED[self.train]
-        if "train" in splits and folder.is_dir() and not (folder / "train.tsv").is_file():
+        found = {
+            split: _first(folder, _SPLIT_FILES[split], _QRELS_FORMATS) for split in SPLITS_USED[self.train]
+        }
+        if "train" in found and folder.is_dir() and found["train"] is None:
             raise DataError(
                 f"{self.path}/qrels/train.tsv is missing and dataset.train=qrels trains on it: add it, or "
                 "set dataset.train=synthetic or dataset.train=none."
             )
-        return {
-            split: self._file(f"qrels/{split}.tsv")
-            for split in splits
-            if split != "dev" or (folder / "dev.tsv").is_file()
-        }
+        if found["test"] is None:
+            raise self._missing("qrels/test.tsv")
+        return {split: file for split, file in found.items() if file}
 
     def _file(self, name: str) -> Path:
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
             raise DataError(f"{self.path} is not a folder: check dataset.path for a typing error.")
-        if not (folder / name).is_file():
-            raise DataError(
-                f"{self.path}/{name} is missing: a BEIR folder holds corpus.jsonl, queries.jsonl and "
-                "qrels/test.tsv; for bare documents use dataset=folder, for pairs dataset=pairs."
-            )
-        return folder / name
+        file = _first(folder, (name,), _FORMATS)
+        if file is None:
+            raise self._missing(f"{name}.jsonl")
+        return file
+
+    def _missing(self, name: str) -> DataError:
+        return DataError(
+            f"{self.path}/{name} is missing: a BEIR folder holds corpus.jsonl, queries.jsonl and "
+            "qrels/test.tsv; for bare documents use dataset=folder, for pairs dataset=pairs."
+        )
 
 
-def _qrels_rows(path: Path, problems: Problems) -> Iterator[Row]:
-    """Yield the judgments of a tab-separated file of query, document and grade, with or without a header."""
-    with open_text(path, problems) as stream:
-        for number, line in enumerate(stream, start=1):
-            cells = line.rstrip("\r\n").split("\t")
-            if not line.strip() or (number == 1 and cells[-1].strip() in ("score", "grade", "relevance")):
+def grades(positive_from: float | None, label_range: list[float] | None) -> LabelSettings:
+    """Return how qrels are read: a grade of 1 and above is relevant unless the user says otherwise."""
+    return LabelSettings(
+        positive_from=1.0 if positive_from is None else positive_from, label_range=label_range
+    )
+
+
+def _first(folder: Path, names: tuple[str, ...], formats: tuple[str, ...]) -> Path | None:
+    """Return the first file of a folder with one of the names and formats; others are named in the log."""
+    found = [
+        file
+        for name in names
+        for suffix in formats
+        for packed in ("", *COMPRESSIONS)
+        if (file := folder / f"{name}{suffix}{packed}").is_file()
+    ]
+    if len(found) > 1:
+        log.warning("%s is read, and not %s.", found[0], ", ".join(file.name for file in found[1:]))
+    return found[0] if found else None
+
+
+def _qrels_rows(path: Path, problems: Problems, *, encoding: str | None = None) -> Iterator[Row]:
+    """Yield the judgments of a file: query, document and grade, TREC's four columns, or named columns."""
+    if format_of(path) in (".csv", ".jsonl", ".json", ".parquet"):
+        for row in read_rows(path, problems, encoding=encoding):
+            yield Row(row.where, {_ours(str(name)): value for name, value in row.values.items()})
+        return
+    columns, judged = list[str](), False
+    with open_text(path, problems, encoding=encoding) as stream:
+        for number, line in enumerate(lines_of(stream), start=1):
+            cells = [
+                cell.strip() for cell in (line.rstrip("\r\n").split("\t") if "\t" in line else line.split())
+            ]
+            if not any(cells):
                 continue
+            if not columns and not judged and _ours(cells[-1]) == "score":
+                header = [_ours(cell) for cell in cells]
+                columns = header if set(_QRELS_COLUMNS) <= set(header) else []
+                continue
+            judged = True
+            named = columns or {3: _QRELS_COLUMNS, 4: _TREC_COLUMNS}.get(len(cells), ())
             where = f"{path}:{number}"
-            if len(cells) == len(_QRELS_COLUMNS):
-                yield Row(where, dict(zip(_QRELS_COLUMNS, cells, strict=True)))
+            if len(named) == len(cells):
+                yield Row(where, dict(zip(named, cells, strict=True)))
             else:
                 message = (
-                    f"{where}: {len(cells)} columns; write query-id, corpus-id and score with tabs between."
+                    f"{where}: {len(cells)} columns; write query-id, corpus-id and score with tabs between, "
+                    "or TREC's four columns."
                 )
                 problems.report("broken line", message)
+
+
+def _ours(name: str) -> str:
+    return _QRELS_NAMES.get(name.strip().lower(), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +333,7 @@ class JudgedRows:
 
 def _new_id(row: Row, seen: set[str], problems: Problems) -> str:
     """Return a row's ``_id``; report one that is missing or taken, and return an empty string."""
-    name = row.text("_id")
+    name = next((text for key in _ID_NAMES if (text := _id_of(row, key))), "")
     if not name:
         problems.report("row without _id", f"{row.where}: no '_id'; give each row its own.")
     elif name in seen:
@@ -268,16 +343,22 @@ def _new_id(row: Row, seen: set[str], problems: Problems) -> str:
     return name
 
 
+def _id_of(row: Row, column: str) -> str:
+    """Return an id; one that became a number with a fraction on its way through a table is whole again."""
+    text = row.text(column)
+    return text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text
+
+
 def _judgments_of(split: SplitName, rows: Iterator[Row], problems: Problems) -> Iterator[_Judgment]:
     seen: set[tuple[str, str]] = set()
     for row in rows:
-        query, document, grade = row.text("query-id"), row.text("corpus-id"), row.text("score")
-        try:
-            number = float(grade)
-        except ValueError:
-            number = 0.5
-        if not number.is_integer():
-            message = f"{row.where}: grade {grade!r} is not a whole number; write 0, 1, 2 and so on."
+        query, document, grade = _id_of(row, "query-id"), _id_of(row, "corpus-id"), row.text("score")
+        number, _ = read_label(grade)
+        if number is None or not number.is_integer() or abs(number) > _MAX_GRADE:
+            message = (
+                f"{row.where}: grade {grade[:80]!r} is not a whole number up to {_MAX_GRADE:,}; "
+                "write 0, 1, 2 and so on."
+            )
             problems.report("grade not a whole number", message)
         elif (query, document) in seen:
             problems.count("repeated judgment")

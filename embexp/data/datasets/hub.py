@@ -9,11 +9,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from embexp.data.datasets.beir import SPLITS_USED, JudgedRows, Train
+from embexp.data.datasets.beir import SPLITS_USED, JudgedRows, Train, grades
 from embexp.data.datasets.pairs import SPLIT_NAMES, PairColumns, documents_of, pairs_of
 from embexp.data.labels import LabelSettings
 from embexp.data.readers.problems import OnError, Problems
-from embexp.data.readers.tables import Row
+from embexp.data.readers.tables import Row, row_of
 from embexp.data.records import Document, Pair, SplitName, Unit
 from embexp.data.sampling import check_limit
 from embexp.errors import ConfigError, DataError
@@ -69,7 +69,8 @@ class HubDataset:
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
         check_limit("limit_queries", self.limit_queries)
-        self.labels = LabelSettings(positive_from=self.positive_from, label_range=self.label_range)
+        read = grades if self.kind == "beir" else LabelSettings
+        self.labels = read(positive_from=self.positive_from, label_range=self.label_range)
         self.name = self.name or self.id.rstrip("/").rpartition("/")[2]
 
     @property
@@ -170,9 +171,9 @@ class HubDataset:
             return dict(load_dataset(source, config, revision=commit))
 
 
-def _rows(rows: Any, where: str, problems: Problems) -> Iterator[Row]:  # noqa: ARG001 - one signature for all
+def _rows(rows: Any, where: str, problems: Problems) -> Iterator[Row]:
     for number, values in enumerate(rows, start=1):
-        yield Row(f"{where}: row {number}", values)
+        yield row_of(f"{where}: row {number}", values, problems)
 
 
 @cache

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from embexp.data.labels import LabelSettings
-from embexp.data.readers.problems import OnError, Problems
-from embexp.data.readers.tables import Row, check_columns, read_rows
+from embexp.data.labels import MAX_LABEL, LabelSettings, read_label
+from embexp.data.readers.encoding import check_encoding
+from embexp.data.readers.problems import OnError, Problems, UnreadableError
+from embexp.data.readers.tables import Row, check_columns, read_rows, text_of, unpacked
 from embexp.data.records import Document, Generator, Pair, SplitName, Unit
 from embexp.data.sampling import check_limit, sample
 from embexp.errors import DataError
@@ -31,15 +32,26 @@ SPLIT_NAMES: Mapping[str, SplitName] = {
 }
 _TEXT_COLUMNS = (
     ("text_a", "text_b"),
+    ("text1", "text2"),
     ("sentence1", "sentence2"),
     ("sentence_a", "sentence_b"),
     ("premise", "hypothesis"),
-    ("anchor", "positive"),
+    *product(
+        ("anchor", "query", "question"),
+        ("positive", "positives", "pos", "positive_passages", "positive_ctxs"),
+    ),
     ("question", "answer"),
     ("query", "passage"),
+    *product(("query", "question"), ("answer", "answers", "document", "passage", "context", "text")),
 )
 """Columns of the query and the passage that are recognised by name."""
 _LABEL_COLUMNS = ("score", "similarity", "class")
+_NEGATIVE_COLUMNS = (
+    *("negative", "neg", "negs", "hard_negatives", "hard_negative", "negative_passages"),
+    *("hard_negative_ctxs", "negative_ctxs"),
+)
+"""Columns of passages that do not answer the query, recognised by name; the first one is read."""
+_NUMBERED_NEGATIVES = re.compile(r"((?:hard_)?neg(?:ative)?s?)[_ ]?(\d+)", re.IGNORECASE)
 _WORDS: Mapping[str, float] = {
     **dict.fromkeys(("entailment", "match", "duplicate", "relevant", "yes", "true"), 1.0),
     **dict.fromkeys(
@@ -49,11 +61,13 @@ _WORDS: Mapping[str, float] = {
 }
 """The values of labels in words: 1 and above answers the query, and each number is a class of its own."""
 _MAX_WORDS_SHOWN = 10
+_DOCUMENT_KEYS = ("docid", "doc_id", "document_id", "passage_id", "id", "_id")
+"""What names the document of a passage that is given as an object, as in Tevatron's and DPR's files."""
 
 
 @dataclass(kw_only=True)
 class PairsFile:
-    """Pairs from a jsonl, csv, tsv or parquet file, such as the one that ``embexp.synthesize`` writes.
+    """Pairs from a jsonl, json, csv, tsv or parquet file, such as the one that ``embexp.synthesize`` writes.
 
     Only the query and the positive are required; other columns may be missing as long as they have their
     usual name, and None turns a column off. If there is no ``query`` and ``positive``, the columns are
@@ -62,7 +76,7 @@ class PairsFile:
     Args:
         path: The file.
         query_column: The question.
-        positive_column: The passage that answers it.
+        positive_column: The passage that answers it; a list makes a pair of each item.
         negatives_column: Passages that do not: a list, a list as JSON text, or one text.
         label_column: A similarity, a relevance grade, or a class, as a number or in words.
         label_values: The values of labels in words, beside the usual ones; 1 and above answers the query.
@@ -73,6 +87,7 @@ class PairsFile:
         split_column: train, dev or test, where the file has a split of its own.
         on_error: ``skip`` leaves bad rows out and counts them; ``fail`` stops at the first.
         limit: At most this many pairs, spread evenly; None for all.
+        encoding: The encoding of a text file, such as cp1252; None lets its bytes decide.
         name: The name in tables and file names.
     """
 
@@ -89,12 +104,14 @@ class PairsFile:
     split_column: str | None = "split"
     on_error: OnError = "skip"
     limit: int | None = None
+    encoding: str | None = None
     name: str = "pairs"
     unit: Unit = field(default="document", init=False)
     labels: LabelSettings = field(init=False)
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
+        check_encoding(self.encoding)
         self.labels = LabelSettings(positive_from=self.positive_from, label_range=self.label_range)
 
     @property
@@ -143,7 +160,7 @@ class PairsFile:
             query_id=self.query_id_column,
             split=self.split_column,
         )
-        rows = read_rows(Path(self.path).expanduser(), problems)
+        rows = read_rows(Path(self.path).expanduser(), problems, encoding=self.encoding)
         return pairs_of(rows, columns, problems, limit=self.limit, place=self.path)
 
 
@@ -152,7 +169,8 @@ class PairColumns:
     """The columns that hold a pair; None where there is none.
 
     A column other than ``query`` and ``positive`` may be missing as long as it has its usual name.
-    ``label_values`` gives the values of labels in words, beside the usual ones.
+    ``label_values`` gives the values of labels in words, beside the usual ones. ``numbered`` are further
+    columns of negatives, such as negative_1 and negative_2.
     """
 
     query: str = "query"
@@ -163,6 +181,7 @@ class PairColumns:
     query_id: str | None = "query_id"
     split: str | None = "split"
     label_values: Mapping[str, float] | None = None
+    numbered: tuple[str, ...] = ()
 
     def required(self) -> list[str]:
         """Return the columns that must exist: the two texts, and each one that was renamed."""
@@ -185,23 +204,59 @@ class PairColumns:
             place: The table, for the log.
             quiet: Whether to log nothing, on a second pass.
         """
-        usual, names = PairColumns(), set(existing)
+        names = {name.casefold(): name for name in reversed(list(existing))}
+        found = self._with_texts(names)._with_negatives(names)
+        if not quiet:
+            found._log_choice(self, names, place)
+        return found
+
+    def _with_texts(self, names: Mapping[str, str]) -> PairColumns:
+        usual = PairColumns()
         texts = (self.query, self.positive)
-        if texts != (usual.query, usual.positive) or names.issuperset(texts):
+        if texts != (usual.query, usual.positive) or set(names.values()).issuperset(texts):
             return self
-        query, positive = next((pair for pair in _TEXT_COLUMNS if names.issuperset(pair)), texts)
-        if (query, positive) == texts:
+        pair = next((pair for pair in (texts, *_TEXT_COLUMNS) if names.keys() >= set(pair)), None)
+        if pair is None:
             return self
         label = self.label
-        if label == usual.label and label not in names:
-            label = next((name for name in _LABEL_COLUMNS if name in names), label)
-        if not quiet:
+        if label == usual.label and label not in names.values():
+            label = next((names[name] for name in ("label", *_LABEL_COLUMNS) if name in names), label)
+        return replace(self, query=names[pair[0]], positive=names[pair[1]], label=label)
+
+    def _with_negatives(self, names: Mapping[str, str]) -> PairColumns:
+        if self.negatives != PairColumns().negatives or self.negatives in names.values():
+            return self
+        numbered = [match for name in names if (match := _NUMBERED_NEGATIVES.fullmatch(name))]
+        in_order = sorted(numbered, key=lambda match: (match[1], int(match[2])))
+        one = next(
+            (names[name] for name in ("negatives", *_NEGATIVE_COLUMNS) if name in names), self.negatives
+        )
+        return replace(self, negatives=one, numbered=tuple(names[match[0]] for match in in_order))
+
+    def _log_choice(self, asked: PairColumns, names: Mapping[str, str], place: str) -> None:
+        """Log the columns that were recognised, and those that look like negatives and are not read."""
+        existing = set(names.values())
+        if (self.query, self.positive) != (asked.query, asked.positive):
             log.info(
                 "%s: reading %s as the query, %s as the passage%s (dataset.query_column and the like choose "
                 "other columns).",
-                *(place, query, positive, f" and {label} as the label" if label in names else ""),
+                *(place, self.query, self.positive),
+                f" and {self.label} as the label" if self.label in existing else "",
             )
-        return replace(self, query=query, positive=positive, label=label)
+        read = [name for name in (self.negatives, *self.numbered) if name in existing]
+        if read and (self.negatives, self.numbered) != (asked.negatives, asked.numbered):
+            log.info("%s: reading %s as negatives (dataset.negatives_column).", place, ", ".join(read))
+        alike = [
+            own
+            for name, own in sorted(names.items())
+            if (name in ("negatives", *_NEGATIVE_COLUMNS) or _NUMBERED_NEGATIVES.fullmatch(name))
+            and own not in (*read, self.query, self.positive)
+        ]
+        if alike:
+            log.warning(
+                "%s: %s looks like negatives and is not read; dataset.negatives_column=%s reads it.",
+                *(place, ", ".join(alike), alike[0]),
+            )
 
 
 def pairs_of(
@@ -235,7 +290,7 @@ def pairs_of(
 
 def _distinct_pairs(rows: Iterable[Row], columns: PairColumns, problems: Problems) -> Iterator[Pair]:
     seen: set[str] = set()
-    words: dict[str, float | None] = {}
+    labels = _Labels()
     place = ""
     for number, row in enumerate(rows):
         if number == 0:
@@ -244,26 +299,43 @@ def _distinct_pairs(rows: Iterable[Row], columns: PairColumns, problems: Problem
             check_columns(
                 row, columns.required(), "dataset.query_column, dataset.positive_column and the like"
             )
-        try:
-            pair = _pair(row, columns, words)
-        except _RowProblemError as problem:
-            problems.report(problem.reason, f"{row.where}: {problem}")
-            continue
-        if pair.id not in seen:
-            seen.add(pair.id)
-            yield pair
-        elif row.text("id"):
-            problems.report(
-                "duplicate id", f"{row.where}: the id {pair.id!r} is taken; give each pair its own."
+        found: list[Pair] = []
+        with problems.guard(row.where, "unreadable row"):
+            found = _pairs_of_row(row, columns, labels)
+        for pair in found:
+            if pair.id not in seen:
+                seen.add(pair.id)
+                yield pair
+            elif row.text("id"):
+                problems.report(
+                    "duplicate id", f"{row.where}: the id {pair.id!r} is taken; give each pair its own."
+                )
+            else:
+                problems.count("repeated row", row.where.rpartition("/")[2])
+    if labels.words and not seen:
+        raise _unknown_words(labels.words, place=place)
+    if not problems.quiet:
+        labels.log(place)
+
+
+@dataclass
+class _Labels:
+    """The labels of a table that are no plain numbers, and how they are read."""
+
+    words: dict[str, float | None] = field(default_factory=dict)
+    forms: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Form -> an example and its value."""
+
+    def log(self, place: str) -> None:
+        """Log the values of words, and an example of each form of numbers."""
+        if self.words:
+            values = sorted((word, value) for word, value in self.words.items() if value is not None)
+            listed = ", ".join(f"{word} {value:g}" for word, value in values)
+            log.info("%s: labels in words are read as %s (dataset.label_values changes that).", place, listed)
+        for form, (text, value) in self.forms.items():
+            log.info(
+                "%s: labels such as %r are read as numbers, %g for this one (%s).", place, text, value, form
             )
-        else:
-            problems.count("repeated row")
-    if words and not seen:
-        raise _unknown_words(words, place=place)
-    if words and not problems.quiet:
-        values = sorted((word, value) for word, value in words.items() if value is not None)
-        listed = ", ".join(f"{word} {value:g}" for word, value in values)
-        log.info("%s: labels in words are read as %s (dataset.label_values changes that).", place, listed)
 
 
 def _unknown_words(words: Iterable[str], *, place: str) -> DataError:
@@ -275,53 +347,79 @@ def _unknown_words(words: Iterable[str], *, place: str) -> DataError:
     )
 
 
-class _RowProblemError(Exception):
-    """What is wrong with one row; ``reason`` is the name under which it is counted."""
+def _pairs_of_row(row: Row, columns: PairColumns, labels: _Labels) -> list[Pair]:
+    """Return a pair for each passage that a row lists as positive, for each of its queries.
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def _pair(row: Row, columns: PairColumns, words: dict[str, float | None]) -> Pair:
-    query, positive = row.text(columns.query), row.text(columns.positive)
-    for text, column in ((query, columns.query), (positive, columns.positive)):
-        if not text:
-            raise _RowProblemError(
-                "pair without text", f"column {column!r} is empty; fill it or delete this row."
+    Raises:
+        UnreadableError: The row has no text, or a label or split that cannot be read.
+    """
+    positives = [item for item in row.items(columns.positive) if text_of(item)]
+    for texts, column in ((row.texts(columns.query), columns.query), (positives, columns.positive)):
+        if not texts:
+            raise UnreadableError(
+                "pair without text", f"{row.where}: column {column!r} is empty; fill it or delete this row."
             )
-    label = _label(row, columns, words)
-    split = _split(row, columns.split)
-    return Pair(
-        id=row.text("id") or sha256_of(query, positive, label, split)[:16],
-        query=query,
-        positive=positive,
-        document_id=row.text(columns.document_id) or _text_id(positive),
-        query_id=row.text(columns.query_id) or sha256_of(query)[:16],
+    label, split = _label(row, columns, labels), _split(row, columns.split)
+    query_id = row.text(columns.query_id)
+    shared = Pair(
+        id=row.text("id"),
+        query="",
+        positive="",
+        document_id=row.text(columns.document_id),
         chunk_id=row.text("chunk_id"),
-        negatives=_texts(row, columns.negatives),
+        negatives=tuple(text for name in (columns.negatives, *columns.numbered) for text in row.texts(name)),
         label=label,
         query_type=row.text("query_type") or "human",
         split=split,
-        context_ids=_texts(row, "context_ids"),
+        context_ids=row.texts("context_ids"),
         generator=_generator(row),
     )
+    pairs: list[Pair] = []
+    for query, passage in product(row.texts(columns.query), positives):
+        text = text_of(passage)
+        number = f"-{len(pairs) + 1}" if pairs else ""
+        pair = replace(
+            shared,
+            id=f"{shared.id}{number}" if shared.id else sha256_of(query, text, label, split)[:16],
+            query=query,
+            positive=text,
+            document_id=_own_document(passage) or shared.document_id or _text_id(text),
+            query_id=query_id or sha256_of(query)[:16],
+        )
+        pairs.append(pair)
+    return pairs
 
 
-def _label(row: Row, columns: PairColumns, words: dict[str, float | None]) -> float | None:
-    """Return a label as a number, and note in ``words`` the value of one in words."""
-    text = row.text(columns.label)
+def _own_document(passage: Any) -> str:
+    """Return the document id that a passage in the form of an object names, else an empty string."""
+    if not isinstance(passage, Mapping):
+        return ""
+    return next((text for key in _DOCUMENT_KEYS if (text := text_of(passage.get(key)))), "")
+
+
+def _label(row: Row, columns: PairColumns, labels: _Labels) -> float | None:
+    """Return a label as a number, and note in ``labels`` how one that is no plain number is read."""
+    value = row.values.get(columns.label) if columns.label else None
+    text = "" if value is None else str(value).strip()
     if not text:
         return None
-    try:
-        label: float | None = float(text)
-    except ValueError:
-        label = words[text] = columns.value_of(text)
-    if label is None or not math.isfinite(label):
-        raise _RowProblemError(
+    label, form = read_label(value)
+    if label is not None and form:
+        labels.forms.setdefault(form, (text, label))
+    if label is None:
+        label = columns.value_of(text)
+        if label is not None or not isinstance(value, float):
+            labels.words[text] = label
+    if label is None:
+        raise UnreadableError(
             "label not a number",
-            f"label {text!r} is not a number; write one such as 1 or 0.5, or give the word a value in "
-            "dataset.label_values.",
+            f"{row.where}: label {text[:80]!r} is not a number; write one such as 1 or 0.5, or give the word "
+            "a value in dataset.label_values.",
+        )
+    if abs(label) > MAX_LABEL:
+        raise UnreadableError(
+            "label out of range",
+            f"{row.where}: label {text[:80]!r} is beyond {MAX_LABEL:,.0f}; correct it.",
         )
     return label
 
@@ -329,34 +427,16 @@ def _label(row: Row, columns: PairColumns, words: dict[str, float | None]) -> fl
 def _split(row: Row, column: str | None) -> SplitName | None:
     value = row.text(column)
     if value and value.lower() not in SPLIT_NAMES:
-        raise _RowProblemError(
-            "unknown split", f"split {value!r} is none of train, dev and test; use one of them."
+        raise UnreadableError(
+            "unknown split",
+            f"{row.where}: split {value!r} is none of train, dev and test; use one of them.",
         )
     return SPLIT_NAMES[value.lower()] if value else None
 
 
-def _texts(row: Row, column: str | None) -> tuple[str, ...]:
-    """Return a column of texts: a list, a list as JSON text, or one bare text."""
-    value = _unpacked(row, column)
-    if value is None:
-        return ()
-    texts = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(str(text).strip() for text in texts if text is not None and str(text).strip())
-
-
-def _unpacked(row: Row, column: str | None) -> Any:
-    value = row.values.get(column) if column else None
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value  # a text that merely begins with a bracket
-    return value
-
-
 def _generator(row: Row) -> Generator:
-    value = _unpacked(row, "generator")
-    if not isinstance(value, Mapping) or "kind" not in value:
+    value = unpacked(row.values.get("generator"))
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
         return Generator(kind="human")
     known = {field.name: value[field.name] for field in fields(Generator) if field.name in value}
     return Generator(**known)

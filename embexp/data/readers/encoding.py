@@ -335,6 +335,19 @@ def decode(
     return clean(raw.decode(decision.name, "replace"))
 
 
+def text_of_bytes(raw: bytes, where: str, problems: Problems) -> str | bytes:
+    """Return the text that a binary value of a table holds, or the bytes themselves if they are no text."""
+    try:
+        return clean(raw.decode("utf-8")) if b"\0" not in raw else decode(raw, where, problems)
+    except UnicodeDecodeError:
+        try:
+            return decode(raw, where, problems)
+        except UnreadableError:
+            return raw
+    except UnreadableError:
+        return raw
+
+
 def _settled(raw: bytes, where: str, declared: str, problems: Problems) -> str | None:
     """Return the declared encoding if the bytes agree, or None to let the bytes decide, and say so."""
     name = _known(declared)

@@ -21,7 +21,7 @@ _SHOWN_LETTERS = 200
 
 
 class UnreadableError(DataError):
-    """A file whose content its parser cannot use; ``reason`` is the name under which it is counted."""
+    """A file or row that cannot be used; ``reason`` is the name under which it is counted."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

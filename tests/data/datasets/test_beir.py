@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from embexp.data.datasets.beir import BeirFolder
+from embexp.data.labels import label_scale
 from embexp.errors import ConfigError, DataError
 
 
@@ -79,7 +82,85 @@ def test_a_limit_on_queries_holds_for_each_split(folder):
     assert keys(data) == [pair.id for pair in pairs]
 
 
+QRELS = {
+    "test.tsv": "q3\td1\t1\nq3\td2\t0\nq4\td2\t1\n",
+    "test.txt": "q3 0 d1 1\nq3 0 d2 0\nq4 0 d2 1\n",
+    "test.qrels": "q3\t0\td1\t1\nq3\t0\td2\t0\nq4\t0\td2\t1\n",
+    "test.trec": "q3  Q0   d1 1\r\nq4 Q0 d2 1\r\n",
+    "test.csv": "qid,docid,relevance\nq3,d1,1\nq3,d2,0\nq4,d2,1\n",
+    "test.jsonl": '{"qid": "q3", "doc_id": "d1", "score": 1}\n{"qid": "q4", "doc_id": "d2", "score": 1.0}\n',
+}
+
+
+@pytest.mark.parametrize("name", QRELS)
+def test_qrels_in_the_forms_of_trec_and_of_tables(folder, name):
+    (folder / "qrels" / "test.tsv").unlink()
+    (folder / "qrels" / name).write_text(QRELS[name])
+    assert keys(BeirFolder(path=str(folder), train="none")) == ["test/q3/d1", "test/q4/d2"]
+
+
+def test_a_header_may_name_the_columns_in_another_order(folder):
+    (folder / "qrels" / "test.tsv").write_text("doc_id\tquery_id\tscore\nd1\tq3\t1\n")
+    assert keys(BeirFolder(path=str(folder), train="none")) == ["test/q3/d1"]
+
+
+@pytest.mark.parametrize("name", ["dev.tsv", "valid.tsv", "validation.tsv", "val.txt", "valid.tsv.gz"])
+def test_the_dev_split_goes_by_its_usual_names(folder, name):
+    raw = b"q5\td1\t1\n"
+    (folder / "qrels" / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    pairs = BeirFolder(path=str(folder)).labelled()
+    assert [pair.id for pair in pairs if pair.split == "dev"] == ["dev/q5/d1"]
+
+
+def test_of_two_files_of_a_split_one_is_read_and_the_other_named(folder, caplog):
+    (folder / "qrels" / "dev.tsv").write_text("q5\td1\t1\n")
+    (folder / "qrels" / "valid.tsv").write_text("q6\td1\t1\n")
+    assert "dev/q5/d1" in keys(BeirFolder(path=str(folder)))
+    assert "dev.tsv is read, and not valid.tsv." in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_every_file_may_be_compressed(folder, suffix):
+    before = keys(BeirFolder(path=str(folder)))
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        raw = file.read_bytes()
+        packed = gzip.compress(raw) if suffix == ".gz" else pa.compress(raw, "zstd", asbytes=True)
+        file.with_name(file.name + suffix).write_bytes(packed)
+        file.unlink()
+    data = BeirFolder(path=str(folder))
+    assert keys(data) == before
+    assert len(list(data.documents())) == 23
+    assert data.fingerprint()
+
+
+def test_the_corpus_may_be_another_kind_of_table(folder):
+    (folder / "corpus.jsonl").unlink()
+    (folder / "corpus.tsv").write_text(
+        "id\ttitle\ttext\nd1\tQueues\tTwo ends.\nd2\t\tHeaps.\nd3\tOnly a title\t\n"
+    )
+    assert [d.title for d in BeirFolder(path=str(folder)).documents()] == ["Queues", "", "Only a title"]
+
+
+def test_ids_that_became_numbers_are_the_same_ids(folder):
+    lines(folder / "corpus.jsonl", [{"_id": 1.0, "text": "Two ends."}, {"_id": 2, "text": "Heaps."}])
+    lines(folder / "queries.jsonl", [{"_id": 7.0, "text": "question 7"}, {"_id": 8, "text": "question 8"}])
+    (folder / "qrels" / "test.tsv").write_text("7\t1\t1\n8.0\t2.0\t1\n")
+    assert keys(BeirFolder(path=str(folder), train="none")) == ["test/7/1", "test/8/2"]
+
+
+def test_whole_numbers_are_grades_however_high(folder):
+    (folder / "qrels" / "test.tsv").write_text("q3\td1\t4\nq4\td2\t5\nq4\td1\t1\n")
+    data = BeirFolder(path=str(folder), train="none")
+    assert label_scale(list(data.labelled()), data.labels).positive_from == 1
+
+
 PROBLEMS = [
+    (
+        "qrels/test.tsv",
+        "q5\td1\t1e308",
+        r"test.tsv:4: grade '1e308' is not a whole number up to 1,000",
+        "labelled",
+    ),
     ("corpus.jsonl", "not json", r"corpus.jsonl:24: not JSON", "documents"),
     ("corpus.jsonl", '{"_id": "d1", "text": "x"}', r"corpus.jsonl:24: the _id 'd1' is taken", "documents"),
     ("corpus.jsonl", '{"text": "x"}', r"corpus.jsonl:24: no '_id'", "documents"),
@@ -90,7 +171,7 @@ PROBLEMS = [
     ("qrels/test.tsv", "q5\td9\t1", r"test.tsv:4: document 'd9' is not in the corpus", "labelled"),
     ("qrels/test.tsv", "q5\td1\tgood", r"test.tsv:4: grade 'good' is not a whole number", "labelled"),
     ("qrels/test.tsv", "q5\td1\t0.7", r"test.tsv:4: grade '0.7' is not a whole number", "labelled"),
-    ("qrels/test.tsv", "q5 d1 1", r"test.tsv:4: 1 columns; write query-id, corpus-id and score", "labelled"),
+    ("qrels/test.tsv", "q5 d1", r"test.tsv:4: 2 columns; write query-id, corpus-id and score", "labelled"),
 ]
 
 

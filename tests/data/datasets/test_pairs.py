@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from embexp.data.datasets.pairs import PairsFile
 from embexp.data.record_files import export_csv, export_parquet, write_jsonl
 from embexp.data.records import Generator, Pair
-from embexp.errors import DataError
+from embexp.errors import ConfigError, DataError
 
 FULL = Pair(
     id="p1",
@@ -244,3 +245,110 @@ def test_the_fingerprint_follows_content_and_settings(tmp_path):
     assert PairsFile(path=path, limit=1).fingerprint() != first
     jsonl(tmp_path, {"query": "a", "positive": "c"})
     assert PairsFile(path=path).fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    "names", [("query", "pos", "neg"), ("anchor", "positives", "negatives"), ("Question", "Pos", "Neg")]
+)
+def test_a_list_of_positives_is_a_pair_for_each(tmp_path, names):
+    values = ("when?", ["at noon", "at night"], ["in Rome", "in Oslo"])
+    data = PairsFile(path=jsonl(tmp_path, dict(zip(names, values, strict=True))))
+    first, second = data.labelled()
+    assert (first.positive, second.positive) == ("at noon", "at night")
+    assert first.negatives == second.negatives == ("in Rome", "in Oslo")
+    assert first.query_id == second.query_id
+    assert first.id != second.id
+    assert [d.text for d in data.documents()] == ["at noon", "in Rome", "in Oslo", "at night"]
+
+
+def test_lists_in_a_csv_file_are_unpacked(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("""query,pos,neg\nwhen?,"['at noon', 'at night']","[""in Rome""]"\n""")
+    assert [(p.positive, p.negatives) for p in PairsFile(path=str(path)).labelled()] == [
+        ("at noon", ("in Rome",)),
+        ("at night", ("in Rome",)),
+    ]
+
+
+def test_passages_in_the_form_of_objects_keep_their_ids(tmp_path):
+    row = {
+        "query": "when?",
+        "positive_passages": [{"docid": "7", "title": "Noon", "text": "at noon"}],
+        "negative_passages": [{"docid": "8", "title": "", "text": "in Rome"}],
+    }
+    (pair,) = PairsFile(path=jsonl(tmp_path, row)).labelled()
+    assert (pair.positive, pair.document_id, pair.negatives) == ("Noon\nat noon", "7", ("in Rome",))
+
+
+@pytest.mark.parametrize(
+    ("header", "negatives"),
+    [
+        ("anchor,positive,negative", ("c",)),
+        ("query,positive,neg", ("c",)),
+        ("query,positive,hard_negatives", ("c",)),
+        ("anchor,positive,negative_1,negative_2", ("c", "d")),
+        ("anchor,positive,negative_10,negative_2", ("d", "c")),
+        ("query,positive,neg1,neg2", ("c", "d")),
+        ("query,positive,negative,negative_1", ("c", "d")),
+    ],
+)
+def test_columns_of_negatives_are_recognised_and_said(tmp_path, caplog, header, negatives):
+    caplog.set_level("INFO")
+    path = tmp_path / "a.csv"
+    count = header.count(",") + 1
+    path.write_text(f"{header}\n{','.join('abcd'[:count])}\n")
+    (pair,) = PairsFile(path=str(path)).labelled()
+    assert pair.negatives == negatives
+    assert "as negatives (dataset.negatives_column)" in caplog.text
+
+
+@pytest.mark.parametrize(("option", "read"), [("negatives", ("c",)), ("hard_negatives", ("d",)), (None, ())])
+def test_a_column_that_looks_like_negatives_and_is_not_read_is_said(tmp_path, caplog, option, read):
+    path = tmp_path / "a.csv"
+    path.write_text("query,positive,negatives,hard_negatives\na,b,c,d\n")
+    (pair,) = PairsFile(path=str(path), negatives_column=option).labelled()
+    assert pair.negatives == read
+    assert "looks like negatives and is not read; dataset.negatives_column=" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("label", "number"), [("0,9", 0.9), ("90 %", 0.9), ("4/5", 0.8), ("★★★☆☆", 3.0), (1.0, 1.0), (True, 1.0)]
+)
+def test_labels_in_the_forms_that_people_write(tmp_path, label, number):
+    (pair,) = PairsFile(path=jsonl(tmp_path, {"query": "a", "positive": "b", "label": label})).labelled()
+    assert pair.label == pytest.approx(number)
+
+
+def test_labels_with_decimal_commas_are_said(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "a.csv"
+    path.write_text("text_a;text_b;score\na;b;0,9\nc;d;1\n")
+    assert [pair.label for pair in PairsFile(path=str(path)).labelled()] == [0.9, 1.0]
+    assert "labels such as '0,9' are read as numbers, 0.9 for this one (decimal comma)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"), [(1e308, "out of range"), (math.nan, "not a number"), (-1e9, "out of range")]
+)
+def test_labels_that_no_scale_has_cost_their_row(tmp_path, caplog, label, reason):
+    caplog.set_level("INFO")
+    good = {"query": "q", "positive": "p", "label": 1}
+    data = PairsFile(path=jsonl(tmp_path, good, {"query": "a", "positive": "b", "label": label}))
+    assert len(list(data.labelled())) == 1
+    assert f"1 label {reason}" in caplog.text
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, "", "nan", []])
+def test_a_missing_passage_costs_its_row(tmp_path, caplog, missing):
+    caplog.set_level("INFO")
+    path = jsonl(tmp_path, {"query": "q", "positive": "p"}, {"query": "a", "positive": missing})
+    assert [pair.positive for pair in PairsFile(path=path).labelled()] == ["p"]
+    assert "skipped: 1 pair without text" in caplog.text
+
+
+def test_an_encoding_may_be_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("query,positive\ngdzie łódź?,w porcie\n".encode("cp1250"))
+    assert next(PairsFile(path=str(path), encoding="cp1250").labelled()).query == "gdzie łódź?"
+    with pytest.raises(ConfigError, match=r"dataset.encoding=latin-99: there is no such encoding"):
+        PairsFile(path=str(path), encoding="latin-99")
