@@ -11,6 +11,7 @@ from typing import TypeVar
 from embexp.benchmarking.benchmark import Benchmark
 from embexp.benchmarking.compact import CompactEmbedder
 from embexp.benchmarking.metrics import DEFAULT_METRICS, Rankings, Scores, evaluate, retrieve
+from embexp.benchmarking.retriever_choice import RetrieverChoice
 from embexp.benchmarking.task import RetrievalTask
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache
@@ -18,12 +19,12 @@ from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.hybrid import HybridIndex
+from embexp.retrieval.hybrid import DEFAULT_WEIGHT, HybridIndex
 from embexp.retrieval.index import Hit
 
 T = TypeVar("T")
-UNTUNED, TUNED, BM25, HYBRID = "untuned", "tuned", "bm25", "hybrid"
-OWN_SYSTEMS = (UNTUNED, TUNED, BM25, HYBRID)
+UNTUNED, TUNED, BM25, HYBRID, RETRIEVER = "untuned", "tuned", "bm25", "hybrid", "retriever"
+OWN_SYSTEMS = (UNTUNED, TUNED, BM25, HYBRID, RETRIEVER)
 """The systems of every run; further ones are named after their model, or begin with one of these names."""
 DEPTH = 100
 """Hits of each question that are scored."""
@@ -103,6 +104,7 @@ def search_systems(
     folder: Path,
     *,
     lengths: Sequence[int] = (),
+    retriever: RetrieverChoice | None = None,
 ) -> dict[str, SystemResult]:
     """Search a task with every system; models are searched exactly.
 
@@ -113,6 +115,7 @@ def search_systems(
         cache: Where vectors and scores are kept.
         folder: Where an index may keep files.
         lengths: Vector lengths that the last model was trained for, which become systems of their own.
+        retriever: The retriever to serve, ``retriever`` in the result; None stands for the hybrid.
 
     Returns:
         System -> result, in the order of the tables.
@@ -124,6 +127,11 @@ def search_systems(
     bm25, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
     results[BM25] = _search_bm25(task, bm25, built)
     results[HYBRID] = _search_hybrid(task, embedders[best], results[best], bm25, results[BM25], folder)
+    results[RETRIEVER] = results[HYBRID]
+    if retriever is not None and (retriever.model, retriever.weight) != (best, DEFAULT_WEIGHT):
+        embedder, dense, weight = embedders[retriever.model], results[retriever.model], retriever.weight
+        fused = _search_hybrid(task, embedder, dense, bm25, results[BM25], folder, weight=weight)
+        results[RETRIEVER] = fused if weight else dense
     shorter = [f"dimensions={length}" for length in lengths if length < (results[best].cost.dimension or 0)]
     for form in dict.fromkeys([*benchmark.systems, *shorter]):
         compact = _search_exactly(task, embedders[best], folder, form=form)
@@ -184,13 +192,19 @@ def _search_hybrid(
     sparse_index: Bm25Index,
     sparse: SystemResult,
     folder: Path,
+    *,
+    weight: float = DEFAULT_WEIGHT,
 ) -> SystemResult:
-    """Search with a model and BM25, fused as ``HybridRetriever`` does by default.
+    """Search with a model and BM25, fused as ``HybridRetriever`` does.
 
     Its costs are those of both parts and of fusing them.
     """
     index = HybridIndex(
-        ExactRetriever().index(task.corpus, embedder, path=folder), sparse_index, embedder, depth=DEPTH
+        ExactRetriever().index(task.corpus, embedder, path=folder),
+        sparse_index,
+        embedder,
+        weight=weight,
+        depth=DEPTH,
     )
     rankings, seconds = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
     cost = SystemCost(

@@ -10,6 +10,8 @@ Unit = Literal["document", "chunk"]
 SplitName = Literal["train", "dev", "test"]
 HELD_OUT = "held_out"
 """The generator kind of queries that may be asked in dev and test, and are never trained on."""
+EXTRACTIVE = "extractive"
+"""The kind of generator that cuts queries out of documents."""
 CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
 """Query types whose text was cut out of its chunk; ``Pair.positive`` is the chunk without it."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -20,14 +20,24 @@ from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forg
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
 from embexp.benchmarking.mteb import MtebSuite, SuiteScore
+from embexp.benchmarking.retriever_choice import RetrieverChoice, ServedRetriever, choose_retriever
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
-from embexp.benchmarking.systems import TUNED, UNTUNED, SystemCost, further_fingerprints, search_systems
+from embexp.benchmarking.systems import (
+    RETRIEVER,
+    TUNED,
+    UNTUNED,
+    SystemCost,
+    further_fingerprints,
+    search_systems,
+)
 from embexp.benchmarking.task import RetrievalTask
+from embexp.data.records import EXTRACTIVE, HELD_OUT
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.finetune import dev_task
 from embexp.pipeline.synthesize import language_model
 from embexp.retrieval.exact import ExactRetriever
 from embexp.storage.files import atomic_write, copy_folder
@@ -35,6 +45,7 @@ from embexp.tracking.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 KEPT_HITS = 10
 """Hits per question that are kept for the report's examples."""
 
@@ -54,6 +65,7 @@ class Results:
         judging: The work of a language model as judge; None where judgments were given.
         forgetting: The scores on a general set.
         suite: The scores on MTEB tasks of any kind.
+        retriever: The retriever to serve, with its scores and what it gains.
         cached: Whether the scores were taken from the cache.
     """
 
@@ -67,6 +79,7 @@ class Results:
     judging: Judging | None = None
     forgetting: Forgetting | None = None
     suite: Sequence[SuiteScore] = ()
+    retriever: ServedRetriever | None = None
     cached: bool = False
 
 
@@ -83,9 +96,11 @@ def benchmark(
     )
     _warn_of_known_documents(task, data)
     sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
-    with experiment.stages.stage("benchmark", *_inputs(experiment, data, task, sources)) as stage:
+    choice = _choose_retriever(experiment, data, sources)
+    inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight)
+    with experiment.stages.stage("benchmark", *inputs) as stage:
         if stage.done is None:
-            _write(_measure(experiment, data, task, sources, stage.folder), stage.folder)
+            _write(_measure(experiment, data, task, sources, choice, stage.folder), stage.folder)
             stage.finish({})
         results = _read(task, stage.folder, cached=stage.done is not None)
         if (stage.folder / "index").is_dir():
@@ -97,7 +112,59 @@ def benchmark(
         write_judgments(out_dir / "judgments.jsonl", results.task)
         run.log_artifact(out_dir / "judgments.jsonl")
     general, suite = _forgetting(experiment, tuned, run), _suite_scores(experiment, tuned, run)
-    return replace(results, forgetting=general, suite=suite)
+    served = _served(results, choice, metric=experiment.metric, seed=experiment.seed)
+    return replace(
+        results,
+        scores=_systems_only(results.scores),
+        rankings=_systems_only(results.rankings),
+        costs=_systems_only(results.costs),
+        retriever=served,
+        forgetting=general,
+        suite=suite,
+    )
+
+
+def _systems_only(results: Mapping[str, T]) -> dict[str, T]:
+    """Leave out the chosen retriever, which is one of the systems under another name, or near one."""
+    return {name: result for name, result in results.items() if name != RETRIEVER}
+
+
+def _choose_retriever(
+    experiment: Experiment, data: Data, sources: Mapping[str, ModelSource]
+) -> RetrieverChoice:
+    """Choose the model and the weight of BM25 on the dev questions, or take the choice from the cache."""
+    dev, seed = data.splits.dev, experiment.seed
+    models = [source.fingerprint() for source in sources.values()]
+    with experiment.stages.stage("retriever", data.key, models, experiment.metric, seed) as stage:
+        if stage.done is not None:
+            return TypeAdapter(RetrieverChoice).validate_python(stage.done)
+        task = dev_task(data, seed=seed, unit=experiment.dataset.unit) if dev else None
+        choice = choose_retriever(
+            task,
+            {name: SourceEmbedder(source, experiment.embeddings) for name, source in sources.items()},
+            metric=experiment.metric,
+            copied=all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
+            folder=stage.folder,
+        )
+        stage.finish(asdict(choice))
+    log.info("Retriever: the %s model, BM25 weight %g; %s.", choice.model, choice.weight, choice.reason)
+    return choice
+
+
+def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int) -> ServedRetriever:
+    """Return the chosen retriever with its test scores and what it gains over the untuned model."""
+    scores = results.scores[RETRIEVER]
+    return ServedRetriever(
+        model=choice.model,
+        fusion=choice.fusion,
+        weight=choice.weight,
+        reason=choice.reason,
+        scores=scores.mean,
+        comparison=compare(
+            results.scores[UNTUNED], scores, metric=metric, clusters=results.task.clusters, seed=seed
+        ),
+        curve=choice.curve,
+    )
 
 
 def check_suite(experiment: Experiment) -> None:
@@ -148,13 +215,16 @@ def _measure(
     data: Data,
     task: RetrievalTask,
     sources: Mapping[str, ModelSource],
+    choice: RetrieverChoice,
     folder: Path,
 ) -> Results:
     """Search with every system, score the rankings and compare the models."""
     cache, metric, seed = experiment.embeddings, experiment.metric, experiment.seed
     embedders = {name: SourceEmbedder(source, cache) for name, source in sources.items()}
     lengths = _trained_lengths(experiment) if TUNED in sources else []
-    systems = search_systems(task, experiment.benchmark, embedders, cache, folder, lengths=lengths)
+    systems = search_systems(
+        task, experiment.benchmark, embedders, cache, folder, lengths=lengths, retriever=choice
+    )
     rankings = {name: each.rankings for name, each in systems.items()}
     judging = None
     if task.judge_depth is not None:

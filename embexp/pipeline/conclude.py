@@ -102,6 +102,7 @@ def _outcome(
         seeds=repeats.seeds,
         learning_curve=repeats.curve,
         judging=results.judging,
+        retriever=results.retriever,
     )
 
 
@@ -149,6 +150,9 @@ def _final_metrics(outcome: Outcome) -> dict[str, float]:
         low, high = outcome.comparison.interval
         metrics |= {"delta": outcome.comparison.delta, "delta_low": low, "delta_high": high}
         metrics["p"] = outcome.comparison.p
+    if outcome.retriever:
+        metrics |= {f"retriever/{name}": value for name, value in outcome.retriever.scores.items()}
+        metrics |= {"retriever/delta": outcome.retriever.comparison.delta}
     if outcome.forgetting:
         metrics |= {"forgetting/delta": outcome.forgetting.comparison.delta}
     for score in outcome.suite:

@@ -151,7 +151,7 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapp
     if not data.splits.dev:
         return lambda _: {}
     unit, seed = experiment.dataset.unit, experiment.seed
-    tasks = {"": _dev_task(data, seed=seed, unit=unit)}
+    tasks = {"": dev_task(data, seed=seed, unit=unit)}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
@@ -165,7 +165,7 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapp
     return scores
 
 
-def _dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
+def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
     """Return the dev questions over their own documents and a random sample of others."""
     asked = {pair.document_id for pair in data.splits.dev}
     chunks = smaller_corpus(data.chunks, asked, distractors=DEV_DISTRACTORS, seed=seed)

@@ -15,6 +15,7 @@ from embexp.benchmarking.forgetting import Forgetting
 from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.mteb import SuiteScore
 from embexp.benchmarking.repeats import LearningCurve, Seeds
+from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.systems import SystemCost
 from embexp.data.leaks import Leaks
@@ -63,6 +64,7 @@ class Outcome(BaseModel):
     suite: tuple[SuiteScore, ...] = ()
     seeds: Seeds | None = None
     learning_curve: LearningCurve | None = None
+    retriever: ServedRetriever | None = None
 
     def write(self, path: Path) -> None:
         """Write outcome.json, atomically, without the training history and the texts of leaks."""

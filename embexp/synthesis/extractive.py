@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from embexp.data.records import HELD_OUT, Chunk, Document, Generator, Pair
+from embexp.data.records import EXTRACTIVE, HELD_OUT, Chunk, Document, Generator, Pair
 from embexp.data.words import words
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
@@ -325,7 +325,7 @@ def _pair(kind: QueryType, candidate: _Candidate) -> Pair:
         document_id=chunk.document_id,
         chunk_id=chunk.id,
         query_type=kind,
-        generator=Generator(kind="extractive"),
+        generator=Generator(kind=EXTRACTIVE),
     )
 
 

@@ -1,0 +1,179 @@
+"""Which retriever to serve: a model alone or fused with BM25, chosen by the dev questions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp.benchmarking.metrics import evaluate, retrieve
+from embexp.benchmarking.statistics.comparison import Comparison
+from embexp.benchmarking.task import RetrievalTask
+from embexp.models.encoder import Embedder
+from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.exact import ExactRetriever
+from embexp.retrieval.hybrid import DEFAULT_WEIGHT, Candidates, HybridIndex
+from embexp.retrieval.index import Hit
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""The weights of BM25 that are tried; 0 is the model alone."""
+MIN_QUESTIONS = 20
+"""With fewer dev questions the default is served: they could not tell two weights apart."""
+DEPTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverChoice:
+    """A model and the weight of BM25 beside it.
+
+    Attributes:
+        model: ``untuned`` or ``tuned``.
+        weight: The share of BM25 in a hit's score; 0 is the model alone.
+        reason: Why this one, in a sentence.
+        curve: Model -> the dev score at each of ``WEIGHTS``; empty where nothing was measured.
+    """
+
+    model: str
+    weight: float
+    reason: str
+    curve: Mapping[str, tuple[float, ...]]
+
+    @property
+    def fusion(self) -> str:
+        """``convex`` where BM25 takes part, else ``none``."""
+        return "convex" if self.weight else "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRetriever:
+    """The chosen retriever with its test scores.
+
+    Attributes:
+        model: ``untuned`` or ``tuned``.
+        fusion: ``convex`` where BM25 takes part, else ``none``.
+        weight: The share of BM25 in a hit's score.
+        reason: Why this one, in a sentence.
+        scores: The mean metrics on the test questions.
+        comparison: This retriever minus the untuned model alone.
+        curve: Model -> the dev score at each weight of ``weights``.
+        weights: The weights that were tried.
+    """
+
+    model: str
+    fusion: str
+    weight: float
+    reason: str
+    scores: Mapping[str, float]
+    comparison: Comparison
+    curve: Mapping[str, tuple[float, ...]]
+    weights: tuple[float, ...] = WEIGHTS
+
+
+def default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
+    """Return the last model with the default weight, for dev questions that cannot choose."""
+    return RetrieverChoice(model=models[-1], weight=DEFAULT_WEIGHT, reason=reason, curve={})
+
+
+def choose_retriever(
+    task: RetrievalTask | None,
+    embedders: Mapping[str, Embedder],
+    *,
+    metric: str,
+    copied: bool,
+    folder: Path,
+) -> RetrieverChoice:
+    """Choose the model and the weight of BM25 on the dev questions, and stay near the default in doubt.
+
+    The one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within one
+    standard error of the best, the one nearest to the default: a small dev set chooses little. Questions
+    whose words were copied from the passages favour BM25, so they cannot raise its weight above the default.
+
+    Args:
+        task: The dev questions; None where there are none.
+        embedders: The untuned and, where there is one, the tuned model; the last is the default.
+        metric: The metric to choose by.
+        copied: Whether the questions' words were copied from the corpus.
+        folder: Where an index may keep files.
+    """
+    models = list(embedders)
+    if task is None or len(task.queries) < MIN_QUESTIONS:
+        count = len(task.queries) if task else 0
+        return default_choice(models, f"{count} dev questions are too few to choose by: the default")
+    scores = {
+        name: _scores(task, embedder, metric=metric, folder=folder) for name, embedder in embedders.items()
+    }
+    curve = {name: tuple(float(row.mean()) for row in rows) for name, rows in scores.items()}
+    if len({score for row in curve.values() for score in row}) == 1:
+        reason = f"all choices score {curve[models[-1]][0]:.3f} on dev, which tells nothing: the default"
+        return RetrieverChoice(models[-1], DEFAULT_WEIGHT, reason, curve)
+    model, weight, best = _one_standard_error(scores, models[-1], ceiling=DEFAULT_WEIGHT if copied else 1.0)
+    reason = (
+        f"within one standard error of the best on {len(task.queries)} dev questions "
+        f"({metric} {curve[model][WEIGHTS.index(weight)]:.3f}, best {best:.3f})"
+    )
+    if copied:
+        reason += f"; their words are copied, so the weight is at most {DEFAULT_WEIGHT:g}"
+    return RetrieverChoice(model, weight, reason, curve)
+
+
+def _one_standard_error(
+    scores: Mapping[str, npt.NDArray[np.float64]], default: str, *, ceiling: float
+) -> tuple[str, float, float]:
+    """Return the choice nearest to the default within one standard error of the best, and the best score.
+
+    Args:
+        scores: Model -> scores, shape (weights, questions).
+        default: The model of the default.
+        ceiling: The highest weight to choose.
+    """
+    choices = {
+        (name, weight): row
+        for name, rows in scores.items()
+        for weight, row in zip(WEIGHTS, rows, strict=True)
+        if weight <= ceiling
+    }
+    best = max(choices.values(), key=lambda row: float(row.mean()))
+
+    def is_close(row: npt.NDArray[np.float64]) -> bool:
+        difference = best - row
+        error = difference.std(ddof=1) / len(difference) ** 0.5
+        return float(difference.mean()) <= float(error)
+
+    close = [choice for choice, row in choices.items() if is_close(row)]
+    model, weight = min(close, key=lambda choice: (abs(choice[1] - DEFAULT_WEIGHT), choice[0] != default))
+    return model, weight, float(best.mean())
+
+
+def _scores(task: RetrievalTask, embedder: Embedder, *, metric: str, folder: Path) -> npt.NDArray[np.float64]:
+    """Return the score of each question at each weight, shape (weights, questions)."""
+    import numpy as np
+
+    dense = ExactRetriever().index(task.corpus, embedder, path=folder)
+    index = HybridIndex(dense, Bm25Retriever().index(task.corpus, path=folder), embedder)
+    texts = [query.text for query in task.queries]
+    candidates = dict(zip(texts, index.candidates(texts, depth=DEPTH), strict=True))
+    rows = []
+    for weight in WEIGHTS:
+        rankings = retrieve(task, _Reweighted(candidates, weight), k=DEPTH)
+        per_query = evaluate(task, rankings, system="dev", metrics=[metric]).per_query
+        rows.append([per_query[query.id][metric] for query in task.queries])
+    return np.array(rows)
+
+
+@dataclass(frozen=True)
+class _Reweighted:
+    """An index over known candidates, which another weight only ranks anew."""
+
+    candidates: Mapping[str, Candidates]
+    weight: float
+
+    def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
+        return [self.candidates[query].rank(weight=self.weight, k=k) for query in queries]

@@ -1,0 +1,120 @@
+"""The retriever to serve: the one-standard-error rule, and what dev questions cannot choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embexp.benchmarking.retriever_choice import (
+    MIN_QUESTIONS,
+    WEIGHTS,
+    RetrieverChoice,
+    _one_standard_error,
+    choose_retriever,
+)
+from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.records import Chunk
+from tests.retrieval.letter_embedder import RandomEmbedder
+
+
+def rows(*means: float, spread: float = 0.1, questions: int = 100) -> np.ndarray:
+    """Scores at each weight: the mean plus a pattern of its own, so that differences have a spread."""
+    rng = np.random.default_rng(0)
+    values = np.array([mean + spread * rng.standard_normal(questions) for mean in means])
+    return values - values.mean(axis=1, keepdims=True) + np.array(means)[:, None]
+
+
+def test_a_clearly_better_weight_is_chosen() -> None:
+    scores = {"tuned": rows(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)}
+
+    assert _one_standard_error(scores, "tuned", ceiling=1.0) == ("tuned", 0.7, pytest.approx(0.9))
+
+
+def test_in_doubt_the_choice_nearest_to_the_default_is_kept() -> None:
+    # The best is at 0.0; 0.4 is .005 below it, within one standard error (.1 * sqrt(2) / 10 = .014).
+    scores = {"tuned": rows(0.5, 0.495, 0.495, 0.495, 0.495, 0.4, 0.3, 0.2)}
+
+    assert _one_standard_error(scores, "tuned", ceiling=1.0)[:2] == ("tuned", 0.4)
+
+
+def test_the_untuned_model_is_chosen_only_if_it_is_better_beyond_doubt() -> None:
+    flat = [0.5] * len(WEIGHTS)
+    alike = {"untuned": rows(*flat), "tuned": rows(*flat)}
+    better = {"untuned": rows(*(value + 0.2 for value in flat)), "tuned": rows(*flat)}
+
+    assert _one_standard_error(alike, "tuned", ceiling=1.0)[:2] == ("tuned", 0.4)
+    assert _one_standard_error(better, "tuned", ceiling=1.0)[0] == "untuned"
+
+
+def test_a_ceiling_bounds_the_weight() -> None:
+    scores = {"tuned": rows(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)}
+
+    assert _one_standard_error(scores, "tuned", ceiling=0.4)[:2] == ("tuned", 0.4)
+
+
+class SameEmbedder:
+    """Embeds every text alike, so that only words can tell passages apart."""
+
+    fingerprint = "same"
+    dimension = 4
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return np.full((len(texts), 4), 0.5, dtype=np.float32)
+
+    encode_passages = encode_queries
+
+
+def made_task(*, answerable: bool, questions: int = 30) -> RetrievalTask:
+    """Questions that ask for the one word of their passage, or whose answer shares no word with them."""
+    corpus = [Chunk(id=f"c{at}", document_id=f"d{at}", text=f"word{at} only") for at in range(questions)]
+    corpus.append(Chunk(id="none", document_id="none", text="nothing"))
+    queries = [Query(id=f"q{at}", text=f"word{at}", cluster=f"d{at}") for at in range(questions)]
+    qrels = {f"q{at}": {f"c{at}" if answerable else "none": 1} for at in range(questions)}
+    return RetrievalTask(name="dev", corpus=corpus, queries=queries, qrels=qrels, unit="chunk")
+
+
+def choose(task: RetrievalTask | None, folder: Path, *, copied: bool = False) -> RetrieverChoice:
+    embedders = {"untuned": RandomEmbedder(), "tuned": RandomEmbedder()}
+    return choose_retriever(task, embedders, metric="mrr@1", copied=copied, folder=folder)
+
+
+def test_dev_questions_choose_the_weight_of_words(tmp_path: Path) -> None:
+    choice = choose(made_task(answerable=True), tmp_path)
+    curve = dict(zip(WEIGHTS, choice.curve["tuned"], strict=True))
+
+    assert choice.model == "tuned"
+    assert choice.weight > 0.4
+    assert curve[0.0] < 0.2 < curve[0.7] == 1.0
+    assert "30 dev questions" in choice.reason
+
+
+def test_copied_words_do_not_raise_the_weight_of_bm25(tmp_path: Path) -> None:
+    choice = choose(made_task(answerable=True), tmp_path, copied=True)
+
+    assert choice.weight == 0.4
+    assert "their words are copied" in choice.reason
+
+
+def test_questions_that_nothing_answers_choose_nothing(tmp_path: Path) -> None:
+    choice = choose_retriever(
+        made_task(answerable=False),
+        {"untuned": SameEmbedder()},
+        metric="mrr@1",
+        copied=False,
+        folder=tmp_path,
+    )
+
+    assert (choice.model, choice.weight, choice.fusion) == ("untuned", 0.4, "convex")
+    assert "all choices score 0.000 on dev, which tells nothing" in choice.reason
+
+
+@pytest.mark.parametrize("questions", [0, MIN_QUESTIONS - 1])
+def test_too_few_questions_choose_nothing(questions: int, tmp_path: Path) -> None:
+    task = made_task(answerable=True, questions=questions) if questions else None
+    choice = choose(task, tmp_path)
+
+    assert (choice.model, choice.weight, choice.curve) == ("tuned", 0.4, {})
+    assert f"{questions} dev questions are too few" in choice.reason
