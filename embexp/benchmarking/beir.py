@@ -26,11 +26,13 @@ class BeirTask(BenchmarkOptions):
         dataset: Reads the set, such as ``embexp.data.datasets.BeirFolder``.
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
+        merge_duplicates: Whether copies of a document that answers a question are right as well.
     """
 
     dataset: Dataset
     name: str = "beir"
     limit: int | None = None
+    merge_duplicates: bool = True
 
     def __post_init__(self) -> None:
         BenchmarkOptions.__post_init__(self)
@@ -58,9 +60,8 @@ class BeirTask(BenchmarkOptions):
                 f"The benchmark set {self.dataset.name} has no test question: add qrels/test.tsv."
             )
         corpus = list(track(self._passages(), "Reading the benchmark's corpus"))
-        return HeldOut(name=self.name, limit=self.limit).task(
-            corpus, test, unit="document", scale=label_scale(labelled, self.dataset.labels)
-        )
+        asked = HeldOut(name=self.name, limit=self.limit, merge_duplicates=self.merge_duplicates)
+        return asked.task(corpus, test, unit="document", scale=label_scale(labelled, self.dataset.labels))
 
     def _passages(self) -> Iterator[Chunk]:
         for document in self.dataset.documents():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from embexp.benchmarking.benchmark import BenchmarkOptions, check_limit
+from embexp.benchmarking.repeated_texts import content_of, settle_repeated_texts
 from embexp.benchmarking.task import Query, RetrievalTask, judged
 from embexp.data.labels import LabelScale, label_scale
 from embexp.data.records import CUT_OUT, Chunk, Pair, Unit
@@ -26,10 +27,12 @@ class HeldOut(BenchmarkOptions):
     Args:
         name: The task's name.
         limit: The most questions to ask; None for all. The corpus stays whole.
+        merge_duplicates: Whether copies of a document that answers a question are right as well.
     """
 
     name: str = "heldout"
     limit: int | None = None
+    merge_duplicates: bool = True
 
     def __post_init__(self) -> None:
         BenchmarkOptions.__post_init__(self)
@@ -52,7 +55,8 @@ class HeldOut(BenchmarkOptions):
             scale: How the labels of the data set are read; None reads it off these pairs.
 
         Returns:
-            The task. Questions without a relevant passage are left out; the log gives their number.
+            The task. Questions without a relevant passage are left out; the log gives their number. A
+            document that is the question itself is no hit of it.
 
         Raises:
             DataError: There is no question, or the corpus has a single unit or lacks a judged one.
@@ -69,8 +73,9 @@ class HeldOut(BenchmarkOptions):
             Query(id=name, text=pair.query, cluster=pair.document_id, query_type=pair.query_type)
             for name, pair in first.items()
         ]
-        corpus = _without_cut_outs(chunks, pairs)
-        return RetrievalTask(name=self.name, corpus=corpus, queries=queries, qrels=qrels, unit=unit)
+        corpus = _without_cut_outs(chunks, pairs, copies=self.merge_duplicates)
+        task = RetrievalTask(name=self.name, corpus=corpus, queries=queries, qrels=qrels, unit=unit)
+        return settle_repeated_texts(task, merge=self.merge_duplicates, originals=chunks)
 
     def _limited(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         if self.limit is None:
@@ -82,18 +87,25 @@ class HeldOut(BenchmarkOptions):
         return [pair for pair in pairs if pair.query_key in kept]
 
 
-def _without_cut_outs(chunks: Sequence[Chunk], pairs: Iterable[Pair]) -> list[Chunk]:
+def _without_cut_outs(chunks: Sequence[Chunk], pairs: Iterable[Pair], *, copies: bool) -> list[Chunk]:
     """Return the corpus without the text of questions that were cut out of it.
 
-    The chunk's passage becomes ``Pair.positive``. Chunks of the same document that repeat the question
-    in their title lose that title. Chunk ids stay as they are, since judgments refer to them.
+    The chunk's passage becomes ``Pair.positive``, and with ``copies`` that of chunks with the same text, too.
+    Chunks of the same document that repeat the question in their title lose that title. Chunk ids stay as
+    they are, since judgments refer to them.
     """
-    replaced: dict[str, str] = {}
+    cut = {pair.chunk_id: pair for pair in reversed([*pairs]) if pair.chunk_id and pair.query_type in CUT_OUT}
+    replaced = {name: pair.positive for name, pair in cut.items()}
     asked: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
-        if pair.chunk_id and pair.query_type in CUT_OUT:
-            replaced.setdefault(pair.chunk_id, pair.positive)
+        if pair.chunk_id in cut and pair.query_type in CUT_OUT:
             asked[pair.document_id].add(_folded(pair.query))
+    if copies and cut:
+        alike = {content_of(chunk): chunk for chunk in chunks if chunk.id in cut}
+        for chunk in chunks:
+            if chunk.id not in cut and (original := alike.get(content_of(chunk))):
+                replaced[chunk.id] = replaced[original.id]
+                asked[chunk.document_id] |= asked.get(original.document_id, set())
     return [_without(chunk, replaced, asked.get(chunk.document_id, set())) for chunk in chunks]
 
 

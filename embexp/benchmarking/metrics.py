@@ -102,16 +102,16 @@ def retrieve(
     with progress("Searching", total=len(task.queries)) as bar:
         for start in range(0, len(task.queries), batch_size):
             batch = task.queries[start : start + batch_size]
-            rankings.update(_search(index, batch, owners, k=k, depth=depth, skip_own=task.skip_own))
+            rankings.update(_search(index, batch, owners, k=k, depth=depth, own=task.own))
             bar.advance(len(batch))
     return rankings
 
 
 def _first_depth(task: RetrievalTask, k: int) -> int:
-    wanted = k + task.skip_own
-    if task.unit == "chunk":
+    wanted = k + max(map(len, task.own.values()), default=0)
+    if task.unit == "chunk" and not task.copies:
         return min(wanted, len(task.corpus))
-    most = max(Counter(chunk.document_id for chunk in task.corpus).values(), default=1)
+    most = max(Counter(map(task.unit_of, task.corpus)).values(), default=1)
     return min(wanted if most == 1 else 2 * wanted, len(task.corpus))
 
 
@@ -122,15 +122,15 @@ def _search(
     *,
     k: int,
     depth: int,
-    skip_own: bool,
+    own: Mapping[str, frozenset[str]],
 ) -> dict[str, list[Hit]]:
     rankings: dict[str, list[Hit]] = {}
     waiting = list(queries)
     while waiting:
         again = []
         for query, hits in zip(waiting, index.search([q.text for q in waiting], k=depth), strict=True):
-            units = _units(query, hits, owners)
-            rankings[query.id] = [hit for hit in units if not (skip_own and hit.id == query.id)][:k]
+            mine = own.get(query.id, frozenset())
+            rankings[query.id] = [hit for hit in _units(query, hits, owners) if hit.id not in mine][:k]
             # A search that returns fewer hits than asked for has no more to return.
             if len(rankings[query.id]) < k and len(hits) >= depth and depth < len(owners):
                 again.append(query)

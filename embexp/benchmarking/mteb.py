@@ -86,8 +86,13 @@ class MtebTask(BenchmarkOptions):
             )
         corpus = list(_passages(data["corpus"]))
         pairs = list(_pairs(data["queries"], data["relevant_docs"], {each.document_id for each in corpus}))
-        task = HeldOut(name=name, limit=self.limit).task(corpus, pairs, unit="document")
-        return replace(task, skip_own=own)
+        task = HeldOut(name=name, limit=self.limit, merge_duplicates=False).task(
+            corpus, pairs, unit="document"
+        )
+        if folder.is_dir():
+            return task
+        themselves = {query.id: frozenset([query.id]) for query in task.queries} if own else {}
+        return replace(task, own=themselves)  # as MTEB itself scores the task
 
 
 def _retrieval_task(name: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.benchmark import BenchmarkOptions
+from embexp.benchmarking.repeated_texts import settle_repeated_texts
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.datasets.questions import Question, QuestionFile
 from embexp.data.labels import LabelScale
@@ -26,12 +27,14 @@ class OwnQueries(BenchmarkOptions):
         name: The task's name.
         limit: The most questions to ask, from the top of the file; None for all.
         judge_depth: How many of each system's hits a language model judges.
+        merge_duplicates: Whether copies of a document that answers a question are right as well.
     """
 
     questions: QuestionFile
     name: str = "queries"
     limit: int | None = None
     judge_depth: int = 10
+    merge_duplicates: bool = True
 
     def __post_init__(self) -> None:
         BenchmarkOptions.__post_init__(self)
@@ -84,8 +87,10 @@ class OwnQueries(BenchmarkOptions):
             )
         if not judged:
             queries = [Query(question.id, question.text, question.id) for question in asked]
-            return RetrievalTask(self.name, chunks, queries, {}, "chunk", judge_depth=self.judge_depth)
-        return self._judged(chunks, asked)
+            task = RetrievalTask(self.name, chunks, queries, {}, "chunk", judge_depth=self.judge_depth)
+        else:
+            task = self._judged(chunks, asked)
+        return settle_repeated_texts(task, merge=self.merge_duplicates)
 
     def _judged(self, chunks: Sequence[Chunk], asked: Sequence[Question]) -> RetrievalTask:
         owners = {chunk.id: chunk.document_id for chunk in chunks}

@@ -139,7 +139,7 @@ def search_systems(
         results[f"{best} {form}"] = replace(compact, cost=cost)
     if benchmark.reranker:
         index = ExactRetriever().index(task.corpus, embedders[best], path=folder)
-        passages = retrieve(replace(task, unit="chunk"), index, k=benchmark.rerank_depth)
+        passages = retrieve(replace(task, unit="chunk", own={}, copies={}), index, k=benchmark.rerank_depth)
         reranker = CrossEncoderScorer(model=benchmark.reranker)
         results[f"{best} reranked"] = _reranked(task, results[best], passages, reranker, cache)
     return results
@@ -237,7 +237,7 @@ def _reranked(
     for query, hits in passages.items():
         best = sorted((Hit(hit.id, next(scores)) for hit in hits), key=lambda hit: (-hit.score, hit.id))
         units = [Hit(task.unit_of(chunks[hit.id]), hit.score) for hit in best]
-        units = [hit for hit in units if not (task.skip_own and hit.id == query)]
+        units = [hit for hit in units if hit.id not in task.own.get(query, ())]
         rankings[query] = _first_of_each([*units, *_below(units, base.rankings[query])])[:DEPTH]
     query_seconds = base.cost.query_seconds + scored.seconds / len(task.queries)
     cost = replace(base.cost, query_seconds=query_seconds, cached=base.cost.cached or scored.known > 0)

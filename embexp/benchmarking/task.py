@@ -6,7 +6,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
@@ -35,6 +35,23 @@ def clusters_of(queries: Iterable[Query]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class RepeatedTexts:
+    """How many texts a task holds twice.
+
+    Attributes:
+        duplicates: Units with the same text as an earlier one, under another id.
+        judged_duplicates: Those with the text of a unit that answers a question.
+        merged: Whether they count as that unit.
+        self_hits: Questions that are documents of the corpus, which are no hits of theirs.
+    """
+
+    duplicates: int = 0
+    judged_duplicates: int = 0
+    merged: bool = False
+    self_hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievalTask:
     """A corpus, its questions and their judgments; a task knows no scores.
 
@@ -44,7 +61,9 @@ class RetrievalTask:
         queries: The questions.
         qrels: Their judgments.
         unit: What the judgments are on: chunks, or the documents that the chunks belong to.
-        skip_own: Whether a unit with the question's own id is no hit of that question.
+        own: Query id -> the units that are the question itself, and no hits of it.
+        copies: Unit -> the unit with the same text that it counts as.
+        repeated: How many there are of both.
         judge_depth: None where there are judgments. Else a language model grades each system's first
             ``judge_depth`` hits.
     """
@@ -54,7 +73,9 @@ class RetrievalTask:
     queries: Sequence[Query]
     qrels: Qrels
     unit: Unit
-    skip_own: bool = False
+    own: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
+    repeated: RepeatedTexts = RepeatedTexts()
     judge_depth: int | None = None
 
     @property
@@ -63,13 +84,19 @@ class RetrievalTask:
         return clusters_of(self.queries)
 
     def unit_of(self, chunk: Chunk) -> str:
-        """Return the id of what is judged relevant when this chunk is: its document's or its own."""
-        return chunk.document_id if self.unit == "document" else chunk.id
+        """Return the id of what is judged relevant when this chunk is: its document's or its own.
+
+        For a copy, that is the id of the unit that it counts as.
+        """
+        name = chunk.document_id if self.unit == "document" else chunk.id
+        return self.copies.get(name, name)
 
     def fingerprint(self) -> str:
         """Return a digest of the corpus, the questions and the judgments."""
         corpus = sha256_of([(chunk.id, chunk.document_id, chunk.passage) for chunk in self.corpus])
-        return sha256_of(corpus, [(query.id, query.text) for query in self.queries], self.qrels, self.unit)
+        asked = (corpus, [(query.id, query.text) for query in self.queries], self.qrels, self.unit)
+        own = {query: sorted(units) for query, units in self.own.items()}
+        return sha256_of(*asked, *([own, self.copies] if own or self.copies else []))
 
 
 def smaller_corpus(

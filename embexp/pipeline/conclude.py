@@ -103,6 +103,7 @@ def _outcome(
         learning_curve=repeats.curve,
         judging=results.judging,
         retriever=results.retriever,
+        repeated_texts=results.task.repeated,
     )
 
 

@@ -18,6 +18,7 @@ from embexp.benchmarking.repeats import LearningCurve, Seeds
 from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.systems import SystemCost
+from embexp.benchmarking.task import RepeatedTexts
 from embexp.data.leaks import Leaks
 from embexp.errors import DataError
 from embexp.finetuning.training import Training
@@ -65,6 +66,7 @@ class Outcome(BaseModel):
     seeds: Seeds | None = None
     learning_curve: LearningCurve | None = None
     retriever: ServedRetriever | None = None
+    repeated_texts: RepeatedTexts = RepeatedTexts()
 
     def write(self, path: Path) -> None:
         """Write outcome.json, atomically, without the training history and the texts of leaks."""

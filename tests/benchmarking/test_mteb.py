@@ -62,7 +62,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_class_of_one_s_own_becomes_a_retrieval_task(shop: str) -> None:
     task = MtebTask(id=shop).task((), (), unit="chunk")
-    assert (task.name, task.unit, task.skip_own) == ("Shop", "document", True)
+    assert (task.name, task.unit) == ("Shop", "document")
+    assert task.own == {query.id: {query.id} for query in task.queries}
     assert len(task.corpus) == 24
     assert len(task.queries) == 12
     assert task.qrels["kettle0"] == {"kettle0": 2, "kettle1": 1}

@@ -57,7 +57,7 @@ def test_the_first_passages_are_put_in_a_new_order_and_the_rest_follows(tmp_path
 
 def test_a_question_that_may_not_find_itself_does_not_after_reranking_either(tmp_path: Path) -> None:
     corpus = [Chunk(f"{name}0", name, f"text {grade}") for name, grade in (("q", 9), ("b", 5), ("c", 7))]
-    task = RetrievalTask("t", corpus, [Query("q", "x", "c")], {}, "document", skip_own=True)
+    task = RetrievalTask("t", corpus, [Query("q", "x", "c")], {}, "document", own={"q": frozenset("q")})
     base = SystemResult({"q": [Hit("b", 0.9), Hit("c", 0.8)]}, COST)
     passages = {"q": [Hit(name, 1.0) for name in ("q0", "b0", "c0")]}
     found = _reranked(task, base, passages, FixedReranker(), EmbeddingCache(tmp_path))
