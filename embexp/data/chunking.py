@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Protocol
 
+from embexp.data.fences import mark_code
 from embexp.data.records import Chunk, Document
 from embexp.data.words import SENTENCE_END, unspaced, words
 from embexp.errors import ConfigError
@@ -18,7 +19,6 @@ _SPARE = 2  # tokens for the line break between title and text, which some token
 _LETTERS_PER_TOKEN = 40  # at most: a text with more is longer than its budget, and cut without being counted
 _HEADING = re.compile(r" {0,3}(#{1,6}) +(\S.*)")
 _CLOSING = re.compile(r"\s+#+$")
-_FENCE = re.compile(r"\s*(```|~~~)")
 # A separator belongs to the segment before it, so that the segments of a text, joined, are the text.
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _CLAUSE = re.compile(r"[，；：、،؛]\s*")
@@ -184,12 +184,8 @@ def _sections(text: str, title: str = "") -> Iterator[tuple[tuple[str, ...], str
     """
     path: list[tuple[int, str]] = []
     body: list[str] = []
-    fenced = ""
-    for line in text.split("\n"):
-        fence = _FENCE.match(line)
-        if fence and fenced in ("", fence.group(1)):
-            fenced = "" if fenced else fence.group(1)
-        heading = None if fenced or fence else _HEADING.fullmatch(line.rstrip())
+    for line, in_code in mark_code(text.split("\n")):
+        heading = None if in_code else _HEADING.fullmatch(line.rstrip())
         if heading is None:
             body.append(line)
             continue

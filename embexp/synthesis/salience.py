@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from embexp.data.fences import mark_code
 from embexp.data.words import CLOSERS, SPACED_ENDS, UNSPACED_ENDS, terms, unspaced
 from embexp.synthesis.query_text import clean
 
-_FENCE = re.compile(r"\s*(```|~~~)")
 _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
 
 
@@ -59,12 +59,10 @@ def cut(text: str, sentence: Sentence) -> str:
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Yield the spans of paragraphs and list items; ``\\Z`` in ``_END`` ends the last sentence of each."""
-    fenced, start, end, at = False, -1, -1, 0
-    for line in text.splitlines(keepends=True):
-        if _FENCE.match(line):
-            fenced = not fenced
+    start, end, at = -1, -1, 0
+    for line, in_code in mark_code(text.splitlines(keepends=True)):
         marker = _MARKER.match(line)
-        prose = not (fenced or not line.strip() or _FENCE.match(line) or _NOT_PROSE.match(line))
+        prose = not (in_code or not line.strip() or _NOT_PROSE.match(line))
         if start >= 0 and (not prose or marker):
             yield start, end
             start = -1

@@ -11,11 +11,19 @@ from functools import partial
 from pathlib import Path
 
 from embexp.data.labels import LabelSettings
-from embexp.data.readers.markup import read_html, read_rst
-from embexp.data.readers.office import read_docx, read_pdf
-from embexp.data.readers.problems import OnError, Problems, UnreadableError
+from embexp.data.readers.encoding import check_encoding, format_of
+from embexp.data.readers.epub import read_epub
+from embexp.data.readers.html import read_html
+from embexp.data.readers.mail import read_mail
+from embexp.data.readers.markdown import read_markdown, read_mdx, read_notebook
+from embexp.data.readers.markup import read_asciidoc, read_rst
+from embexp.data.readers.office import read_odf, read_pptx, read_xlsx
+from embexp.data.readers.pdf import read_pdf
+from embexp.data.readers.problems import OnError, Problems, UnreadableError, printable
+from embexp.data.readers.reading import Reader, Reading
 from embexp.data.readers.tables import SUFFIXES, DocumentColumns, read_table
-from embexp.data.readers.text import read_markdown, read_plain
+from embexp.data.readers.text import read_plain
+from embexp.data.readers.word import read_docx
 from embexp.data.records import Document, Pair, Unit
 from embexp.data.sampling import check_limit, sample
 from embexp.errors import DataError
@@ -25,17 +33,30 @@ from embexp.storage.files import sha256_of, sha256_of_file
 log = logging.getLogger(__name__)
 
 
-READERS: dict[str, Callable[[Path], Iterator[Document]]] = {
-    ".md": read_markdown,
-    ".markdown": read_markdown,
+READERS: dict[str, Reader] = {
+    **dict.fromkeys((".md", ".markdown"), read_markdown),
+    ".mdx": read_mdx,
+    ".ipynb": read_notebook,
     ".txt": read_plain,
     ".rst": read_rst,
-    ".html": read_html,
-    ".htm": read_html,
+    **dict.fromkeys((".adoc", ".asciidoc"), read_asciidoc),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), read_html),
     ".pdf": read_pdf,
     ".docx": read_docx,
+    ".pptx": read_pptx,
+    ".xlsx": read_xlsx,
+    **dict.fromkeys((".odt", ".odp", ".ods"), read_odf),
+    ".epub": read_epub,
+    ".eml": read_mail,
 }
 _FORMATS = ", ".join((*READERS, *SUFFIXES))
+_SKIPPED_FOLDERS = frozenset(
+    (
+        *("node_modules", "bower_components", "__pycache__", "__pypackages__", "site-packages", "dist-info"),
+        *("venv", "virtualenv", "build", "dist", "target", "_build"),
+    )
+)
+"""Folders of packages and build results; hidden ones, such as .git and .venv, are skipped too."""
 
 
 @dataclass(kw_only=True)
@@ -45,12 +66,16 @@ class Folder:
     Args:
         path: The folder, or a single file.
         include: Globs on the path below the folder ("guides/*", "*.md"); empty takes every known format.
-            A ``*`` matches slashes too.
+            A ``*`` matches slashes too. Folders of packages and build results (node_modules, build) are read
+            only if a glob names them ("build/*").
         exclude: Globs of files to leave out, on top of hidden ones.
         on_error: ``skip`` leaves unreadable files and rows out and counts them; ``fail`` stops at the first.
         text_column: The column of csv, jsonl and parquet files that holds a document's text.
         title_column: The column that holds its title; may be missing.
         id_column: The column that names it within its file; may be missing.
+        encoding: The encoding of text files ("cp1252"); None lets the bytes of each file decide.
+        password: Opens encrypted PDFs.
+        main_content: Leave navigation, footers and other boilerplate of web pages out.
         limit: At most this many documents, spread evenly; None for all.
         name: The name in tables and file names.
     """
@@ -62,6 +87,9 @@ class Folder:
     text_column: str = "text"
     title_column: str = "title"
     id_column: str = "id"
+    encoding: str | None = None
+    password: str | None = field(default=None, repr=False)
+    main_content: bool = True
     limit: int | None = None
     name: str = "folder"
     unit: Unit = field(default="chunk", init=False)
@@ -69,6 +97,7 @@ class Folder:
 
     def __post_init__(self) -> None:
         check_limit("limit", self.limit)
+        check_encoding(self.encoding)
 
     @property
     def source(self) -> str:
@@ -82,7 +111,7 @@ class Folder:
             DataError: The path does not exist.
         """
         settings = {key: value for key, value in asdict(self).items() if key != "path"}
-        files = [(name, sha256_of_file(file)) for name, file in self._files(Problems())]
+        files = [(name, _digest(file)) for name, file in self._files(Problems())]
         return sha256_of("folder", settings, files)
 
     def documents(self) -> Iterator[Document]:
@@ -112,47 +141,84 @@ class Folder:
 
     def _read_all(self, problems: Problems) -> Iterator[Document]:
         columns = DocumentColumns(text=self.text_column, title=self.title_column, id=self.id_column)
-        table = partial(read_table, columns=columns, problems=problems)
+        table = partial(read_table, columns=columns, problems=problems, encoding=self.encoding)
+        reading = Reading(
+            problems=problems,
+            encoding=self.encoding,
+            password=self.password,
+            main_content=self.main_content,
+        )
         files = list(self._files(problems))
         for name, file in track(files, "Reading files", total=len(files)):
-            reader = READERS.get(file.suffix.lower(), table)
-            try:
-                for document in reader(file):
-                    if document.text:
-                        renamed = name + document.id.removeprefix(file.name)
-                        yield replace(document, id=renamed, source=name)
-                    else:
-                        problems.count("file without text")
-            except OSError as error:
-                problems.report("unreadable file", f"{file}: {error.strerror}; check its permissions.")
-            except DataError as error:
-                if isinstance(error, UnreadableError):
-                    problems.report(error.reason, str(error))
-                elif self.on_error == "fail":
-                    raise
+            documents = _documents(file, name, reading, table)
+            for document in self._guarded(documents, file, problems):
+                if document.text.strip():
+                    yield replace(document, id=name + document.id.removeprefix(file.name), source=name)
                 else:
-                    problems.report("unreadable table", str(error))
+                    problems.count("file without text", name)
+
+    def _guarded(self, documents: Iterator[Document], file: Path, problems: Problems) -> Iterator[Document]:
+        """Yield a file's documents; what goes wrong in it costs that file alone, or the rest of it."""
+        while True:
+            document = None
+            try:
+                with problems.guard(str(file)):
+                    document = next(documents, None)
+            except DataError as error:
+                if self.on_error == "fail":
+                    raise
+                problems.report("unreadable table", str(error))
+            if document is None:
+                return
+            yield document
 
     def _files(self, problems: Problems) -> Iterator[tuple[str, Path]]:
         root = Path(self.path).expanduser()
         if root.is_file():
             if not _known(root):
                 raise DataError(f"{self.path}: no known format; give a file of {_FORMATS}.")
-            yield root.name, root
+            yield printable(root.name), root
             return
         if not root.is_dir():
             raise DataError(f"{self.path} does not exist: check dataset.path for a typing error.")
-        for file in _walk(root, problems):
-            name = file.relative_to(root).as_posix()
+        for file in _walk(root, problems, self.include):
+            name = printable(file.relative_to(root).as_posix())
             if not _matches(name, self.include or ["*"]) or _matches(name, self.exclude):
-                problems.count("left out by include or exclude")
+                problems.count("left out by include or exclude", name)
             elif not _known(file):
-                problems.count(f"of no known format ({file.suffix.lower() or 'no suffix'})")
+                problems.count(f"of no known format ({file.suffix.lower() or 'no suffix'})", name)
             else:
                 yield name, file
 
 
-def _walk(root: Path, problems: Problems) -> Iterator[Path]:
+def _documents(
+    file: Path, name: str, reading: Reading, table: Callable[[Path], Iterator[Document]]
+) -> Iterator[Document]:
+    """Read a file when its first document is asked for; an empty one is counted.
+
+    Raises:
+        UnreadableError: The file may not be read, or its reader gives up.
+    """
+    try:
+        reader = READERS.get(format_of(file))
+        if not file.stat().st_size:
+            reading.problems.count("empty file", name)
+        else:
+            yield from reader(file, reading) if reader else table(file)
+    except PermissionError as error:
+        message = f"{file}: {error.strerror}; check its permissions."
+        raise UnreadableError("unreadable file", message) from error
+
+
+def _digest(file: Path) -> str:
+    """Return the digest of a file's content; a file that may not be read has none, and is skipped later."""
+    try:
+        return sha256_of_file(file)
+    except OSError:
+        return ""
+
+
+def _walk(root: Path, problems: Problems, include: list[str]) -> Iterator[Path]:
     """Yield each file below a folder once, sorted; hidden files and loops of links are left out."""
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -160,23 +226,38 @@ def _walk(root: Path, problems: Problems) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = _entered(root, Path(folder), folders, problems, include)
         for name in sorted(files):
             file = Path(folder, name)
             real = os.path.realpath(file)
             if name.startswith("."):
-                problems.count("hidden")
+                problems.count("hidden", name)
             elif not file.is_file():
-                problems.count("broken link or special file")
+                problems.count("broken link or special file", name)
             elif real in seen:
-                problems.count("second link to the same file")
+                problems.count("second link to the same file", name)
             else:
                 seen.add(real)
                 yield file
 
 
+def _entered(root: Path, folder: Path, names: list[str], problems: Problems, include: list[str]) -> list[str]:
+    """Return the folders to read, and count hidden ones and those of packages and build results."""
+    entered: list[str] = []
+    for name in sorted(names):
+        path = (folder / name).relative_to(root).as_posix()
+        named = any(name in glob.split("/") for glob in include)
+        if name.startswith(".") and not named:
+            problems.count("hidden folder", path)
+        elif name in _SKIPPED_FOLDERS and not named:
+            problems.count("folder that dataset.include does not name", path)
+        else:
+            entered.append(name)
+    return entered
+
+
 def _known(file: Path) -> bool:
-    return file.suffix.lower() in READERS or file.suffix.lower() in SUFFIXES
+    return format_of(file) in READERS or format_of(file) in SUFFIXES
 
 
 def _matches(name: str, globs: list[str]) -> bool:

@@ -1,36 +1,32 @@
-"""Readers of marked-up text: HTML and reStructuredText."""
+"""Readers of other markup for documentation: reStructuredText and AsciiDoc."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from embexp.data.readers.encoding import decode
-from embexp.data.readers.problems import Problems, UnreadableError
-from embexp.data.readers.text import document_of, is_query, occurs_in, one_line, read_text
+from embexp.data.fences import fenced
+from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.reading import Reading
+from embexp.data.readers.text import document_of, one_line, read_text
 from embexp.data.records import Document
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup, Tag
     from docutils import nodes
 
-_NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "nav", "svg", "iframe", "object"))
-_PARAGRAPHS = (
-    *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "form"),
-    *("details", "address", "hr", "ul", "ol", "dl", "table", "body"),
+_DIRECTIVE = re.compile(r"^\s*\.\. (?:\|[^|]+\| )?([\w:.+-]+)::", re.MULTILINE)
+_ROLE = re.compile(r":([a-zA-Z][\w:.+-]*):`")
+_ROLE_TEXT = re.compile(r"(?s)^(.*?)\s*<[^<>]*>$")
+_CODE_DIRECTIVES = frozenset(("code", "code-block", "sourcecode", "prompt", "ipython", "doctest", "testcode"))
+_NO_TEXT_DIRECTIVES = frozenset(
+    (
+        *("toctree", "contents", "index", "highlight", "currentmodule", "module", "default-role"),
+        *("automodule", "autoclass", "autofunction", "automethod", "autosummary", "literalinclude"),
+        *("default-domain", "tabularcolumns"),
+    )
 )
-_LINES = ("dt", "dd", "tr", "caption", "summary", "figcaption")
-_AROUND = {
-    **dict.fromkeys(_PARAGRAPHS, ("\n\n", "\n\n")),
-    **dict.fromkeys(_LINES, ("\n", "\n")),
-    **dict.fromkeys(("td", "th"), ("", " | ")),
-    "li": ("\n- ", ""),
-    "br": ("\n", ""),
-}
-"""What stands before and after the text of a tag."""
-_ROLE = re.compile(r":[\w:.+-]+:`([^`]+)`")
 _RST_SETTINGS = {
     "file_insertion_enabled": False,
     "raw_enabled": False,
@@ -44,98 +40,204 @@ _RST_SETTINGS = {
 }
 
 
-def read_html(path: Path) -> Iterator[Document]:
-    """Read a web page: title from its first ``<h1>`` or ``<title>``, summary from its meta description."""
-    from bs4 import BeautifulSoup
-    from bs4.dammit import EncodingDetector
+def read_rst(path: Path, reading: Reading) -> Iterator[Document]:
+    """Read a reStructuredText file; directives include and fetch nothing, and Sphinx's are read as text.
 
-    raw = path.read_bytes()
-    declared = EncodingDetector.find_declared_encoding(raw, is_html=True)
-    soup = BeautifulSoup(decode(raw, str(path), Problems(), declared=declared), "lxml")
-    heading = soup.find("h1")
-    title = one_line(heading.get_text(" ")) if heading else ""
-    title = title or (one_line(soup.title.get_text()) if soup.title else "")
-    meta = soup.find("meta", attrs={"name": "description"})
-    summary = one_line(str(meta.get("content") or "")) if meta else ""
-    text = _html_text(soup)
-    if not is_query(summary) or occurs_in(summary, text):
-        summary = ""
-    yield document_of(path, text, title=title, summary=summary)
-
-
-def _html_text(soup: BeautifulSoup) -> str:
-    """Return a page's visible text, with Markdown marks for headings, lists, tables and code."""
-    parts: list[str] = []
-    line_start = True
-    for part in _parts_of(soup):
-        kept = part.lstrip(" ") if line_start else part
-        if kept:
-            parts.append(kept)
-            line_start = kept.endswith("\n")
-    text = re.sub(r"[ |]+\n", "\n", "".join(parts))
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
-
-
-def _parts_of(parent: Tag) -> Iterator[str]:
-    from bs4.element import NavigableString, PreformattedString, Tag
-
-    for child in parent.children:
-        if isinstance(child, Tag):
-            if child.name not in _NO_TEXT:
-                yield from _tag_parts(child)
-        elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
-            yield re.sub(r"\s+", " ", str(child))
-
-
-def _tag_parts(tag: Tag) -> Iterator[str]:
-    if re.fullmatch("h[1-6]", tag.name):
-        yield f"\n\n{'#' * int(tag.name[1])} {one_line(tag.get_text())}\n\n"
-    elif tag.name == "pre":
-        code = tag.get_text().strip("\n")
-        yield f"\n\n```\n{code}\n```\n\n"
-    else:
-        before, after = _AROUND.get(tag.name, ("", ""))
-        yield before
-        yield from _parts_of(tag)
-        yield after
-
-
-def read_rst(path: Path) -> Iterator[Document]:
-    """Read a reStructuredText file; directives include and fetch nothing."""
+    Raises:
+        UnreadableError: The parser gives up.
+    """
     from docutils.core import publish_doctree
     from docutils.utils import SystemMessage
 
-    source = read_text(path)
+    source = read_text(path, reading.problems, encoding=reading.encoding)
+    _register_unknown(source)
     try:
         tree = publish_doctree(source, source_path=path.name, settings_overrides=_RST_SETTINGS)
+        text = "\n\n".join(part for part in _rst_blocks(tree) if part.strip())
     except (SystemMessage, RecursionError, ValueError) as error:
         raise UnreadableError(
             "broken file", f"{path}: not reStructuredText ({error}); fix the file."
         ) from error
-    yield document_of(path, "\n\n".join(_rst_parts(tree)))
+    yield document_of(path, text)
 
 
-def _rst_parts(tree: nodes.document) -> Iterator[str]:
+def _register_unknown(source: str) -> None:
+    """Teach docutils the directives and roles of a file that it does not know, which are Sphinx's mostly."""
+    from docutils.parsers.rst import directives, roles
+    from docutils.parsers.rst.languages import en
+
+    for name in set(_DIRECTIVE.findall(source)):
+        if name in _CODE_DIRECTIVES or name not in en.directives:
+            directives.register_directive(name, _directive_class(code=name in _CODE_DIRECTIVES))
+    for name in set(_ROLE.findall(source)):
+        if name not in en.roles:
+            roles.register_local_role(name, _role)
+
+
+def _role(
+    name: str,  # noqa: ARG001 - docutils' signature
+    rawtext: str,
+    text: str,
+    lineno: int,  # noqa: ARG001
+    inliner: Any,  # noqa: ARG001
+    options: Any = None,  # noqa: ARG001
+    content: Any = None,  # noqa: ARG001
+) -> Any:
+    from docutils import nodes
+    from docutils.utils import unescape
+
+    titled = _ROLE_TEXT.match(shown := unescape(text))
+    return [nodes.inline(rawtext, titled.group(1) if titled and titled.group(1) else shown)], []
+
+
+def _directive_class(*, code: bool) -> Any:
+    """Return a directive that takes any argument, option and content, and shows them as text or code."""
+    from docutils import nodes
+    from docutils.parsers.rst import Directive, directives
+
+    class AnyOptions(dict[str, Any]):
+        def __missing__(self, name: str) -> Any:
+            return directives.unchanged
+
+    class Shown(Directive):
+        optional_arguments = 1
+        final_argument_whitespace = True
+        has_content = True
+        option_spec = AnyOptions(name=directives.unchanged)
+
+        def run(self) -> list[nodes.Node]:
+            if self.name in _NO_TEXT_DIRECTIVES:
+                return []
+            content = "\n".join(self.content)
+            if code:
+                return [nodes.literal_block(content, content)] if content.strip() else []
+            shown = nodes.container()
+            if self.arguments:
+                inline, _ = self.state.inline_text(self.arguments[0], self.lineno)
+                shown += nodes.paragraph(self.arguments[0], "", *inline)
+            self.state.nested_parse(self.content, self.content_offset, shown, match_titles=True)
+            return [shown]
+
+    return Shown
+
+
+def _rst_blocks(node: nodes.Node) -> Iterator[str]:
+    """Yield the paragraphs, headings, lists, tables and code below a node, in reading order."""
     from docutils import nodes
 
-    for node in tree.findall(nodes.TextElement):
-        parent = node.parent
-        if isinstance(parent, nodes.TextElement) or isinstance(node, nodes.Invisible):
+    for child in node.children:
+        if isinstance(child, nodes.system_message):
+            yield from (block.astext() for block in child.findall(nodes.literal_block))
+        elif isinstance(child, (nodes.Invisible, nodes.title_reference)):
             continue
-        text = _ROLE.sub(r"\1", node.astext()).strip()
-        if isinstance(node, nodes.title) and isinstance(parent, nodes.section):
-            yield f"{'#' * min(_depth(parent), 6)} {one_line(text)}"
-        elif isinstance(node, (nodes.literal_block, nodes.doctest_block)):
-            yield f"```\n{text}\n```"
-        elif text and not isinstance(parent, nodes.system_message):
-            yield f"- {text}" if isinstance(parent, nodes.list_item) else text
+        elif isinstance(child, nodes.title):
+            level = min(_depth(node), 6)
+            yield f"{'#' * level} {one_line(child.astext())}" if level else one_line(child.astext())
+        elif isinstance(child, (nodes.literal_block, nodes.doctest_block)):
+            yield fenced(child.astext().strip("\n"))
+        elif isinstance(child, nodes.table):
+            yield from _rst_table(child)
+        elif isinstance(child, nodes.image):
+            yield str(child.get("alt", ""))
+        elif isinstance(child, nodes.TextElement):
+            yield child.astext().strip()
+        elif isinstance(child, nodes.list_item):
+            yield _item(child)
+        elif isinstance(child, nodes.field):
+            yield ": ".join(one_line(part.astext()) for part in child.children if part.astext().strip())
+        else:
+            yield from _rst_blocks(child)
+
+
+def _item(item: nodes.Node) -> str:
+    blocks = [block for block in _rst_blocks(item) if block.strip()]
+    return "- " + "\n\n".join(blocks) if blocks else ""
+
+
+def _rst_table(table: nodes.Node) -> Iterator[str]:
+    from docutils import nodes
+
+    yield from (one_line(title.astext()) for title in table.findall(nodes.title))
+    rows = (
+        [" ".join(one_line(block) for block in _rst_blocks(cell)) for cell in row.children]
+        for row in table.findall(nodes.row)
+    )
+    yield "\n".join(" | ".join(row) for row in rows)
 
 
 def _depth(section: nodes.Node | None) -> int:
+    """Return how many sections a node is in; 0 for the title of an admonition or a topic."""
     from docutils import nodes
 
+    if not isinstance(section, nodes.section):
+        return 0
     depth = 0
     while section is not None:
         depth += isinstance(section, nodes.section)
         section = section.parent
     return depth
+
+
+_ADOC_HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?")
+_ADOC_ATTRIBUTE = re.compile(r":!?[\w-]+!?:(?:[ \t].*)?")
+_ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|`{3,})[\w,+-]*")
+_ADOC_CONTAINER = re.compile(r"={4,}|\*{4,}|_{4,}|--|\[[^\]]*\]")
+_ADOC_DIRECTIVE = re.compile(r"(?:include|image|video|audio|toc|ifdef|ifndef|ifeval|endif)::?\S*\[(.*)\]")
+_ADOC_LINK = re.compile(r"(?:(?:https?|ftp|mailto|link|xref|image|kbd|btn|menu|footnote):\S*?)\[([^\]]*)\]")
+_ADOC_REFERENCE = re.compile(r"<<[^,>]*(?:,\s*([^>]*))?>>")
+_ADOC_CELL = re.compile(r"(?:^|\s)(?:\d+(?:\.\d+)?[+*])?[<^>.]*[a-z]?\|")
+
+
+def read_asciidoc(path: Path, reading: Reading) -> Iterator[Document]:
+    """Read an AsciiDoc file; attributes, comments and what it includes are left out."""
+    lines = read_text(path, reading.problems, encoding=reading.encoding).split("\n")
+    yield document_of(path, "\n".join(_adoc_lines(lines)))
+
+
+def _adoc_lines(lines: list[str]) -> Iterator[str]:
+    block: str | None = None
+    code: list[str] = []
+    table = False
+    for line in lines:
+        bare = line.strip()
+        if block is not None:
+            if bare != block:
+                code.append(line)
+                continue
+            if not block.startswith("////"):
+                yield fenced("\n".join(code))
+            block, code = None, []
+        elif re.fullmatch(r"/{4,}", bare):
+            block = bare
+        elif opening := _ADOC_BLOCK.fullmatch(bare):
+            block = opening.group(1)
+        elif re.fullmatch(r"[|,:!]===+", bare):
+            table = not table
+            yield ""
+        elif table and (cells := [cell.strip() for cell in _ADOC_CELL.split(bare)]):
+            yield " | ".join(_adoc_inline(cell) for cell in cells if cell)
+        elif not bare.startswith("//"):
+            yield from _adoc_line(line, bare)
+    if code and not (block or "").startswith("////"):
+        yield fenced("\n".join(code))
+
+
+def _adoc_line(line: str, bare: str) -> Iterator[str]:
+    if _ADOC_ATTRIBUTE.fullmatch(bare) or _ADOC_CONTAINER.fullmatch(bare) or bare == "+":
+        return
+    if heading := _ADOC_HEADING.fullmatch(line.rstrip()):
+        yield f"{'#' * len(heading.group(1))} {_adoc_inline(heading.group(2))}"
+    elif directive := _ADOC_DIRECTIVE.fullmatch(bare):
+        if bare.startswith("image"):
+            yield directive.group(1).split(",")[0].strip('"')
+    elif item := re.match(r"(?:\*{1,5}|-|\.{1,5})[ \t]+(\S.*)", bare):
+        yield f"- {_adoc_inline(item.group(1))}"
+    elif re.fullmatch(r"\.[^\s.].*", bare):  # the title of a block
+        yield _adoc_inline(bare[1:])
+    else:
+        yield _adoc_inline(line)
+
+
+def _adoc_inline(text: str) -> str:
+    text = _ADOC_LINK.sub(lambda link: link.group(1) or link.group(0)[:-2], text)
+    return _ADOC_REFERENCE.sub(lambda reference: reference.group(1) or "", text)

@@ -1,104 +1,207 @@
-"""Readers of office formats: PDF and Word."""
+"""Readers of presentations, spreadsheets and OpenDocument files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.reading import Reading, stream_of
 from embexp.data.readers.text import document_of, one_line
+from embexp.data.readers.word import check_container
 from embexp.data.records import Document
 
-if TYPE_CHECKING:
-    from docx.text.paragraph import Paragraph
-    from pypdf import PdfReader
-
-# What the parsers raise on damaged input, beside their own errors.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    ZeroDivisionError,
+_NO_TEXT = frozenset(
+    ("tracked-changes", "annotation", "annotation-end", "note-citation", "forms", "ruby-text")
 )
+_DAMAGE = (OSError, ValueError, NotImplementedError, EOFError)
+"""What the decompression of a damaged file raises."""
+_MAX_SPACES = 1_000
 
 
-def read_pdf(path: Path) -> Iterator[Document]:
-    """Read a PDF's text layer, page by page; its title is the one in its properties.
+def read_pptx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
+    """Read a presentation's slides: titles, text, tables and notes.
 
     Raises:
-        UnreadableError: The file is damaged, or a password protects it.
+        UnreadableError: The file is not a presentation, is damaged, or a password protects it.
     """
-    import logging
+    import pptx
 
-    from pypdf import PdfReader
-    from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
-
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every flaw that it repairs
+    stream = stream_of(path)
+    check_container(path, stream.getvalue()[:8], "presentation (.pptx)")
     try:
-        with path.open("rb") as stream:
-            reader = PdfReader(stream, strict=False)
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise FileNotDecryptedError
-            text = "\n\n".join(_page_text(page.extract_text()) for page in reader.pages)
-            title = _pdf_title(reader)
-    except (FileNotDecryptedError, DependencyError) as error:
-        message = f"{path}: a password protects this PDF; save it without, or set dataset.exclude."
-        raise UnreadableError("encrypted", message) from error
-    except (PyPdfError, *_DAMAGE) as error:
-        raise UnreadableError("broken file", f"{path}: not a PDF that can be read ({error}).") from error
+        file = pptx.Presentation(stream)
+        parts = [part for number, slide in enumerate(file.slides, start=1) for part in _slide(slide, number)]
+        title = file.core_properties.title or ""
+    except Exception as error:
+        raise _broken(path, "a presentation (.pptx)", error) from error
+    title = "" if title == "PowerPoint Presentation" else title
+    yield document_of(path, _joined(parts), title=title)
+
+
+def _broken(path: Path, kind: str, error: Exception) -> UnreadableError:
+    reason = one_line(f"{type(error).__name__} {error}")[:200]
+    return UnreadableError("broken file", f"{path}: cannot be read as {kind} ({reason}); save it again.")
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _slide(slide: Any, number: int) -> Iterator[str]:
+    title = slide.shapes.title
+    heading = one_line(title.text_frame.text) if title is not None and title.has_text_frame else ""
+    texts = [text for shape in slide.shapes if shape != title for text in _shape(shape)]
+    if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+        texts.append(slide.notes_slide.notes_text_frame.text)
+    if heading or any(text.strip() for text in texts):
+        yield f"## {heading or f'Slide {number}'}"
+        yield from texts
+
+
+def _shape(shape: Any) -> Iterator[str]:
+    """Yield the texts of a shape, and of those grouped in it."""
+    from pptx.enum.shapes import MSO_SHAPE_TYPE
+
+    if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
+        for inner in shape.shapes:
+            yield from _shape(inner)
+    elif shape.has_text_frame:
+        yield shape.text_frame.text.replace("\v", "\n")
+    elif shape.has_table:
+        rows = (
+            [one_line(cell.text) for cell in row.cells if not cell.is_spanned] for row in shape.table.rows
+        )
+        yield "\n".join(" | ".join(row) for row in rows)
+
+
+def read_xlsx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
+    """Read a workbook's sheets, a line for each row; formulas show the values that were saved with them.
+
+    Raises:
+        UnreadableError: The file is not a workbook, is damaged, or a password protects it.
+    """
+    import warnings
+
+    import openpyxl
+
+    stream = stream_of(path)
+    check_container(path, stream.getvalue()[:8], "workbook (.xlsx)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that hold no text
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+            parts = [part for sheet in book.worksheets for part in _sheet(sheet)]
+            title = book.properties.title or ""
+    except Exception as error:
+        raise _broken(path, "a workbook (.xlsx)", error) from error
+    yield document_of(path, _joined(parts), title=title)
+
+
+def _sheet(sheet: Any) -> Iterator[str]:
+    rows = (
+        [one_line(str(value)) for value in row if value is not None and str(value).strip()]
+        for row in sheet.iter_rows(values_only=True)
+    )
+    lines = [" | ".join(row) for row in rows if row]
+    if lines:
+        yield f"## {one_line(sheet.title)}"
+        yield "\n".join(lines)
+
+
+def read_odf(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
+    """Read an OpenDocument text, presentation or spreadsheet; deletions and comments are left out.
+
+    Raises:
+        UnreadableError: The file is not an OpenDocument file, is damaged, or a password protects it.
+    """
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
+    try:
+        with ZipFile(stream_of(path)) as file:
+            if b"encryption-data" in file.read("META-INF/manifest.xml"):
+                message = f"{path}: a password protects this file; save it without, or leave it out."
+                raise UnreadableError("encrypted", message)
+            content = etree.fromstring(file.read("content.xml"), parser)
+            title = _odf_title(etree.fromstring(file.read("meta.xml"), parser)) if _has_meta(file) else ""
+        text = _joined(_odf_blocks(content))
+    except (BadZipFile, KeyError, etree.LxmlError, RecursionError, *_DAMAGE) as error:
+        raise _broken(path, "an OpenDocument file", error) from error
     yield document_of(path, text, title=title)
 
 
-def _page_text(text: str) -> str:
-    """Join words that a line break divides, and drop blanks at line ends."""
-    return re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", re.sub(r"[ \t]+\n", "\n", text)).strip()
+def _has_meta(file: ZipFile) -> bool:
+    return "meta.xml" in file.namelist()
 
 
-def _pdf_title(reader: PdfReader) -> str:
-    title = reader.metadata.title if reader.metadata else None
-    return one_line(str(title)) if title and str(title).lower() not in ("untitled", "(anonymous)") else ""
+def _odf_title(meta: Any) -> str:
+    found = next((tag for tag in meta.iter() if _name(tag) == "title"), None)
+    return one_line(found.text or "") if found is not None else ""
 
 
-def read_docx(path: Path) -> Iterator[Document]:
-    """Read a Word file's paragraphs, headings and tables.
-
-    Raises:
-        UnreadableError: The file is not a Word file, is damaged, or a password protects it.
-    """
-    import docx
-    from docx.opc.exceptions import OpcError
-    from docx.table import Table
-    from lxml.etree import LxmlError
-
-    try:
-        file = docx.Document(str(path))
-        parts = [
-            "\n".join(" | ".join(one_line(cell.text) for cell in row.cells) for row in block.rows)
-            if isinstance(block, Table)
-            else _word_paragraph(block)
-            for block in file.iter_inner_content()
-        ]
-        title = file.core_properties.title or ""
-    except (OpcError, BadZipFile, LxmlError, *_DAMAGE) as error:
-        message = (
-            f"{path}: not a Word file (.docx) that can be read ({error}); is it protected by a password?"
-        )
-        raise UnreadableError("broken file", message) from error
-    text = "\n\n".join(part for part in parts if part)
-    yield document_of(path, text, title="" if title == "Word Document" else title)
+def _name(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _word_paragraph(paragraph: Paragraph) -> str:
-    text = str(paragraph.text).strip()
-    style = str(paragraph.style.name) if paragraph.style else ""
-    level = re.fullmatch(r"Heading ([1-6])", style)
-    if text and (level or style == "Title"):
-        return f"{'#' * (int(level.group(1)) if level else 1)} {one_line(text)}"
-    return f"- {text}" if text and style.startswith("List") else text
+def _attribute(element: Any, name: str) -> str:
+    return next((str(value) for key, value in element.attrib.items() if key.rpartition("}")[2] == name), "")
+
+
+def _odf_blocks(parent: Any, *, listed: bool = False) -> Iterator[str]:
+    """Yield the headings, paragraphs, list items and tables below an element."""
+    for child in parent:
+        name = _name(child)
+        if name in ("h", "p"):
+            boxes: list[Any] = []
+            text = "".join(_odf_inline(child, boxes)).strip()
+            level = re.fullmatch("[1-6]", _attribute(child, "outline-level"))
+            if name == "h" and text:
+                yield f"{'#' * (int(level.group()) if level else 1)} {one_line(text)}"
+            else:
+                yield f"- {text}" if listed and text else text
+            for box in boxes:
+                yield from _odf_blocks(box)
+        elif name == "table":
+            yield from _odf_table(child)
+        elif name and name not in _NO_TEXT:
+            yield from _odf_blocks(child, listed=listed or name == "list-item")
+
+
+def _odf_inline(element: Any, boxes: list[Any]) -> Iterator[str]:
+    """Yield the text of a paragraph, and put text boxes and notes, which stand elsewhere, into ``boxes``."""
+    yield element.text or ""
+    for child in element:
+        name = _name(child)
+        if name == "s":
+            count = _attribute(child, "c")
+            yield " " * min(int(count) if count.isdigit() else 1, _MAX_SPACES)
+        elif name in ("tab", "line-break"):
+            yield "\t" if name == "tab" else "\n"
+        elif name in ("text-box", "note-body", "table"):
+            boxes.append(child)
+        elif name and name not in _NO_TEXT:
+            yield from _odf_inline(child, boxes)
+        yield child.tail or ""
+
+
+def _odf_table(table: Any) -> Iterator[str]:
+    """Yield a table, a line for each row, under its name."""
+    lines: list[str] = []
+    for row in _below(table, "table-row"):
+        cells = (one_line(" ".join(_odf_blocks(cell))) for cell in _below(row, "table-cell"))
+        if line := " | ".join(cell for cell in cells if cell):
+            lines.append(line)
+    yield "\n".join(lines)
+
+
+def _below(element: Any, name: str) -> Iterator[Any]:
+    """Yield a table's rows, or a row's cells, also those in groups."""
+    for child in element:
+        if _name(child) == name:
+            yield child
+        elif _name(child) not in ("table", "covered-table-cell", "table-row", "table-cell"):
+            yield from _below(child, name)

@@ -28,7 +28,10 @@ def test_files_are_read_recursively_and_in_order(kb, caplog):
     caplog.set_level("INFO")
     folder = Folder(path=str(kb))
     assert ids(folder) == ["a.md", "b.txt", "guides/c.md", "guides/deep/d.jsonl#1", "guides/deep/d.jsonl#2"]
-    assert "5 documents; skipped: 1 hidden, 1 of no known format (.png)" in caplog.text
+    assert (
+        "5 documents; skipped: 1 hidden (.f.md), 1 hidden folder (.git), 1 of no known format (.png) (g.png)"
+        in caplog.text
+    )
     assert list(folder.labelled()) == []
     assert (folder.unit, folder.name) == ("chunk", "folder")
 
@@ -77,6 +80,14 @@ def test_links_that_loop_or_lead_nowhere_do_no_harm(kb, caplog):
 
 BAD = {
     "binary.txt": (b"\0\1\2", "binary file"),
+    "locked.docx": (b"\xd0\xcf\x11\xe0 more", "encrypted"),
+    "broken.pptx": (b"junk", "broken file"),
+    "broken.xlsx": (b"PK\3\4", "broken file"),
+    "broken.odt": (b"PK\3\4", "broken file"),
+    "broken.epub": (b"junk", "broken file"),
+    "broken.ipynb": (b"{}}", "broken file"),
+    "broken.eml": (b"\n\njunk", "broken file"),
+    "broken.md.gz": (b"\x1f\x8bjunk", "broken compressed file"),
     "broken.pdf": (b"%PDF-1.4 junk", "broken file"),
     "broken.docx": (b"junk", "broken file"),
     "broken.parquet": (b"junk", "unreadable table"),
@@ -104,7 +115,7 @@ def test_a_bad_file_stops_the_run_where_that_is_asked_for(kb, name):
 def test_an_unreadable_file_is_skipped(kb, monkeypatch, caplog):
     from embexp.data.datasets import folder as module
 
-    def refuse(path):
+    def refuse(path, reading):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setitem(module.READERS, ".txt", refuse)
@@ -116,7 +127,8 @@ def test_an_unreadable_file_is_skipped(kb, monkeypatch, caplog):
     ("files", "message"),
     [
         ({}, r"no document with text in it\. Put files there \(\.md"),
-        ({"a.md": ""}, r"no document with text in it \(skipped: 1 file without text\)"),
+        ({"a.md": ""}, r"no document with text in it \(skipped: 1 empty file \(a.md\)\)"),
+        ({"a.md": " \n"}, r"no document with text in it \(skipped: 1 file without text \(a.md\)\)"),
         ({"a.png": "x"}, r"skipped: 1 of no known format \(\.png\)"),
         ({"a": "x"}, r"skipped: 1 of no known format \(no suffix\)"),
     ],

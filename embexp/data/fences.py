@@ -1,0 +1,45 @@
+"""Fenced code blocks, by CommonMark's rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+_OPENING = re.compile(r" {0,3}(?:(`{3,})[^`]*|(~{3,}).*)")
+_CLOSING = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
+_BACKTICKS = re.compile(r"`{3,}")
+
+
+def mark_code(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each line with whether it belongs to a fenced block, the fences included.
+
+    A fence is closed by one of the same sign that is at least as long; one that is never closed ends with the
+    text. Three backticks that are followed by another one on their line are inline code.
+
+    Args:
+        lines: The lines of a text, with or without their ends.
+    """
+    fence = ""
+    for line in lines:
+        bare = line.rstrip("\r\n")
+        if fence:
+            yield line, True
+            closing = _CLOSING.fullmatch(bare)
+            if closing and closing.group(1).startswith(fence):
+                fence = ""
+            continue
+        opening = _OPENING.fullmatch(bare)
+        fence = (opening.group(1) or opening.group(2)) if opening else ""
+        yield line, bool(fence)
+
+
+def opens_fence(line: str) -> bool:
+    """Return whether a line opens a fenced block, if it is not in one."""
+    return bool(_OPENING.fullmatch(line))
+
+
+def fenced(code: str) -> str:
+    """Return code in a fence that is longer than any within it."""
+    longest = max((len(run) for run in _BACKTICKS.findall(code)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}\n{code}\n{fence}"

@@ -1,0 +1,283 @@
+"""Reader of web pages: their main part, without what is hidden."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp.data.fences import fenced, mark_code
+from embexp.data.readers.encoding import decode
+from embexp.data.readers.reading import Reading, stream_of
+from embexp.data.readers.text import document_of, is_query, occurs_in, one_line
+from embexp.data.records import Document
+from embexp.data.words import words
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+_NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "svg", "iframe", "object", "math"))
+_BOILERPLATE = frozenset(("nav", "footer"))
+_BOILERPLATE_ROLES = frozenset(("navigation", "contentinfo", "search"))
+_CONSENT = re.compile(r"(?:^|[-_\s])(?:cookies?|gdpr|consent)(?:$|[-_\s])", re.IGNORECASE)
+_HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_PARAGRAPHS = (
+    *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "form"),
+    *("details", "address", "hr", "ul", "ol", "dl", "table", "body", "nav"),
+)
+_LINES = ("dt", "dd", "tr", "caption", "summary", "figcaption", "option")
+_AROUND = {
+    **dict.fromkeys(_PARAGRAPHS, ("\n\n", "\n\n")),
+    **dict.fromkeys(_LINES, ("\n", "\n")),
+    **dict.fromkeys(("td", "th"), ("", " | ")),
+    "li": ("\n- ", ""),
+    "br": ("\n", ""),
+}
+"""What stands before and after the text of a tag."""
+_DEPTH = 2_000
+"""The parser drops what lies deeper than 2,048 tags."""
+_MIN_MAIN_WORDS = 100
+_MIN_MAIN_SHARE = 0.5
+_DECLARED = re.compile(
+    rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)|<meta[^>]+?charset\s*=\s*["']?\s*([\w.:-]+)""",
+    re.IGNORECASE,
+)
+_HEAD_BYTES = 4096
+
+
+def read_html(path: Path, reading: Reading) -> Iterator[Document]:
+    """Read a web page: title from its first ``<h1>`` or ``<title>``, summary from its meta description."""
+    raw = stream_of(path).getvalue()
+    declared = _DECLARED.search(raw[:_HEAD_BYTES])
+    name = next(filter(None, declared.groups())).decode("ascii") if declared else None
+    source = decode(raw, str(path), reading.problems, encoding=reading.encoding, declared=name)
+    page = parse_html(source)
+    if page is None:
+        return
+    heading, declared_title = page.find(".//h1"), page.find(".//title")
+    title = _text_of(heading) or _text_of(declared_title)
+    meta = page.find(".//meta[@name='description']")
+    summary = one_line(meta.get("content") or "") if meta is not None else ""
+    text = _main_text(page, source) if reading.main_content else html_text(page)
+    _count_left_out(page, text, path, reading)
+    if not is_query(summary) or occurs_in(summary, text):
+        summary = ""
+    yield document_of(path, text, title=title, summary=summary)
+
+
+def parse_html(source: str) -> HtmlElement | None:
+    """Return the tree of a page, or None where it has no element at all.
+
+    A page that is nested deeper than the parser goes is read without its structure, since nothing of its text
+    may be lost.
+    """
+    from lxml import etree, html
+
+    # A declaration of an encoding is wrong by now, and lxml refuses it in text.
+    source = re.sub(r"^\s*<\?xml[^>]*\?>", "", source)
+    if not source.strip():
+        return None
+    try:
+        page = _parsed(source)
+    except etree.ParserError:
+        return None
+    if _depth(page) >= _DEPTH:
+        page = _parsed("".join(f"<p>{html.escape(part)}</p>" for part in _Flat.parts_of(source)) or "<p></p>")
+    return page
+
+
+def _parsed(source: str) -> HtmlElement:
+    from lxml import html
+
+    return html.document_fromstring(
+        source.encode("utf-8", "replace"), parser=html.HTMLParser(huge_tree=True, encoding="utf-8")
+    )
+
+
+def _depth(page: HtmlElement) -> int:
+    from lxml import etree
+
+    deepest = depth = 0
+    for event, _ in etree.iterwalk(page, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+class _Flat(HTMLParser):
+    """Collects the texts between tags, however deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._skipped = ""
+
+    @classmethod
+    def parts_of(cls, source: str) -> list[str]:
+        flat = cls()
+        flat.feed(source)
+        flat.close()
+        return flat.parts
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if not self._skipped and tag in _NO_TEXT:
+            self._skipped = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._skipped:
+            self._skipped = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self._skipped and data.strip():
+            self.parts.append(data)
+
+
+def _text_of(element: HtmlElement | None) -> str:
+    return one_line(str(element.text_content())) if element is not None else ""
+
+
+def _main_text(page: HtmlElement, source: str) -> str:
+    return _declared_main(page) or _found_main(html_text(page, drop=True), source)
+
+
+def _count_left_out(page: HtmlElement, text: str, path: Path, reading: Reading) -> None:
+    """Count the page if a part of its text is left out, and say how much."""
+    letters, kept = _letters(html_text(page, hidden=True)), _letters(text)
+    if kept < letters:
+        share = f"{path.name}: {(letters - kept) / letters:.0%} of its letters"
+        reading.problems.count("web page without its navigation, hidden text and other boilerplate", share)
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
+
+
+def _declared_main(page: HtmlElement) -> str:
+    """Return the text of what a page declares as its main part; an empty string where it declares none."""
+    found = page.xpath("//main | //*[@role='main']") or page.xpath("//article")
+    outer = [part for part in found if not any(above in found for above in part.iterancestors())]
+    return "\n\n".join(filter(None, (html_text(part, drop=True) for part in outer)))
+
+
+def _found_main(text: str, source: str) -> str:
+    """Return the lines of a page that trafilatura counts as its main part; all where no part stands out."""
+    import trafilatura
+
+    extracted = trafilatura.extract(source, favor_recall=True, include_tables=True, include_comments=False)
+    main = words((extracted or "").casefold())
+    if len(main) < _MIN_MAIN_WORDS or len(main) < _MIN_MAIN_SHARE * len(words(text)):
+        return text
+    wanted = f" {' '.join(main)} "
+    kept: list[str] = []
+    headings: list[str] = []
+    for line, in_code in mark_code(text.split("\n")):
+        probe = " ".join(words(line.casefold()))
+        if line.startswith("#") and not in_code:
+            headings.append(line)  # kept with what follows
+        elif in_code or not probe or f" {probe} " in wanted:
+            if probe:
+                kept += [part for heading in headings for part in (heading, "")]
+                headings = []
+            kept.append(line)
+        elif headings and not kept:
+            headings = headings[:1]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+
+
+def html_text(root: HtmlElement, *, drop: bool = False, hidden: bool = False) -> str:
+    """Return the visible text below a tag, with Markdown marks for headings, lists, tables and code.
+
+    Args:
+        root: The page, or a part of it.
+        drop: Leave navigation, footers and cookie banners out.
+        hidden: Return hidden text too.
+    """
+    parts: list[str] = []
+    line_start = True
+    for part in _parts_of(root, drop=drop, hidden=hidden):
+        kept = part.lstrip(" ") if line_start else part
+        if kept:
+            parts.append(kept)
+            line_start = kept.endswith("\n")
+    text = re.sub(r"[ |]+\n", "\n", "".join(parts))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def _parts_of(root: HtmlElement, *, drop: bool, hidden: bool) -> Iterator[str]:
+    from lxml import etree
+
+    walker = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
+    whole: list[HtmlElement] = []  # the tag whose text is yielded in one piece
+    for event, tag in walker:
+        if event == "start":
+            text = _whole(tag, drop=drop, hidden=hidden)
+            if text is not None:
+                walker.skip_subtree()
+                whole.append(tag)
+                yield text
+            else:
+                yield _AROUND.get(tag.tag, ("", ""))[0]
+                yield _spaced(tag.text)
+            continue
+        if event == "end":
+            if whole and whole[-1] is tag:
+                whole.pop()
+            else:
+                yield _AROUND.get(tag.tag, ("", ""))[1]
+        if tag is not root:
+            yield _spaced(tag.tail)
+
+
+def _spaced(text: str | None) -> str:
+    return re.sub(r"\s+", " ", text or "")
+
+
+def _whole(tag: HtmlElement, *, drop: bool, hidden: bool) -> str | None:
+    """Return the text of a tag that is not walked through: hidden, a heading or code."""
+    name = str(tag.tag)
+    if name in _NO_TEXT or (not hidden and _hidden(tag)) or (drop and _boilerplate(tag)):
+        return ""
+    if re.fullmatch("h[1-6]", name):
+        heading = _visible_line(tag)
+        return f"\n\n{'#' * int(name[1])} {heading}\n\n" if heading else ""
+    if name == "pre":
+        return f"\n\n{fenced(''.join(_strings(tag)).strip(chr(10)))}\n\n"
+    return None
+
+
+def _visible_line(tag: HtmlElement) -> str:
+    return one_line("".join(_strings(tag)))
+
+
+def _strings(tag: HtmlElement) -> Iterator[str]:
+    """Yield the visible strings below a tag."""
+    from lxml import etree
+
+    walker = etree.iterwalk(tag, events=("start", "end", "comment", "pi"))
+    for event, inner in walker:
+        if event == "start":
+            if inner is not tag and (inner.tag in _NO_TEXT or _hidden(inner)):
+                walker.skip_subtree()
+            else:
+                yield "\n" if inner.tag == "br" else (inner.text or "")
+        elif inner is not tag:
+            yield inner.tail or ""
+
+
+def _hidden(tag: HtmlElement) -> bool:
+    return (
+        tag.get("hidden") is not None
+        or bool(_HIDDEN_STYLE.search(tag.get("style") or ""))
+        or (tag.tag == "dialog" and tag.get("open") is None)
+    )
+
+
+def _boilerplate(tag: HtmlElement) -> bool:
+    named = f"{tag.get('id') or ''} {tag.get('class') or ''}"
+    return (
+        tag.tag in _BOILERPLATE
+        or (tag.get("role") or "").lower() in _BOILERPLATE_ROLES
+        or (tag.tag not in ("html", "body") and bool(_CONSENT.search(named)))
+    )

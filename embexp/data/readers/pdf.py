@@ -1,0 +1,162 @@
+"""Reader of PDFs: their text layer, column by column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.data.readers.encoding import clean
+from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.reading import Reading, stream_of
+from embexp.data.readers.text import document_of, one_line
+from embexp.data.records import Document
+
+if TYPE_CHECKING:
+    from io import BytesIO
+
+    from pdfminer.layout import LTPage
+    from pdfminer.pdfdocument import PDFDocument
+
+_OCR = "recognise its text first, with OCR software such as ocrmypdf, or leave it out"
+_SHOWN_PAGES = 10
+_UNKNOWN_GLYPH = re.compile(r"\(cid:\d+\)")
+
+
+def read_pdf(path: Path, reading: Reading) -> Iterator[Document]:
+    """Read a PDF's text layer, page by page and column by column; its title is the one in its properties.
+
+    Pages without text are counted and named.
+
+    Raises:
+        UnreadableError: The file is damaged, has no text at all, or a password protects it.
+    """
+    import logging
+
+    logging.getLogger("pdfminer").setLevel(logging.ERROR)  # it warns of every flaw that it repairs
+    stream = stream_of(path)
+    try:
+        document = _opened(path, stream, reading.password)
+        pages = [_page_text(page) for page in _layout(document)]
+        title = _title(document)
+    except UnreadableError:
+        raise
+    except Exception as error:
+        reason = one_line(f"{type(error).__name__} {error}")[:200]
+        message = f"{path}: not a PDF that can be read ({reason}); is it complete? Download or save it again."
+        raise UnreadableError("broken file", message) from error
+    _report_empty(path, pages, reading)
+    text = "\n\n".join(text for text, _ in pages if text)
+    yield document_of(path, text, title=title)
+
+
+def _opened(path: Path, stream: BytesIO, password: str | None) -> PDFDocument:
+    from pdfminer.pdfdocument import PDFDocument, PDFEncryptionError, PDFPasswordIncorrect
+    from pdfminer.pdfparser import PDFParser
+
+    try:
+        try:
+            return PDFDocument(PDFParser(stream), password="")
+        except PDFPasswordIncorrect:
+            if password is None:
+                raise
+            return PDFDocument(PDFParser(stream), password=password)
+    except PDFPasswordIncorrect as error:
+        wrong = "" if password is None else ", and dataset.password does not open it"
+        message = (
+            f"{path}: a password protects this PDF{wrong}; give it with dataset.password=…, or leave the "
+            "file out with dataset.exclude."
+        )
+        raise UnreadableError("encrypted", message) from error
+    except PDFEncryptionError as error:
+        message = f"{path}: this PDF is encrypted in a way that cannot be read ({error}); save it without."
+        raise UnreadableError("encrypted", message) from error
+
+
+def _layout(document: PDFDocument) -> Iterator[LTPage]:
+    """Yield the pages with their text in boxes, in reading order: down a column, then the next one."""
+    from pdfminer.converter import PDFPageAggregator
+    from pdfminer.layout import LAParams
+    from pdfminer.pdfinterp import PDFPageInterpreter, PDFResourceManager
+    from pdfminer.pdfpage import PDFPage
+
+    resources = PDFResourceManager()
+    device = PDFPageAggregator(resources, laparams=LAParams())
+    interpreter = PDFPageInterpreter(resources, device)
+    for page in PDFPage.create_pages(document):
+        interpreter.process_page(page)
+        yield device.get_result()
+
+
+def _page_text(page: LTPage) -> tuple[str, bool]:
+    """Return a page's text, and whether it holds pictures."""
+    from pdfminer.layout import LTTextContainer
+
+    texts: list[str] = []
+    pictures = False
+    for item in page:
+        if isinstance(item, LTTextContainer):
+            texts.append(_joined(item.get_text()))
+        else:
+            inner, drawn = _figure(item)
+            texts += inner
+            pictures = pictures or drawn
+    return clean("\n\n".join(text for text in texts if text)), pictures
+
+
+def _figure(item: Any) -> tuple[list[str], bool]:
+    """Return the text that a drawing holds, letter by letter, and whether it holds a picture."""
+    from pdfminer.layout import LTChar, LTFigure, LTImage
+
+    if not isinstance(item, LTFigure):
+        return [], isinstance(item, LTImage)
+    letters: list[str] = []
+    pictures, bottom = False, None
+    for part in item:
+        if isinstance(part, LTChar):
+            if bottom is not None and abs(part.y0 - bottom) > part.height / 2:
+                letters.append("\n")
+            letters.append(part.get_text())
+            bottom = part.y0
+        else:
+            inner, drawn = _figure(part)
+            letters += inner
+            pictures = pictures or drawn
+    text = _joined("".join(letters))
+    return ([text] if text else []), pictures
+
+
+def _joined(text: str) -> str:
+    """Join words that a line break divides, and drop blanks at line ends."""
+    text = _UNKNOWN_GLYPH.sub("\ufffd", text)
+    return re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", re.sub(r"[ \t]+\n", "\n", text)).strip()
+
+
+def _report_empty(path: Path, pages: list[tuple[str, bool]], reading: Reading) -> None:
+    """Name the pages without text.
+
+    Raises:
+        UnreadableError: No page has text.
+    """
+    empty = [number for number, (text, _) in enumerate(pages, start=1) if not text]
+    if len(empty) == len(pages):
+        scanned = any(pictures for _, pictures in pages)
+        what = "only pictures of pages: it is a scan" if scanned else "no text on any page"
+        raise UnreadableError("PDF without text", f"{path}: this PDF holds {what}; {_OCR}.")
+    scanned_pages = [number for number in empty if pages[number - 1][1]]
+    if scanned_pages:
+        shown = ", ".join(map(str, scanned_pages[:_SHOWN_PAGES]))
+        more = ", …" if len(scanned_pages) > _SHOWN_PAGES else ""
+        count = f"{len(scanned_pages):,} of {len(pages):,} pages"
+        message = f"{path}: {count} hold pictures and no text ({shown}{more}); the others are read; {_OCR}."
+        reading.problems.report("PDF with scanned pages", message)
+
+
+def _title(document: PDFDocument) -> str:
+    from pdfminer.pdftypes import resolve1
+    from pdfminer.utils import decode_text
+
+    title = next((resolve1(info["Title"]) for info in document.info if info.get("Title")), "")
+    title = decode_text(title) if isinstance(title, bytes) else str(title)
+    return "" if title.lower() in ("untitled", "(anonymous)") else one_line(clean(title))
