@@ -10,6 +10,7 @@ import pytest
 from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
+from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.leaks import Leaks
@@ -80,6 +81,25 @@ def repeated(outcome: Outcome) -> Outcome:
             "learning_curve": LearningCurve("ndcg@10", points, last),
         }
     )
+
+
+@pytest.fixture
+def served(outcome: Outcome) -> Outcome:
+    """The outcome with a retriever to serve: the tuned model with BM25 at weight 0.4, +0.3 over untuned."""
+    comparison = Comparison("ndcg@10", 0.3, (0.1, 0.5), 0.01, 4, 3, "WIN")
+    retriever = ServedRetriever(
+        model="tuned",
+        fusion="convex",
+        weight=0.4,
+        reason="within one standard error of the best on 200 dev questions (ndcg@10 0.640, best 0.650)",
+        scores={"ndcg@10": 0.8},
+        comparison=comparison,
+        curve={
+            "untuned": (0.4, 0.45, 0.5, 0.55, 0.55, 0.5, 0.45, 0.4),
+            "tuned": (0.6, 0.62, 0.63, 0.65, 0.64, 0.6, 0.55, 0.5),
+        },
+    )
+    return outcome.model_copy(update={"retriever": retriever})
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.benchmarking.metrics import SUMMARY_METRICS
+from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.data.records import Chunk
 from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.retriever import retriever_advice, retriever_headline
 from embexp.reporting.tables import COST_COLUMNS, best_value, cost_rows, shown_metrics
 from embexp.reporting.verdict import VERDICTS, advice, facts, headline
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 110
 NARROW_WIDTH = 100
 NARROW_METRICS = 4
+FIXED_WIDTHS = {"#": 3, "move": 5}
+"""The columns of two rankings side by side that do not share the rest of the line."""
 
 
 def standard_output() -> Console:
@@ -59,6 +63,10 @@ def print_outcome(outcome: Outcome, *, folder: Path, console: Console | None = N
     out.print(_headline(outcome), soft_wrap=True)
     for point in advice(outcome):
         out.print(f"  {point}", soft_wrap=True)
+    if outcome.retriever:
+        out.print(_retriever_headline(outcome, outcome.retriever), soft_wrap=True)
+        for point in retriever_advice(outcome):
+            out.print(f"  {point}", soft_wrap=True)
     out.print()
     for line in facts(outcome):
         out.print(line, soft_wrap=True)
@@ -116,6 +124,15 @@ def _headline(outcome: Outcome) -> Text:
     return text
 
 
+def _retriever_headline(outcome: Outcome, retriever: ServedRetriever) -> Text:
+    from rich.text import Text
+
+    text, verdict = Text(retriever_headline(outcome)), retriever.comparison.verdict
+    if text.plain.endswith(verdict):
+        text.stylize(VERDICTS[verdict].style, len(text) - len(verdict))
+    return text
+
+
 def _next_steps(outcome: Outcome, folder: Path) -> dict[str, str]:
     shown = short_path(folder)
     steps = {"Report": str(shown / "report.html"), "Numbers": str(shown / "outcome.json")}
@@ -135,14 +152,22 @@ def _next_steps(outcome: Outcome, folder: Path) -> dict[str, str]:
 
 
 def print_side_by_side(
-    query: str, untuned: Sequence[Chunk], tuned: Sequence[Chunk], *, console: Console | None = None
+    query: str,
+    untuned: Sequence[Chunk],
+    tuned: Sequence[Chunk],
+    *,
+    retriever: Sequence[Chunk] | None = None,
+    note: str = "",
+    console: Console | None = None,
 ) -> None:
-    """Print two models' results for one question, with each chunk's move: ``↑3``, ``↓1``, ``=`` or ``new``.
+    """Print the results for one question, with each chunk's move: ``↑3``, ``↓1``, ``=`` or ``new``.
 
     Args:
         query: The question.
-        untuned: The untuned model's results, best first.
+        untuned: The untuned model's results, best first; moves are counted from them.
         tuned: The tuned model's results, best first.
+        retriever: The results of the retriever to serve, where it is neither model alone.
+        note: A line below the table, such as which of them is served.
         console: Where to print; None is stdout.
     """
     from rich import box
@@ -150,16 +175,27 @@ def print_side_by_side(
 
     out = console or standard_output()
     before = {chunk.id: rank for rank, chunk in enumerate(untuned, start=1)}
+    others = {"tuned": tuned, **({} if retriever is None else {"retriever": retriever})}
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
-    for name, width in (("#", 3), ("untuned", None), ("move", 5), ("tuned", None)):
+    names = ("#", "untuned", *(name for other in others for name in ("move", other)))
+    for name in names:
+        width = FIXED_WIDTHS.get(name)
         table.add_column(name, width=width, ratio=None if width else 1, no_wrap=True, overflow="ellipsis")
-    for rank in range(1, max(len(untuned), len(tuned)) + 1):
-        left, right = (chunks[rank - 1] if rank <= len(chunks) else None for chunks in (untuned, tuned))
-        move = "" if right is None else _move(before.get(right.id), rank)
-        table.add_row(str(rank), _result(left), move, _result(right))
+    for rank in range(1, max(len(untuned), *map(len, others.values())) + 1):
+        cells: list[str | Text] = [str(rank), _result(_at(untuned, rank))]
+        for chunk in (_at(chunks, rank) for chunks in others.values()):
+            move = "" if chunk is None else _move(before.get(chunk.id), rank)
+            cells += [move, _result(chunk)]
+        table.add_row(*cells)
     out.print()
     out.print(f"“{query}”", soft_wrap=True)
     out.print(table)
+    if note:
+        out.print(note, soft_wrap=True)
+
+
+def _at(chunks: Sequence[Chunk], rank: int) -> Chunk | None:
+    return chunks[rank - 1] if rank <= len(chunks) else None
 
 
 def _move(before: int | None, now: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from embexp.benchmarking.embedding_map import EmbeddingMap
 from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.slices import Slice
 from embexp.benchmarking.statistics.comparison import clustered_interval
 from embexp.finetuning.training import TrainingStep
@@ -78,7 +79,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line over training steps or pairs; ``best`` is the point of the selected weights."""
+    """A line over training steps, pairs or weights of BM25; ``best`` is the point of what was selected."""
 
     line: str
     dots: Sequence[tuple[float, float]]
@@ -161,6 +162,7 @@ def draw_all(
             else []
         ),
         "learning": _learning_curve(outcome, metric),
+        "retriever_curves": retriever_curves(outcome.retriever),
         "maps": _maps(map) if map else None,
     }
 
@@ -200,6 +202,28 @@ def _learning_curve(outcome: Outcome, metric: str) -> Curve | None:
     points = [(point.pairs, point.score) for point in outcome.learning_curve.points]
     untuned = outcome.scores.get("untuned", {}).get(metric)
     return curve([(0, untuned), *points] if untuned is not None else points)
+
+
+def retriever_curves(retriever: ServedRetriever | None) -> dict[str, Curve]:
+    """Draw each model's dev score by the weight of BM25, on one axis, with the chosen weight marked."""
+    if retriever is None or not retriever.curve:
+        return {}
+    values = [score for scores in retriever.curve.values() for score in scores if math.isfinite(score)]
+    lines = {
+        model: curve(
+            list(zip(retriever.weights, scores, strict=True)),
+            best_step=retriever.weight if model == retriever.model else None,
+            y_range=(min(values), max(values)),
+        )
+        for model, scores in retriever.curve.items()
+        if values
+    }
+    return {model: line for model, line in lines.items() if line}
+
+
+def _value_ticks(low: float, high: float) -> list[float]:
+    """Return about four ticks; a value that never changes lies in the middle of an axis of one tenth."""
+    return _nice_ticks(low - 0.05, high + 0.05, 2) if high - low < 1e-6 else _nice_ticks(low, high, 4)
 
 
 def _nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -294,17 +318,28 @@ def groups(values: Sequence[float]) -> list[Group]:
     ]
 
 
-def curve(points: Sequence[tuple[int, float]], *, best_step: int | None = None) -> Curve | None:
-    """Draw a value over training steps or pairs; None for fewer than two finite points."""
+def curve(
+    points: Sequence[tuple[float, float]],
+    *,
+    best_step: float | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> Curve | None:
+    """Draw a value over training steps, pairs or weights; None for fewer than two finite points.
+
+    Args:
+        points: The positions, from 0, and the values.
+        best_step: The position to mark.
+        y_range: The values that the axis shows; None shows those of the points.
+    """
     points = [(step, value) for step, value in points if math.isfinite(value)]
     if len(points) < 2:
         return None
     xs, ys = zip(*points, strict=True)
-    x_ticks, y_ticks = _nice_ticks(0, max(xs), 4), _nice_ticks(min(ys), max(ys), 4)
+    x_ticks, y_ticks = _nice_ticks(0, max(xs), 4), _value_ticks(*(y_range or (min(ys), max(ys))))
     right = max(xs)
 
     def place(step: float, value: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * step / max(right, 1)
+        x = LEFT + (WIDTH - LEFT - RIGHT) * step / (right or 1)
         y = TOP + (HEIGHT - TOP - BOTTOM) * (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])
         return round(x, 1), round(y, 1)
 
@@ -313,7 +348,9 @@ def curve(points: Sequence[tuple[int, float]], *, best_step: int | None = None) 
         line=" ".join(f"{x},{y}" for x, y in placed),
         dots=placed if len(placed) <= MAX_DOTS else (),
         best=next((spot for spot, step in zip(placed, xs, strict=True) if step == best_step), None),
-        x_ticks=[_Tick(place(tick, y_ticks[0])[0], f"{tick:,.0f}") for tick in x_ticks if tick <= right],
+        x_ticks=[
+            _Tick(place(tick, y_ticks[0])[0], _tick_label(tick, x_ticks)) for tick in x_ticks if tick <= right
+        ],
         y_ticks=[_Tick(place(0, tick)[1], _tick_label(tick, y_ticks)) for tick in y_ticks],
     )
 

@@ -16,6 +16,7 @@ from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, clusters_of
 from embexp.reporting.figures import Group, draw_all
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.retriever import dev_rows, retriever_advice, retriever_headline, retriever_summary
 from embexp.reporting.tables import (
     COST_COLUMNS,
     COST_MEANING,
@@ -106,6 +107,7 @@ def write_model_card(model_dir: Path, outcome: Outcome, *, config: str = "") -> 
         "headline": headline(outcome),
         "config": config,
         "training": outcome.training,
+        **_retriever(outcome),
     }
     return render(model_dir / "README.md", context, template="model_card.md")
 
@@ -188,7 +190,21 @@ def _context(report: Report) -> dict[str, Any]:
         "cost_meaning": COST_MEANING,
         "seeds_lines": facts(outcome, ["seeds"]),
         "more_pairs": more_pairs(outcome.learning_curve) if outcome.learning_curve else "",
+        **_retriever(outcome),
         **figures,
+    }
+
+
+def _retriever(outcome: Outcome) -> dict[str, Any]:
+    """Return what the templates say of the retriever to serve; all empty where none was chosen."""
+    retriever = outcome.retriever
+    return {
+        "retriever": retriever,
+        "retriever_headline": retriever_headline(outcome),
+        "retriever_summary": retriever_summary(outcome),
+        "retriever_advice": retriever_advice(outcome),
+        "retriever_tone": VERDICTS[retriever.comparison.verdict].tone if retriever else "",
+        "dev_rows": dev_rows(retriever) if retriever else [],
     }
 
 

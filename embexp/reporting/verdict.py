@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
 from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, Verdict
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
-from embexp.benchmarking.systems import OWN_SYSTEMS
+from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import counted, interval_text, signed
 
@@ -53,10 +53,19 @@ def advice(outcome: Outcome) -> list[str]:
             "and both models are identical. Try more pairs, another loss or a lower trainer.learning_rate."
         ]
     return [
-        *VERDICTS[comparison.verdict].advice(comparison),
+        *_advice_on_the_model(outcome, comparison),
         *_advice_on_seeds(outcome.seeds),
         *_advice_on_other_systems(outcome, comparison.metric),
     ]
+
+
+def _advice_on_the_model(outcome: Outcome, comparison: Comparison) -> list[str]:
+    """Return what to do with the model; without BM25, where the retriever with BM25 has the other one."""
+    first, *others = VERDICTS[comparison.verdict].advice(comparison)
+    retriever, won = outcome.retriever, comparison.verdict == "WIN"
+    if retriever is not None and retriever.weight and (retriever.model == TUNED) != won:
+        first = f"For search by vectors alone, {first[0].lower()}{first[1:]}"
+    return [first, *others]
 
 
 def _after_win(_: Comparison) -> list[str]:
@@ -141,9 +150,13 @@ def _verdict_counts(seeds: Seeds) -> str:
 
 
 def _advice_on_other_systems(outcome: Outcome, metric: str) -> list[str]:
-    """Name what scores higher than the tuned model: BM25, the hybrid, another model, a reranker."""
+    """Name what scores higher than the tuned model: BM25, the hybrid, another model, a reranker.
+
+    The hybrid is named only where no retriever was chosen, whose own lines say what BM25 adds.
+    """
     scores = {system: values[metric] for system, values in outcome.scores.items() if metric in values}
-    tuned, bm25, hybrid = (scores.get(system) for system in ("tuned", "bm25", "hybrid"))
+    tuned, bm25 = scores.get("tuned"), scores.get("bm25")
+    hybrid = scores.get("hybrid") if outcome.retriever is None else None
     points = []
     if tuned is not None and bm25 is not None and bm25 > tuned:
         points.append(f"BM25, which needs no model, scores higher than the tuned model here ({bm25:.3f}).")

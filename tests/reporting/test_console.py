@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,33 @@ def test_plain_output_has_table_verdict_paths_and_no_colour_codes(
     assert "MLflow run 4f1c of experiment embexp: mlflow ui" in lines
     assert 'Try it python -m embexp.search "your question" --run latest' in lines
     assert "\x1b" not in printed
+
+
+def test_the_retriever_has_a_second_verdict_below_the_model_s(
+    served: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_outcome(served, folder=Path("/x"))
+    lines = capsys.readouterr().out.splitlines()
+    starts = ("WIN:", "Retriever:")
+    model, retriever = (
+        next(at for at, line in enumerate(lines) if line.startswith(start)) for start in starts
+    )
+    assert model < retriever
+    assert lines[retriever].endswith(": WIN")
+    assert "retriever=hybrid retriever.weight=0.4" in lines[retriever + 1]
+    assert lines[retriever + 2].startswith("  Reason: within one standard error")
+    assert sum("retriever=hybrid" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(("verdict", "colour"), [("WIN", "32"), ("NO EVIDENCE", "33"), ("REGRESSION", "31")])
+def test_the_retriever_s_verdict_has_its_own_colour(served: Outcome, verdict: str, colour: str) -> None:
+    assert served.retriever
+    comparison = replace(served.retriever.comparison, verdict=verdict)
+    other = served.model_copy(update={"retriever": replace(served.retriever, comparison=comparison)})
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, color_system="standard", highlight=False)
+    print_outcome(other, folder=Path("/x"), console=console)
+    assert f"): \x1b[1;{colour}m{verdict}\x1b" in stream.getvalue()
 
 
 def test_a_folder_elsewhere_is_named_in_the_next_command(
@@ -122,6 +150,19 @@ def test_two_rankings_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> 
     assert "2 d2 new [bold]Third" in lines
     assert "3 ↓2 First" in lines
     assert any(line.endswith("…") for line in lines)
+
+
+def test_the_retriever_to_serve_is_a_third_column_with_moves_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second, third = (Chunk(name, f"d{name}", f"text {name}") for name in "abc")
+    print_side_by_side("q", [first, second], [second], retriever=[third, second, first], note="Served: it.")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "# untuned move tuned move retriever" in lines
+    assert "1 da ↑1 db new dc" in lines
+    assert "2 db = db" in lines
+    assert "3 ↓2 da" in lines
+    assert "Served: it." in lines
 
 
 def test_nothing_found_is_an_empty_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from embexp.reporting import figures
+from embexp.reporting.outcome import Outcome
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,29 @@ def test_a_long_curve_has_no_dots_and_a_single_point_is_none() -> None:
     assert long.dots == ()
     assert long.best is None
     assert figures.curve([(1, 0.5)]) is None
+
+
+def test_a_value_that_never_changes_lies_in_the_middle_of_readable_ticks() -> None:
+    drawn = figures.curve([(0, 0.3), (1, 0.3)])
+    assert drawn is not None
+    middle = figures.TOP + (figures.HEIGHT - figures.TOP - figures.BOTTOM) / 2
+    assert {y for _, y in drawn.dots} == {middle}
+    assert [tick.label for tick in drawn.y_ticks] == ["0.25", "0.30", "0.35"]
+
+
+def test_the_curves_of_both_models_share_their_axes_and_mark_the_chosen_weight(served: Outcome) -> None:
+    drawn = figures.retriever_curves(served.retriever)
+    assert list(drawn) == ["untuned", "tuned"]
+    assert drawn["untuned"].y_ticks == drawn["tuned"].y_ticks
+    assert [tick.label for tick in drawn["tuned"].x_ticks] == ["0.0", "0.2", "0.4", "0.6"]
+    assert drawn["tuned"].best == drawn["tuned"].dots[4]
+    assert drawn["untuned"].best is None
+    # tuned scores higher at every weight, and y grows downwards
+    pairs = zip(drawn["untuned"].dots, drawn["tuned"].dots, strict=True)
+    assert all(tuned[1] < untuned[1] for untuned, tuned in pairs)
+
+
+def test_without_dev_scores_there_is_no_curve(served: Outcome) -> None:
+    assert served.retriever
+    assert figures.retriever_curves(None) == {}
+    assert figures.retriever_curves(replace(served.retriever, curve={})) == {}

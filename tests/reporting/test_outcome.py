@@ -113,3 +113,20 @@ def test_the_costs_of_systems_are_read_back(tmp_path: Path, outcome: Outcome) ->
         "cached": True,
     }
     assert Outcome.read(tmp_path / "outcome.json").systems == costs
+
+
+def test_the_retriever_is_read_back(tmp_path: Path, served: Outcome) -> None:
+    served.write(tmp_path / "outcome.json")
+    record = json.loads((tmp_path / "outcome.json").read_text())["retriever"]
+    assert (record["model"], record["fusion"], record["weight"]) == ("tuned", "convex", 0.4)
+    assert record["comparison"]["verdict"] == "WIN"
+    assert len(record["curve"]["tuned"]) == len(record["weights"]) == 8
+    assert Outcome.read(tmp_path / "outcome.json").retriever == served.retriever
+
+
+def test_an_outcome_of_a_run_that_chose_no_retriever_is_read(tmp_path: Path, served: Outcome) -> None:
+    served.write(tmp_path / "outcome.json")
+    record = json.loads((tmp_path / "outcome.json").read_text())
+    del record["retriever"]
+    (tmp_path / "outcome.json").write_text(json.dumps(record))
+    assert Outcome.read(tmp_path / "outcome.json").retriever is None

@@ -250,6 +250,45 @@ def test_seeds_and_learning_curve_have_their_sections(
     assert "- Learning curve: ndcg@10 0.600 with 25% of the pairs, 0.650 with 50% of the pairs" in text
 
 
+def test_the_retriever_has_a_line_below_the_verdict_and_a_section(
+    report: Report, served: Outcome, tmp_path: Path
+) -> None:
+    html, markdown = write_report(tmp_path, replace(report, outcome=served))
+    page = Page(html.read_text())
+    gain = "the tuned model with BM25 at weight 0.4: ndcg@10 0.500 → 0.800, +0.300"
+    assert page.text.index("WIN Retrieval improved") < page.text.index(f"Retriever: {gain}")
+    assert f"T{gain[1:]}" in page.text
+    assert "0.6 × cosine + 0.4 × BM25 / its upper bound" in page.text
+    assert "weight of BM25 untuned tuned 0 0.400 0.600 0.1 0.450 0.620" in page.text
+    assert "0.4, chosen 0.550 0.640" in page.text
+    assert page.count("svg") == 4
+    labels = [str(attrs.get("aria-label")) for tag, attrs in page.tags if tag == "svg"]
+    assert any("by the weight of BM25, chosen at 0.4" in label for label in labels)
+    assert ("p", {"class": "served win"}) in page.tags
+    text = markdown.read_text()
+    assert f"**Retriever: {gain}" in text
+    assert "- Serve it with retriever=hybrid retriever.weight=0.4" in text
+    assert "| model | 0 | 0.1 | 0.2 | 0.3 | 0.4 | 0.5 | 0.6 | 0.7 |\n|:--|--:|" in text
+    assert "| tuned | 0.600 | 0.620 | 0.630 | 0.650 | **0.640** | 0.600 | 0.550 | 0.500 |" in text
+
+
+def test_a_retriever_that_dev_could_not_choose_has_no_curve(
+    report: Report, served: Outcome, tmp_path: Path
+) -> None:
+    assert served.retriever
+    default = replace(served.retriever, curve={}, reason="0 dev questions are too few")
+    changed = replace(report, outcome=served.model_copy(update={"retriever": default}))
+    html, markdown = write_report(tmp_path, changed)
+    page = Page(html.read_text())
+    assert "Reason: 0 dev questions are too few." in page.text
+    assert page.count("svg") == 3
+    assert "| model |" not in markdown.read_text()
+
+
+def test_a_run_without_a_retriever_does_not_mention_one(page: Page) -> None:
+    assert "etriever" not in page.text
+
+
 def test_the_map_shows_both_models_and_escapes_its_texts(report: Report, tmp_path: Path) -> None:
     spots = [
         Spot("question", ATTACK, (0.0, 0.0), (0.0, 0.0)),
@@ -335,3 +374,11 @@ def test_the_card_says_which_weights_it_holds(outcome: Outcome, tmp_path: Path) 
     )
     assert "This folder holds the merged 0.5 weights; dev scores" in card
     assert "untuned 0.250, tuned 0.500, merged 0.5 0.750." in card
+
+
+def test_the_card_says_how_to_serve_the_model(served: Outcome, outcome: Outcome, tmp_path: Path) -> None:
+    card = write_model_card(tmp_path, served).read_text(encoding="utf-8")
+    assert "## Retriever\n\nThe tuned model with BM25 at weight 0.4: ndcg@10 0.500 → 0.800" in card
+    assert "- Serve it with retriever=hybrid retriever.weight=0.4" in card
+    assert "| tuned | 0.600 | 0.620 | 0.630 | 0.650 | **0.640** | 0.600 | 0.550 | 0.500 |\n\n## Data" in card
+    assert "Retriever" not in write_model_card(tmp_path, outcome).read_text(encoding="utf-8")

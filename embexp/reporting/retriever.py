@@ -1,0 +1,123 @@
+"""The retriever to serve, in words: what it is, what it gains, why it was chosen, and how to serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from embexp.benchmarking.retriever_choice import ServedRetriever
+from embexp.benchmarking.systems import TUNED, UNTUNED
+from embexp.reporting.outcome import Outcome
+from embexp.reporting.tables import interval_text, signed
+
+
+@dataclass(frozen=True, slots=True)
+class DevRow:
+    """One model's dev scores at each weight; ``chosen`` is the weight's position, None for another model."""
+
+    model: str
+    scores: Sequence[float]
+    chosen: int | None
+
+
+def retriever_name(retriever: ServedRetriever) -> str:
+    """Return ``the tuned model with BM25 at weight 0.4``, or ``the tuned model alone``."""
+    if retriever.weight:
+        return f"the {retriever.model} model with BM25 at weight {retriever.weight:g}"
+    return f"the {retriever.model} model alone"
+
+
+def retriever_label(retriever: ServedRetriever) -> str:
+    """Return ``tuned + BM25 0.4``, or ``tuned`` for the model alone."""
+    return f"{retriever.model} + BM25 {retriever.weight:g}" if retriever.weight else retriever.model
+
+
+def retriever_options(retriever: ServedRetriever) -> str:
+    """Return the options that serve it; empty for a model alone, which needs none."""
+    return f"retriever=hybrid retriever.weight={retriever.weight:g}" if retriever.weight else ""
+
+
+def retriever_headline(outcome: Outcome) -> str:
+    """Return the retriever, its gain over the untuned model alone and its verdict; empty without one."""
+    return f"Retriever: {_gain(outcome, outcome.retriever)}" if outcome.retriever else ""
+
+
+def retriever_summary(outcome: Outcome) -> str:
+    """Return the same as a sentence, for a section whose heading says what it is about."""
+    if outcome.retriever is None:
+        return ""
+    text = _gain(outcome, outcome.retriever)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _gain(outcome: Outcome, retriever: ServedRetriever) -> str:
+    comparison = retriever.comparison
+    before, after = outcome.scores[UNTUNED][comparison.metric], retriever.scores[comparison.metric]
+    if not retriever.weight and retriever.model == UNTUNED:
+        return f"{retriever_name(retriever)}, as before: {comparison.metric} {before:.3f}"
+    return (
+        f"{retriever_name(retriever)}: {comparison.metric} {before:.3f} → {after:.3f}, "
+        f"{signed(comparison.delta)} (95% interval {interval_text(comparison.interval)}): "
+        f"{comparison.verdict}"
+    )
+
+
+def retriever_advice(outcome: Outcome) -> list[str]:
+    """Return how to serve the retriever, where its gain comes from, and why it was chosen."""
+    retriever = outcome.retriever
+    if retriever is None:
+        return []
+    points = [
+        _serving(outcome, retriever),
+        _share_of_bm25(outcome, retriever),
+        f"Reason: {retriever.reason}.",
+    ]
+    return [point for point in points if point]
+
+
+def _serving(outcome: Outcome, retriever: ServedRetriever) -> str:
+    """Return how to serve it, or whether to; empty for a model alone, on which its own verdict decides."""
+    options, comparison = retriever_options(retriever), retriever.comparison
+    if not options:
+        return ""
+    if comparison.verdict == "WIN":
+        searched = ", as embexp.search does" if outcome.comparison else ""
+        alone = outcome.scores[retriever.model][comparison.metric]
+        higher = (
+            f" On the test questions the {retriever.model} model alone scores higher ({alone:.3f}): the "
+            "choice was made on dev."
+        )
+        lost = alone > retriever.scores[comparison.metric]
+        return f"Serve it with {options}{searched}.{higher if lost else ''}"
+    if outcome.comparison and outcome.comparison.verdict == "WIN":
+        return "Serve the tuned model alone: only that is clearly better than the untuned model."
+    if comparison.verdict == "REGRESSION":
+        return "Do not serve it: the untuned model alone retrieves better."
+    return f"It is not clearly better than the untuned model alone; to try it, set {options}."
+
+
+def _share_of_bm25(outcome: Outcome, retriever: ServedRetriever) -> str:
+    """Return that BM25, not training, may be what helps: the whole gains, and the tuned model does not."""
+    curve, model = retriever.curve, outcome.comparison
+    if (
+        model is None
+        or model.verdict == "WIN"
+        or retriever.comparison.verdict != "WIN"
+        or retriever.model != TUNED
+        or UNTUNED not in curve
+    ):
+        return ""
+    at = retriever.weights.index(retriever.weight)
+    return (
+        f"BM25 may account for all of the gain: on dev, the untuned model scores {curve[UNTUNED][at]:.3f} "
+        f"at the same weight, the tuned model {curve[TUNED][at]:.3f}."
+    )
+
+
+def dev_rows(retriever: ServedRetriever) -> list[DevRow]:
+    """Return each model's dev scores by weight; none if nothing was measured."""
+    chosen = retriever.weights.index(retriever.weight) if retriever.curve else None
+    return [
+        DevRow(model, scores, chosen if model == retriever.model else None)
+        for model, scores in retriever.curve.items()
+    ]

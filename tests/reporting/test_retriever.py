@@ -1,0 +1,156 @@
+"""The retriever to serve in words: its gain, how to serve it, and when not to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from embexp.reporting.outcome import Outcome
+from embexp.reporting.retriever import (
+    dev_rows,
+    retriever_advice,
+    retriever_headline,
+    retriever_label,
+    retriever_summary,
+)
+from embexp.reporting.verdict import advice
+
+
+def changed(outcome: Outcome, *, verdict: str = "WIN", model_verdict: str = "WIN", **values: Any) -> Outcome:
+    """Return the outcome with other verdicts of retriever and model, and other values of the retriever."""
+    assert outcome.retriever
+    assert outcome.comparison
+    comparison = replace(outcome.retriever.comparison, verdict=verdict)
+    return outcome.model_copy(
+        update={
+            "retriever": replace(outcome.retriever, comparison=comparison, **values),
+            "comparison": replace(outcome.comparison, verdict=model_verdict),
+        }
+    )
+
+
+def test_the_gain_is_one_line_with_its_verdict_last(served: Outcome) -> None:
+    assert retriever_headline(served) == (
+        "Retriever: the tuned model with BM25 at weight 0.4: ndcg@10 0.500 → 0.800, +0.300 "
+        "(95% interval +0.100 … +0.500): WIN"
+    )
+    assert retriever_summary(served).startswith("The tuned model with BM25 at weight 0.4: ndcg@10")
+
+
+def test_a_win_says_how_to_serve_it_and_why_it_was_chosen(served: Outcome) -> None:
+    assert retriever_advice(served) == [
+        "Serve it with retriever=hybrid retriever.weight=0.4, as embexp.search does.",
+        "Reason: within one standard error of the best on 200 dev questions (ndcg@10 0.640, best 0.650).",
+    ]
+
+
+def test_a_run_without_a_retriever_says_nothing_of_one(outcome: Outcome) -> None:
+    assert (retriever_headline(outcome), retriever_summary(outcome), retriever_advice(outcome)) == (
+        "",
+        "",
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "weight", "label", "line"),
+    [
+        ("tuned", 0.2, "tuned + BM25 0.2", "the tuned model with BM25 at weight 0.2: ndcg@10 0.500 → 0.800"),
+        ("untuned", 0.4, "untuned + BM25 0.4", "the untuned model with BM25 at weight 0.4: ndcg@10 0.500 →"),
+        ("tuned", 0.0, "tuned", "the tuned model alone: ndcg@10 0.500 → 0.800, +0.300"),
+        ("untuned", 0.0, "untuned", "the untuned model alone, as before: ndcg@10 0.500"),
+    ],
+)
+def test_model_and_weight_are_named(
+    served: Outcome, model: str, weight: float, label: str, line: str
+) -> None:
+    other = changed(served, model=model, weight=weight)
+    assert other.retriever
+    assert retriever_label(other.retriever) == label
+    assert retriever_headline(other).startswith(f"Retriever: {line}")
+
+
+@pytest.mark.parametrize("model", ["tuned", "untuned"])
+def test_a_model_alone_needs_no_options(served: Outcome, model: str) -> None:
+    assert served.retriever
+    assert retriever_advice(changed(served, model=model, weight=0.0)) == [
+        f"Reason: {served.retriever.reason}."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "model_verdict", "sentence"),
+    [
+        (
+            "NO EVIDENCE",
+            "NO EVIDENCE",
+            "It is not clearly better than the untuned model alone; to try it, set",
+        ),
+        ("REGRESSION", "NO EVIDENCE", "Do not serve it: the untuned model alone retrieves better."),
+        ("NO EVIDENCE", "WIN", "Serve the tuned model alone: only that is clearly better"),
+        ("REGRESSION", "WIN", "Serve the tuned model alone: only that is clearly better"),
+    ],
+)
+def test_a_retriever_that_did_not_win_is_not_recommended(
+    served: Outcome, verdict: str, model_verdict: str, sentence: str
+) -> None:
+    points = retriever_advice(changed(served, verdict=verdict, model_verdict=model_verdict))
+    assert points[0].startswith(sentence)
+    assert len(points) == 2
+
+
+def test_a_model_that_scores_higher_alone_is_named(served: Outcome) -> None:
+    points = retriever_advice(changed(served, scores={"ndcg@10": 0.7}))
+    assert "On the test questions the tuned model alone scores higher (0.750)" in points[0]
+
+
+def test_a_gain_of_words_alone_is_not_credited_to_training(served: Outcome) -> None:
+    doubtful = changed(served, model_verdict="NO EVIDENCE")
+    assert retriever_advice(doubtful)[1] == (
+        "BM25 may account for all of the gain: on dev, the untuned model scores 0.550 at the same weight, "
+        "the tuned model 0.640."
+    )
+    assert not [point for point in retriever_advice(changed(doubtful, model_verdict="WIN")) if "may" in point]
+    assert len(retriever_advice(changed(served, model_verdict="NO EVIDENCE", curve={}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "weight", "model_verdict", "start"),
+    [
+        ("tuned", 0.4, "WIN", "Use the tuned model"),
+        ("untuned", 0.4, "WIN", "For search by vectors alone, use the tuned model"),
+        ("tuned", 0.4, "REGRESSION", "For search by vectors alone, keep the untuned model"),
+        ("untuned", 0.4, "REGRESSION", "Keep the untuned model"),
+        ("tuned", 0.0, "REGRESSION", "Keep the untuned model"),
+    ],
+)
+def test_advice_on_the_model_and_on_the_retriever_do_not_contradict_each_other(
+    served: Outcome, model: str, weight: float, model_verdict: str, start: str
+) -> None:
+    other = changed(served, model=model, weight=weight, model_verdict=model_verdict)
+    assert advice(other)[0].startswith(start)
+
+
+def test_the_hybrid_is_not_recommended_twice(served: Outcome) -> None:
+    better = {**served.scores, "hybrid": {"ndcg@10": 0.9}}
+    assert not [point for point in advice(served.model_copy(update={"scores": better})) if "hybrid" in point]
+    older = served.model_copy(update={"scores": better, "retriever": None})
+    assert any("retriever=hybrid" in point for point in advice(older))
+
+
+def test_a_benchmark_without_a_tuned_model_has_a_retriever_too(served: Outcome) -> None:
+    alone = changed(served, model="untuned").model_copy(
+        update={"comparison": None, "training": None, "scores": {"untuned": {"ndcg@10": 0.5}}}
+    )
+    assert retriever_headline(alone).startswith("Retriever: the untuned model with BM25 at weight 0.4")
+    assert retriever_advice(alone)[0] == "Serve it with retriever=hybrid retriever.weight=0.4."
+
+
+def test_dev_scores_are_a_row_for_each_model(served: Outcome) -> None:
+    assert served.retriever
+    untuned, tuned = dev_rows(served.retriever)
+    assert (untuned.model, untuned.chosen) == ("untuned", None)
+    assert (tuned.model, tuned.chosen, tuned.scores[4]) == ("tuned", 4, 0.64)
+    assert dev_rows(replace(served.retriever, curve={})) == []
