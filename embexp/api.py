@@ -41,7 +41,7 @@ def compose_config(*overrides: str, config_dir: str | Path | None = None) -> Dic
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf, open_dict
 
-    from embexp.config.build import expand_models
+    from embexp.config.build import expand_models, leave_out_foreign_presets
     from embexp.config.check import check
 
     with _hydra(overrides, config_dir) as arguments:
@@ -53,6 +53,7 @@ def compose_config(*overrides: str, config_dir: str | Path | None = None) -> Dic
                 del config["hydra"]
             OmegaConf.resolve(config)
             expand_models(config)
+            leave_out_foreign_presets(config)
         finally:
             HydraConfig.instance().cfg = before
         check(config)
@@ -101,8 +102,8 @@ def _hydra(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[
     """Start Hydra as a command does, yield the overrides for it, and explain its errors as a command does."""
     from hydra import initialize_config_dir
 
-    from embexp.config.command import settable
     from embexp.config.explain import USER_MISTAKES, explain
+    from embexp.config.overrides import settable
     from embexp.config.schema import register
     from embexp.package import conf_dir
 

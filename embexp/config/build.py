@@ -6,6 +6,7 @@ inside functions.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from embexp.config.check import check, suggest
+from embexp.config.check import check, suggest, texts, unknown_keys
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError, EmbexpError
+from embexp.package import conf_dir
 
 if TYPE_CHECKING:
     from embexp.pipeline.experiment import Experiment
     from embexp.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
 
 _MODELS = "benchmark.models"
 
@@ -38,6 +42,7 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
         ConfigError: A key, a type or a combination is wrong.
     """
     expand_models(config)
+    leave_out_foreign_presets(config)
     check(config)
     from embexp.benchmarking.metrics import check_metrics
     from embexp.data.datasets.dataset import NoDocuments
@@ -86,7 +91,7 @@ def component(config: DictConfig, name: str) -> Any:
     if config[name] is None:
         return None
     try:
-        return instantiate(config[name], _convert_="all")
+        return instantiate(texts(config[name]), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         while cause is not None and not isinstance(cause, EmbexpError):
@@ -109,6 +114,36 @@ def expand_models(config: DictConfig) -> None:
         raise ConfigError(f"{_MODELS} is {given!r}: give a list, as in '{_MODELS}=[bge_base]'.")
     nodes = [_model(entry) if isinstance(entry, str) else entry for entry in given]
     OmegaConf.update(config, _MODELS, nodes, merge=False, force_add=True)
+
+
+def leave_out_foreign_presets(config: DictConfig) -> None:
+    """Leave out what a preset (``experiment=``) sets for another option of a group than the one in use.
+
+    Presets set ``synthesis.target``, say, and ``dataset=pairs`` chooses a synthesis without one. Keys that no
+    option of the group has, and those of the command line, stay, so that a mistake is still one.
+    """
+    if not HydraConfig.get().runtime.choices.get("experiment"):
+        return
+    given = {item.lstrip("+").partition("=")[0] for item in HydraConfig.get().overrides.task}
+    for group in COMPONENTS:
+        node = config[group]
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            continue
+        foreign = set(unknown_keys(OmegaConf.to_container(node), group)) & _keys_of_options(group)
+        for key in sorted(foreign):
+            if not any(name == f"{group}.{key}" or name.startswith(f"{group}.{key}.") for name in given):
+                with open_dict(node):
+                    del node[key]
+                log.debug("The preset's %s.%s does not apply to this option and is left out.", group, key)
+
+
+def _keys_of_options(group: str) -> set[str]:
+    """Return the keys that the option files of a group set."""
+    keys: set[str] = set()
+    for file in (conf_dir() / group).glob("*.yaml"):
+        options = OmegaConf.load(file)
+        keys.update(str(key) for key in options if key != "defaults")
+    return keys
 
 
 def _model(name: str) -> Any:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -102,12 +102,46 @@ def _import_target(path: str, place: str) -> Any:
 
 
 def _check_keys(target: Any, given: Mapping[str, Any], place: str) -> None:
+    for key in _unknown(target, given):
+        parameters = inspect.signature(target).parameters
+        raise ConfigError(f"{place}.{key} is not an option of {place}: {suggest(key, parameters)}")
+
+
+def _unknown(target: Any, given: Mapping[str, Any]) -> list[str]:
     parameters = inspect.signature(target).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in given:
-        if key not in parameters:
-            raise ConfigError(f"{place}.{key} is not an option of {place}: {suggest(key, parameters)}")
+        return []
+    return [key for key in given if key not in parameters]
+
+
+def unknown_keys(node: Any, place: str) -> list[str]:
+    """Return the keys of a component that its class does not know.
+
+    Args:
+        node: The component's part of the configuration.
+        place: Its key, for messages.
+
+    Raises:
+        ConfigError: Its class cannot be imported.
+    """
+    given = {str(key): value for key, value in node.items() if key not in _HYDRA_KEYS}
+    return _unknown(_import_target(str(node["_target_"]), place), given)
+
+
+def texts(node: DictConfig) -> DictConfig:
+    """Return a component in which numbers that stand for texts, such as ``path: 2024``, are texts.
+
+    Args:
+        node: The component's part of the configuration, which has been checked.
+    """
+    copy: Any = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
+    hints = _hints(_import_target(str(node["_target_"]), ""))
+    for key, value in list(copy.items()):
+        if isinstance(value, DictConfig) and "_target_" in value:
+            copy[key] = texts(value)
+        elif isinstance(value, int | float) and hints.get(str(key)) in (str, str | None):
+            copy[key] = str(value)
+    return cast("DictConfig", copy)
 
 
 def _check_required(target: Any, given: Mapping[str, Any], place: str) -> None:
@@ -121,9 +155,7 @@ def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
-    # The generated constructor of a dataclass resolves names in its own module alone, not in its bases'.
-    written = inspect.isclass(target) and not is_dataclass(target)
-    hints = get_type_hints(target.__init__ if written else target)
+    hints = _hints(target)
     for key, value in given.items():
         if key not in hints or (isinstance(value, Mapping) and "_target_" in value):
             continue
@@ -136,6 +168,13 @@ def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
             raise ConfigError(f"{place}.{key} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """Return the types of a constructor's arguments."""
+    # The generated constructor of a dataclass resolves names in its own module alone, not in its bases'.
+    written = inspect.isclass(target) and not is_dataclass(target)
+    return get_type_hints(target.__init__ if written else target)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

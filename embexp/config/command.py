@@ -28,8 +28,9 @@ from embexp.config.multirun import (
     record_failure,
     summarise_failures,
 )
+from embexp.config.overrides import asks_for_multirun, settable
 from embexp.config.processes import Returned, Task, rank_0_reports, run_task, worker_folder
-from embexp.config.schema import COMPONENTS, register
+from embexp.config.schema import register
 from embexp.errors import EmbexpError, PrunedError
 from embexp.package import conf_dir
 
@@ -46,8 +47,6 @@ _LIBRARY_SETTINGS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-_OPTUNA = ("hydra.sweeper.sampler.", "hydra.sweeper.pruner.")
-"""Keys whose classes are Optuna's, so that no file of ours lists their arguments."""
 
 
 def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
@@ -67,7 +66,11 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
 def _main(task: Task, name: str) -> None:
     verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
-    sys.argv[1:] = [settable(argument) for argument in sys.argv[1:]]
+    multirun = asks_for_multirun(sys.argv[1:])
+    try:
+        sys.argv[1:] = [settable(argument, multirun=multirun) for argument in sys.argv[1:]]
+    except EmbexpError as error:
+        sys.exit(_report(error, verbose, in_job=False))
     folders = [conf_dir(), *_user_folders(sys.argv[1:])]
     group = None
     register()
@@ -124,16 +127,6 @@ def _process_group() -> ProcessGroup | None:
     from embexp.finetuning.distributed.process_group import init_process_group
 
     return init_process_group()
-
-
-def settable(override: str) -> str:
-    """Return an override that may also set an argument of a component that its option file leaves out.
-
-    Hydra wants ``++`` before a key that no file names; whether the component knows it is checked later.
-    """
-    key, equals, _ = override.partition("=")
-    in_component = ("." in key and key.partition(".")[0] in COMPONENTS) or key.startswith(_OPTUNA)
-    return f"++{override}" if equals and in_component else override
 
 
 def _user_folders(arguments: Sequence[str]) -> list[Path]:

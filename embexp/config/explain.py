@@ -32,8 +32,8 @@ def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path])
         return ConfigError(f"{problem}: name a folder that holds options as GROUP/OPTION.yaml.")
     if isinstance(error, OverrideParseException):
         return ConfigError(
-            f"{error.override!r} is not an override: write key=value, and quote values that hold spaces, "
-            "commas or brackets, as in 'key=\"a, b\"'."
+            f"{error.override!r} is not an override: write key=value, and quote values that hold commas, "
+            "brackets, quotes or other marks, as in 'key=\"a, b\"'."
         )
     key = _unknown_key(str(error)) or _unknown_key(str(error.__cause__ or ""))
     if key:
