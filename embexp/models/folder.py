@@ -34,6 +34,7 @@ PASSAGE_PROMPTS = ("document", "passage", "corpus")
 LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 """What the libraries raise for a missing or broken file."""
 TEXTS_PER_CALL = 1024
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod")
 UNLIMITED = 8192
 """The length assumed for models without a limit (static embeddings), so that chunkers have a bound."""
 
@@ -93,6 +94,7 @@ def load_bi_encoder(folder: Path, overrides: Overrides, *, device: str | None = 
 
     Raises:
         ModelError: A file is missing or broken, or the model has no length that could be set.
+        ConfigError: The length that is set is beyond the model's positions.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -108,6 +110,7 @@ def load_bi_encoder(folder: Path, overrides: Overrides, *, device: str | None = 
     # The library's default, "document": "", hides a prompt that the model saved under another name.
     model.prompts["document"] = passage_prompt(model.prompts, override=overrides.passage_prompt)
     if overrides.max_tokens is not None:
+        _check_positions(_first_module(folder), overrides.max_tokens)
         try:
             model.max_seq_length = overrides.max_tokens
         except AttributeError as error:
@@ -197,15 +200,43 @@ def token_counter(folder: Path, overrides: Overrides) -> TokenizerCounter:
 
     Raises:
         ModelError: The folder has no tokenizer, or a broken one.
+        ConfigError: The length that is set is beyond the model's positions.
     """
-    modules = _read_json(folder / "modules.json")
-    first = folder / modules[0].get("path", "") if modules else folder
+    first = _first_module(folder)
+    if overrides.max_tokens is not None:
+        _check_positions(first, overrides.max_tokens)
     settings = _read_json(folder / "config_sentence_transformers.json")
     return TokenizerCounter(
         _tokenizer_of(first),
         max_tokens=overrides.max_tokens or _sequence_length(first),
         prompt=passage_prompt(settings.get("prompts", {}), override=overrides.passage_prompt),
     )
+
+
+def _first_module(folder: Path) -> Path:
+    modules = _read_json(folder / "modules.json")
+    return folder / modules[0].get("path", "") if modules else folder
+
+
+def _check_positions(folder: Path, max_tokens: int) -> None:
+    """Refuse a length for which a model has no positions: a long text would end its training or search."""
+    positions = _positions(folder)
+    if positions is not None and max_tokens > positions:
+        raise ConfigError(
+            f"model.max_tokens is {max_tokens}, and the model in {folder} has positions for {positions} "
+            f"tokens: give {positions} or less, or choose a model that reads longer texts."
+        )
+
+
+def _positions(folder: Path) -> int | None:
+    """Return how many tokens a model's positions are for; None where it has no such limit."""
+    settings = _read_json(folder / "config.json")
+    positions = settings.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    if settings.get("model_type") in _OFFSET_POSITIONS:
+        positions -= int(settings.get("pad_token_id") or 0) + 1  # they count from the padding's index
+    return positions
 
 
 def _tokenizer_of(folder: Path) -> Tokenizer:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embexp.errors import ModelError
-from embexp.models.folder import Overrides, TokenizerCounter, token_counter
+from embexp.errors import ConfigError, ModelError
+from embexp.models.folder import Overrides, TokenizerCounter, load_bi_encoder, token_counter
 from embexp.models.tiny import build_tokenizer
 
 NOTHING = Overrides()
@@ -83,3 +83,31 @@ def test_a_broken_file_is_named(saved: Path, tmp_path: Path, name: str, message:
 
     with pytest.raises(ModelError, match=rf"{name} {message}"):
         token_counter(folder, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({"model_type": "bert", "max_position_embeddings": 256}, 256),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 258, "pad_token_id": 1}, 256),
+        ({"model_type": "t5"}, None),
+    ],
+)
+def test_a_length_beyond_the_positions_is_refused(
+    saved: Path, tmp_path: Path, config: dict[str, object], positions: int | None
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps(config))
+    if positions is None:
+        assert token_counter(folder, Overrides(max_tokens=1024)).limit == 1022
+        return
+    assert token_counter(folder, Overrides(max_tokens=positions)).limit == positions - 2
+    with pytest.raises(
+        ConfigError, match=rf"max_tokens is {positions + 1}.* positions for {positions} tokens"
+    ):
+        token_counter(folder, Overrides(max_tokens=positions + 1))
+
+
+def test_a_model_with_too_few_positions_does_not_load(saved: Path) -> None:
+    with pytest.raises(ConfigError, match=r"positions for \d+ tokens: give"):
+        load_bi_encoder(saved, Overrides(max_tokens=100_000))
