@@ -14,6 +14,7 @@ from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import INTEGER, TEXT, list_schema, object_schema
 from embexp.synthesis.diversity import Diversity
+from embexp.synthesis.languages import DETECTED, in_words, language_of_text, language_problem, named_language
 from embexp.synthesis.prompts import Example, Prompts, domain_text, read_examples
 from embexp.synthesis.query_text import chatter, tidy_passage, tidy_query
 from embexp.synthesis.rounds import Known, Turns
@@ -43,11 +44,13 @@ class TopicEntries:
         topic: The topic.
         domain: The description of the domain.
         words: The fewest and the most words of a passage.
+        language: The code of the language that entries must be in; None accepts any.
     """
 
     topic: Topic
     domain: str
     words: tuple[int, int]
+    language: str | None = None
     kind: str = "entries"
     list_name: str = "entries"
 
@@ -90,6 +93,8 @@ class TopicEntries:
                 return Problem(
                     slot, "chatter", f"{name} is not what a person would write ({why})", text[:200]
                 )
+            if why := language_problem(text, self.language):
+                return Problem(slot, "language", f"{name}: {why}", text[:200])
         identity = sha256_of("entries", query, positive)[:16]
         return Pair(
             id=identity,
@@ -176,6 +181,7 @@ class EntriesSynthesis(WritingSettings):
             EmbexpError: No entry was accepted, or the language model gave up.
         """
         del chunks, documents, index
+        self.filters.check()
         if llm is None or not llm.chat:
             why = f"{llm.name} only completes text" if llm else "there is none"
             raise ConfigError(f"synthesis=entries needs a chat model, and {why}: choose one, as in llm=groq.")
@@ -232,7 +238,7 @@ class EntriesSynthesis(WritingSettings):
             llm=llm,
             prompts=Prompts(self.prompts),
             domain=domain_text(self.domain),
-            language=self.language,
+            language=in_words(self.language),
             areas=self.areas,
             topics=self.topics_per_area,
             seed=self.seed,
@@ -240,15 +246,23 @@ class EntriesSynthesis(WritingSettings):
             max_tokens=self.max_tokens,
         )
 
+    def _language(self, domain: str) -> str | None:
+        """Return the code of the language that entries must be in, None where they may be in any."""
+        if not self.filters.same_language:
+            return None
+        detected = language_of_text(domain) if self.language.startswith(DETECTED) else None
+        return named_language(self.language) or detected
+
     def _examples(self) -> Sequence[Example]:
         return read_examples(Path(self.examples), passages=False) if self.examples else []
 
     def _turns(self, topics: Sequence[Topic], examples: Sequence[Example]) -> Turns[Topic]:
         settings = self._task_settings(examples, self.temperature)
         domain, (fewest, most) = domain_text(self.domain), self.passage_words
+        language = self._language(domain)
 
         def task(topic: Topic, turn: int, known: Known) -> ChatTask:
-            subject = TopicEntries(topic, domain, (fewest, most))
+            subject = TopicEntries(topic, domain, (fewest, most), language)
             slots = self._slots(topic.key, turn, self.entries_per_call)
             return ChatTask(settings, subject, slots, known.of(topic.key), turn)
 

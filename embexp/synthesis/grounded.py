@@ -15,6 +15,7 @@ from embexp.retrieval.index import Hit, Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import INTEGER, TEXT, list_schema, object_schema
 from embexp.synthesis.filters.text import occurs
+from embexp.synthesis.languages import language_problem
 from embexp.synthesis.prompts import Quoted, one_line, printable, quoted, shorten
 from embexp.synthesis.query_text import chatter, tidy_query
 from embexp.synthesis.tasks import (
@@ -117,6 +118,7 @@ class Passage:
         neighbours: Its context.
         characters: The most characters of a passage in the prompt.
         evidence: Whether each query must quote its evidence.
+        language: The code of the language that queries must be in; None accepts any.
         size: Steps by which the prompt is shortened: the first drops the context, each further one halves
             the passage.
     """
@@ -125,6 +127,7 @@ class Passage:
     neighbours: Neighbours
     characters: int
     evidence: bool
+    language: str | None = None
     size: int = 0
     kind: str = "rag"
     list_name: str = "queries"
@@ -184,6 +187,8 @@ class Passage:
             return Problem(slot, "schema", "query is blank", item["query"][:200])
         if why := chatter(query):
             return Problem(slot, "chatter", f"the query is not one that a person would type ({why})", query)
+        if why := language_problem(query, self.language, passage=self.chunk.passage):
+            return Problem(slot, "language", why, query)
         if not self.evidence:
             return query, set()
         used = _quoted_passages(item.get("evidence"), passages)
@@ -238,6 +243,7 @@ class CompletingTask:
         turn: How many requests were made about the chunk before; draws the examples and the part of a long
             chunk.
         characters: The most characters of the passage in the prompt.
+        language: The code of the language that the query must be in; None accepts any.
         size: Each step halves the passage.
     """
 
@@ -246,6 +252,7 @@ class CompletingTask:
     slots: Sequence[Slot]
     turn: int
     characters: int
+    language: str | None = None
     size: int = 0
 
     @property
@@ -292,6 +299,8 @@ class CompletingTask:
             return Reading(problems=[Problem(slot, "schema", "the completion is empty")])
         if completion.finish_reason == "length":
             return Reading(problems=[Problem(slot, "schema", "the question did not end", query)])
+        if why := language_problem(query, self.language, passage=self.chunk.passage):
+            return Reading(problems=[Problem(slot, "language", why, query)])
         pair = _pair(self.chunk, query, generator_of("rag", completion, request))
         return Reading(drafts=[Draft(replace(pair, query_type=slot.kind), slot)])
 

@@ -7,6 +7,7 @@ import re
 import unicodedata
 
 from embexp.data.words import words
+from embexp.synthesis.chatter_patterns import chatter_pattern, refusal_pattern
 from embexp.synthesis.prompts import printable
 
 _MAX_CHARACTERS = 300
@@ -117,15 +118,16 @@ def tidy_passage(text: str) -> str:
 
 
 def is_refusal(text: str) -> bool:
-    """Return whether a text declines the task."""
-    return bool(_REFUSAL.search(text[:2000]))
+    """Return whether a text declines the task, in any of the usual languages."""
+    beginning = text[:2000]
+    return bool(_REFUSAL.search(beginning) or refusal_pattern().search(beginning))
 
 
 def chatter(text: str) -> str | None:
     """Return why a tidied text is chatter about the task rather than a query or passage, or None."""
     if is_refusal(text):
         return "refusal"
-    if match := _CHATTER.search(text):
+    if match := _CHATTER.search(text) or chatter_pattern().search(text):
         return f"chatter: {match.group(0)!r}"
     if match := _DANGER.search(text):
         return f"markup or formula: {match.group(0)!r}"

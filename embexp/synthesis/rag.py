@@ -18,6 +18,7 @@ from embexp.storage.files import sha256_of
 from embexp.synthesis.diversity import Diversity
 from embexp.synthesis.extractive import held_out_pairs
 from embexp.synthesis.grounded import QUERY_CHARACTERS, CompletingTask, Neighbours, Passage, SerialIndex
+from embexp.synthesis.languages import DETECTED, DocumentLanguages, named_language
 from embexp.synthesis.prompts import Example, default_folder, read_examples
 from embexp.synthesis.rounds import Known, Turns
 from embexp.synthesis.synthesis import Plan
@@ -110,6 +111,7 @@ class RagSynthesis(WritingSettings):
             EmbexpError: No query was accepted, or the language model gave up.
         """
         llm = self._checked(llm)
+        self.filters.check()
         if index is None and self.filters.round_trip:
             log.warning("There is no index: the round trip is left out, and context is the same document.")
         serial = SerialIndex(index) if index is not None else None
@@ -173,16 +175,19 @@ class RagSynthesis(WritingSettings):
         order = even_order(chunks, seed=self.seed, least_words=self.least_passage_words)
         neighbours = Neighbours(chunks, index, self.neighbours)
         settings = self._task_settings(examples, self.temperature if chat else self.completion_temperature)
+        languages = self._languages(order)
 
         def chat_task(chunk: Chunk, turn: int, known: Known) -> Task:
-            passage = Passage(chunk, neighbours, self.passage_characters, self.filters.evidence)
+            language = languages.of(chunk.document_id) if languages else None
+            passage = Passage(chunk, neighbours, self.passage_characters, self.filters.evidence, language)
             slots = self._slots(chunk.id, turn, self.queries_per_call)
             return ChatTask(settings, passage, slots, known.of(chunk.id), turn)
 
         def completing_task(chunk: Chunk, turn: int, known: Known) -> Task:  # noqa: ARG001
             slot = Slot(number=1, kind="question", persona="", difficulty="")
             characters = min(self.passage_characters, _COMPLETION_CHARACTERS)
-            return CompletingTask(settings, chunk, (slot,), turn, characters)
+            language = languages.of(chunk.document_id) if languages else None
+            return CompletingTask(settings, chunk, (slot,), turn, characters, language)
 
         return Turns(
             subjects=order,
@@ -192,6 +197,12 @@ class RagSynthesis(WritingSettings):
             most=self.calls_per_chunk,
             round_per_turn=chat,
         )
+
+    def _languages(self, chunks: Sequence[Chunk]) -> DocumentLanguages | None:
+        """Return the language of each document, None where queries may be in any."""
+        forced = named_language(self.language)
+        detected = forced is not None or self.language.startswith(DETECTED)
+        return DocumentLanguages(chunks, forced) if self.filters.same_language and detected else None
 
     def _exhausted(self, chunks: int) -> str:
         if not chunks:

@@ -31,6 +31,13 @@ _LARGEST_ROUND = 3.0
 """A round asks for at most this many times the queries that are missing."""
 _THOUGHTFUL = 10
 """Answers of thoughts alone, before the first pair, that end the writing."""
+_ADVICE = {
+    "": "Try another model, or loosen synthesis.filters.",
+    "language": "Try another model, name the language in synthesis.language, or let queries be in any with "
+    "synthesis.filters.same_language=false.",
+    "refusal": "Try another model or service: this one declines these passages.",
+}
+"""What to do where nothing was accepted, by the most common reason."""
 _STOPPED = (
     "The last {:,} queries gave no new pair; all accepted pairs are kept. To continue, raise "
     "synthesis.patience or synthesis.temperature, widen the subject (areas, topics_per_area, mix, personas, "
@@ -312,17 +319,23 @@ class Rounds:
         rejected = sorted(self.tally.rejected.items())
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in rejected) or "none"
         log.info("Accepted %s pairs; rejected: %s.", f"{self.accepted:,}", dropped)
+        if self.accepted == 0 and self._only_thinks():
+            raise EmbexpError(f"{self.llm.name} wrote no query (rejected: {dropped}). {self.stopped}")
         if self.accepted == 0:
             shown = "; ".join(texts[0] for _, texts in sorted(self.tally.examples.items()) if texts)
             raise EmbexpError(
                 f"The language model {self.llm.name} wrote nothing that passes the filters (rejected: "
                 f"{dropped}; for example: {shown[:300] or 'nothing to show'}). "
-                f"{self.stopped or ''} Try another model, or loosen synthesis.filters."
+                f"{self.stopped or ''} {_ADVICE.get(_most_common(self.tally), _ADVICE[''])}"
             )
         if self.stopped:
             log.warning(
                 "%s of %s pairs were written. %s", f"{self.accepted:,}", f"{self.target:,}", self.stopped
             )
+
+
+def _most_common(tally: Tally) -> str:
+    return tally.rejected.most_common(1)[0][0] if tally.rejected else ""
 
 
 def _with_usage(drafts: Sequence[Draft], usage: Usage) -> list[Draft]:

@@ -16,6 +16,7 @@ from embexp.synthesis.diversity import Diversity
 from embexp.synthesis.filters.funnel import Funnel, Tally
 from embexp.synthesis.filters.models import Judge
 from embexp.synthesis.filters.options import Filters
+from embexp.synthesis.languages import in_words
 from embexp.synthesis.prompts import Example, Prompts
 from embexp.synthesis.rounds import Rounds, Turns
 from embexp.synthesis.tasks import Slot, TaskSettings, draw_slots
@@ -50,7 +51,7 @@ class WritingSettings:
         mix: Kind of query -> its share; the prompt file kinds.jinja describes the kinds.
         personas: Who asks; in turn.
         difficulties: How hard; in turn, out of those that kinds.jinja describes.
-        language: The language of the queries, as words in the prompt.
+        language: The language of the queries: a code (de), a name (German), or other words for the prompt.
         examples: A JSON Lines file with queries of your own as examples of style; a model that only completes
             text needs their passages too.
         examples_per_call: The number of examples in a prompt.
@@ -97,6 +98,7 @@ class WritingSettings:
         for kind, share in self.mix.items():
             if share < 0:
                 raise ConfigError(f"synthesis.mix.{kind}={share}: give 0 or a positive share.")
+        in_words(self.language)
         if not any(self.mix.values()):
             raise ConfigError("synthesis.mix is empty: give at least one kind of query a positive share.")
 
@@ -127,7 +129,7 @@ class WritingSettings:
             prompts=Prompts(self.prompts),
             examples=examples,
             examples_per_call=self.examples_per_call,
-            language=self.language,
+            language=in_words(self.language),
             seed=self.seed,
             temperature=temperature,
             max_tokens=self.max_tokens,

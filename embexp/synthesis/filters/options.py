@@ -10,6 +10,7 @@ from embexp.retrieval.index import Index
 from embexp.synthesis.filters.funnel import Filter
 from embexp.synthesis.filters.models import CrossEncoderFilter, RoundTrip
 from embexp.synthesis.filters.text import Chatter, Copied, Duplicates, Language, Length, Overlap
+from embexp.synthesis.languages import check_recogniser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,9 @@ class Filters:
         max_query_words: The most words of a query.
         min_passage_words: The fewest words of a passage that a language model wrote.
         max_passage_words: The most words of such a passage.
-        languages: ISO 639-1 codes; queries certainly in another language are dropped. Needs py3langid.
+        same_language: Whether a query must be in the language of its document, or in the one that
+            ``synthesis.language`` names; a clear mismatch is asked for again, then dropped.
+        languages: ISO 639-1 codes; queries certainly in another language are dropped.
         copied: The share of a query's words, in (0, 1], that may not occur in its passage as one run.
         near_duplicates: The similarity, in (0, 1], from which two queries count as the same; 1 or None drops
             exact repeats alone.
@@ -38,6 +41,7 @@ class Filters:
     max_query_words: int = 80
     min_passage_words: int = 25
     max_passage_words: int = 300
+    same_language: bool = True
     languages: list[str] = field(default_factory=list)
     copied: float | None = 0.8
     near_duplicates: float | None = 0.8
@@ -63,8 +67,22 @@ class Filters:
                 )
         if self.round_trip is not None and self.round_trip < 1:
             raise ConfigError(f"synthesis.filters.round_trip={self.round_trip}: give 1 or more, or null.")
+        if self.languages:
+            check_recogniser(f"synthesis.filters.languages={self.languages}")
         if self.judge is not None and not 1 <= self.judge <= 5:
             raise ConfigError(f"synthesis.filters.judge={self.judge}: give a grade from 1 to 5, or null.")
+
+    def check(self) -> None:
+        """Check that languages can be recognised and are known, before anything is paid for.
+
+        Raises:
+            ConfigError: They cannot, or a code is unknown.
+        """
+        if self.languages:
+            check_recogniser(f"synthesis.filters.languages={self.languages}")
+            Language(tuple(self.languages)).check()
+        if self.same_language:
+            check_recogniser("synthesis.filters.same_language=true")
 
     def build(
         self,

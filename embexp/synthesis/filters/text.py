@@ -148,6 +148,14 @@ class Language:
     sure: float = 0.9
     name: str = "language"
 
+    def check(self) -> None:
+        """Check that the languages are known.
+
+        Raises:
+            ConfigError: One is not, or py3langid is missing.
+        """
+        _ = self._identifier
+
     def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
         """Return why each draft is dropped, None where it is kept."""
         return [self._why(draft) for draft in drafts]
