@@ -1,6 +1,6 @@
 """Fine-tuning: training rows, hard negatives, batches, losses and a trainer that resumes after a kill."""
 
-from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, Method, QueryAdapter
+from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, Method, QueryAdapter, QueryEncoder
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.teachers import BiEncoderTeacher, CrossEncoderTeacher, Labels, Teacher
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
@@ -16,6 +16,7 @@ __all__ = [
     "Lora",
     "Method",
     "QueryAdapter",
+    "QueryEncoder",
     "SentenceTransformerFineTuner",
     "Teacher",
     "TrainerSettings",

@@ -177,6 +177,42 @@ class QueryAdapter:
             yield
 
 
+@dataclass(frozen=True, kw_only=True)
+class QueryEncoder:
+    """An encoder of its own for the queries: passages keep their vectors, and an index stays valid.
+
+    The model becomes a ``Router`` module of sentence-transformers with two copies of its modules:
+    ``encode_query`` uses the one that is trained, ``encode_document`` and ``encode`` the frozen one.
+    """
+
+    def extend(self, model: SentenceTransformer) -> None:
+        """Split the model into two encoders with the same weights.
+
+        Raises:
+            ConfigError: The model has routes already.
+        """
+        from copy import deepcopy
+
+        from sentence_transformers.base.modules import Router
+
+        modules = list(model)
+        if any(isinstance(module, Router) for module in modules):
+            raise ConfigError(
+                "trainer=query_encoder: this model treats queries and passages apart already; use "
+                "trainer=default."
+            )
+        router = Router.for_query_document([deepcopy(module) for module in modules], modules)
+        for name in list(model._modules):
+            del model._modules[name]
+        model.append(router.to(model.device))
+
+    @contextmanager
+    def training(self, model: SentenceTransformer) -> Iterator[None]:
+        """Freeze the encoder of the passages."""
+        with _frozen(list(model[0].sub_modules["document"].parameters())):
+            yield
+
+
 @contextmanager
 def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
     before: list[tuple[Any, bool]] = [(parameter, parameter.requires_grad) for parameter in parameters]

@@ -2,7 +2,8 @@
 
 There are three families. *Contrastive* rows hold positives, and negatives if the loss reads them (``pairs``,
 ``triplets``); *labelled* rows hold every pair with its label (``scored``, ``binary``, ``classes``);
-*distillation* rows hold a teacher's scores or vectors (``ranked``, ``vectors``). See ``Loss.columns``.
+*distillation* rows hold a teacher's scores or vectors (``ranked``, ``vectors``, ``targets``). See
+``Loss.columns``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from embexp.data.labels import LabelScale
@@ -26,15 +28,18 @@ from embexp.finetuning.hard_negatives import (
     RandomNegatives,
     query_keys,
 )
+from embexp.finetuning.losses.distillation import QueryDistill
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.teachers import NO_TEACHER, Labels, Teacher
 from embexp.finetuning.training import UntunedModel
-from embexp.models.encoder import ModelEmbedder
+from embexp.models.encoder import Embedder, ModelEmbedder
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
+
+    from embexp.models.embedding_cache import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +67,7 @@ class RowRequest:
         max_pairs: How many positives (or labelled pairs) to use; None for all.
         seed: Fixes the sample.
         max_negatives: The most negatives that the loss reads.
+        targets: Returns the vectors that queries should have, given the training passages.
         distinct: What two rows of a batch must not share besides their texts.
         teacher: The teacher of the loss, if it has one.
     """
@@ -76,6 +82,7 @@ class RowRequest:
     max_negatives: int | None = None
     distinct: Literal["text", "chunk", "document"] = "chunk"
     teacher: Teacher | None = None
+    targets: Callable[[Sequence[str], Sequence[str]], Vectors] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,17 +140,19 @@ def training_rows(
     if any(pair.label is not None for pair in pairs):
         log.info("Labels of the training pairs: %s.", scale)
     pool = PassagePool(pairs, is_positive=lambda pair: scale.is_positive(pair.label))
+    embedder = untuned.embedder(model) if untuned else ModelEmbedder(model, fingerprint="untuned")
     request = RowRequest(
         pairs=pairs,
         scale=scale,
         pool=pool,
-        negatives=_negative_source(settings, model, pool, seed=seed, untuned=untuned),
+        negatives=_negative_source(settings, pool, embedder, seed=seed),
         count=settings.hard_negatives,
         max_pairs=settings.max_pairs,
         seed=seed,
         distinct=settings.distinct,
         max_negatives=loss.max_negatives,
         teacher=loss.teacher,
+        targets=partial(loss.targets, embedder=embedder) if isinstance(loss, QueryDistill) else None,
     )
     rows = build_rows(loss.columns, request)
     if len(rows) < 2:
@@ -156,18 +165,13 @@ def training_rows(
 
 
 def _negative_source(
-    settings: TrainerSettings,
-    model: SentenceTransformer,
-    pool: PassagePool,
-    *,
-    seed: int,
-    untuned: UntunedModel | None,
+    settings: TrainerSettings, pool: PassagePool, embedder: Embedder, *, seed: int
 ) -> NegativeSource:
     if settings.negatives == "random":
         return RandomNegatives(pool=pool, seed=seed)
     return MinedNegatives(
         pool=pool,
-        embedder=untuned.embedder(model) if untuned else ModelEmbedder(model, fingerprint="untuned"),
+        embedder=embedder,
         seed=seed,
         relative_margin=settings.relative_margin,
         absolute_margin=settings.absolute_margin,
@@ -427,6 +431,22 @@ def _vector_rows(request: RowRequest) -> Rows:
     return _unkeyed(columns, outputs=vectors.shape[2])
 
 
+def _target_rows(request: RowRequest) -> Rows:
+    """Return (anchor, label) rows, where a label is the vector that the query should have.
+
+    Raises:
+        ConfigError: The loss gives no targets.
+    """
+    if request.targets is None:
+        raise ConfigError(
+            "Only loss=query_distill reads targets: a loss of your own derives from QueryDistill."
+        )
+    queries = list(dict.fromkeys(pair.query for pair in request.pairs))
+    queries = _sample(queries, request.max_pairs, seed=request.seed, what="queries")
+    targets = request.targets(queries, request.pool.texts)
+    return _unkeyed({"anchor": queries, "label": list(targets)})
+
+
 def _teacher(request: RowRequest) -> Teacher:
     if request.teacher is None:
         raise ConfigError(NO_TEACHER)
@@ -486,4 +506,5 @@ _BUILDERS: dict[str, Callable[[RowRequest], Rows]] = {
     "classes": _class_rows,
     "ranked": _ranked_rows,
     "vectors": _vector_rows,
+    "targets": _target_rows,
 }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar
 
 from embexp.data.records import EXTRACTIVE, HELD_OUT, Chunk, Document, Generator, Pair
-from embexp.data.words import words
+from embexp.data.words import unspaced, words
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
 from embexp.progress import track
@@ -24,10 +25,14 @@ log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-QueryType = Literal["summary", "title", "heading", "sentence", "keywords"]
+QueryType = Literal["summary", "title", "heading", "sentence", "keywords", "span", "words"]
 _PATH = " > "
 _LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
 _MOST_KEYWORDS = 6
+_PSEUDO_WORDS = (4, 12)
+"""The fewest and the most words of a span, and of words drawn from a chunk."""
+_TURNS = 100
+"""How often one chunk may be drawn from."""
 _MOST_COMPARED = 500
 """Chunks of one document whose sentences are compared with its other chunks: a log file has thousands."""
 
@@ -112,12 +117,44 @@ def _keyword_queries(source: _Source) -> Iterator[_Candidate]:
             yield _Candidate(query, chunk, chunk.passage)
 
 
+def _spans(source: _Source) -> Iterator[_Candidate]:
+    """Yield a few consecutive words of each chunk in turn, from a random place, for its passage."""
+    for chunk, draw in _turns(source):
+        tokens = words(chunk.text)
+        count = min(draw.randint(*_PSEUDO_WORDS), len(tokens))
+        start = draw.randint(0, len(tokens) - count)
+        yield _Candidate(_joined(tokens[start : start + count], chunk), chunk, chunk.passage)
+
+
+def _drawn_words(source: _Source) -> Iterator[_Candidate]:
+    """Yield a few words of each chunk in turn, from anywhere in it and in its order, for its passage."""
+    for chunk, draw in _turns(source):
+        tokens = words(chunk.text)
+        count = min(draw.randint(*_PSEUDO_WORDS), len(tokens))
+        chosen = sorted(draw.sample(range(len(tokens)), count))
+        yield _Candidate(_joined([tokens[at] for at in chosen], chunk), chunk, chunk.passage)
+
+
+def _turns(source: _Source) -> Iterator[tuple[Chunk, random.Random]]:
+    """Yield the chunks that have words, again and again, each time with random numbers of its own."""
+    chunks = [chunk for chunk in source.shuffled if words(chunk.text)]
+    for turn in range(_TURNS):
+        for chunk in chunks:
+            yield chunk, random.Random(f"{chunk.id}:{turn}")
+
+
+def _joined(tokens: Sequence[str], chunk: Chunk) -> str:
+    return ("" if unspaced(chunk.text) else " ").join(tokens)
+
+
 _KINDS: Mapping[QueryType, Callable[[_Source], Iterator[_Candidate]]] = {
     "summary": _summaries,
     "title": _titles,
     "heading": _headings,
     "sentence": _salient_sentences,
     "keywords": _keyword_queries,
+    "span": _spans,
+    "words": _drawn_words,
 }
 
 
@@ -162,7 +199,7 @@ def _without_heading(text: str, heading: str) -> str:
 
 
 def _all_types() -> list[QueryType]:
-    return list(get_args(QueryType))
+    return ["summary", "title", "heading", "sentence", "keywords"]
 
 
 def _most_human_types() -> list[QueryType]:

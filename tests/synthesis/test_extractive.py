@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from embexp.data.records import HELD_OUT, Chunk, Document
+from embexp.data.words import words
 from embexp.errors import ConfigError
 from embexp.synthesis.extractive import Extractive, _shared_headings, held_out_pairs
 from embexp.synthesis.query_text import key
@@ -226,3 +227,31 @@ def test_they_can_be_left_out() -> None:
     synthesis = RagSynthesis(target=5, held_out=False)
     assert len(list(synthesis.pairs(manual(4) + fake_knowledge(), {}, llm=FakeLLM()))) == 5
     assert synthesis.report()["held_out"] == 0
+
+
+@pytest.mark.parametrize("kind", ["span", "words"])
+def test_spans_and_words_are_drawn_from_the_chunk_in_its_order(kind):
+    chunks, documents = knowledge()
+    pairs = written(chunks, documents, query_types=[kind], target=60)
+    assert len(pairs) == 60
+    assert len({key(pair.query) for pair in pairs}) == 60
+    texts = {chunk.id: chunk for chunk in chunks}
+    for pair in pairs:
+        chunk = texts[pair.chunk_id]
+        assert pair.positive == chunk.passage
+        drawn, own = words(pair.query), words(chunk.text)
+        assert 4 <= len(drawn) <= 12
+        if kind == "span":
+            assert " ".join(drawn) in " ".join(own)
+        rest = iter(own)
+        assert all(word in rest for word in drawn)  # in order: each is found after the one before
+
+
+def test_short_documents_give_spans_too():
+    chunks = [
+        Chunk(str(n), str(n), text)
+        for n, text in enumerate(["card arrival", "top up failed", "锅炉压力过高"])
+    ]
+    pairs = written(chunks, {}, query_types=["span"], min_passage_words=2)
+    assert {pair.query for pair in pairs} >= {"card arrival", "top up failed"}
+    assert any(pair.chunk_id == "2" and " " not in pair.query for pair in pairs)

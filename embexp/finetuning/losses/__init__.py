@@ -1,6 +1,6 @@
 """The losses: one short class each over sentence-transformers' own, in a file for each family."""
 
-from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse
+from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse, QueryDistill
 from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.margins import Contrastive, OnlineContrastive, Triplet
@@ -23,6 +23,7 @@ __all__ = [
     "Mnrl",
     "MnrlSymmetric",
     "OnlineContrastive",
+    "QueryDistill",
     "Softmax",
     "Triplet",
 ]

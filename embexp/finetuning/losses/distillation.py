@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from embexp.errors import ConfigError
 from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
+from embexp.finetuning.query_targets import fused_targets
 from embexp.finetuning.teachers import NO_TEACHER
+from embexp.models.encoder import Embedder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor, nn
+
+    from embexp.models.embedding_cache import Vectors
+
+_SCALE = 10.0
+"""Brings the loss to the size of others; AdamW itself does not depend on it, but gradient clipping does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +102,59 @@ class EmbedDistill(Loss):
         return library_loss(
             "EmbedDistillLoss", model, distance_metric=self.distance_metric, projection_dim=projection
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryDistill(Loss):
+    """The query's vector must be where the fusion of the untuned model and BM25 would have it.
+
+    No label and no passage is read in training: the targets are computed once (``query_targets.py``), and a
+    step encodes queries only. Use it with ``trainer=query_encoder``, which leaves the passages' vectors.
+
+    Args:
+        weight: The share of BM25 in the teacher.
+        temperature: Divides the scores of teacher and student; the smaller, the fewer passages count.
+        pull: How strongly the targets are held near the queries' own vectors.
+    """
+
+    weight: float = 0.5
+    temperature: float = 0.05
+    pull: float = 0.3
+    columns = "targets"
+
+    def __post_init__(self) -> None:
+        require_positive(temperature=self.temperature)
+        if not 0 <= self.weight < 1:
+            raise ConfigError(f"loss.weight={self.weight}: give a number in [0, 1), such as 0.5.")
+        if not self.pull >= 0:
+            raise ConfigError(f"loss.pull={self.pull}: give 0 or more, such as 0.3.")
+
+    def targets(self, queries: Sequence[str], passages: Sequence[str], *, embedder: Embedder) -> Vectors:
+        """Return the targets of the queries, unit vectors of shape (queries, dimension)."""
+        return fused_targets(
+            queries, passages, embedder, weight=self.weight, temperature=self.temperature, pull=self.pull
+        )
+
+    def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
+        """Return the loss module over ``model``."""
+        return _target_distance(model)
+
+
+def _target_distance(model: SentenceTransformer) -> nn.Module:
+    """Return a module whose loss is the mean cosine distance of the queries' vectors to their labels."""
+    from torch import nn
+    from torch.nn.functional import cosine_similarity
+
+    class TargetDistance(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> Tensor:
+            vectors = self.model(features[0])["sentence_embedding"]
+            return _SCALE * (1 - cosine_similarity(vectors, labels)).mean()
+
+    return TargetDistance()
 
 
 def _digest_of(teacher: Any) -> str:

@@ -32,6 +32,7 @@ class Loss(Protocol):
             - ``classes``: text_a, text_b, label (the number of a class)
             - ``ranked``: anchor, positive, negative_1 …, scores (the teacher's score for each passage)
             - ``vectors``: anchor, positive, label (the teacher's vectors of both)
+            - ``targets``: anchor, label (the vector that the query should have)
 
         max_negatives: The most negatives of a row that the loss reads; None for any number.
         teacher: The teacher whose scores or vectors the loss learns from.

@@ -1,0 +1,103 @@
+"""Targets of queries: nearer to what the fusion with BM25 ranks first, and held near the query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embexp.errors import ConfigError
+from embexp.finetuning.losses import QueryDistill
+from embexp.finetuning.parameter_efficient import QueryEncoder
+from embexp.finetuning.query_targets import fused_targets
+from embexp.models.tiny import TinyModel
+from tests.finetuning.jargon import make_pair
+
+PASSAGES = ["alpha beam", "gamma delta", "omega sigma"]
+VECTORS = {
+    "alpha beam": [1.0, 0.0, 0.0],
+    "gamma delta": [0.0, 1.0, 0.0],
+    "omega sigma": [0.0, 0.0, 1.0],
+    "omega": [0.8, 0.6, 0.0],  # the model takes it for the first passage; the words say the last
+}
+
+
+class TableEmbedder:
+    """Looks vectors up in a table."""
+
+    fingerprint = "table"
+    dimension = 3
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([VECTORS[text] for text in texts], dtype=np.float32)
+
+    encode_passages = encode_queries
+
+
+def target(**changes: float) -> np.ndarray:
+    options: dict[str, Any] = {"weight": 0.8, "temperature": 0.1, "pull": 0.1, **changes}
+    return fused_targets(["omega"], PASSAGES, TableEmbedder(), **options)[0]
+
+
+def test_the_target_moves_to_the_passage_with_the_querys_rare_word() -> None:
+    # The share of omega in the last passage is .4 (k1 1.5, average length: 1 / 2.5), times weight
+    # .8 / .2 gives 1.6: the teacher prefers it to the first passage, whose cosine is .8.
+    moved = target()
+
+    assert np.linalg.norm(moved) == pytest.approx(1.0, abs=1e-6)
+    assert moved[2] > 0.4
+    assert moved[0] < 0.7
+
+
+def test_without_words_the_target_is_the_query_itself() -> None:
+    # Teacher and student are the same distribution, so the gradient is zero at the start.
+    assert target(weight=0.0, pull=0.0) == pytest.approx(VECTORS["omega"], abs=1e-3)
+
+
+def test_a_strong_pull_holds_the_target_near_the_query() -> None:
+    own = np.array(VECTORS["omega"])
+
+    assert own @ target(pull=100.0) > own @ target(pull=0.1)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"weight": 1.0}, r"loss.weight=1.0: give a number in \[0, 1\)"),
+        ({"temperature": 0.0}, r"loss.temperature=0.0: must be above 0"),
+        ({"pull": -1.0}, r"loss.pull=-1.0: give 0 or more"),
+    ],
+)
+def test_impossible_options_are_refused(option: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        QueryDistill(**option)
+
+
+def test_training_moves_queries_and_leaves_passages(train: Any) -> None:
+    model = TinyModel(seed=1, layers=1).load()
+    texts = [make_pair(number).query for number in range(8)]
+    before = model.encode_query(texts), model.encode_document(texts)
+    training = train(model, QueryDistill(), method=QueryEncoder(), select="tuned", epochs=4)
+
+    assert training.pairs == 96
+    assert np.array_equal(model.encode_document(texts), before[1])
+    assert not np.allclose(model.encode_query(texts), before[0], atol=1e-3)
+    losses = [step.metrics["loss"] for step in training.history if "loss" in step.metrics]
+    assert losses[-1] < losses[0]
+
+
+def test_two_encoders_are_saved_and_loaded_as_one_model(tmp_path: Any) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = TinyModel(seed=1, layers=1).load()
+    plain = model.encode(["a text"])
+    QueryEncoder().extend(model)
+    model.save_pretrained(str(tmp_path / "model"))
+    loaded = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+
+    assert np.allclose(loaded.encode_query(["a text"]), plain, atol=1e-6)
+    assert np.allclose(loaded.encode_document(["a text"]), plain, atol=1e-6)
+    with pytest.raises(ConfigError, match="treats queries and passages apart already"):
+        QueryEncoder().extend(loaded)
