@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,7 @@ def parse_html(source: str) -> HtmlElement | None:
     A page that is nested deeper than the parser goes is read without its structure, since nothing of its text
     may be lost.
     """
-    from lxml import etree, html
+    from lxml import etree
 
     # A declaration of an encoding is wrong by now, and lxml refuses it in text.
     source = re.sub(r"^\s*<\?xml[^>]*\?>", "", source)
@@ -84,7 +85,8 @@ def parse_html(source: str) -> HtmlElement | None:
     except etree.ParserError:
         return None
     if _depth(page) >= _DEPTH:
-        page = _parsed("".join(f"<p>{html.escape(part)}</p>" for part in _Flat.parts_of(source)) or "<p></p>")
+        paragraphs = (f"<p>{escape(part)}</p>" for part in _Flat.paragraphs_of(source) if part.strip())
+        page = _parsed("".join(paragraphs) or "<p></p>")
     return page
 
 
@@ -111,27 +113,33 @@ class _Flat(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: list[str] = []
+        self._parts: list[str] = []
         self._skipped = ""
 
     @classmethod
-    def parts_of(cls, source: str) -> list[str]:
+    def paragraphs_of(cls, source: str) -> list[str]:
         flat = cls()
         flat.feed(source)
         flat.close()
-        return flat.parts
+        return "".join(flat._parts).split("\0")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if not self._skipped and tag in _NO_TEXT:
             self._skipped = tag
+        self._divide(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if tag == self._skipped:
             self._skipped = ""
+        self._divide(tag)
 
     def handle_data(self, data: str) -> None:
-        if not self._skipped and data.strip():
-            self.parts.append(data)
+        if not self._skipped:
+            self._parts.append(data.replace("\0", ""))
+
+    def _divide(self, tag: str) -> None:
+        if tag in _AROUND and self._parts and self._parts[-1] != "\0":
+            self._parts.append("\0")
 
 
 def _text_of(element: HtmlElement | None) -> str:
@@ -163,8 +171,11 @@ def _declared_main(page: HtmlElement) -> str:
 
 def _found_main(text: str, source: str) -> str:
     """Return the lines of a page that trafilatura counts as its main part; all where no part stands out."""
+    import logging
+
     import trafilatura
 
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it logs pages without a main part as errors
     extracted = trafilatura.extract(source, favor_recall=True, include_tables=True, include_comments=False)
     main = words((extracted or "").casefold())
     if len(main) < _MIN_MAIN_WORDS or len(main) < _MIN_MAIN_SHARE * len(words(text)):
@@ -195,12 +206,12 @@ def html_text(root: HtmlElement, *, drop: bool = False, hidden: bool = False) ->
         hidden: Return hidden text too.
     """
     parts: list[str] = []
-    line_start = True
+    blank_before = True
     for part in _parts_of(root, drop=drop, hidden=hidden):
-        kept = part.lstrip(" ") if line_start else part
+        kept = part.lstrip(" ") if blank_before else part
         if kept:
             parts.append(kept)
-            line_start = kept.endswith("\n")
+            blank_before = kept.endswith((" ", "\n"))
     text = re.sub(r"[ |]+\n", "\n", "".join(parts))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 

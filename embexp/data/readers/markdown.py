@@ -64,7 +64,7 @@ def read_notebook(path: Path, reading: Reading) -> Iterator[Document]:
             notebook = nbformat.reads(source, as_version=4)
         parts = [part for cell in notebook.cells for part in _cell(cell)]
         title = notebook.metadata.get("title")
-    except (nbformat.reader.NotJSONError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:
         message = f"{path}: not a Jupyter notebook ({one_line(str(error))[:200]}); save it again."
         raise UnreadableError("broken file", message) from error
     text, _ = _markdown("\n\n".join(part for part in parts if part.strip()))
@@ -210,10 +210,12 @@ def _render_html(lines: list[str | None], token: Token) -> None:
 def _close_fence(lines: list[str | None], span: list[int], markup: str) -> None:
     """Put the fences of code in a list on lines of their own, so that they are found without the list."""
     first, last = lines[span[0]] or "", lines[span[1] - 1] or ""
+    if first.lstrip().startswith(">"):
+        return  # the mark of the quotation stands before every line, so that none is taken for a fence
     if not opens_fence(first.lstrip(" ")) and markup in first:
         before, _, info = first.partition(markup)
         lines[span[0]] = f"{before.rstrip()}\n{' ' * len(before)}{markup}{info}"
-    if span[1] - span[0] < 2 or last.strip(" >\t") != markup:
+    if span[1] - span[0] < 2 or not re.fullmatch(rf"\s*{markup}{markup[0]}*\s*", last):
         indent = len(last) - len(last.lstrip(" "))
         lines[span[1] - 1] = f"{last}\n{' ' * min(indent, 3)}{markup}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,14 @@ from embexp.data.records import Document
 if TYPE_CHECKING:
     from io import BytesIO
 
-    from pdfminer.layout import LTPage
+    from pdfminer.layout import LTPage, LTTextBox
     from pdfminer.pdfdocument import PDFDocument
 
 _OCR = "recognise its text first, with OCR software such as ocrmypdf, or leave it out"
 _SHOWN_PAGES = 10
+_SAME_HEIGHT = 2.0
+"""Points."""
+_CELL_LETTERS = 24
 _UNKNOWN_GLYPH = re.compile(r"\(cid:\d+\)")
 
 
@@ -82,7 +85,7 @@ def _layout(document: PDFDocument) -> Iterator[LTPage]:
     from pdfminer.pdfpage import PDFPage
 
     resources = PDFResourceManager()
-    device = PDFPageAggregator(resources, laparams=LAParams())
+    device = PDFPageAggregator(resources, laparams=LAParams(all_texts=True))
     interpreter = PDFPageInterpreter(resources, device)
     for page in PDFPage.create_pages(document):
         interpreter.process_page(page)
@@ -91,40 +94,54 @@ def _layout(document: PDFDocument) -> Iterator[LTPage]:
 
 def _page_text(page: LTPage) -> tuple[str, bool]:
     """Return a page's text, and whether it holds pictures."""
-    from pdfminer.layout import LTTextContainer
+    from pdfminer.layout import LTImage, LTTextBox
 
+    items = [*_items(page)]
+    boxes = [item for item in items if isinstance(item, LTTextBox)]
     texts: list[str] = []
-    pictures = False
-    for item in page:
-        if isinstance(item, LTTextContainer):
-            texts.append(_joined(item.get_text()))
+    for together in _tables(boxes):
+        if len(together) == 1:
+            texts.append(_joined(together[0].get_text()))
         else:
-            inner, drawn = _figure(item)
-            texts += inner
-            pictures = pictures or drawn
+            rows = zip(*together, strict=True)
+            texts.append("\n".join(" | ".join(one_line(cell.get_text()) for cell in row) for row in rows))
+    pictures = any(isinstance(item, LTImage) for item in items)
     return clean("\n\n".join(text for text in texts if text)), pictures
 
 
-def _figure(item: Any) -> tuple[list[str], bool]:
-    """Return the text that a drawing holds, letter by letter, and whether it holds a picture."""
-    from pdfminer.layout import LTChar, LTFigure, LTImage
+def _items(container: Any) -> Iterator[Any]:
+    """Yield what is on a page, also within drawings."""
+    from pdfminer.layout import LTFigure
 
-    if not isinstance(item, LTFigure):
-        return [], isinstance(item, LTImage)
-    letters: list[str] = []
-    pictures, bottom = False, None
-    for part in item:
-        if isinstance(part, LTChar):
-            if bottom is not None and abs(part.y0 - bottom) > part.height / 2:
-                letters.append("\n")
-            letters.append(part.get_text())
-            bottom = part.y0
+    for item in container:
+        if isinstance(item, LTFigure):
+            yield from _items(item)
         else:
-            inner, drawn = _figure(part)
-            letters += inner
-            pictures = pictures or drawn
-    text = _joined("".join(letters))
-    return ([text] if text else []), pictures
+            yield item
+
+
+def _tables(boxes: Iterable[LTTextBox]) -> Iterator[list[LTTextBox]]:
+    """Yield boxes one by one, and together those that are the columns of a table.
+
+    Columns of a table have short lines at the same heights; columns of prose have long ones.
+    """
+    table: list[LTTextBox] = []
+    for box in boxes:
+        if table and not _same_rows(table[-1], box):
+            yield table
+            table = []
+        table.append(box)
+    if table:
+        yield table
+
+
+def _same_rows(one: LTTextBox, other: LTTextBox) -> bool:
+    lines, others = [*one], [*other]
+    if len(lines) != len(others) or other.x0 < one.x1:
+        return False
+    letters = max(len(line.get_text()) for line in (*lines, *others))
+    level = all(abs(line.y0 - beside.y0) < _SAME_HEIGHT for line, beside in zip(lines, others, strict=True))
+    return level and letters <= _CELL_LETTERS
 
 
 def _joined(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embexp.data.readers.encoding import COMPRESSIONS, clean, open_text
-from embexp.data.readers.problems import Problems
+from embexp.data.readers.problems import Problems, printable
 from embexp.data.readers.reading import Reading
 from embexp.data.records import Document
 from embexp.data.words import CLOSERS, UNSPACED_ENDS, unspaced, words
@@ -54,7 +54,7 @@ def document_of(path: Path, text: str, *, title: str = "", summary: str = "") ->
 
 def stem_of(path: Path) -> str:
     """Return a file's name without the suffixes of its format and its compression."""
-    return Path(path.stem).stem if path.suffix.lower() in COMPRESSIONS else path.stem
+    return printable(Path(path.stem).stem if path.suffix.lower() in COMPRESSIONS else path.stem)
 
 
 def read_text(path: Path, problems: Problems | None = None, *, encoding: str | None = None) -> str:
