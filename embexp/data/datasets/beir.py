@@ -47,7 +47,7 @@ _QRELS_NAMES: Mapping[str, str] = {
 }
 """The names that the columns of qrels have, and ours."""
 _ID_NAMES = ("_id", "id")
-_MAX_GRADE = 1_000
+MAX_GRADE = 1_000
 """trec_eval counts with a number for each grade up to the highest one."""
 
 
@@ -354,9 +354,9 @@ def _judgments_of(split: SplitName, rows: Iterator[Row], problems: Problems) -> 
     for row in rows:
         query, document, grade = _id_of(row, "query-id"), _id_of(row, "corpus-id"), row.text("score")
         number, _ = read_label(grade)
-        if number is None or not number.is_integer() or abs(number) > _MAX_GRADE:
+        if number is None or not number.is_integer() or abs(number) > MAX_GRADE:
             message = (
-                f"{row.where}: grade {grade[:80]!r} is not a whole number up to {_MAX_GRADE:,}; "
+                f"{row.where}: grade {grade[:80]!r} is not a whole number up to {MAX_GRADE:,}; "
                 "write 0, 1, 2 and so on."
             )
             problems.report("grade not a whole number", message)

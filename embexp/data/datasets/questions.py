@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embexp.data.datasets.beir import MAX_GRADE
+from embexp.data.labels import read_label
+from embexp.data.readers.encoding import check_encoding
 from embexp.data.readers.problems import OnError, Problems
-from embexp.data.readers.tables import Row, check_columns, read_rows
+from embexp.data.readers.tables import Row, check_columns, read_rows, text_of, unpacked
 from embexp.errors import DataError
 from embexp.storage.files import sha256_of, sha256_of_file
 
@@ -38,6 +40,7 @@ class QuestionFile:
         id_column: Its id; if the column is missing, the text identifies the question.
         relevant_column: The ids of the documents or chunks that answer it; it may be missing or empty.
         grade_column: One grade for all ids of the row, a whole number; 1 where it is missing.
+        encoding: The encoding of a text file, such as cp1252; None lets its bytes decide.
         on_error: ``fail`` stops at the first bad row; ``skip`` leaves bad rows out and counts them.
     """
 
@@ -46,7 +49,11 @@ class QuestionFile:
     id_column: str = "id"
     relevant_column: str = "relevant"
     grade_column: str = "grade"
+    encoding: str | None = None
     on_error: OnError = "fail"
+
+    def __post_init__(self) -> None:
+        check_encoding(self.encoding, "benchmark.questions.encoding")
 
     def fingerprint(self) -> str:
         """Return a digest of the settings and of the file."""
@@ -61,11 +68,12 @@ class QuestionFile:
         """
         problems = Problems(self.on_error, option="benchmark.questions.on_error")
         questions: dict[str, Question] = {}
-        for number, row in enumerate(read_rows(self._file(), problems)):
+        for number, row in enumerate(read_rows(self._file(), problems, encoding=self.encoding)):
             if number == 0:
                 check_columns(row, [self.text_column], "benchmark.questions.text_column")
-            if question := self._question(row, problems):
-                questions[question.id] = _merged(questions.get(question.id), question, problems)
+            with problems.guard(row.where, "unreadable row"):
+                if question := self._question(row, problems):
+                    questions[question.id] = _merged(questions.get(question.id), question, problems)
         if not questions:
             raise DataError(
                 f"{self.path} holds no question (skipped: {problems.summary() or 'nothing'}): give a row for "
@@ -102,37 +110,26 @@ class QuestionFile:
                 continue  # in Parquet each row of a struct has all keys
             number = _whole(1 if grade in (None, "") else grade)
             if number is None:
-                message = f"{row.where}: grade {grade!r} is not a whole number from 0 up; write 0, 1, 2 or 3."
+                shown = str(grade)[:80]
+                message = f"{row.where}: grade {shown!r} is not a whole number from 0 up; write 0, 1, 2 or 3."
                 problems.report("grade not a whole number", message)
                 return None
-            if str(name).strip():
-                grades[str(name).strip()] = number
+            if text := text_of(name):
+                grades[text] = number
         return grades
 
 
 def _parsed(value: Any) -> Mapping[Any, Any] | Iterable[Any]:
     """Return the list or mapping of ids that a cell holds, in whatever form."""
-    if value is None:
-        return []
-    if isinstance(value, Mapping | list | tuple):
-        return value
-    text = str(value).strip()
-    if text[:1] in ("[", "{"):
-        try:
-            read = json.loads(text)
-        except ValueError:
-            read = None
-        if isinstance(read, dict | list):
-            return read
-    return text.split(";")
+    read = unpacked(value)
+    if isinstance(read, Mapping | list | tuple):
+        return read
+    return text_of(value).split(";")
 
 
 def _whole(value: Any) -> int | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return int(number) if number.is_integer() and number >= 0 else None
+    number, _ = read_label(value)
+    return int(number) if number is not None and number.is_integer() and 0 <= number <= MAX_GRADE else None
 
 
 def _merged(before: Question | None, now: Question, problems: Problems) -> Question:

@@ -122,6 +122,10 @@ class Problems:
             kind = " ".join(f"{type(error).__name__} {error}".split())[:_SHOWN_LETTERS]
             self.report(reason, f"{where} cannot be read ({kind}); correct it or leave it out.")
 
+    def total(self) -> int:
+        """Return how many items were skipped."""
+        return self._counts.total()
+
     def summary(self) -> str:
         """Return what was skipped as one phrase ("3 broken line, 1 binary"), or an empty string."""
         return ", ".join(
