@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from embexp.data.records import Chunk
     from embexp.reporting.outcome import Outcome
-    from embexp.retrieval.index import Index
+    from embexp.retrieval.index import Index, Retriever
 
 
 def compose_config(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
@@ -141,7 +141,7 @@ class SearchResult:
 
 
 class Run:
-    """A finished run: its outcome, its configuration, and search with both of its models.
+    """A finished run: its outcome, its configuration, and search with its models and its retriever.
 
     Args:
         folder: The run's folder.
@@ -171,7 +171,7 @@ class Run:
         return config
 
     def search(self, question: str, *, k: int = 5) -> dict[str, list[SearchResult]]:
-        """Search the run's corpus with the untuned and with the tuned model.
+        """Search the run's corpus with both models, and with the retriever that the run chose.
 
         Models and indexes stay loaded, so that a second question is answered quickly.
 
@@ -180,7 +180,8 @@ class Run:
             k: How many results to return.
 
         Returns:
-            The k best chunks of each system, best first, under ``"untuned"`` and ``"tuned"``.
+            The k best chunks of each system, best first, under ``"untuned"``, ``"tuned"`` and, where the
+            retriever differs from both, ``"retriever"``; ``served`` names the one to serve.
 
         Raises:
             EmbexpError: The question is empty, or a model or the index of the run cannot be used.
@@ -193,11 +194,34 @@ class Run:
             for system, index in indexes.items()
         }
 
+    @property
+    def served(self) -> str | None:
+        """The system of ``search`` to serve, as dev chose it; None for a run that chose none."""
+        chosen = self.outcome.retriever
+        if chosen is None:
+            return None
+        return "retriever" if "retriever" in self._systems else chosen.model
+
     @cached_property
-    def _searchable(self) -> tuple[dict[str, Chunk], dict[str, Index]]:
-        """The run's chunks by id, and an index of them for each model."""
+    def _systems(self) -> dict[str, tuple[str, Retriever]]:
+        """The name of the model and the retriever of each system that is searched."""
         from embexp.config.build import component
         from embexp.config.check import check
+        from embexp.retrieval.serving import with_bm25
+
+        check(self.config)
+        own: Retriever = component(self.config, "retriever")
+        systems = {"untuned": ("untuned", own), "tuned": ("tuned", own)}
+        if chosen := self.outcome.retriever:
+            served = with_bm25(own, chosen.weight)
+            if served != own:
+                systems["retriever"] = (chosen.model, served)
+        return systems
+
+    @cached_property
+    def _searchable(self) -> tuple[dict[str, Chunk], dict[str, Index]]:
+        """The run's chunks by id, and an index of them for each system."""
+        from embexp.config.build import component
         from embexp.data.record_files import read_jsonl
         from embexp.data.records import Chunk
         from embexp.models.embedding_cache import EmbeddingCache
@@ -205,17 +229,16 @@ class Run:
         from embexp.models.sources import LocalModel
 
         _require(self.folder, "data/chunks.jsonl", "model")
-        check(self.config)
+        systems = self._systems
         chunks = list(read_jsonl(self.folder / "data" / "chunks.jsonl", Chunk))
-        retriever: Any = component(self.config, "retriever")
         cache = EmbeddingCache(Path(self.config.paths.cache) / "embeddings")
-        models = {
-            "untuned": component(self.config, "model"),
-            "tuned": LocalModel(path=str(self.folder / "model")),
+        embedders = {
+            "untuned": SourceEmbedder(component(self.config, "model"), cache),
+            "tuned": SourceEmbedder(LocalModel(path=str(self.folder / "model")), cache),
         }
         indexes = {
-            system: retriever.index(chunks, SourceEmbedder(model, cache), path=self.folder / "index")
-            for system, model in models.items()
+            system: retriever.index(chunks, embedders[model], path=self.folder / "index")
+            for system, (model, retriever) in systems.items()
         }
         return {chunk.id: chunk for chunk in chunks}, indexes
 

@@ -1,4 +1,4 @@
-"""``python -m embexp.search "a question" --run latest``: untuned and tuned results side by side."""
+"""``python -m embexp.search "a question" --run latest``: untuned, tuned and served results side by side."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from embexp.api import load_run
+from embexp.api import Run, load_run
 from embexp.errors import EmbexpError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Search the corpus of a past run with both of its models and print the results side by side."""
+    """Search the corpus of a past run with its models and its retriever and print what each finds."""
     options = _parser().parse_args(arguments)
     try:
-        results = load_run(options.run, outputs=options.outputs).search(options.question, k=options.k)
+        run = load_run(options.run, outputs=options.outputs)
+        results = run.search(options.question, k=options.k)
     except EmbexpError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -22,8 +23,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     from embexp.reporting.console import print_side_by_side
 
-    untuned, tuned = ([result.chunk for result in results[system]] for system in ("untuned", "tuned"))
-    print_side_by_side(options.question, untuned, tuned)
+    found = {system: [result.chunk for result in each] for system, each in results.items()}
+    print_side_by_side(
+        options.question,
+        found["untuned"],
+        found["tuned"],
+        retriever=found.get("retriever"),
+        note=_note(run),
+    )
+
+
+def _note(run: Run) -> str:
+    """Return which of the results the run serves; empty for a run that chose no retriever."""
+    from embexp.reporting.retriever import retriever_name
+
+    if run.outcome.retriever is None:
+        return ""
+    column = " (the last column)" if run.served == "retriever" else ""
+    return f"Served: {retriever_name(run.outcome.retriever)}{column}."
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 
 import embexp
+from embexp import search
 from tests.pipeline.pipeline_settings import TINY
 
 TOPICS = ("kettle", "bicycle", "garden", "piano", "harbour")
@@ -47,11 +50,76 @@ def test_the_latest_run_is_loaded_and_searched(folder: Path) -> None:
     assert run.outcome.counts["documents"] == 50
     assert run.config.model.name == "tiny"
     results = run.search("which kettle needs oil", k=3)
-    assert list(results) == ["untuned", "tuned"]
+    assert list(results)[:2] == ["untuned", "tuned"]
     for system in results.values():
         assert len(system) == 3
         assert [result.score for result in system] == sorted((r.score for r in system), reverse=True)
         assert all("needs oil" in result.chunk.text for result in system)
+
+
+def with_retriever(folder: Path, copy: Path, **values: object) -> embexp.Run:
+    """Load a copy of the run whose outcome.json has another retriever, or none."""
+    shutil.copytree(folder / "outputs" / "X", copy)
+    record = json.loads((copy / "outcome.json").read_text(encoding="utf-8"))
+    record["retriever"] = {**record["retriever"], **values} if values else None
+    if not values:
+        del record["retriever"]
+    (copy / "outcome.json").write_text(json.dumps(record), encoding="utf-8")
+    return embexp.load_run(copy)
+
+
+@pytest.mark.parametrize("model", ["untuned", "tuned"])
+def test_the_retriever_to_serve_fuses_its_model_with_bm25(folder: Path, tmp_path: Path, model: str) -> None:
+    run = with_retriever(folder, tmp_path / "run", model=model, weight=0.4, fusion="convex")
+    question = "which kettle of series 3 needs oil"
+    results = run.search(question, k=50)
+    assert (list(results), run.served) == (["untuned", "tuned", "retriever"], "retriever")
+    assert len(results["retriever"]) == 50
+    alone = {each.chunk.id: each.score for each in results[model]}
+    shares = {
+        each.chunk.title: (each.score - 0.6 * alone[each.chunk.id]) / 0.4 for each in results["retriever"]
+    }
+    # BM25's share of its upper bound is in [0, 1) and greatest where all the words stand
+    assert all(-1e-4 <= share < 1 for share in shares.values())
+    assert max(shares, key=lambda title: shares[title]) == "The kettle 3"
+
+
+@pytest.mark.parametrize("model", ["untuned", "tuned"])
+def test_a_model_alone_is_served_from_its_own_column(folder: Path, tmp_path: Path, model: str) -> None:
+    run = with_retriever(folder, tmp_path / "run", model=model, weight=0.0, fusion="none")
+    assert (list(run.search("kettle")), run.served) == (["untuned", "tuned"], model)
+
+
+def test_a_run_that_chose_no_retriever_is_searched_as_before(folder: Path, tmp_path: Path) -> None:
+    run = with_retriever(folder, tmp_path / "run")
+    assert (list(run.search("kettle")), run.served) == (["untuned", "tuned"], None)
+
+
+@pytest.mark.parametrize(
+    ("values", "heading", "note"),
+    [
+        (
+            {"model": "tuned", "weight": 0.3},
+            "# untuned move tuned move retriever",
+            "Served: the tuned model with BM25 at weight 0.3 (the last column).",
+        ),
+        ({"model": "tuned", "weight": 0.0}, "# untuned move tuned", "Served: the tuned model alone."),
+        ({}, "# untuned move tuned", None),
+    ],
+)
+def test_the_command_says_which_results_are_served(
+    folder: Path,
+    tmp_path: Path,
+    values: dict[str, object],
+    heading: str,
+    note: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = with_retriever(folder, tmp_path / "run", **values)
+    search.main(["which kettle needs oil", "--run", str(run.folder), "-k", "2"])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert heading in lines
+    assert [line for line in lines if line.startswith("Served")] == ([note] if note else [])
 
 
 def test_a_run_is_loaded_by_its_folder(folder: Path) -> None:

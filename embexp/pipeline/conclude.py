@@ -18,6 +18,7 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_model_card, write_report
+from embexp.reporting.retriever import retriever_label
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import RegisteredModel, TrackedRun
 
@@ -138,6 +139,16 @@ def _report(experiment: Experiment, data: Data, outcome: Outcome, results: Resul
         provenance=provenance(),
         **details,
     )
+
+
+def final_tags(outcome: Outcome) -> dict[str, str]:
+    """Return the tags that name the run's retriever and its verdict in the tracker's table."""
+    if outcome.retriever is None:
+        return {}
+    return {
+        "retriever": retriever_label(outcome.retriever),
+        "retriever_verdict": outcome.retriever.comparison.verdict,
+    }
 
 
 def _final_metrics(outcome: Outcome) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from embexp.benchmarking.repeats import Repeats
 from embexp.finetuning.training import TrainingStep
 from embexp.pipeline.benchmark import benchmark, check_suite
-from embexp.pipeline.conclude import conclude
+from embexp.pipeline.conclude import conclude, final_tags
 from embexp.pipeline.data import Data, save_data, split_pairs
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned, finetune, finetune_folder, teachers_of
@@ -86,7 +86,9 @@ def run_experiment(
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, tuned.source if tuned else None, run, out_dir)
             repeats = score_repeats(experiment, plan, trained, results, run)
-        return conclude(experiment, data, tuned, results, repeats, run, out_dir, seconds=clock.seconds)
+        outcome = conclude(experiment, data, tuned, results, repeats, run, out_dir, seconds=clock.seconds)
+        tracker.tag(run.run_id, final_tags(outcome))
+        return outcome
 
 
 def run_synthesis(experiment: Experiment, tracker: Tracker, out_dir: Path) -> dict[str, object]:
@@ -169,7 +171,9 @@ def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Ou
             save_data(experiment, data, run, out_dir)
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)
-        return conclude(experiment, data, None, results, Repeats(), run, out_dir, seconds=clock.seconds)
+        outcome = conclude(experiment, data, None, results, Repeats(), run, out_dir, seconds=clock.seconds)
+        tracker.tag(run.run_id, final_tags(outcome))
+        return outcome
 
 
 def _tracked(

@@ -12,14 +12,14 @@ from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
-from embexp.retrieval.index import DenseIndex, Hit, best_columns, check_k, query_vectors
+from embexp.retrieval.index import DenseIndex, Hit, Retriever, best_columns, check_k, query_vectors
 
 RRF_CONSTANT = 60
 DEFAULT_WEIGHT = 0.4
 """The share of BM25 in a fused score, where nothing is known that would choose a better one."""
 
 
-class DenseRetriever(Protocol):
+class DenseRetriever(Retriever, Protocol):
     """A retriever whose index holds vectors."""
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> DenseIndex:

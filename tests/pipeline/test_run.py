@@ -45,6 +45,7 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
     assert outcome["comparison"]["verdict"] in {"WIN", "NO EVIDENCE", "REGRESSION"}
     assert outcome["counts"]["documents"] == 60
     assert outcome["leaks"]["documents"] == 0
+    assert outcome["retriever"]["comparison"]["verdict"] in {"WIN", "NO EVIDENCE", "REGRESSION"}
     assert outcome["cached"] == []
     left = {
         path.relative_to(tmp_path / "X").as_posix() for path in (tmp_path / "X").rglob("*") if path.is_file()
@@ -63,6 +64,7 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
         "index/chroma.sqlite3",
     }
     assert outcome["comparison"]["verdict"] in done.out
+    assert f"Retriever: the {outcome['retriever']['model']} model" in done.out
     assert "embexp.search" in done.out
     champion = "champion" if outcome["comparison"]["verdict"] == "WIN" else ""
     registered = {"registered_model": "docs", "registered_version": "1", "registered_alias": champion}
@@ -71,7 +73,14 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
     assert ("models:/docs@champion now points to this version" in done.out) == bool(champion)
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         aliases = database.execute("SELECT alias FROM registered_model_aliases").fetchall()
+        tags = database.execute(
+            "SELECT key, value FROM tags WHERE run_uuid = ? AND key LIKE 'retriever%' ORDER BY key",
+            (outcome["mlflow"]["run_id"],),
+        ).fetchall()
     assert aliases == ([("champion",)] if champion else [])
+    [(_, name), (_, verdict)] = tags
+    assert name.startswith(outcome["retriever"]["model"])
+    assert verdict == outcome["retriever"]["comparison"]["verdict"]
 
 
 def test_no_document_stands_in_two_splits(run, kb: Path, tmp_path: Path) -> None:
@@ -97,7 +106,8 @@ def test_a_second_identical_run_does_no_work_twice_and_says_so(run, beir: Path, 
     assert again.code == 0, again.err
     assert outcome_of(tmp_path / "Y")["cached"] == ["synthesize", "finetune", "benchmark"]
     assert outcome_of(tmp_path / "Y")["scores"] == outcome_of(tmp_path / "X")["scores"]
-    assert again.err.count("nothing changed, taken from the cache") == 5
+    assert outcome_of(tmp_path / "Y")["retriever"] == outcome_of(tmp_path / "X")["retriever"]
+    assert again.err.count("nothing changed, taken from the cache") == 6
     other = run("run", *arguments, "hydra.run.dir=Z", "loss=cosent")
     assert other.code == 0, other.err
     assert outcome_of(tmp_path / "Z")["cached"] == ["synthesize"]
@@ -216,6 +226,7 @@ def test_search_shows_both_models_side_by_side(run, kb: Path) -> None:
     assert found.code == 0, found.err
     assert "untuned" in found.out
     assert "kettle" in found.out
+    assert "Served: the " in found.out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""The retriever that a run serves, made from the one it indexes with: its vectors, and BM25 beside them."""
+
+from __future__ import annotations
+
+from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
+from embexp.retrieval.exact import ExactRetriever
+from embexp.retrieval.hybrid import DenseRetriever, HybridRetriever
+from embexp.retrieval.index import Retriever
+
+
+def with_bm25(retriever: Retriever, weight: float) -> Retriever:
+    """Return a retriever that fuses the vectors of ``retriever`` with BM25.
+
+    Args:
+        retriever: What a run indexes with.
+        weight: The share of BM25 in a hit's score; 0 is the vectors alone.
+
+    Returns:
+        ``retriever`` itself, or an equal one, where it does that already.
+    """
+    if not weight and not isinstance(retriever, Bm25Retriever | HybridRetriever):
+        return retriever
+    dense = _dense(retriever)
+    return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight) if weight else dense
+
+
+def _dense(retriever: Retriever) -> DenseRetriever:
+    match retriever:
+        case ChromaRetriever() | ChromaServerRetriever() | ExactRetriever():
+            return retriever
+        case HybridRetriever():
+            return retriever.dense
+    # BM25 has no vectors, and the index of a retriever of one's own need not give its vectors away.
+    return ExactRetriever()

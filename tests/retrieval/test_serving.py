@@ -1,0 +1,54 @@
+"""The retriever to serve: the vectors of the run's own retriever, and BM25 at the chosen weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from embexp.data.records import Chunk
+from embexp.models.encoder import Embedder
+from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
+from embexp.retrieval.exact import ExactRetriever
+from embexp.retrieval.hybrid import HybridRetriever
+from embexp.retrieval.index import Index, Retriever
+from embexp.retrieval.serving import with_bm25
+
+
+class OwnRetriever:
+    """A retriever of one's own, whose index only searches."""
+
+    approximate = True
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> Index:
+        return Bm25Retriever().index(chunks, embedder, path=path)
+
+
+def hybrid(dense: ChromaRetriever | ChromaServerRetriever | ExactRetriever, weight: float) -> HybridRetriever:
+    return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight)
+
+
+CHROMA = ChromaRetriever(ef_search=50)
+OWN = OwnRetriever()
+
+
+@pytest.mark.parametrize(
+    ("retriever", "weight", "expected"),
+    [
+        (CHROMA, 0.4, hybrid(CHROMA, 0.4)),
+        (ChromaServerRetriever(port=9), 0.4, hybrid(ChromaServerRetriever(port=9), 0.4)),
+        (ExactRetriever(), 0.2, hybrid(ExactRetriever(), 0.2)),
+        (hybrid(CHROMA, 0.4), 0.2, hybrid(CHROMA, 0.2)),
+        (Bm25Retriever(), 0.4, hybrid(ExactRetriever(), 0.4)),
+        (OWN, 0.4, hybrid(ExactRetriever(), 0.4)),
+        (CHROMA, 0.0, CHROMA),
+        (hybrid(CHROMA, 0.4), 0.0, CHROMA),
+        (Bm25Retriever(), 0.0, ExactRetriever()),
+        (OWN, 0.0, OWN),
+        (hybrid(CHROMA, 0.4), 0.4, hybrid(CHROMA, 0.4)),
+    ],
+)
+def test_the_vectors_stay_the_run_s_own(retriever: Retriever, weight: float, expected: Retriever) -> None:
+    assert with_bm25(retriever, weight) == expected
