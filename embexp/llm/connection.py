@@ -193,45 +193,60 @@ def connection_error(error: BaseException, url: str) -> Exception:
 
     causes = list(_causes(error))
     host = urlsplit(url).netloc.rpartition("@")[2] or url
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            why = f"TLS: the certificate of {host} cannot be verified ({cause.verify_message})"
-            return EmbexpError(
-                f"{why}: name the PEM file of your CA in SSL_CERT_FILE, or its folder in SSL_CERT_DIR."
-            )
-        if isinstance(cause, ssl.SSLError):
-            plain = any(word in str(cause) for word in ("VERSION", "RECORD", "EOF"))
-            advice = "use http:// if the service has no TLS" if plain else "see llm.base_url"
-            return EmbexpError(f"TLS: no secure connection to {host} ({cause.reason or cause}): {advice}.")
-    if isinstance(error, httpx.ProxyError) or any(isinstance(cause, httpx.ProxyError) for cause in causes):
-        used = ", ".join(name for name, _ in _set_variables(_PROXIES)) or "the system's settings"
-        return UnreachableError(f"no connection to {host}: the proxy in {used} refuses it ({error})")
-    for cause in causes:
-        if isinstance(cause, socket.gaierror):
-            return UnreachableError(f"no connection: there is no host named {host}; see llm.base_url")
-    text = " ".join(map(str, causes))
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes) or "All connection" in text:
-        return UnreachableError(f"no connection: nothing listens at {host}{_through()}")
-    name = type(causes[-1] if causes else error).__name__
+    if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
+        return _tls_error(tls, host)
+    proxy = _proxy_for(url)
+    if any(isinstance(cause, httpx.ProxyError) for cause in causes):
+        return UnreachableError(
+            f"no connection: the proxy in {proxy or 'the environment'} refuses it ({error})"
+        )
+    target = f"the proxy in {proxy}" if proxy else host
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        setting = "" if proxy else "; see llm.base_url"
+        return UnreachableError(f"no connection: the name of {target} is not known{setting}")
+    refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+    if refused or "All connection attempts failed" in str(error):
+        return UnreachableError(f"no connection: nothing listens at {target}")
+    name = type(causes[-1]).__name__
     if isinstance(error, httpx.TimeoutException):
         return RetryableError(f"no answer from {host} in time ({name})", kind="overload")
-    return RetryableError(f"no connection ({name})")
+    hint = "; a service with TLS needs https://" if url.startswith("http://") else ""
+    return RetryableError(f"no connection: {host} ended it ({name}{hint})")
 
 
-def _through() -> str:
-    used = [name for name, _ in _set_variables(_PROXIES)]
-    return f", or at the proxy in {', '.join(used)}" if used else ""
+def _tls_error(error: ssl.SSLError, host: str) -> EmbexpError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return EmbexpError(
+            f"TLS: the certificate of {host} cannot be verified ({error.verify_message}): name the PEM file "
+            "of your CA in SSL_CERT_FILE, or its folder in SSL_CERT_DIR."
+        )
+    plain = any(word in str(error) for word in ("VERSION", "RECORD", "EOF"))
+    advice = "write http:// in llm.base_url if the service has no TLS" if plain else "see llm.base_url"
+    return EmbexpError(f"TLS: no secure connection to {host} ({error.reason or error}): {advice}.")
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the variable of the proxy through which an address is asked, None where there is none."""
+    from urllib.request import proxy_bypass_environment
+
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.netloc):
+        return None
+    names = (f"{parts.scheme}_proxy", "all_proxy")
+    return next((variable for variable, _ in _set_variables(names)), None)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and what caused it, down to the operating system's."""
-    seen: set[int] = set()
+    seen: list[BaseException] = []
     queue = [error]
     while queue:
         one = queue.pop(0)
-        if id(one) in seen:
+        if one in seen:
             continue
-        seen.add(id(one))
+        seen.append(one)
         yield one
-        queue += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
-        queue += list(one.args[:1]) if one.args and isinstance(one.args[0], BaseException) else []
+        inner = one.args[0] if one.args else None
+        queue += [
+            cause for cause in (one.__cause__, one.__context__, inner) if isinstance(cause, BaseException)
+        ]

@@ -214,7 +214,9 @@ class Engine:
             raise
         except BrokenJsonError as error:
             reply = Reply(error.text, model, "json_validate_failed", prompt, 0)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, EmbexpError):
+                self._limiter.stop(error)  # before the permit goes back, or the next request would have it
             self._limiter.release(permit)
             self._probed.set()
             raise

@@ -9,6 +9,7 @@ import pytest
 
 from embexp.llm.groq import GroqLLM
 from embexp.llm.llm import Message, Request
+from tests.llm.chat_server import ChatServer, serving
 from tests.llm.groq_server import KEY, GroqServer, running
 
 SCHEMA = {
@@ -50,3 +51,12 @@ def groq() -> Callable[..., GroqLLM]:
         )
 
     return make
+
+
+@pytest.fixture
+def chat_service() -> Iterator[Callable[..., ChatServer]]:
+    """Start a service whose answers the test decides; all of them end with the test."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda reply, **settings: stack.enter_context(serving(reply, **settings))
