@@ -14,8 +14,10 @@ _MAX_LINES = 10_000
 """A quoted cell with more lines than this is one whose quote never closes."""
 _SAMPLE_RECORDS = 500
 _SEP_LINE = re.compile(r'"?sep=(\\t|.)"?\s*', re.IGNORECASE)
+_DECIMAL = re.compile(r"[+-]?\d,\d+")
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 STRAY_QUOTE = "stray quote read as text"
+DECIMAL_COMMA = "decimal comma without quotes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class Record:
     line: int
     cells: Sequence[str]
     problem: str = ""
-    mended: bool = False
-    """Whether a quote in it had to be read as text."""
+    mended: str = ""
+    """``STRAY_QUOTE`` or ``DECIMAL_COMMA`` where it had to be read in another way than it is written."""
 
 
 class _Lines(Iterator[str]):
@@ -102,7 +104,7 @@ def _fit(sample: Sequence[str], dialect: Dialect) -> tuple[bool, float, bool]:
     found = list(_read(_Lines(sample), dialect))
     if not found or found[0].problem:
         return False, 0.0, False
-    faults = sum(bool(record.problem) + record.mended for record in found)
+    faults = sum(bool(record.problem or record.mended) for record in found)
     if not dialect.quoted:
         enclosed = [any(_enclosed(cell) for cell in record.cells) for record in found]
         faults += sum(enclosed)
@@ -135,6 +137,8 @@ def _record(source: _Lines, dialect: Dialect, line: int, columns: int) -> Record
         return None
     if cells is not None and (fitting := _fitting(cells, columns)):
         return _continued(source, dialect, line, columns) or Record(line, fitting)
+    if cells is not None and dialect.delimiter == "," and (joined := _with_decimal_comma(cells, columns)):
+        return Record(line, joined, mended=DECIMAL_COMMA)
     return _rescued(source, dialect, line, columns) or _broken(source, dialect, line, columns, cells, error)
 
 
@@ -184,6 +188,19 @@ def _fitting(cells: list[str], columns: int) -> list[str] | None:
     return cells or [""] if blank or not columns or len(cells) == columns else None
 
 
+def _with_decimal_comma(cells: list[str], columns: int) -> list[str] | None:
+    """Return the cells of a record that has one too many because of a number such as 0,9, or None."""
+    if not columns or len(cells) != columns + 1:
+        return None
+    split = [
+        at for at in range(columns) if _DECIMAL.fullmatch(f"{cells[at].strip()},{cells[at + 1].strip()}")
+    ]
+    if len(split) != 1:
+        return None
+    at = split[0]
+    return [*cells[:at], f"{cells[at].strip()},{cells[at + 1].strip()}", *cells[at + 2 :]]
+
+
 def _rescued(source: _Lines, dialect: Dialect, line: int, columns: int) -> Record | None:
     """Read a faulty record with escaped quotes, with its quotes as text, or with quotes after all."""
     taken = list(source.taken)
@@ -202,7 +219,7 @@ def _rescued(source: _Lines, dialect: Dialect, line: int, columns: int) -> Recor
     first = next(source)
     for cells in _leniently(first.rstrip("\r\n"), dialect.delimiter):
         if len(cells) == columns and _stands_alone(taken, dialect, columns):
-            return Record(line, cells, mended=True)
+            return Record(line, cells, mended=STRAY_QUOTE)
     return None
 
 

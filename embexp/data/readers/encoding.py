@@ -16,7 +16,7 @@ from typing import IO, BinaryIO, cast
 
 from embexp.data.languages import language_of
 from embexp.data.readers.alphabets import ALPHABETS, east_asian, fit
-from embexp.data.readers.problems import Problems, UnreadableError
+from embexp.data.readers.problems import Problems, UnreadableError, counted
 
 log = logging.getLogger(__name__)
 
@@ -250,14 +250,14 @@ def _said(problems: Problems, where: str, decision: _Decision) -> None:
         more = ", …" if len(decision.lines) >= _SHOWN_LINES else ""
         problems.mend(
             f"byte that is not {decision.name} replaced",
-            f"{where}: {decision.replaced:,} bytes are not {decision.name} and become \ufffd (line {lines}"
-            f"{more}); correct them, or name another encoding with {problems.encoding_option}.",
+            f"{where}: {counted(decision.replaced, 'byte')} not in {decision.name}, replaced by \ufffd (line "
+            f"{lines}{more}); correct the file, or name another encoding with {problems.encoding_option}.",
             times=decision.replaced,
         )
     if decision.nuls:
         problems.mend(
             "NUL character removed",
-            f"{where}: {decision.nuls:,} NUL characters are removed; delete them.",
+            f"{where}: {counted(decision.nuls, 'NUL character')} removed; delete such characters.",
             times=decision.nuls,
         )
 

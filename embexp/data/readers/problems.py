@@ -154,6 +154,12 @@ class Problems:
             )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 byte", "2 bytes", "2 halves"."""
+    several = noun.removesuffix("f") + ("ves" if noun.endswith("f") else "s")
+    return f"{number:,} {noun if number == 1 else several}"
+
+
 def printable(text: str) -> str:
     """Return a text that every terminal and file can take: names of files may hold bytes that are no text."""
     return _SURROGATE.sub("\ufffd", text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from embexp.data.readers.delimited import STRAY_QUOTE, records
+from embexp.data.readers.delimited import DECIMAL_COMMA, STRAY_QUOTE, records
 from embexp.data.readers.encoding import (
     COMPRESSIONS,
     clean,
@@ -21,7 +21,7 @@ from embexp.data.readers.encoding import (
     open_text,
     text_of_bytes,
 )
-from embexp.data.readers.problems import Problems
+from embexp.data.readers.problems import Problems, counted
 from embexp.data.records import Document
 from embexp.errors import DataError
 
@@ -32,6 +32,10 @@ _SHOWN_COLUMNS = 12
 _SHOWN_LETTERS = 40
 _NOT_A_NUMBER = ("nan", "NaN")
 """What missing numbers become in files of texts."""
+_MENDED = {
+    STRAY_QUOTE: "a quote in this line opens or closes no cell and is read as text; double it.",
+    DECIMAL_COMMA: "a number with a decimal comma is taken as one value; put it in quotes.",
+}
 _TEXT_KEYS = ("text", "contents", "content", "passage")
 
 
@@ -124,14 +128,14 @@ def _cleaned(value: Any, where: str, problems: Problems) -> Any:
             if nuls:
                 problems.mend(
                     "NUL character removed",
-                    f"{where}: {nuls} NUL characters are removed; delete them.",
+                    f"{where}: {counted(nuls, 'NUL character')} removed; delete such characters.",
                     times=nuls,
                 )
             if halves := text.count("\ufffd") - value.count("\ufffd"):
                 problems.mend(
                     "half of a surrogate pair replaced",
-                    f"{where}: {halves} characters are halves of a surrogate pair, such as half an emoji, "
-                    "and become \ufffd; write them whole.",
+                    f"{where}: {counted(halves, 'half')} of a surrogate pair, such as half an emoji, replaced "
+                    "by \ufffd; write such characters whole.",
                     times=halves,
                 )
         return text
@@ -253,7 +257,7 @@ def _delimited(path: Path, stream: IO[str], problems: Problems) -> Iterator[tupl
             problems.report("broken line", f"{where}: {record.problem}")
             continue
         if record.mended:
-            problems.mend(STRAY_QUOTE, f"{where}: a quote in this line opens or closes no cell; double it.")
+            problems.mend(record.mended, f"{where}: {_MENDED[record.mended]}")
         values = zip(header, record.cells, strict=False)
         yield where, {name: value or None for name, value in values if name}
 
@@ -324,6 +328,7 @@ def check_columns(row: Row, required: Iterable[str], option: str) -> None:
 
 def _shown(columns: Sequence[str]) -> str:
     short = [name if len(name) <= _SHOWN_LETTERS else f"{name[:_SHOWN_LETTERS]}…" for name in columns]
+    short = [repr(name) if "," in name else name for name in short]
     more = f" and {len(short) - _SHOWN_COLUMNS:,} more" if len(short) > _SHOWN_COLUMNS else ""
     return ", ".join(short[:_SHOWN_COLUMNS]) + more or "none"
 

@@ -82,7 +82,7 @@ def test_a_bad_byte_in_utf_8_is_replaced_counted_and_located(tmp_path, caplog):
     with open_text(path, problems) as stream:
         assert stream.read() == "Grüße\nschöne Äpfel\nbroken \ufffd byte\nÖfen\n"
     assert problems.mended() == "1 byte that is not utf-8 replaced"
-    assert f"{path}: 1 bytes are not utf-8" in caplog.text
+    assert f"{path}: 1 byte not in utf-8, replaced by" in caplog.text
     assert "(line 3)" in caplog.text
     with pytest.raises(DataError, match=r"Or set dataset.on_error=skip to read on"):
         open_text(path, Problems("fail"))

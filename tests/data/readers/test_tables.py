@@ -71,6 +71,15 @@ def test_quotes_in_csv_cost_no_other_row(tmp_path, lines, rows, mended):
     assert (problems.mended(), problems.summary()) == (mended, "")
 
 
+def test_a_decimal_comma_without_quotes_is_one_value(tmp_path, caplog):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b,score\nx,y,0,9\nv,w,1\n1,2,3,4\n")
+    problems = Problems()
+    assert [row["score"] for row in values(path, problems)] == ["0,9", "1"]
+    assert (problems.mended(), problems.summary()) == ("1 decimal comma without quotes", "1 broken line")
+    assert f"{path}:2: a number with a decimal comma is taken as one value" in caplog.text
+
+
 def test_a_row_with_an_open_quote_and_too_many_columns_costs_itself(tmp_path):
     (tmp_path / "a.csv").write_text('a,b\n1,2\n"open,3,4\n5,6\n7,8\n')
     problems = Problems()
@@ -196,7 +205,7 @@ def test_what_is_no_text_is_mended_and_counted(tmp_path, caplog):
     problems = Problems()
     assert [row["a"] for row in values(tmp_path / "a.jsonl", problems)] == ["half \ufffd", "whole 😀", "nul"]
     assert problems.mended() == "2 NUL character removed, 1 half of a surrogate pair replaced"
-    assert f"{tmp_path / 'a.jsonl'}:1: 1 characters are halves" in caplog.text
+    assert f"{tmp_path / 'a.jsonl'}:1: 1 half of a surrogate pair" in caplog.text
 
 
 def test_bytes_in_parquet_are_decoded(tmp_path):
