@@ -227,10 +227,10 @@ def _tls_error(error: ssl.SSLError, host: str) -> EmbexpError:
 
 def _proxy_for(url: str) -> str | None:
     """Return the variable of the proxy through which an address is asked, None where there is none."""
-    from urllib.request import proxy_bypass_environment
+    from urllib.request import proxy_bypass
 
     parts = urlsplit(url)
-    if proxy_bypass_environment(parts.netloc):
+    if proxy_bypass(parts.netloc):
         return None
     names = (f"{parts.scheme}_proxy", "all_proxy")
     return next((variable for variable, _ in _set_variables(names)), None)

@@ -39,10 +39,14 @@ def without_thoughts(text: str) -> str:
         return ""
     if bare := _BARE_FINAL.match(text):
         return text[bare.end() :]
-    closings = list(_CLOSING.finditer(text))
-    # A tag within the answer itself, as in a question about such tags, stands behind its first bracket.
-    for closing in reversed(closings):
+    for closing in reversed(list(_CLOSING.finditer(text))):
         rest = text[closing.end() :]
-        if "{" in rest or "[" in rest or closing is closings[0]:
-            return rest if not _OPENING.match(rest) else ""
+        if not _ends_json(rest):
+            return "" if _OPENING.match(rest) else rest
     return "" if _OPENING.match(text) else text
+
+
+def _ends_json(rest: str) -> bool:
+    """Return whether the JSON that a text closes began before it: a tag in front is part of the answer."""
+    opens = min((at for at in map(rest.find, "{[") if at >= 0), default=len(rest))
+    return any(0 <= at < opens for at in map(rest.find, "}]"))
