@@ -157,3 +157,72 @@ def test_the_fingerprint_follows_content_names_and_settings(kb):
     assert Folder(path=str(kb), limit=3).fingerprint() != first
     (kb / "a.md").write_text("# First\n\nChanged.\n")
     assert Folder(path=str(kb)).fingerprint() != first
+
+
+@pytest.mark.parametrize("skipped", ["node_modules", "build", ".venv", "docs/_build", "a/site-packages"])
+def test_folders_of_packages_and_build_results_are_read_only_if_they_are_named(kb, caplog, skipped):
+    caplog.set_level("INFO")
+    (kb / skipped).mkdir(parents=True)
+    (kb / skipped / "z.md").write_text("# Packaged\n\nText.\n")
+    assert f"{skipped}/z.md" not in ids(Folder(path=str(kb)))
+    assert f"({skipped})" in caplog.text or f".git, {skipped}" in caplog.text
+    assert ids(Folder(path=str(kb), include=[f"{skipped}/*"])) == [f"{skipped}/z.md"]
+
+
+def test_a_folder_that_is_given_is_read_whatever_its_name(kb):
+    (kb / "build").mkdir()
+    (kb / "build" / "z.md").write_text("Text.\n")
+    assert ids(Folder(path=str(kb / "build"))) == ["z.md"]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_files_are_read(tmp_path, suffix):
+    import gzip
+
+    import pyarrow as pa
+
+    text = b"# Crane\n\nIt lifts.\n"
+    packed = gzip.compress(text) if suffix == ".gz" else pa.Codec("zstd").compress(text).to_pybytes()
+    (tmp_path / f"a.md{suffix}").write_bytes(packed)
+    (document,) = Folder(path=str(tmp_path)).documents()
+    assert (document.title, document.text) == ("Crane", "It lifts.")
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.md", "Žluťoučký kůň"), ("a.csv", "text\nŽluťoučký kůň\n")])
+def test_an_encoding_that_is_named_is_used(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode("cp1250"))
+    (document,) = Folder(path=str(tmp_path), encoding="cp1250").documents()
+    assert document.text == "Žluťoučký kůň"
+
+
+def test_an_encoding_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match=r"dataset.encoding=latin-99: there is no such encoding"):
+        Folder(path="x", encoding="latin-99")
+
+
+def test_the_password_is_not_shown(kb):
+    assert "opensesame" not in repr(Folder(path=str(kb), password="opensesame"))
+
+
+def test_what_is_left_out_is_named(kb, caplog):
+    caplog.set_level("INFO")
+    (kb / "blank.md").write_text("\n")
+    (kb / "zero.txt").write_text("")
+    (kb / "page.html").write_text("<nav>Menu of the site</nav><p>Words.</p>")
+    ids(Folder(path=str(kb)))
+    assert "1 empty file (zero.txt)" in caplog.text
+    assert "1 file without text (blank.md)" in caplog.text
+    assert "other boilerplate (page.html: 72% of its letters)" in caplog.text
+
+
+def test_a_reader_that_fails_half_way_costs_the_rest_of_its_file(kb, monkeypatch, caplog):
+    from embexp.data.datasets import folder as module
+    from embexp.data.records import Document
+
+    def break_off(path, reading):
+        yield Document(path.name, "The first part.", "", path.name)
+        raise ZeroDivisionError("no such number")
+
+    monkeypatch.setitem(module.READERS, ".txt", break_off)
+    assert "b.txt" in ids(Folder(path=str(kb)))
+    assert "b.txt cannot be read (ZeroDivisionError no such number)" in caplog.text
