@@ -35,12 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _note(run: Run) -> str:
     """Return which of the results the run serves; empty for a run that chose no retriever."""
-    from embexp.reporting.retriever import retriever_name
+    from embexp.reporting.retriever import serving_note
 
-    if run.outcome.retriever is None:
-        return ""
-    column = " (the last column)" if run.served == "retriever" else ""
-    return f"Served: {retriever_name(run.outcome.retriever)}{column}."
+    chosen = run.outcome.retriever
+    return serving_note(chosen, in_last_column=run.served == "retriever") if chosen else ""
 
 
 def _parser() -> argparse.ArgumentParser:

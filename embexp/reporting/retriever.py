@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.retriever_choice import ServedRetriever
+from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.benchmarking.systems import TUNED, UNTUNED
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import interval_text, signed
+
+_DOUBTS: Mapping[Verdict, str] = {
+    "WIN": "",
+    "NO EVIDENCE": " On the test questions it is not clearly better than the untuned model alone.",
+    "REGRESSION": " On the test questions the untuned model alone is better.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ def _serving(outcome: Outcome, retriever: ServedRetriever) -> str:
     if outcome.comparison and outcome.comparison.verdict == "WIN":
         return "Serve the tuned model alone: only that is clearly better than the untuned model."
     if comparison.verdict == "REGRESSION":
-        return "Do not serve it: the untuned model alone retrieves better."
+        return "Serve the untuned model alone: on the test questions it retrieves better."
     return f"It is not clearly better than the untuned model alone; to try it, set {options}."
 
 
@@ -112,6 +119,19 @@ def _share_of_bm25(outcome: Outcome, retriever: ServedRetriever) -> str:
         f"BM25 may account for all of the gain: on dev, the untuned model scores {curve[UNTUNED][at]:.3f} "
         f"at the same weight, the tuned model {curve[TUNED][at]:.3f}."
     )
+
+
+def serving_note(retriever: ServedRetriever, *, in_last_column: bool) -> str:
+    """Return which results a search serves, and a warning if the test questions say that they are no better.
+
+    Args:
+        retriever: The retriever to serve.
+        in_last_column: Whether its results stand in a column of their own, after both models'.
+    """
+    column = " (the last column)" if in_last_column else ""
+    changed = retriever.weight or retriever.model != UNTUNED
+    doubt = _DOUBTS[retriever.comparison.verdict] if changed else ""
+    return f"Served: {retriever_name(retriever)}{column}.{doubt}"
 
 
 def dev_rows(retriever: ServedRetriever) -> list[DevRow]:

@@ -14,6 +14,7 @@ from embexp.reporting.retriever import (
     retriever_headline,
     retriever_label,
     retriever_summary,
+    serving_note,
 )
 from embexp.reporting.verdict import advice
 
@@ -88,7 +89,7 @@ def test_a_model_alone_needs_no_options(served: Outcome, model: str) -> None:
             "NO EVIDENCE",
             "It is not clearly better than the untuned model alone; to try it, set",
         ),
-        ("REGRESSION", "NO EVIDENCE", "Do not serve it: the untuned model alone retrieves better."),
+        ("REGRESSION", "NO EVIDENCE", "Serve the untuned model alone: on the test questions it"),
         ("NO EVIDENCE", "WIN", "Serve the tuned model alone: only that is clearly better"),
         ("REGRESSION", "WIN", "Serve the tuned model alone: only that is clearly better"),
     ],
@@ -146,6 +147,35 @@ def test_a_benchmark_without_a_tuned_model_has_a_retriever_too(served: Outcome) 
     )
     assert retriever_headline(alone).startswith("Retriever: the untuned model with BM25 at weight 0.4")
     assert retriever_advice(alone)[0] == "Serve it with retriever=hybrid retriever.weight=0.4."
+
+
+@pytest.mark.parametrize(
+    ("model", "weight", "verdict", "note"),
+    [
+        ("tuned", 0.4, "WIN", "Served: the tuned model with BM25 at weight 0.4 (the last column)."),
+        (
+            "tuned",
+            0.0,
+            "NO EVIDENCE",
+            "Served: the tuned model alone. On the test questions it is not",
+        ),
+        (
+            "tuned",
+            0.0,
+            "REGRESSION",
+            "Served: the tuned model alone. On the test questions the untuned",
+        ),
+        ("untuned", 0.0, "NO EVIDENCE", "Served: the untuned model alone."),
+    ],
+)
+def test_a_search_says_what_is_served_and_what_the_test_says_of_it(
+    served: Outcome, model: str, weight: float, verdict: str, note: str
+) -> None:
+    retriever = changed(served, verdict=verdict, model=model, weight=weight).retriever
+    assert retriever
+    text = serving_note(retriever, in_last_column=weight > 0)
+    assert text.startswith(note)
+    assert ("On the test questions" in text) == ("On the test questions" in note)
 
 
 def test_dev_scores_are_a_row_for_each_model(served: Outcome) -> None:
