@@ -134,8 +134,8 @@ def _cleaned(value: Any, where: str, problems: Problems) -> Any:
             if halves := text.count("\ufffd") - value.count("\ufffd"):
                 problems.mend(
                     "half of a surrogate pair replaced",
-                    f"{where}: {counted(halves, 'half')} of a surrogate pair, such as half an emoji, replaced "
-                    "by \ufffd; write such characters whole.",
+                    f"{where}: {counted(halves, 'half')} of a surrogate pair, such as half an emoji, "
+                    "replaced by \ufffd; write such characters whole.",
                     times=halves,
                 )
         return text
