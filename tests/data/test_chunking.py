@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 
-from embexp.data.chunking import Headings, Whole, Windows, _pack, _sections, _split, truncated
+from embexp.data.chunking import Headings, Whole, Windows, _cut, _pack, _sections, _split, truncated
 from embexp.data.records import Chunk, Document
+from embexp.data.words import SENTENCE_END
 from embexp.errors import ConfigError
 
 
@@ -184,3 +186,50 @@ def test_truncated_counts_in_batches():
 def test_sizes_that_make_no_sense(build, message):
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+CHINESE = "第117号水泵每周检查一次。备件放在第2450号货架上，离大门不远。" * 12
+
+
+@pytest.mark.parametrize("chunker", [Headings(max_tokens=40), Windows(tokens=40, overlap=0)])
+def test_unspaced_text_is_cut_at_the_ends_of_its_sentences(chunker):
+    chunks = chunker.chunk(Document("d", CHINESE, "水泵"), Letters(40))
+    assert len(chunks) > 5
+    assert "".join(chunk.text for chunk in chunks) == CHINESE
+    assert all(chunk.text.endswith(("。", "，")) for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "水泵12345与锅炉67890的连接管" * 20,
+        "เครื่องสูบน้ำหมายเลข12345อยู่ใกล้หม้อไอน้ำ67890" * 20,
+        "ເຄື່ອງ12345ຢູ່ໃກ້ຫມໍ້67890" * 20,
+    ],
+)
+def test_without_sentences_no_number_and_no_letter_with_its_marks_is_divided(text):
+    chunks = Windows(tokens=40, overlap=0).chunk(Document("d", text, ""), Letters(40))
+    parts = [chunk.text for chunk in chunks]
+    assert "".join(parts) == text
+    assert {number for part in parts for number in re.findall(r"\d+", part)} == {"12345", "67890"}
+    assert not [part for part in parts if unicodedata.category(part[0]) in ("Mn", "Mc")]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("पंप बंद करें। फिर रुकें। अंत में देखें।", ["पंप बंद करें। ", "फिर रुकें। ", "अंत में देखें।"]),
+        ("هل هو ساخن؟ انتظر قليلا. ثم ابدأ!", ["هل هو ساخن؟ ", "انتظر قليلا. ", "ثم ابدأ!"]),
+        ("「止めて。」と言う。次へ！", ["「止めて。」", "と言う。", "次へ！"]),
+        ("It takes 3.5 hours. Wait.", ["It takes 3.5 hours. ", "Wait."]),
+    ],
+)
+def test_sentences_end_as_their_script_ends_them(text, sentences):
+    assert _cut(text, SENTENCE_END) == sentences
+
+
+@pytest.mark.parametrize("fence", ["````", "~~~~"])
+def test_a_longer_fence_holds_shorter_ones(fence):
+    code = f"{fence}\n```\n# no heading\n```\n{fence}"
+    text = f"Intro.\n\n{code}\n\n# Use\n\n``` inline ``` code.\n\n# Last\n\nEnd."
+    assert [path for path, _ in _sections(text)] == [(), ("Use",), ("Last",)]

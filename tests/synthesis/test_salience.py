@@ -19,6 +19,11 @@ def texts(text):
         ("- First item:\n- Second item", ["First item", "Second item"]),
         ("1. Do this\n2. Do that", ["Do this", "Do that"]),
         ("第一句。第二句。", ["第一句。", "第二句。"]),
+        ("转3.5圈，看第117号表。完！", ["转3.5圈，看第117号表。", "完！"]),
+        ("「止めて。」と言う？！次へ。", ["「止めて。」", "と言う？！", "次へ。"]),
+        ("पंप बंद करें। फिर रुकें।", ["पंप बंद करें।", "फिर रुकें।"]),
+        ("هل هو ساخن؟ انتظر.", ["هل هو ساخن؟", "انتظر."]),
+        ("Before.\n\n````\n```\ncode. Here.\n```\n````\nAfter.", ["Before.", "After."]),
         ("# Heading\n\nBody text.", ["Body text."]),
         ("Before.\n\n```python\ncode. Here.\n```\nAfter.", ["Before.", "After."]),
         ("Text.\n\n    indented code\n\n>>> 1 + 1\n| a | b |\n`all code`\n.. note:: x", ["Text."]),
@@ -57,6 +62,12 @@ def test_keywords_are_the_rarest_words_in_their_own_order():
 def test_keywords_leave_out_what_most_chunks_say_and_what_is_no_word():
     terms = Terms.read([f"shared text number{at}" for at in range(12)])
     assert terms.keywords("shared text 12345 ab unique", 5) == ["unique"]
+
+
+def test_keywords_of_unspaced_scripts_are_pairs_of_letters():
+    terms = Terms.read(["北京的水泵", "上海的水泵", "上海的锅炉"])
+    assert terms.keywords("上海的锅炉", 1) == ["锅炉"] or terms.keywords("上海的锅炉", 2)[-1] == "锅炉"
+    assert all(len(word) == 2 for word in terms.keywords("上海的锅炉 117", 9))
 
 
 @pytest.mark.parametrize(
