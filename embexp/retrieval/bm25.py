@@ -161,7 +161,8 @@ class Bm25Index:
         In Lucene's variant a term adds ``idf * tf / (tf + ...)``, which is less than its idf. The sum of the
         idfs of the query's terms is therefore an upper bound (the "theoretical maximum" of Bruch, Gai and
         Ingber, arXiv 2210.11934), and a score says which share of the query's words, by their rarity, a chunk
-        contains: it is comparable between queries. Terms that occur in no chunk are ignored.
+        contains: it is comparable between queries. A term that occurs in no chunk counts as the rarest of all,
+        so that a long question of which the corpus knows few words scores low everywhere.
 
         Yields:
             Scores in [0, 1), float32, shape (chunks,), one array per query.
@@ -169,15 +170,21 @@ class Bm25Index:
         import numpy as np
 
         tokens = self._words.streaming_tokenize(list(queries), update_vocab=False, allow_empty=False)
-        for numbers in tokens:
+        for query, numbers in zip(queries, tokens, strict=True):
             if not numbers:
                 yield np.zeros(len(self._ids), dtype=np.float32)
                 continue
             starts = self._model.scores["indptr"]
-            with_term = np.array([starts[number + 1] - starts[number] for number in numbers])
-            idf = np.log(1 + (len(self._ids) - with_term + 0.5) / (with_term + 0.5))
+            with_term = [starts[number + 1] - starts[number] for number in numbers]
+            with_term += [0] * (self._count_terms(query) - len(numbers))
+            chunks = np.array(with_term)
+            idf = np.log(1 + (len(self._ids) - chunks + 0.5) / (chunks + 0.5))
             scores: Vectors = self._model.get_scores_from_ids(numbers)
             yield scores / np.float32(idf.sum())
+
+    def _count_terms(self, query: str) -> int:
+        """Return how many terms a query has, stop words left out, whether or not a chunk has them."""
+        return sum(term not in self._words.stopwords for term in search_terms(query.lower()))
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` best chunks, the best first; equal scores are ordered by chunk id.

@@ -1,0 +1,109 @@
+"""What documents alone gain: experiment=label_free on sets whose tests are people's own questions.
+
+    python benchmarks/label_free.py                                # two sets, 200 questions each: minutes
+    python benchmarks/label_free.py --sets all --questions 1000 --labels --out outputs/label_free
+
+A set is trained on without its judgments, and scored on people's questions. With --labels it is trained on
+its judgments, too (experiment=best_small). Every run keeps its folder and its caches below --out, so that an
+interrupted measurement goes on where it was. The peer is the untuned model alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from retrieval_sets import SETS, machine
+
+METRIC = "ndcg@10"
+WAYS = {
+    "label_free": ["experiment=label_free", "dataset.train=synthetic", "synthesis=extractive"],
+    "labels": ["experiment=best_small"],
+}
+
+
+def run(way: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Run an experiment unless its outcome is there already, and return the outcome."""
+    out = options.out / f"{folder.name}-{way}"
+    if not (out / "outcome.json").exists():
+        command = [sys.executable, "-m", "embexp.run", "dataset=beir", f"dataset.path={folder}", *WAYS[way]]
+        command += [f"model={options.model}", "tracker=none", f"benchmark.limit={options.questions}"]
+        command += [f"hydra.run.dir={out}", f"paths.cache={options.out / 'cache'}", *options.override]
+        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            raise SystemExit(f"{folder.name}: {' '.join(command)} ended with exit code {done.returncode}")
+    outcome: dict[str, Any] = json.loads((out / "outcome.json").read_text(encoding="utf-8"))
+    return outcome
+
+
+def row(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return what the table shows of an outcome."""
+    served, scores = outcome["retriever"], outcome["scores"]
+    return {
+        "untuned": scores["untuned"][METRIC],
+        "bm25": scores["bm25"][METRIC],
+        "model": scores["tuned"][METRIC],
+        "model delta": outcome["comparison"]["delta"],
+        "model verdict": outcome["comparison"]["verdict"],
+        "retriever": served["scores"][METRIC],
+        "retriever delta": served["comparison"]["delta"],
+        "retriever verdict": served["comparison"]["verdict"],
+        "served": f"{served['model']} {served['weight']:g}",
+    }
+
+
+def table(results: dict[tuple[str, str], dict[str, Any]]) -> str:
+    """Return the results as a Markdown table."""
+    columns = list(next(iter(results.values())))
+    lines = [f"| set | trained on | {' | '.join(columns)} |", f"|:--|:--|{'--:|' * len(columns)}"]
+    for (name, way), values in results.items():
+        cells = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in values.values()]
+        lines.append(f"| {name} | {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, default=SETS, help="the folder of the sets, in the BEIR layout")
+    parser.add_argument("--sets", nargs="+", default=["stackfaq", "banking77"], help="their names, or all")
+    parser.add_argument("--model", choices=["minilm", "tiny"], default="minilm")
+    parser.add_argument("--questions", type=int, default=200, help="the most test questions of a set")
+    parser.add_argument("--labels", action="store_true", help="train on the sets' own judgments, too")
+    parser.add_argument("--override", nargs="*", default=[], help="changes of the recipe: loss.weight=0.4")
+    parser.add_argument("--out", type=Path, default=Path("outputs/label_free"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parsed()
+    options.out = options.out.resolve()
+    every = sorted(path.parent.name for path in options.data.glob("*/corpus.jsonl"))
+    names = every if options.sets == ["all"] else options.sets
+    results: dict[tuple[str, str], dict[str, Any]] = {}
+    for name in names:
+        for way in WAYS if options.labels else ["label_free"]:
+            results[name, way] = row(run(way, (options.data / name).resolve(), options))
+            print(json.dumps({"set": name, "trained on": way, **results[name, way]}), flush=True)
+    print(table(results))
+    free = [values for (_, way), values in results.items() if way == "label_free"]
+    ours, peer = mean(each["retriever"] for each in free), mean(each["untuned"] for each in free)
+    result = {
+        "benchmark": "label_free",
+        "ours": round(ours, 4),
+        "peer": round(peer, 4),
+        "ratio": round(ours / peer, 3),
+        "unit": "nDCG@10",
+        "machine": machine(),
+        "model_delta": round(mean(each["model delta"] for each in free), 4),
+        "retriever_delta": round(mean(each["retriever delta"] for each in free), 4),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
