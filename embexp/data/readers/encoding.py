@@ -33,6 +33,7 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _WESTERN_FIT = 0.9
+_NO_WESTERN_FIT = 0.6
 _CLEAR_FIT = 0.95
 _MIN_LETTERS = 5
 """How many letters have to speak for another encoding than the Western one."""
@@ -201,10 +202,11 @@ def guess(sample: bytes) -> str:
         return name
     fits = {name: fit(sample, name) for name in ALPHABETS}
     likely = [name for name, (share, count) in fits.items() if share >= _CLEAR_FIT and count >= _MIN_LETTERS]
-    for name in sorted(likely, key=lambda name: -fits[name][0]):
-        if fits[name][0] > western and _language_fits(sample, name):
+    likely = sorted((name for name in likely if fits[name][0] > western), key=lambda name: -fits[name][0])
+    for name in likely:
+        if _language_fits(sample, name):
             return name
-    return "cp1252"
+    return likely[0] if likely and western < _NO_WESTERN_FIT else "cp1252"  # too short to show its language
 
 
 def _language_fits(sample: bytes, name: str) -> bool:

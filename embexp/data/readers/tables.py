@@ -6,6 +6,7 @@ import difflib
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,7 +251,7 @@ def _delimited(path: Path, stream: IO[str], problems: Problems) -> Iterator[tupl
         return
     if first.problem:
         raise DataError(f"{path}:{first.line}: the header is {first.problem}")
-    header = [name.strip() for name in first.cells]
+    header = _distinct(name.strip() for name in first.cells)
     for record in found:
         where = f"{path}:{record.line}"
         if record.problem:
@@ -260,6 +261,16 @@ def _delimited(path: Path, stream: IO[str], problems: Problems) -> Iterator[tupl
             problems.mend(record.mended, f"{where}: {_MENDED[record.mended]}")
         values = zip(header, record.cells, strict=False)
         yield where, {name: value or None for name, value in values if name}
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return the names of columns, numbered from the second of the same name on: negative, negative_2."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(f"{name}_{seen[name]}" if name and seen[name] > 1 else name)
+    return distinct
 
 
 def _parquet(path: Path, problems: Problems) -> Iterator[Row]:

@@ -290,6 +290,7 @@ def test_passages_in_the_form_of_objects_keep_their_ids(tmp_path):
         ("anchor,positive,negative_10,negative_2", ("d", "c")),
         ("query,positive,neg1,neg2", ("c", "d")),
         ("query,positive,negative,negative_1", ("c", "d")),
+        ("query,positive,negative,negative", ("c", "d")),
     ],
 )
 def test_columns_of_negatives_are_recognised_and_said(tmp_path, caplog, header, negatives):

@@ -112,6 +112,7 @@ def test_tsv_has_quotes_only_where_the_file_shows_it(tmp_path, lines, rows):
         ("a,b\r1,2\r", {"a": "1", "b": "2"}),
         ("a\nHello, world\n", {"a": "Hello, world"}),
         ("a,,b\n1,,2\n", {"a": "1", "b": "2"}),
+        ("a,b,b,b\n1,2,3,4\n", {"a": "1", "b": "2", "b_2": "3", "b_3": "4"}),
     ],
 )
 def test_what_spreadsheets_write_is_read(tmp_path, text, row):
