@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 _NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "svg", "iframe", "object", "math"))
 _BOILERPLATE = frozenset(("nav", "footer"))
 _BOILERPLATE_ROLES = frozenset(("navigation", "contentinfo", "search"))
-_CONSENT = re.compile(r"(?:^|[-_\s])(?:cookies?|gdpr|consent)(?:$|[-_\s])", re.IGNORECASE)
+_CONSENT = re.compile(
+    r"(?:cookies?|gdpr|consent|privacy)[-_]?(?:banner|bar|box|consent|dialog|law|message|modal|notice|popup|overlay)"
+    r"|(?:^|\s)cc-window",
+    re.IGNORECASE,
+)
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _PARAGRAPHS = (
     *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "form"),

@@ -67,8 +67,9 @@ def read_notebook(path: Path, reading: Reading) -> Iterator[Document]:
     except Exception as error:
         message = f"{path}: not a Jupyter notebook ({one_line(str(error))[:200]}); save it again."
         raise UnreadableError("broken file", message) from error
-    text, _ = _markdown("\n\n".join(part for part in parts if part.strip()))
-    yield document_of(path, text, title=_title(title))
+    settings, text = _front_matter(path, "\n\n".join(part for part in parts if part.strip()), reading)
+    text, _ = _markdown(text)
+    yield document_of(path, text, title=_title(title or settings.get("title")))
 
 
 def _cell(cell: Any) -> Iterator[str]:

@@ -66,10 +66,10 @@ def _register_unknown(source: str) -> None:
     from docutils.parsers.rst import directives, roles
     from docutils.parsers.rst.languages import en
 
-    for name in set(_DIRECTIVE.findall(source)):
+    for name in {name.lower() for name in _DIRECTIVE.findall(source)}:
         if name in _CODE_DIRECTIVES or name not in en.directives:
             directives.register_directive(name, _directive_class(code=name in _CODE_DIRECTIVES))
-    for name in set(_ROLE.findall(source)):
+    for name in {name.lower() for name in _ROLE.findall(source)}:
         if name not in en.roles:
             roles.register_local_role(name, _role)
 
@@ -106,7 +106,7 @@ def _directive_class(*, code: bool) -> Any:
         option_spec = AnyOptions(name=directives.unchanged)
 
         def run(self) -> list[nodes.Node]:
-            if self.name in _NO_TEXT_DIRECTIVES:
+            if self.name.lower() in _NO_TEXT_DIRECTIVES:
                 return []
             content = "\n".join(self.content)
             if code:

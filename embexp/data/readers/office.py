@@ -22,8 +22,8 @@ _DAMAGE = (OSError, ValueError, NotImplementedError, EOFError)
 _MAX_SPACES = 1_000
 
 
-def read_pptx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
-    """Read a presentation's slides: titles, text, tables and notes.
+def read_pptx(path: Path, reading: Reading) -> Iterator[Document]:
+    """Read a presentation's slides: titles, text, tables and notes; charts and diagrams are counted.
 
     Raises:
         UnreadableError: The file is not a presentation, is damaged, or a password protects it.
@@ -35,9 +35,12 @@ def read_pptx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG0
     try:
         file = pptx.Presentation(stream)
         parts = [part for number, slide in enumerate(file.slides, start=1) for part in _slide(slide, number)]
+        drawn = sum(_is_drawn(shape) for slide in file.slides for shape in slide.shapes)
         title = file.core_properties.title or ""
     except Exception as error:
         raise _broken(path, "a presentation (.pptx)", error) from error
+    if drawn:
+        reading.problems.count("presentation without its charts and diagrams", f"{path.name}: {drawn}")
     title = "" if title == "PowerPoint Presentation" else title
     yield document_of(path, _joined(parts), title=title)
 
@@ -78,8 +81,18 @@ def _shape(shape: Any) -> Iterator[str]:
         yield "\n".join(" | ".join(row) for row in rows)
 
 
-def read_xlsx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
-    """Read a workbook's sheets, a line for each row; formulas show the values that were saved with them.
+def _is_drawn(shape: Any) -> bool:
+    """Return whether a shape is a chart or a diagram, whose text is not read."""
+    from pptx.shapes.graphfrm import GraphicFrame
+
+    return isinstance(shape, GraphicFrame) and not shape.has_table
+
+
+def read_xlsx(path: Path, reading: Reading) -> Iterator[Document]:
+    """Read a workbook's sheets, a line for each row.
+
+    Formulas show the values that were saved with them; one without a saved value is read as it is written,
+    and counted.
 
     Raises:
         UnreadableError: The file is not a workbook, is damaged, or a password protects it.
@@ -93,22 +106,30 @@ def read_xlsx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that hold no text
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-            parts = [part for sheet in book.worksheets for part in _sheet(sheet)]
-            title = book.properties.title or ""
+            values = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+            formulas = openpyxl.load_workbook(stream, read_only=True)
+            unsaved: list[str] = []
+            sheets = zip(values.worksheets, formulas.worksheets, strict=True)
+            parts = [part for pair in sheets for part in _sheet(*pair, unsaved)]
+            title = values.properties.title or ""
     except Exception as error:
         raise _broken(path, "a workbook (.xlsx)", error) from error
+    if unsaved:
+        reading.problems.count("workbook with formulas without a saved value", f"{path.name}: {unsaved[0]}")
     yield document_of(path, _joined(parts), title=title)
 
 
-def _sheet(sheet: Any) -> Iterator[str]:
-    rows = (
-        [one_line(str(value)) for value in row if value is not None and str(value).strip()]
-        for row in sheet.iter_rows(values_only=True)
-    )
-    lines = [" | ".join(row) for row in rows if row]
+def _sheet(values: Any, formulas: Any, unsaved: list[str]) -> Iterator[str]:
+    lines: list[str] = []
+    rows = zip(values.iter_rows(values_only=True), formulas.iter_rows(values_only=True), strict=True)
+    for saved, written in rows:
+        unsaved += [str(text) for value, text in zip(saved, written, strict=True) if value is None and text]
+        shown = (text if value is None else value for value, text in zip(saved, written, strict=True))
+        cells = [one_line(str(value)) for value in shown if value is not None and str(value).strip()]
+        if cells:
+            lines.append(" | ".join(cells))
     if lines:
-        yield f"## {one_line(sheet.title)}"
+        yield f"## {one_line(values.title)}"
         yield "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ _SHOWN_PAGES = 10
 _SAME_HEIGHT = 2.0
 """Points."""
 _CELL_LETTERS = 24
+_CELL_WORDS = 3
 _UNKNOWN_GLYPH = re.compile(r"\(cid:\d+\)")
 
 
@@ -139,9 +140,12 @@ def _same_rows(one: LTTextBox, other: LTTextBox) -> bool:
     lines, others = [*one], [*other]
     if len(lines) != len(others) or other.x0 < one.x1:
         return False
-    letters = max(len(line.get_text()) for line in (*lines, *others))
     level = all(abs(line.y0 - beside.y0) < _SAME_HEIGHT for line, beside in zip(lines, others, strict=True))
-    return level and letters <= _CELL_LETTERS
+    return level and all(_short(line.get_text()) for line in (*lines, *others))
+
+
+def _short(line: str) -> bool:
+    return len(line) <= _CELL_LETTERS and len(line.split()) <= _CELL_WORDS
 
 
 def _joined(text: str) -> str:

@@ -24,13 +24,14 @@ _DELETED = frozenset(("del", "moveFrom", "delText", "delInstrText", "instrText")
 _NO_TEXT = _DELETED | {"pPr", "rPr", "sdtPr", "sdtEndPr", "tblPr", "trPr", "tcPr", "sectPr", "rt"}
 _MARKS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _NOTES = ("footnotes", "endnotes")
+_ASIDE = ("header", "footer", "comments")
 
 
-def read_docx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
+def read_docx(path: Path, reading: Reading) -> Iterator[Document]:
     """Read a Word file's paragraphs, headings, lists, tables, text boxes and notes.
 
     Tracked insertions are read, deletions are not. A merged cell is read once. Headers, footers and comments
-    are left out.
+    are left out, and counted.
 
     Raises:
         UnreadableError: The file is not a Word file, is damaged, or a password protects it.
@@ -45,12 +46,15 @@ def read_docx(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG0
         file = docx.Document(stream)
         styles = {style.style_id: str(style.name or "") for style in file.styles}
         parts = [*_blocks(file.element.body, styles)]
-        for note in _notes(file):
+        for note in _parts(file, _NOTES):
             parts += _blocks(note, styles)
+        aside = any("".join(_blocks(part, styles)).strip() for part in _parts(file, _ASIDE))
         title = file.core_properties.title or ""
     except (OpcError, BadZipFile, LxmlError, *_DAMAGE) as error:
         message = f"{path}: not a Word file (.docx) that can be read ({error}); save it again."
         raise UnreadableError("broken file", message) from error
+    if aside:
+        reading.problems.count("Word file without its headers, footers and remarks", path.name)
     text = "\n\n".join(part for part in parts if part.strip())
     yield document_of(path, text, title="" if title == "Word Document" else title)
 
@@ -176,10 +180,10 @@ def _cell(cell: Any, styles: Mapping[str, str], inner: list[str]) -> str:
     return one_line(" ".join(texts))
 
 
-def _notes(file: WordDocument) -> Iterator[Any]:
-    """Yield the parts with footnotes and endnotes."""
+def _parts(file: WordDocument, kinds: tuple[str, ...]) -> Iterator[Any]:
+    """Yield the parts of a file that stand beside its body, such as the footnotes."""
     from lxml import etree
 
     for relation in file.part.rels.values():
-        if relation.reltype.rpartition("/")[2] in _NOTES and not relation.is_external:
+        if relation.reltype.rpartition("/")[2] in kinds and not relation.is_external:
             yield etree.fromstring(relation.target_part.blob)

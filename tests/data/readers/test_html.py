@@ -136,3 +136,17 @@ def test_a_charset_that_the_bytes_contradict_is_settled(
 def test_xhtml_may_declare_its_encoding_in_xml(tmp_path: Path) -> None:
     page = '<?xml version="1.0" encoding="iso-8859-1"?><html><body><p>Größe</p></body></html>'
     assert read(tmp_path, page.encode("latin-1"))[0] == "Größe"
+
+
+@pytest.mark.parametrize(
+    "name", ["cookie-banner", "cookieConsent", "gdpr_notice", "js-cookie-bar", "cc-window x"]
+)
+@pytest.mark.parametrize("attribute", ["class", "id"])
+def test_cookie_banners_are_left_out(tmp_path: Path, attribute: str, name: str) -> None:
+    text, _ = read(tmp_path, f'<p>The crane.</p><div {attribute}="{name}">We use them.</div>')
+    assert text == "The crane."
+
+
+def test_a_section_about_cookies_is_no_banner(tmp_path: Path) -> None:
+    text, _ = read(tmp_path, '<section id="cookies"><h2>Cookies</h2><p>Set them so.</p></section>')
+    assert "Set them so." in text

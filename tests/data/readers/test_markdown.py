@@ -202,3 +202,10 @@ def test_an_old_notebook_is_read(tmp_path: Path) -> None:
 def test_what_is_no_notebook_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     with pytest.raises(UnreadableError, match=r"page.ipynb: not a Jupyter notebook"):
         list(read_notebook(notebook(tmp_path, content), Reading()))
+
+
+def test_a_notebook_may_begin_with_front_matter(tmp_path: Path) -> None:
+    raw = {"cell_type": "raw", "metadata": {}, "source": "---\ntitle: Crane\n---"}
+    path = notebook(tmp_path, cells(raw, {"cell_type": "markdown", "metadata": {}, "source": "It lifts."}))
+    (document,) = read_notebook(path, Reading())
+    assert (document.title, document.text) == ("Crane", "It lifts.")

@@ -133,3 +133,41 @@ def test_a_file_with_a_password_is_named(tmp_path: Path, reader: Reader, name: s
     (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))
     with pytest.raises(UnreadableError, match=rf"{name}: a password protects this"):
         only(reader, tmp_path / name)
+
+
+def test_a_formula_without_a_saved_value_is_read_as_written_and_counted(tmp_path: Path) -> None:
+    import openpyxl
+
+    from embexp.data.readers.problems import Problems
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["Belts", 2, "=B1*6"])
+    book.save(tmp_path / "a.xlsx")
+    problems = Problems(quiet=True)
+    (document,) = read_xlsx(tmp_path / "a.xlsx", Reading(problems=problems))
+    assert document.text.endswith("Belts | 2 | =B1*6")
+    assert problems.summary() == "1 workbook with formulas without a saved value (a.xlsx: =B1*6)"
+
+
+def test_charts_are_counted(tmp_path: Path) -> None:
+    import pptx
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.util import Inches
+
+    from embexp.data.readers.problems import Problems
+
+    file = pptx.Presentation()
+    slide = file.slides.add_slide(file.slide_layouts[5])
+    slide.shapes.title.text = "Crane"
+    data = CategoryChartData()
+    data.categories = ["May"]
+    data.add_series("Loads", (3,))
+    slide.shapes.add_chart(XL_CHART_TYPE.BAR_CLUSTERED, *[Inches(2)] * 4, data)
+    file.save(str(tmp_path / "a.pptx"))
+    problems = Problems(quiet=True)
+    (document,) = read_pptx(tmp_path / "a.pptx", Reading(problems=problems))
+    assert document.title == "Crane"
+    assert problems.summary() == "1 presentation without its charts and diagrams (a.pptx: 1)"

@@ -167,3 +167,18 @@ def test_a_damaged_part_is_an_error_that_names_the_file(tmp_path: Path, part: st
             broken.writestr(name, content)
     with pytest.raises(UnreadableError, match=r"a.docx: not a Word file"):
         list(read_docx(tmp_path / "a.docx", Reading()))
+
+
+def test_headers_and_remarks_are_counted(tmp_path: Path) -> None:
+    import docx
+
+    from embexp.data.readers.problems import Problems
+
+    file = docx.Document()
+    file.add_paragraph("Text.")
+    file.sections[0].header.paragraphs[0].text = "Confidential"
+    file.save(str(tmp_path / "a.docx"))
+    problems = Problems(quiet=True)
+    (document,) = read_docx(tmp_path / "a.docx", Reading(problems=problems))
+    assert document.text == "Text."
+    assert problems.summary() == "1 Word file without its headers, footers and remarks (a.docx)"
