@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 _NO_TEXT = frozenset(("head", "script", "style", "template", "noscript", "svg", "iframe", "object", "math"))
-_BOILERPLATE = frozenset(("nav", "footer"))
+_BOILERPLATE = frozenset(("nav", "footer", "button"))
 _BOILERPLATE_ROLES = frozenset(("navigation", "contentinfo", "search"))
 _CONSENT = re.compile(
     r"(?:cookies?|gdpr|consent|privacy)[-_]?(?:banner|bar|box|consent|dialog|law|message|modal|notice|popup|overlay)"
@@ -60,9 +60,9 @@ def read_html(path: Path, reading: Reading) -> Iterator[Document]:
     source = decode(raw, str(path), reading.problems, encoding=reading.encoding, declared=name)
     page = parse_html(source)
     if page is None:
+        yield document_of(path, "")
         return
-    heading, declared_title = page.find(".//h1"), page.find(".//title")
-    title = _text_of(heading) or _text_of(declared_title)
+    title = _title(page, drop=reading.main_content)
     meta = page.find(".//meta[@name='description']")
     summary = one_line(meta.get("content") or "") if meta is not None else ""
     text = _main_text(page, source) if reading.main_content else html_text(page)
@@ -146,8 +146,14 @@ class _Flat(HTMLParser):
             self._parts.append("\0")
 
 
-def _text_of(element: HtmlElement | None) -> str:
-    return one_line(str(element.text_content())) if element is not None else ""
+def _title(page: HtmlElement, *, drop: bool) -> str:
+    """Return the first heading, of the main part if there is one, or what the page declares as its title."""
+    for part in (*_declared_parts(page), page):
+        for heading in part.iter("h1"):
+            if title := _line(heading, drop=drop, hidden=False):
+                return title
+    declared = page.find(".//title")
+    return one_line(str(declared.text_content())) if declared is not None else ""
 
 
 def _main_text(page: HtmlElement, source: str) -> str:
@@ -168,9 +174,12 @@ def _letters(text: str) -> int:
 
 def _declared_main(page: HtmlElement) -> str:
     """Return the text of what a page declares as its main part; an empty string where it declares none."""
+    return "\n\n".join(filter(None, (html_text(part, drop=True) for part in _declared_parts(page))))
+
+
+def _declared_parts(page: HtmlElement) -> list[HtmlElement]:
     found = page.xpath("//main | //*[@role='main']") or page.xpath("//article")
-    outer = [part for part in found if not any(above in found for above in part.iterancestors())]
-    return "\n\n".join(filter(None, (html_text(part, drop=True) for part in outer)))
+    return [part for part in found if not any(above in found for above in part.iterancestors())]
 
 
 def _found_main(text: str, source: str) -> str:
@@ -252,33 +261,38 @@ def _spaced(text: str | None) -> str:
 def _whole(tag: HtmlElement, *, drop: bool, hidden: bool) -> str | None:
     """Return the text of a tag that is not walked through: hidden, a heading or code."""
     name = str(tag.tag)
-    if name in _NO_TEXT or (not hidden and _hidden(tag)) or (drop and _boilerplate(tag)):
+    if _left_out(tag, drop=drop, hidden=hidden):
         return ""
     if re.fullmatch("h[1-6]", name):
-        heading = _visible_line(tag)
+        heading = _line(tag, drop=drop, hidden=hidden)
         return f"\n\n{'#' * int(name[1])} {heading}\n\n" if heading else ""
     if name == "pre":
-        return f"\n\n{fenced(''.join(_strings(tag)).strip(chr(10)))}\n\n"
+        code = "".join(_strings(tag, drop=drop, hidden=hidden))
+        return f"\n\n{fenced(code.strip(chr(10)))}\n\n"
     return None
 
 
-def _visible_line(tag: HtmlElement) -> str:
-    return one_line("".join(_strings(tag)))
+def _line(tag: HtmlElement, *, drop: bool, hidden: bool) -> str:
+    return one_line("".join(_strings(tag, drop=drop, hidden=hidden)))
 
 
-def _strings(tag: HtmlElement) -> Iterator[str]:
-    """Yield the visible strings below a tag."""
+def _strings(tag: HtmlElement, *, drop: bool, hidden: bool) -> Iterator[str]:
+    """Yield the strings below a tag that ``html_text`` would show."""
     from lxml import etree
 
     walker = etree.iterwalk(tag, events=("start", "end", "comment", "pi"))
     for event, inner in walker:
         if event == "start":
-            if inner is not tag and (inner.tag in _NO_TEXT or _hidden(inner)):
+            if inner is not tag and _left_out(inner, drop=drop, hidden=hidden):
                 walker.skip_subtree()
             else:
                 yield "\n" if inner.tag == "br" else (inner.text or "")
         elif inner is not tag:
             yield inner.tail or ""
+
+
+def _left_out(tag: HtmlElement, *, drop: bool, hidden: bool) -> bool:
+    return tag.tag in _NO_TEXT or (not hidden and _hidden(tag)) or (drop and _boilerplate(tag))
 
 
 def _hidden(tag: HtmlElement) -> bool:

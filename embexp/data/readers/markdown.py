@@ -35,7 +35,7 @@ _MDX_STATEMENT = re.compile(
     r"(?:import\b[^\n]*['\"]|export\s+(?:default|const|let|var|function|async|\{|\*))"
 )
 _MDX_COMMENT = re.compile(r"\{\s*/\*.*?\*/\s*\}", re.DOTALL)
-_JSX_TAG = re.compile(r"</?[A-Z][\w.]*(?:\s(?:[^<>{}]|\{[^{}]*\})*)?/?>|</?>")
+_JSX_TAG = re.compile(r"</?[A-Z][\w.]*(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)?/?>|</?>")
 
 
 def read_markdown(path: Path, reading: Reading) -> Iterator[Document]:

@@ -181,7 +181,7 @@ def _depth(section: nodes.Node | None) -> int:
 _ADOC_HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?")
 _ADOC_ATTRIBUTE = re.compile(r":!?[\w-]+!?:(?:[ \t].*)?")
 _ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|`{3,})[\w,+-]*")
-_ADOC_CONTAINER = re.compile(r"={4,}|\*{4,}|_{4,}|--|\[[^\]]*\]")
+_ADOC_CONTAINER = re.compile(r"={4,}|\*{4,}|_{4,}|--|<<<|'''|\[[^\]]*\]")
 _ADOC_DIRECTIVE = re.compile(r"(?:include|image|video|audio|toc|ifdef|ifndef|ifeval|endif)::?\S*\[(.*)\]")
 _ADOC_LINK = re.compile(r"(?:(?:https?|ftp|mailto|link|xref|image|kbd|btn|menu|footnote):\S*?)\[([^\]]*)\]")
 _ADOC_REFERENCE = re.compile(r"<<[^,>]*(?:,\s*([^>]*))?>>")

@@ -207,11 +207,12 @@ def test_the_password_is_not_shown(kb):
 def test_what_is_left_out_is_named(kb, caplog):
     caplog.set_level("INFO")
     (kb / "blank.md").write_text("\n")
+    (kb / "blank.html").write_text("<!-- nothing -->")
     (kb / "zero.txt").write_text("")
     (kb / "page.html").write_text("<nav>Menu of the site</nav><p>Words.</p>")
     ids(Folder(path=str(kb)))
     assert "1 empty file (zero.txt)" in caplog.text
-    assert "1 file without text (blank.md)" in caplog.text
+    assert "2 file without text (blank.html, blank.md)" in caplog.text
     assert "other boilerplate (page.html: 72% of its letters)" in caplog.text
 
 

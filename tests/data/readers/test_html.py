@@ -150,3 +150,10 @@ def test_cookie_banners_are_left_out(tmp_path: Path, attribute: str, name: str) 
 def test_a_section_about_cookies_is_no_banner(tmp_path: Path) -> None:
     text, _ = read(tmp_path, '<section id="cookies"><h2>Cookies</h2><p>Set them so.</p></section>')
     assert "Set them so." in text
+
+
+def test_the_title_is_the_heading_of_the_main_part_without_its_buttons(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("<h1>Site</h1><main><h1>Crane <button>Copy</button></h1><p>It lifts.</p></main>")
+    (document,) = read_html(path, Reading())
+    assert (document.title, document.text) == ("Crane", "It lifts.")

@@ -143,7 +143,7 @@ Turn the <Key>red</Key> key: imports are `import x`.
 import kept from 'code'
 ```
 
-<Chart/>
+<Chart data={{a: [1, 2]}}/>
 """
 
 
