@@ -131,8 +131,7 @@ def _scale(labels: set[float]) -> tuple[str, LabelScale]:
     if whole and highest <= _MAX_GRADE and not (lowest >= 1 and highest >= _MIN_STARS):
         return "grades", LabelScale(low=float(low), high=float(high), positive_from=1.0)
     if whole and highest <= _MAX_RATING and lowest >= 0:
-        low = min(lowest, 1.0)
-        return "ratings", LabelScale(low=low, high=float(high), positive_from=(low + high) / 2)
+        return "ratings", LabelScale(high=float(high), positive_from=(min(lowest, 1.0) + high) / 2)
     if _MIN_PERCENTAGE < highest <= 100:
         kind, high = "percentages", 100.0
     else:

@@ -32,8 +32,8 @@ def labelled(*labels: float | None) -> list[Pair]:
         ((0.36, 0.7), 0, 1, 0.5),  # the range of similarities ends at 1, whatever the highest one is
         ((0.0, 0.5, 1.0), 0, 1, 0.5),
         ((0.5, 4.75), 0, 5, 2.5),  # up to the next whole number
-        ((1.0, 3.0, 5.0), 1, 5, 3),  # stars: none has 0
-        ((1.0, 4.0), 1, 4, 2.5),
+        ((1.0, 3.0, 5.0), 0, 5, 3),  # stars: none has 0
+        ((1.0, 4.0), 0, 4, 2.5),
         ((0.0, 5.0), 0, 5, 1),  # grades
         ((0.0, 7.0, 10.0), 0, 10, 5),  # marks from 0 to 10
         ((0.0, 35.0, 100.0), 0, 100, 50),  # percentages
