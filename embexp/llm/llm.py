@@ -65,7 +65,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text that a language model wrote; ``model`` is the one that really wrote it."""
+    """The text that a language model wrote; ``model`` is the one that really wrote it.
+
+    ``finish_reason`` is ``content_filter`` or ``refusal`` where the service or the model declined the request.
+    """
 
     text: str
     model: str
