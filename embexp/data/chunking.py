@@ -313,8 +313,8 @@ def _tail(group: list[_Segment], overlap: int, tokens: TokenCounter) -> list[_Se
             tail.insert(0, (segment, size))
             left -= size
             continue
-        words = _cut(segment, _WORD)[-left:]
-        for word, length in zip(reversed(words), reversed(tokens.count(words)), strict=True):
+        last = (_cut_words(segment) if unspaced(segment) else _cut(segment, _WORD))[-left:]
+        for word, length in zip(reversed(last), reversed(tokens.count(last)), strict=True):
             if length > left:
                 break
             tail.insert(0, (word, length))

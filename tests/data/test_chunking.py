@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 import pytest
 
@@ -233,3 +234,10 @@ def test_a_longer_fence_holds_shorter_ones(fence):
     code = f"{fence}\n```\n# no heading\n```\n{fence}"
     text = f"Intro.\n\n{code}\n\n# Use\n\n``` inline ``` code.\n\n# Last\n\nEnd."
     assert [path for path, _ in _sections(text)] == [(), ("Use",), ("Last",)]
+
+
+def test_unspaced_chunks_overlap_too():
+    chunks = Windows(tokens=60, overlap=20).chunk(Document("d", CHINESE, ""), Letters(60))
+    for before, after in pairwise(chunks):
+        shared = next(n for n in range(len(after.text), -1, -1) if before.text.endswith(after.text[:n]))
+        assert 0 < shared <= 10  # two tokens a letter
