@@ -95,3 +95,11 @@ def test_a_mistake_in_a_user_s_own_option_is_a_sentence(installed: Path, tmp_pat
     near = ask(installed, tmp_path, "--config-dir", "mine", "loss=shap")
     assert near.returncode == 2
     assert "did you mean 'sharp'?" in near.stderr
+
+
+def test_a_lazy_package_names_what_it_lacks() -> None:
+    import embexp.llm
+
+    assert embexp.llm.Journal.__module__ == "embexp.llm.journal"
+    with pytest.raises(AttributeError, match=r"module 'embexp.llm' has no attribute 'Jornal'"):
+        embexp.llm.Jornal  # noqa: B018

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from embexp.llm.groq import GroqLLM
-from embexp.llm.groq_batch import GroqBatchLLM
-from embexp.llm.journal import Journal, request_key
-from embexp.llm.llamacpp import LlamaCppLLM
-from embexp.llm.llm import LLM, Answer, Completion, LLMSource, Message, Request, Usage
-from embexp.llm.openai_compatible import OpenAICompatibleLLM
-from embexp.llm.prices import Estimate, Prices
-from embexp.llm.replay import ReplayLLM
+from typing import TYPE_CHECKING
+
+from embexp.package import lazy_exports
+
+if TYPE_CHECKING:
+    from embexp.llm.groq import GroqLLM
+    from embexp.llm.groq_batch import GroqBatchLLM
+    from embexp.llm.journal import Journal, request_key
+    from embexp.llm.llamacpp import LlamaCppLLM
+    from embexp.llm.llm import LLM, Answer, Completion, LLMSource, Message, Request, Usage
+    from embexp.llm.openai_compatible import OpenAICompatibleLLM
+    from embexp.llm.prices import Estimate, Prices
+    from embexp.llm.replay import ReplayLLM
 
 __all__ = [
     "LLM",
@@ -29,3 +34,17 @@ __all__ = [
     "Usage",
     "request_key",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "groq": "GroqLLM",
+        "groq_batch": "GroqBatchLLM",
+        "journal": "Journal request_key",
+        "llamacpp": "LlamaCppLLM",
+        "llm": "LLM Answer Completion LLMSource Message Request Usage",
+        "openai_compatible": "OpenAICompatibleLLM",
+        "prices": "Estimate Prices",
+        "replay": "ReplayLLM",
+    },
+)

@@ -161,8 +161,8 @@ class Bm25Index:
         In Lucene's variant a term adds ``idf * tf / (tf + ...)``, which is less than its idf. The sum of the
         idfs of the query's terms is therefore an upper bound (the "theoretical maximum" of Bruch, Gai and
         Ingber, arXiv 2210.11934), and a score says which share of the query's words, by their rarity, a chunk
-        contains: it is comparable between queries. A term that occurs in no chunk counts as the rarest of all,
-        so that a long question of which the corpus knows few words scores low everywhere.
+        contains: it is comparable between queries. A term that occurs in no chunk counts as the rarest of
+        all, so that a long question of which the corpus knows few words scores low everywhere.
 
         Yields:
             Scores in [0, 1), float32, shape (chunks,), one array per query.
