@@ -48,7 +48,7 @@ def pair_without_text(root: Path) -> list[str]:
 
 
 def missing_column(root: Path) -> list[str]:
-    (root / "pairs.csv").write_text("question,positive\nhow to cap,maxlen bounds it\n")
+    (root / "pairs.csv").write_text("querry,positive\nhow to cap,maxlen bounds it\n")
     return ["dataset=pairs", "dataset.path=pairs.csv"]
 
 
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     "a binary file": (binary_file, ["page.md"]),
     "a broken line": (broken_jsonl, ["pairs.jsonl:2"]),
     "a pair without text": (pair_without_text, ["pairs.csv:3", "positive"]),
-    "a missing column": (missing_column, ["query", "question"]),
+    "a missing column": (missing_column, ["Did you mean 'querry'"]),
     "a duplicate id": (duplicate_id, ["corpus.jsonl:2", "d1"]),
     "a qrel to a missing document": (qrel_to_a_missing_document, ["test.tsv:2", "d9"]),
     "too few documents": (too_few_documents, ["document"]),
