@@ -21,7 +21,13 @@ from embexp.llm.journal import Journal, request_key
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import Budget, Prices
 from embexp.llm.rate_limiter import RESUME, RateLimiter
-from embexp.llm.request_errors import BrokenJsonError, RequestError, RetryableError, TooLongError
+from embexp.llm.request_errors import (
+    BrokenJsonError,
+    RequestError,
+    RetryableError,
+    TooLongError,
+    UnreachableError,
+)
 from embexp.llm.settings import RequestSettings
 from embexp.progress import Bar, progress
 
@@ -202,7 +208,7 @@ class Engine:
         except asyncio.TimeoutError as error:
             seconds = f"{self._settings.timeout_seconds:g}"
             advice = "raise llm.timeout_seconds or lower llm.max_concurrency"
-            late = RetryableError(f"no answer within {seconds} s; {advice}", kind="overload")
+            late = UnreachableError(f"no answer within {seconds} s; {advice}", kind="overload")
             self._limiter.failed(permit, late)
             self._in_flight.discard(key)
             raise late from error

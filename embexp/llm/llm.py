@@ -67,7 +67,7 @@ class Usage:
 class Completion:
     """The text that a language model wrote; ``model`` is the one that really wrote it.
 
-    ``finish_reason`` is ``content_filter`` or ``refusal`` where the service or the model declined the request.
+    ``finish_reason`` is ``content_filter`` or ``refusal`` where the service or the model declined to answer.
     """
 
     text: str

@@ -79,7 +79,7 @@ class RetryableError(RequestError):
 
 
 class UnreachableError(RetryableError):
-    """Nothing answers at the address; before the first answer of a run that is hardly a passing failure."""
+    """Nothing answers, or not in time; before the first answer of a run that is hardly a passing failure."""
 
 
 class TooLongError(RequestError):
@@ -135,6 +135,11 @@ def request_error(
     message = (message.replace(secret, "***") if secret else message)[:_LONGEST_QUOTE]
     if status < 400:
         return _moved(status, headers)
+    if status == 407:
+        return EmbexpError(
+            "The proxy wants a user and a password (HTTP 407): write them into HTTP_PROXY or HTTPS_PROXY, as "
+            "in http://USER:PASSWORD@HOST:PORT, or name the service's host in NO_PROXY."
+        )
     if 400 <= status < 500 and status != 429 and _is_policy(message, code):
         return FilteredError(message)
     if status in (401, 403):

@@ -227,17 +227,18 @@ class DocumentLanguages:
 
     def __init__(self, chunks: Iterable[Chunk], forced: str | None = None) -> None:
         self._forced = forced
-        self._samples: dict[str, str] = {}
+        self._first: dict[str, list[str]] = {}
         self._found: dict[str, str | None] = {}
         for chunk in chunks if forced is None else ():
-            sample = self._samples.get(chunk.document_id, "")
-            if len(sample) < _SAMPLE:
-                self._samples[chunk.document_id] = f"{sample} {chunk.text[:_SAMPLE]}"
+            texts = self._first.setdefault(chunk.document_id, [])
+            if sum(map(len, texts)) < _SAMPLE:
+                texts.append(chunk.text)  # the texts themselves: copies would double a large corpus
 
     def of(self, document_id: str) -> str | None:
         """Return the code of the language for questions about a document, None where it is not certain."""
         if self._forced is not None:
             return self._forced
         if document_id not in self._found:
-            self._found[document_id] = language_of_text(self._samples.get(document_id, ""))
+            texts = self._first.get(document_id, ())
+            self._found[document_id] = language_of_text(" ".join(text[:_SAMPLE] for text in texts))
         return self._found[document_id]

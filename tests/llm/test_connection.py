@@ -14,7 +14,7 @@ from embexp.llm.connection import check_environment, service_address, usable_key
 from embexp.llm.groq import GroqLLM
 from embexp.llm.llm import Request
 from embexp.llm.openai_compatible import OpenAICompatibleLLM
-from tests.llm.chat_server import ChatServer, chat
+from tests.llm.chat_server import ChatServer, Response, Sent, chat, refusal
 
 Start = Callable[..., ChatServer]
 Requests = Callable[..., list[Request]]
@@ -178,6 +178,35 @@ def test_a_proxy_that_is_not_there_is_named(
     said = failure("http://service.invalid/v1", requests(2), tmp_path / "j")
     assert "nothing listens at the proxy in HTTP_PROXY" in said
     assert "secret" not in said
+
+
+def test_a_proxy_that_refuses_is_named(
+    chat_service: Start, requests: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = chat_service(lambda _: refusal("Proxy Authentication Required", 407))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v1"))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+    said = failure("https://service.invalid/v1", requests(2), tmp_path / "j")
+    assert "the proxy in HTTPS_PROXY refuses it" in said
+    said = failure("http://service.invalid/v1", requests(20), tmp_path / "k")
+    assert "The proxy wants a user and a password (HTTP 407)" in said
+    assert len(proxy.sent) == 1
+
+
+def test_a_service_that_is_too_slow_is_told_after_three_rounds(
+    chat_service: Start, requests: Requests, tmp_path: Path
+) -> None:
+    import time
+
+    def reply(_: Sent) -> Response:
+        time.sleep(1.5)
+        return chat("late")
+
+    server = chat_service(reply)
+    said = failure(server.url, requests(4), tmp_path / "j", timeout_seconds=0.3, max_concurrency=1)
+    assert "failed 3 times in a row" in said
+    assert "no answer within 0.3 s; raise llm.timeout_seconds or lower llm.max_concurrency" in said
+    assert len(server.sent) == 3
 
 
 @pytest.fixture

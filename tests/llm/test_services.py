@@ -51,7 +51,7 @@ class Shape:
     path: str
     key: dict[str, str] = field(default_factory=lambda: {"authorization": f"Bearer {KEY}"})
     refused: dict[str, Response] = field(default_factory=dict)
-    answer: Response = chat(CONTENT)
+    answer: Response = field(default_factory=lambda: chat(CONTENT))
     body: dict[str, Any] = field(default_factory=dict)
     query: dict[str, list[str]] = field(default_factory=dict)
 

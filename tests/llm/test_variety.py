@@ -77,6 +77,15 @@ def test_a_declined_request_is_asked_once_and_ends_nothing(
     assert endings(found) == ["stop", ending] * 30
 
 
+def test_a_declined_request_at_groq_is_asked_once(
+    chat_service: Start, requests: Requests, journal: Path
+) -> None:
+    server = chat_service(lambda _: chat(None, refusal="I cannot help with that."))
+    groq = GroqLLM(base_url=server.url.removesuffix("/v1"))
+    assert endings(answers(groq, journal, requests(30))) == ["refusal"] * 30
+    assert len(server.sent) == 30
+
+
 def test_a_declined_request_is_not_paid_again_by_the_next_run_and_replays(
     chat_service: Start, requests: Requests, journal: Path
 ) -> None:
