@@ -145,10 +145,12 @@ class Run:
 
     Args:
         folder: The run's folder.
+        trust: Whether its configuration may name classes that are not embexp's own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, trust: bool = False) -> None:
         self.folder = folder
+        self._trust = trust
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -162,12 +164,27 @@ class Run:
 
     @cached_property
     def config(self) -> DictConfig:
-        """The resolved configuration of the run, with secrets masked."""
-        from omegaconf import DictConfig, OmegaConf
+        """The resolved configuration of the run, with secrets masked.
 
-        config = OmegaConf.load(self.folder / ".hydra" / "config.yaml")
+        Raises:
+            DataError: The file is not a configuration.
+            ConfigError: It names a class that is not embexp's own, and the run is not trusted.
+        """
+        from omegaconf import DictConfig, OmegaConf
+        from yaml import YAMLError
+
+        from embexp.config.trust import refuse_foreign_targets
+
+        path = self.folder / ".hydra" / "config.yaml"
+        try:
+            config = OmegaConf.load(path)
+        except (YAMLError, UnicodeDecodeError, OSError) as error:
+            first = str(error).partition("\n")[0]
+            raise DataError(f"{path} cannot be read as YAML ({first}): restore it, or run again.") from error
         if not isinstance(config, DictConfig):
-            raise DataError(f"{self.folder}/.hydra/config.yaml is not a mapping of keys to values.")
+            raise DataError(f"{path} is not a mapping of keys to values.")
+        if not self._trust:
+            refuse_foreign_targets(config, path)
         return config
 
     def search(self, question: str, *, k: int = 5) -> dict[str, list[SearchResult]]:
@@ -243,12 +260,14 @@ class Run:
         return {chunk.id: chunk for chunk in chunks}, indexes
 
 
-def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs") -> Run:
+def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs", trust: bool = False) -> Run:
     """Load a finished run.
 
     Args:
         folder: The run's folder, or ``"latest"`` for the newest run that left a model.
         outputs: Where ``"latest"`` looks for runs.
+        trust: Whether the run's configuration may name classes that are not embexp's own, which are imported
+            and called. Set it only for runs whose origin you trust.
 
     Raises:
         DataError: There is no such run, or it is not finished.
@@ -260,9 +279,9 @@ def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs") 
                 f"There is no finished run below {outputs}: start one with python -m embexp.run, "
                 "or name a run's folder."
             )
-        return Run(max(outcomes, key=lambda path: path.stat().st_mtime).parent)
+        return Run(max(outcomes, key=lambda path: path.stat().st_mtime).parent, trust=trust)
     _require(Path(folder), "outcome.json", ".hydra/config.yaml")
-    return Run(Path(folder))
+    return Run(Path(folder), trust=trust)
 
 
 def _require(folder: Path, *names: str) -> None:

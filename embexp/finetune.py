@@ -21,7 +21,7 @@ def main(config: DictConfig) -> Returned:
         return trial_values(trial, experiment, tracker)
     folder = output_dir()
     tuned, registered = run_finetune(experiment, tracker, folder, tags=sweep_tags())
-    again = overrides_of("dataset", "model", "split", "chunker", "synthesis", "llm", "seed")
+    again = overrides_of("experiment", "dataset", "model", "split", "chunker", "synthesis", "llm", "seed")
     address = registered.address if registered else ""
     print_training(tuned.training, metric=config.metric, folder=folder, again=again, registered=address)
     return tuned.training.best(config.metric)

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Search the corpus of a past run with its models and its retriever and print what each finds."""
     options = _parser().parse_args(arguments)
     try:
-        run = load_run(options.run, outputs=options.outputs)
+        run = load_run(options.run, outputs=options.outputs, trust=options.trust)
         results = run.search(options.question, k=options.k)
     except EmbexpError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("question", help="what to search for")
     parser.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
     parser.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the run's configuration name classes outside embexp",
+    )
     parser.add_argument("-k", type=int, default=5, help="how many results to show (5)")
     return parser
 

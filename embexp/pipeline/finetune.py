@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from embexp.benchmarking.forgetting import general_set
 from embexp.benchmarking.held_out import HeldOut
+from embexp.benchmarking.metrics import with_defaults
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask, smaller_corpus
 from embexp.data.records import Unit
@@ -150,7 +151,7 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapp
     """
     if not data.splits.dev:
         return lambda _: {}
-    unit, seed = experiment.dataset.unit, experiment.seed
+    unit, seed, metrics = experiment.dataset.unit, experiment.seed, with_defaults(experiment.metric)
     tasks = {"": dev_task(data, seed=seed, unit=unit)}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
@@ -158,7 +159,7 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapp
     def scores(embedder: Embedder) -> Mapping[str, float]:
         values: dict[str, float] = {}
         for prefix, task in tasks.items():
-            means = score_embedder(task, embedder, system="dev", folder=data.folder).mean
+            means = score_embedder(task, embedder, system="dev", folder=data.folder, metrics=metrics).mean
             values |= {f"{prefix}{name}": value for name, value in means.items()}
         return values
 

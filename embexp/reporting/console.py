@@ -281,5 +281,6 @@ def print_training(
     out.print(f"Model     {folder}/model (loads with SentenceTransformer)", soft_wrap=True)
     if registered:
         out.print(f"Registry  {registered}", soft_wrap=True)
-    next_command = f"python -m embexp.benchmark {again} model@tuned=local tuned.path={folder}/model"
+    parts = f"python -m embexp.benchmark {again}".split()
+    next_command = f"{' '.join(parts)} model@tuned=local tuned.path={folder}/model"
     out.print(f"Next      {next_command}", soft_wrap=True)

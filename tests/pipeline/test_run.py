@@ -246,3 +246,18 @@ def test_a_whole_run_refuses_a_tuned_model(run) -> None:
     done = run("run", "model@tuned=tiny", "model=tiny", "tracker=none")
     assert done.code == 2
     assert "embexp.benchmark" in done.err
+
+
+def test_a_metric_with_another_cutoff_selects_the_weights(run, kb: Path, tmp_path: Path) -> None:
+    data = ["dataset=folder", f"dataset.path={kb}", "tracker=none", *TINY]
+    done = run("finetune", *data, "metric=ndcg@5", "hydra.run.dir=X")
+
+    assert done.code == 0
+    assert "dev ndcg@5" in done.err
+
+
+def test_the_next_command_repeats_the_recipe(run, tmp_path: Path) -> None:
+    done = run("finetune", "experiment=tiny", "dataset.limit=60", "tracker=none", "hydra.run.dir=X")
+
+    assert done.code == 0
+    assert "python -m embexp.benchmark experiment=tiny dataset.limit=60 model@tuned=local" in done.out
