@@ -64,6 +64,11 @@ class TopicEntries:
         """The topic's name with its area."""
         return self.topic.key
 
+    @property
+    def title(self) -> str:
+        """The topic's name with its area."""
+        return f"the topic {self.topic.key}"
+
     def values(self, shown: Sequence[Slot], missing: Sequence[Slot], turn: int) -> dict[str, object]:  # noqa: ARG002
         """Return the slots, the domain and the topic; the turn gives the angle."""
         return {

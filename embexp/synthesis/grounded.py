@@ -142,6 +142,11 @@ class Passage:
         """The chunk's id."""
         return self.chunk.id
 
+    @property
+    def title(self) -> str:
+        """The chunk's document."""
+        return f"the document {self.chunk.document_id}"
+
     def values(self, shown: Sequence[Slot], missing: Sequence[Slot], turn: int) -> dict[str, object]:  # noqa: ARG002
         """Return the slots and the passages, the chunk itself first."""
         return {

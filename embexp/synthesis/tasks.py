@@ -190,6 +190,10 @@ class Subject(Protocol):
     def key(self) -> str:
         """Identifies the subject, for seeds and examples."""
 
+    @property
+    def title(self) -> str:
+        """Names the subject in reports: its document, or the topic."""
+
     def values(self, shown: Sequence[Slot], missing: Sequence[Slot], turn: int) -> dict[str, object]:
         """Return the template's values: ``slots`` and what the subject adds.
 
@@ -266,7 +270,8 @@ class ChatTask:
     def read(self, completion: Completion, request: Request) -> Reading:
         """Return a draft for each good item, and a problem for each slot without one."""
         if completion.finish_reason in REFUSED:
-            return Reading(problems=list(_declined(self.slots, completion)), declined=True)
+            problems = _declined(self.slots, completion, self.subject.title)
+            return Reading(problems=list(problems), declined=True)
         # Where no passage shows such an escape, the model escaped a letter twice.
         unescape = not any("\\u" in message.content for message in request.messages)
         items = read_items(
@@ -322,13 +327,13 @@ def item_problem(slot: Slot, item: Any, fields: Mapping[str, type]) -> Problem |
     return None
 
 
-def _declined(slots: Sequence[Slot], completion: Completion) -> Iterator[Problem]:
+def _declined(slots: Sequence[Slot], completion: Completion, title: str) -> Iterator[Problem]:
     """Yield a problem for each slot of a request that the service's filter or the model declined."""
     by_filter = completion.finish_reason == CONTENT_FILTER
-    sentence = "the service's content filter refused it" if by_filter else "the model declined to answer"
+    who = "the service's content filter refused" if by_filter else "the model declined"
     shown = shorten(printable(completion.text[:1000]), 200)
     for slot in slots:
-        yield Problem(slot, "refusal", sentence, shown, final=True)
+        yield Problem(slot, "refusal", f"{who} a request about {title}", shown, final=True)
 
 
 def _unreadable(slots: Sequence[Slot], completion: Completion, *, empty: bool) -> Iterator[Problem]:

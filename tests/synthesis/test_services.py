@@ -137,6 +137,10 @@ def test_a_target_above_one_turn_asks_no_refused_passage_again(chat_service: Sta
     assert [asked[text] for text in declined] == [1] * 5
     assert max(asked.values()) > 1
     assert (report["passages_declined"], report["rejected"]) == (5, {"refusal": 25})
+    named = {
+        f"the service's content filter refused a request about the document d{at}" for at in (0, 4, 8, 12, 16)
+    }
+    assert set(report["examples_dropped"]["refusal"]) == named
 
 
 def test_where_every_passage_is_refused_each_is_asked_once(chat_service: Start, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Filter(Protocol):
 
 @dataclass
 class Tally:
-    """The dropped queries so far: reason -> count, and reason -> the first few examples."""
+    """The dropped queries so far: reason -> count, and reason -> the first few different examples."""
 
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -37,8 +37,9 @@ class Tally:
         """Count one dropped query under ``reason``; ``why`` explains this one."""
         self.rejected[reason] += 1
         shown = self.examples.setdefault(reason, [])
-        if len(shown) < self.examples_kept:
-            shown.append(f"{shorten(text, _SHOWN)} ({why})" if text else why)
+        example = f"{shorten(text, _SHOWN)} ({why})" if text else why
+        if len(shown) < self.examples_kept and example not in shown:
+            shown.append(example)
 
 
 @dataclass(frozen=True)
