@@ -12,6 +12,7 @@ from embexp.benchmarking.embedding_map import EmbeddingMap
 from embexp.benchmarking.examples import Example, snippet
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.slices import Slice
+from embexp.benchmarking.statistics.comparison import RULE
 from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, clusters_of
 from embexp.reporting.figures import Group, draw_all
@@ -170,6 +171,7 @@ def _context(report: Report) -> dict[str, Any]:
         "comparison": outcome.comparison,
         "wording": VERDICTS[outcome.comparison.verdict] if outcome.comparison else None,
         "evidence": evidence(outcome),
+        "rule": RULE,
         "headline": headline(outcome),
         "advice": advice(outcome),
         "facts": facts(outcome),

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from embexp.benchmarking.retriever_choice import ServedRetriever
-from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.benchmarking.systems import TUNED, UNTUNED
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import interval_text, signed
-
-_DOUBTS: Mapping[Verdict, str] = {
-    "WIN": "",
-    "NO EVIDENCE": " On the test questions it is not clearly better than the untuned model alone.",
-    "REGRESSION": " On the test questions the untuned model alone is better.",
-}
+from embexp.reporting.verdict import VERDICTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +81,7 @@ def _serving(outcome: Outcome, retriever: ServedRetriever) -> str:
     options, comparison = retriever_options(retriever), retriever.comparison
     if not options:
         return ""
-    if comparison.verdict == "WIN":
+    if comparison.better:
         searched = ", as embexp.search does" if outcome.comparison else ""
         alone = outcome.scores[retriever.model][comparison.metric]
         higher = (
@@ -96,9 +90,9 @@ def _serving(outcome: Outcome, retriever: ServedRetriever) -> str:
         )
         lost = alone > retriever.scores[comparison.metric]
         return f"Serve it with {options}{searched}.{higher if lost else ''}"
-    if outcome.comparison and outcome.comparison.verdict == "WIN":
+    if outcome.comparison and outcome.comparison.better:
         return "Serve the tuned model alone: only that is clearly better than the untuned model."
-    if comparison.verdict == "REGRESSION":
+    if comparison.worse:
         return "Serve the untuned model alone: on the test questions it retrieves better."
     return f"It is not clearly better than the untuned model alone; to try it, set {options}."
 
@@ -108,8 +102,8 @@ def _share_of_bm25(outcome: Outcome, retriever: ServedRetriever) -> str:
     curve, model = retriever.curve, outcome.comparison
     if (
         model is None
-        or model.verdict == "WIN"
-        or retriever.comparison.verdict != "WIN"
+        or model.better
+        or not retriever.comparison.better
         or retriever.model != TUNED
         or UNTUNED not in curve
     ):
@@ -130,8 +124,8 @@ def serving_note(retriever: ServedRetriever, *, in_last_column: bool) -> str:
     """
     column = " (the last column)" if in_last_column else ""
     changed = retriever.weight or retriever.model != UNTUNED
-    doubt = _DOUBTS[retriever.comparison.verdict] if changed else ""
-    return f"Served: {retriever_name(retriever)}{column}.{doubt}"
+    doubt = VERDICTS[retriever.comparison.verdict].doubt if changed else ""
+    return f"Served: {retriever_name(retriever)}{column}.{' ' if doubt else ''}{doubt}"
 
 
 def dev_rows(retriever: ServedRetriever) -> list[DevRow]:

@@ -62,7 +62,7 @@ def advice(outcome: Outcome) -> list[str]:
 def _advice_on_the_model(outcome: Outcome, comparison: Comparison) -> list[str]:
     """Return what to do with the model; without BM25, where the retriever with BM25 has the other one."""
     first, *others = VERDICTS[comparison.verdict].advice(comparison)
-    retriever, won = outcome.retriever, comparison.verdict == "WIN"
+    retriever, won = outcome.retriever, comparison.better
     if retriever is not None and retriever.weight and (retriever.model == TUNED) != won:
         first = f"For search by vectors alone, {first[0].lower()}{first[1:]}"
     return [first, *others]
@@ -73,6 +73,11 @@ def _after_win(_: Comparison) -> list[str]:
 
 
 def _after_no_evidence(comparison: Comparison) -> list[str]:
+    if comparison.clusters < MIN_CLUSTERS:
+        return [
+            f"Keep the untuned model for now: with fewer than {MIN_CLUSTERS} documents the test cannot tell, "
+            f"and these questions come from {comparison.clusters}. Add documents."
+        ]
     low, high = comparison.interval
     bound, half = max(abs(low), abs(high)), (high - low) / 2
     if bound <= EFFECT:
@@ -102,14 +107,15 @@ def _after_regression(_: Comparison) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """How a verdict is presented.
+    """How a verdict is presented: all that reporting knows of it.
 
     Args:
         result: What happened to retrieval, in words.
         on_general_set: The same on the general set that shows forgetting.
         advice: Returns what to do next.
+        doubt: What the test says against serving a retriever with this verdict; empty for nothing.
         style: The console's style, as rich writes it.
         tone: The report's CSS class.
     """
@@ -117,17 +123,35 @@ class Wording:
     result: str
     on_general_set: str
     advice: Callable[[Comparison], list[str]]
+    doubt: str
     style: str
     tone: str
 
 
 VERDICTS: Mapping[Verdict, Wording] = {
-    "WIN": Wording("retrieval improved", "retrieval improved there, too", _after_win, "bold green", "win"),
+    "WIN": Wording(
+        result="retrieval improved",
+        on_general_set="retrieval improved there, too",
+        advice=_after_win,
+        doubt="",
+        style="bold green",
+        tone="win",
+    ),
     "NO EVIDENCE": Wording(
-        "no clear change in retrieval", "no clear change", _after_no_evidence, "bold yellow", "unsure"
+        result="no clear change in retrieval",
+        on_general_set="no clear change",
+        advice=_after_no_evidence,
+        doubt="On the test questions it is not clearly better than the untuned model alone.",
+        style="bold yellow",
+        tone="unsure",
     ),
     "REGRESSION": Wording(
-        "retrieval got worse", "retrieval got worse there", _after_regression, "bold red", "loss"
+        result="retrieval got worse",
+        on_general_set="retrieval got worse there",
+        advice=_after_regression,
+        doubt="On the test questions the untuned model alone is better.",
+        style="bold red",
+        tone="loss",
     ),
 }
 
@@ -255,11 +279,11 @@ def more_pairs(curve: LearningCurve) -> str:
     """Return whether more pairs would help, judged by the last step of the learning curve."""
     delta, (low, high) = signed(curve.last.delta), curve.last.interval
     step = f"{delta} (95% interval {interval_text((low, high))}) from {_part_of(curve.points[-2])} to all"
-    if curve.last.verdict == "WIN":
+    if curve.last.better:
         return f"More pairs are likely to help: the score is still rising, {step}."
-    if curve.last.verdict == "REGRESSION":
+    if curve.last.worse:
         return f"More pairs of this kind would not help: the score falls, {step}. Check their quality."
-    if high < EFFECT:
+    if high < EFFECT and curve.last.clusters >= MIN_CLUSTERS:
         return f"More pairs of this kind would hardly help: the score has levelled off, {step}."
     questions = counted(curve.last.queries, "test question")
     return f"{questions} cannot tell whether more pairs would help: {step}."

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import ast
+import io
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast, get_args
 
 import pytest
+from rich.console import Console
 
+import embexp
 from embexp.benchmarking.judging import Judging
-from embexp.benchmarking.statistics.comparison import Comparison
+from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, Verdict
 from embexp.benchmarking.systems import SystemCost
 from embexp.data.leaks import Leaks
+from embexp.reporting.console import print_outcome
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.verdict import advice, evidence, facts, headline, more_pairs
+from embexp.reporting.report import Report, write_report
+from embexp.reporting.retriever import serving_note
+from embexp.reporting.verdict import VERDICTS, Wording, advice, evidence, facts, headline, more_pairs
 
 Change = Callable[..., Outcome]
 
@@ -69,6 +78,87 @@ def test_a_narrow_interval_around_zero_says_that_more_questions_will_not_help(ve
 def test_an_interval_that_only_just_includes_zero_asks_for_a_few_more_questions(verdict: Change) -> None:
     (points,) = advice(verdict("NO EVIDENCE", (-0.001, 0.025)))
     assert "only just includes zero" in points
+
+
+@pytest.mark.parametrize("clusters", [1, 9])
+@pytest.mark.parametrize("interval", [(-0.004, 0.009), (-0.001, 0.025), (-0.2, 0.3), (0.01, 0.02)])
+def test_a_few_documents_cannot_bound_a_difference(
+    verdict: Change, interval: tuple[float, float], clusters: int
+) -> None:
+    outcome = verdict("NO EVIDENCE", interval)
+    assert outcome.comparison
+    few = replace(outcome.comparison, clusters=clusters)
+    (point,) = advice(outcome.model_copy(update={"comparison": few}))
+    assert point == (
+        "Keep the untuned model for now: with fewer than 10 documents the test cannot tell, and these "
+        f"questions come from {clusters}. Add documents."
+    )
+
+
+def test_a_few_documents_cannot_show_that_the_score_has_levelled_off(repeated: Outcome) -> None:
+    assert repeated.learning_curve
+    last = replace(
+        repeated.learning_curve.last,
+        verdict="NO EVIDENCE",
+        interval=(-0.001, 0.001),
+        clusters=MIN_CLUSTERS - 1,
+    )
+    text = more_pairs(replace(repeated.learning_curve, last=last))
+    assert "cannot tell whether more pairs would help" in text
+
+
+class TestAFourthVerdict:
+    """A verdict that only the table knows is shown everywhere, and no other file lists verdicts."""
+
+    @pytest.fixture
+    def fourth(self, served: Outcome, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+        wording = Wording(
+            result="retrieval did not change",
+            on_general_set="it did not change there",
+            advice=lambda _: ["Keep the untuned model: any difference is too small to matter."],
+            doubt="On the test questions it is as good as the untuned model alone.",
+            style="bold blue",
+            tone="unsure",
+        )
+        monkeypatch.setitem(cast("dict[str, Wording]", VERDICTS), "EQUIVALENT", wording)
+        assert served.comparison
+        assert served.retriever
+        same: Any = "EQUIVALENT"
+        retriever = replace(served.retriever, comparison=replace(served.retriever.comparison, verdict=same))
+        comparison = replace(served.comparison, verdict=same)
+        return served.model_copy(update={"comparison": comparison, "retriever": retriever})
+
+    def test_is_in_every_sentence(self, fourth: Outcome, tmp_path: Path) -> None:
+        assert headline(fourth).startswith("EQUIVALENT: retrieval did not change, ndcg@10")
+        assert "too small to matter" in advice(fourth)[0]
+        assert fourth.retriever
+        assert serving_note(fourth.retriever, in_last_column=False) == (
+            "Served: the tuned model with BM25 at weight 0.4. "
+            "On the test questions it is as good as the untuned model alone."
+        )
+        for path in write_report(tmp_path, Report(outcome=fourth, scores={})):
+            assert "EQUIVALENT" in path.read_text(encoding="utf-8")
+        stream = io.StringIO()
+        print_outcome(fourth, folder=tmp_path, console=Console(file=stream, force_terminal=True, width=120))
+        assert "\x1b[1;34mEQUIVALENT" in stream.getvalue()
+
+    def test_needs_no_other_file(self) -> None:
+        package = Path(embexp.__file__).parent
+        decides = {
+            "benchmarking/statistics/comparison.py",
+            "reporting/verdict.py",
+            "tracking/mlflow_registry.py",
+        }
+        named = {
+            path.relative_to(package).as_posix()
+            for path in package.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and node.value in get_args(Verdict)
+        }
+        assert named == decides
+
+    def test_has_words_for_each_of_the_rules_verdicts(self) -> None:
+        assert set(VERDICTS) == set(get_args(Verdict))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +278,7 @@ def test_the_last_step_says_whether_more_pairs_would_help(
     repeated: Outcome, verdict: str, interval: tuple[float, float], sentence: str
 ) -> None:
     assert repeated.learning_curve
-    last = replace(repeated.learning_curve.last, verdict=verdict, interval=interval)
+    last = replace(repeated.learning_curve.last, verdict=verdict, interval=interval, clusters=400)
     text = more_pairs(replace(repeated.learning_curve, last=last))
     assert text.startswith(sentence)
     assert "+0.100 (95% interval" in text

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 Verdict = Literal["WIN", "NO EVIDENCE", "REGRESSION"]
+RULE = "It is WIN or REGRESSION if the whole 95% interval lies on one side of zero."
+"""What ``_verdict`` decides, in words for the report."""
 
 MIN_CLUSTERS = 10
 """With fewer source documents no interval can be trusted, and the verdict is NO EVIDENCE."""
@@ -49,6 +51,16 @@ class Comparison:
     clusters: int
     verdict: Verdict
     randomisation_p: float | None = None
+
+    @property
+    def better(self) -> bool:
+        """Whether the verdict says that the second system is better than the base."""
+        return self.verdict == "WIN"
+
+    @property
+    def worse(self) -> bool:
+        """Whether the verdict says that the second system is worse than the base."""
+        return self.verdict == "REGRESSION"
 
 
 def compare(

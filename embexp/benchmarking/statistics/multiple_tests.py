@@ -24,9 +24,9 @@ class Contrast:
     @property
     def result(self) -> Literal["higher", "lower", "no evidence"]:
         """How ``system`` scores against ``base``: a difference needs a verdict and a corrected p < 0.05."""
-        if self.comparison.verdict == "NO EVIDENCE" or self.holm_p >= LEVEL:
+        if self.holm_p >= LEVEL:
             return "no evidence"
-        return "higher" if self.comparison.delta > 0 else "lower"
+        return "higher" if self.comparison.better else "lower" if self.comparison.worse else "no evidence"
 
 
 def contrasts(

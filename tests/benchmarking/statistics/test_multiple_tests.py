@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.statistics.multiple_tests import _holm, contrasts
+from embexp.benchmarking.statistics.comparison import Comparison
+from embexp.benchmarking.statistics.multiple_tests import Contrast, _holm, contrasts
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,19 @@ def test_every_pair_is_compared_and_corrected():
     # Twice the greater p, 2 of 1,000 swaps: the smallest of two is multiplied by 2.
     assert first.holm_p == pytest.approx(2 * 2 / 1000)
     assert found[1].holm_p == 1.0 or found[1].holm_p > 0.05
+
+
+@pytest.mark.parametrize(
+    ("verdict", "delta", "holm_p", "result"),
+    [
+        ("WIN", 0.1, 0.01, "higher"),
+        ("WIN", 0.1, 0.05, "no evidence"),
+        ("REGRESSION", -0.1, 0.01, "lower"),
+        ("REGRESSION", -0.1, 0.2, "no evidence"),
+        ("NO EVIDENCE", 0.1, 0.01, "no evidence"),
+        ("EQUIVALENT", 0.001, 0.01, "no evidence"),  # a verdict that says neither
+    ],
+)
+def test_a_difference_needs_a_verdict_and_a_corrected_p(verdict, delta, holm_p, result):
+    comparison = Comparison("ndcg@10", delta, (delta - 0.01, delta + 0.01), 0.01, 80, 80, verdict)
+    assert Contrast("a", "b", comparison, holm_p).result == result
