@@ -13,7 +13,7 @@ TEXT: Mapping[str, object] = {"type": "string"}
 INTEGER: Mapping[str, object] = {"type": "integer"}
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _FENCE_LINE = re.compile(r"^[ \t]*```[\w-]*[ \t]*$", re.MULTILINE)
-_JSON_START = re.compile(r"[\[{](?=\s*(?:[\[{\]}\"'\\/]|\w+\s*:))")
+_JSON_START = re.compile(r"[\[{](?=\s*(?:[\[{\]}\"'“”\\/]|\w+\s*:))")
 _ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _NUMBER = re.compile(r"\D{0,20}(\d{1,4})")
 _KEY_NUMBER = re.compile(r"[^\W\d]*[ _-]?(\d{1,4})")
@@ -79,12 +79,13 @@ def read_items(
     """
     wanted = Wanted(name, fields)
     text = _unwrapped(without_thoughts(text[:_MAX_ANSWER]))
-    strict, end = _strict_list(text, wanted)
-    items = strict
-    if not strict or end < len(text):
+    items, end = _strict_list(text, wanted)
+    if not wanted.complete(items):
+        end = 0  # what was found may be a part of an item that is broken elsewhere
+    if end < len(text):
         # What follows a list counts where it is at least as much: the list before it was a draft.
         rest = _lenient(text[end:], wanted)
-        if rest is not None and (strict is None or wanted.complete(rest) >= max(wanted.complete(strict), 1)):
+        if rest is not None and (items is None or wanted.complete(rest) >= max(wanted.complete(items), 1)):
             items = rest
     if items is None:
         return None

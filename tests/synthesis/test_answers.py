@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -75,6 +76,11 @@ DRAFT = '{"queries": [{"number": 1, "query": "a draft", "evidence": []}]}'
         json.dumps({"queries": [{**ONE, "number": 1.0}, {**TWO, "number": "Query 2"}]}),
         repr({"queries": [ONE, TWO]}),  # Python's quotation marks
         BOTH.replace('"queries"', "queries"),
+        BOTH.replace("}, {", "} {"),
+        re.sub(r'"([^"]*)"', r"“\1”", BOTH),
+        BOTH[:-2],
+        f"1. {json.dumps(ONE)}\n2. {json.dumps(TWO)}",
+        json.dumps({"name": "answer", "arguments": {"queries": [ONE, TWO]}}),
         f"Note [1] and {{x}} first.\n{BOTH}\nThat is all, see [2].",
     ],
 )
@@ -87,6 +93,17 @@ def test_quotation_marks_within_a_text_are_kept() -> None:
     found = read_items(text, "queries", ("query", "evidence"))
     assert found is not None
     assert found[0]["query"] == 'what is a "dead" lift'
+
+
+@pytest.mark.parametrize(
+    ("written", "query"), [("o\\'ne", "o'ne"), ("\\alpha one", "\\alpha one"), ("o\tne", "o ne")]
+)
+def test_what_is_wrong_within_one_item_costs_no_item(written: str, query: str) -> None:
+    quoted = {**ONE, "evidence": [{"passage": 1, "quote": "word for word"}]}
+    text = json.dumps({"queries": [quoted, TWO]}).replace('"one"', f'"{written}"')
+    found = read_items(text, "queries", ("query", "evidence"))
+    assert found is not None
+    assert [item["query"] for item in found] == [query, "two"]
 
 
 def test_an_item_that_was_cut_within_broken_json_is_left_out() -> None:
