@@ -164,12 +164,21 @@ CELLS = st.text(LETTERS | st.sampled_from('"\\,;\t\n'), max_size=12).map(str.str
 
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
 @ANY
-@given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8))
-def test_a_table_that_a_library_wrote_comes_back_whole(tmp_path_factory, name, delimiter, rows) -> None:
+@given(
+    rows=st.integers(1, 3).flatmap(
+        lambda count: st.lists(st.tuples(*[CELLS] * count), min_size=1, max_size=8)
+    ),
+    times=st.sampled_from([1, 300]),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+)
+def test_a_table_that_a_library_wrote_comes_back_whole(
+    tmp_path_factory, name, delimiter, rows, times, quoting
+) -> None:
     file = folder_of(tmp_path_factory) / name
+    rows = rows * times
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
-        writer.writerows([("one", "two", "three"), *rows])
+        writer = csv.writer(stream, delimiter=delimiter, quoting=quoting)
+        writer.writerows([("one", "two", "three")[: len(rows[0])], *rows])
     read = [tuple(value or "" for value in row.values.values()) for row in read_rows(file, Problems("fail"))]
     assert read == [row for row in rows if any(cell.strip() for cell in row)]
 

@@ -8,9 +8,12 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 _DELIMITERS = ",;\t|"
-_MAX_LINES = 10_000
+_NO_DELIMITER = "\x1f"
+"""For files of one column: no text holds it."""
+_MAX_LINES = 1_000_000
 """A quoted cell with more lines than this is one whose quote never closes."""
 _SAMPLE_RECORDS = 500
 _SEP_LINE = re.compile(r'"?sep=(\\t|.)"?\s*', re.IGNORECASE)
@@ -37,6 +40,8 @@ class Record:
     problem: str = ""
     mended: str = ""
     """``STRAY_QUOTE`` or ``DECIMAL_COMMA`` where it had to be read in another way than it is written."""
+    enclosed: bool = False
+    """Whether quotes enclose a cell of it although the dialect has none."""
 
 
 class _Lines(Iterator[str]):
@@ -90,13 +95,16 @@ def _declared(source: _Lines) -> Dialect | None:
 
 def _dialect(source: _Lines, *, tabs: bool) -> Dialect:
     """Return the dialect in which the records at the top of a file fit their header best."""
-    sample = [line for line, _ in zip(source, range(_SAMPLE_RECORDS), strict=False)]
+    sample = list(islice(source, _SAMPLE_RECORDS))
     source.give_back(len(sample))
     header = next((line for line in sample if line.strip()), "")
     delimiters = "\t" if tabs and "\t" in header else _DELIMITERS
     tried = [Dialect(delimiter) for delimiter in delimiters]
     tried += [Dialect("\t", quoted=False)] if "\t" in delimiters else []
-    return max(tried, key=lambda dialect: _fit(sample, dialect))
+    fits = {dialect: _fit(sample, dialect) for dialect in tried}
+    best = max(tried, key=lambda dialect: fits[dialect])
+    several_columns, *_ = fits[best]
+    return best if several_columns else Dialect(_NO_DELIMITER)
 
 
 def _fit(sample: Sequence[str], dialect: Dialect) -> tuple[bool, float, bool]:
@@ -104,7 +112,7 @@ def _fit(sample: Sequence[str], dialect: Dialect) -> tuple[bool, float, bool]:
     found = list(_read(_Lines(sample), dialect))
     if not found or found[0].problem:
         return False, 0.0, False
-    faults = sum(bool(record.problem or record.mended) for record in found)
+    faults = sum(bool(record.problem or record.mended or record.enclosed) for record in found)
     if not dialect.quoted:
         enclosed = [any(_enclosed(cell) for cell in record.cells) for record in found]
         faults += sum(enclosed)
@@ -147,9 +155,9 @@ def _continued(source: _Lines, dialect: Dialect, line: int, columns: int) -> Rec
     if not columns or not dialect.quoted or not source.taken[-1].rstrip("\r\n").endswith('\\"'):
         return None
     whole = len(source.taken)
-    following = next(source, None)
-    source.give_back(following is not None)
-    if following is None or _stands_alone(["", following], dialect, columns):
+    following, error = _attempt(source, dialect)
+    source.give_back(len(source.taken) - whole)
+    if not error and (following is None or _fitting(following, columns)):
         return None
     source.give_back(whole)
     record = _unescaped(source, dialect, line, columns)
@@ -182,7 +190,7 @@ def _attempt(source: Iterator[str], dialect: Dialect) -> tuple[list[str] | None,
 
 def _fitting(cells: list[str], columns: int) -> list[str] | None:
     """Return the cells if there is one for each column; empty ones at the end are left out."""
-    if columns and len(cells) > columns and not any(cell.strip() for cell in cells[columns:]):
+    if len(cells) > columns > 1 and not any(cell.strip() for cell in cells[columns:]):
         cells = cells[:columns]
     blank = not any(cell.strip() for cell in cells)
     return cells or [""] if blank or not columns or len(cells) == columns else None
@@ -210,7 +218,7 @@ def _rescued(source: _Lines, dialect: Dialect, line: int, columns: int) -> Recor
         source.give_back(len(source.taken))
         cells, _ = _attempt(source, Dialect(dialect.delimiter))
         if cells is not None and (fitting := _fitting(cells, columns)):
-            return Record(line, fitting)
+            return Record(line, fitting, enclosed=True)
         source.give_back(len(source.taken) - 1)
         return None
     source.give_back(len(source.taken))

@@ -71,6 +71,16 @@ def test_quotes_in_csv_cost_no_other_row(tmp_path, lines, rows, mended):
     assert (problems.mended(), problems.summary()) == (mended, "")
 
 
+@pytest.mark.parametrize("count", [499, 500, 501, 2_000])
+@pytest.mark.parametrize("every", [1, 7, 3_000])
+def test_long_tables_lose_no_row(tmp_path, count, every):
+    lines = [f"{at},{chr(34) if at % every == every - 1 else ''}text {at}" for at in range(count)]
+    (tmp_path / "a.csv").write_text("\n".join(["id,text", *lines]) + "\n")
+    rows = values(tmp_path / "a.csv", Problems(quiet=True))
+    assert [row["id"] for row in rows] == [str(at) for at in range(count)]
+    assert [row["text"].lstrip('"') for row in rows] == [f"text {at}" for at in range(count)]
+
+
 def test_a_decimal_comma_without_quotes_is_one_value(tmp_path, caplog):
     path = tmp_path / "a.csv"
     path.write_text("a,b,score\nx,y,0,9\nv,w,1\n1,2,3,4\n")
