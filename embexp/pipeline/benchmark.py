@@ -99,10 +99,11 @@ def benchmark(
     choice = _choose_retriever(experiment, data, sources)
     inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight)
     with experiment.stages.stage("benchmark", *inputs) as stage:
-        if stage.done is None:
+        results = stage.stored(lambda _: _read(task, stage.folder, cached=True))
+        if results is None:
             _write(_measure(experiment, data, task, sources, choice, stage.folder), stage.folder)
             stage.finish({})
-        results = _read(task, stage.folder, cached=stage.done is not None)
+            results = _read(task, stage.folder, cached=False)
         if (stage.folder / "index").is_dir():
             copy_folder(stage.folder / "index", out_dir / "index")
     for name, scores in results.scores.items():
@@ -136,8 +137,9 @@ def _choose_retriever(
     dev, seed = data.splits.dev, experiment.seed
     models = [source.fingerprint() for source in sources.values()]
     with experiment.stages.stage("retriever", data.key, models, experiment.metric, seed) as stage:
-        if stage.done is not None:
-            return TypeAdapter(RetrieverChoice).validate_python(stage.done)
+        stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
+        if stored is not None:
+            return stored
         task = dev_task(data, seed=seed, unit=experiment.dataset.unit) if dev else None
         choice = choose_retriever(
             task,
@@ -318,13 +320,12 @@ def _forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedR
     sources = (experiment.model, tuned)
     inputs = (task.fingerprint(), [source.fingerprint() for source in sources], metric, seed)
     with experiment.stages.stage("forgetting", *inputs) as stage:
-        if stage.done is None:
+        result = stage.stored(TypeAdapter(Forgetting).validate_python)
+        if result is None:
             before, after = (SourceEmbedder(source, experiment.embeddings) for source in sources)
             result = measure_forgetting(task, before, after, metric=metric, seed=seed, folder=stage.folder)
             log.info("Forgetting: %s on %s changed by %+.4f.", metric, task.name, result.comparison.delta)
             stage.finish(asdict(result))
-        else:
-            result = TypeAdapter(Forgetting).validate_python(stage.done)
     for name, means in result.scores.items():
         _log_system(run, "forgetting", name, means, task=result.task)
     return result

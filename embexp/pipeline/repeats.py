@@ -168,7 +168,8 @@ def _score(experiment: Experiment, each: PlannedTraining, tuned: Tuned, task: Re
     inputs = (each.data.key, tuned.source.fingerprint(), settings, experiment.metric)
     with experiment.stages.stage("repeat", *inputs) as stage:
         path = stage.folder / "scores.parquet"
-        if stage.done is None:
+        stored = stage.stored(lambda _: read_scores(path))
+        if stored is None:
             scores = score_embedder(
                 task,
                 SourceEmbedder(tuned.source, experiment.embeddings),
@@ -178,4 +179,5 @@ def _score(experiment: Experiment, each: PlannedTraining, tuned: Tuned, task: Re
             )
             write_scores(path, [scores])
             stage.finish({})
-        return replace(read_scores(path)[0], system=f"{TUNED}, {each.name}")
+            stored = [scores]
+        return replace(stored[0], system=f"{TUNED}, {each.name}")

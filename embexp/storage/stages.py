@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from embexp.errors import DataError
 from embexp.package import __version__
 from embexp.storage.files import sha256_of, space_checked, write_json
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 DONE = "done.json"
 _LAYOUT = 3
 """Raise it when a stage writes other fields while the version stays, so that older results are ignored."""
@@ -30,6 +32,27 @@ class Stage:
     key: str
     folder: Path
     done: dict[str, Any] | None
+
+    def stored(self, read: Callable[[dict[str, Any]], T]) -> T | None:
+        """Return the stored result as ``read`` reads it; None if there is none, or none that can be used.
+
+        A result that another state of the code wrote, or whose files are damaged, is told in the log: the
+        step is then done again.
+
+        Args:
+            read: Given ``done``, reads and validates the result.
+        """
+        if self.done is None:
+            return None
+        try:
+            return read(self.done)
+        except (ValueError, TypeError, LookupError, OSError, DataError) as error:
+            problem = " ".join(str(error).split())[:200]
+            log.warning(
+                "%s: the cached result in %s cannot be used (%s); it is computed again.",
+                *(self.name, self.folder, problem),
+            )
+            return None
 
     def finish(self, result: dict[str, Any]) -> None:
         """Store the result and mark the step as complete: later runs with the same inputs reuse it."""
@@ -68,11 +91,25 @@ class StageCache:
             log.info("%s: another process works on the same inputs; waiting for its result.", name)
             held = lock.acquire()
         with held:
-            marker = folder / DONE
-            done = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None
+            done = _result(folder / DONE)
             if done is not None:
                 log.info("%s: nothing changed, taken from the cache (%s)", name, folder.name)
             yield Stage(name, folder.name, folder, done)
+
+
+def _result(marker: Path) -> dict[str, Any] | None:
+    """Return a step's result; None where it is not finished, or where done.json is damaged."""
+    try:
+        result = json.loads(marker.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        log.warning("%s is damaged (%s); the step is done again.", marker, error)
+        return None
+    if isinstance(result, dict):
+        return result
+    log.warning("%s is damaged (it holds no object); the step is done again.", marker)
+    return None
 
 
 def discard(folder: Path) -> bool:

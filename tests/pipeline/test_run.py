@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from embexp.benchmarking.statistics.comparison import Comparison
 from tests.pipeline.pipeline_settings import TINY
 
 CONTRACT = {
@@ -111,6 +113,28 @@ def test_a_second_identical_run_does_no_work_twice_and_says_so(run, beir: Path, 
     other = run("run", *arguments, "hydra.run.dir=Z", "loss=cosent")
     assert other.code == 0, other.err
     assert outcome_of(tmp_path / "Z")["cached"] == ["synthesize"]
+
+
+def test_a_cached_benchmark_that_cannot_be_read_is_measured_again(run, beir: Path, tmp_path: Path) -> None:
+    arguments = ["dataset=beir", f"dataset.path={beir}", "dataset.train=none", "tracker=none", *TINY]
+    assert run("benchmark", *arguments, "hydra.run.dir=X").code == 0
+    scores = outcome_of(tmp_path / "X")["scores"]
+    (results,) = (tmp_path / "outputs" / "cache" / "benchmark").glob("*/results.json")
+    whole = results.read_text(encoding="utf-8")
+    other = Comparison("ndcg@10", 0.0, (-0.1, 0.1), 1.0, 30, 30, "NO EVIDENCE")
+    changed = {**json.loads(whole), "comparison": {**asdict(other), "verdict": "EQUIVALENT"}}
+    for text in (whole[:100], json.dumps(changed)):
+        results.write_text(text, encoding="utf-8")
+        again = run("benchmark", *arguments, "hydra.run.dir=Y")
+        assert again.code == 0, again.err
+        told = [line for line in again.err.splitlines() if "is computed again" in line]
+        assert len(told) == 1
+        assert results.parent.name in told[0]
+        assert outcome_of(tmp_path / "Y")["scores"] == scores
+        assert "benchmark" not in outcome_of(tmp_path / "Y")["cached"]
+    last = run("benchmark", *arguments, "hydra.run.dir=Z")
+    assert "benchmark" in outcome_of(tmp_path / "Z")["cached"]
+    assert "is computed again" not in last.err
 
 
 def test_no_later_training_embeds_a_text_with_the_untuned_model_again(
