@@ -11,7 +11,7 @@ from embexp.config.processes import Returned
 
 @hydra_command("finetune")
 def main(config: DictConfig) -> Returned:
-    """Train on the training split, leave ``model/`` and return the best score on dev."""
+    """Train on the training split, leave ``model/`` and return the selected weights' score on dev."""
     experiment, tracker = build(config)
     from embexp.pipeline.run import run_finetune
     from embexp.reporting.console import print_training
@@ -24,7 +24,7 @@ def main(config: DictConfig) -> Returned:
     again = overrides_of("experiment", "dataset", "model", "split", "chunker", "synthesis", "llm", "seed")
     address = registered.address if registered else ""
     print_training(tuned.training, metric=config.metric, folder=folder, again=again, registered=address)
-    return tuned.training.best(config.metric)
+    return tuned.training.selected_score(config.metric)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(config: DictConfig) -> Returned:
         return trial_values(trial, experiment, tracker)
     outcome = run_experiment(experiment, tracker, output_dir(), tags=sweep_tags())
     print_outcome(outcome, folder=output_dir())
-    return outcome.training.best(config.metric) if outcome.training else None
+    return outcome.training.selected_score(config.metric) if outcome.training else None
 
 
 if __name__ == "__main__":

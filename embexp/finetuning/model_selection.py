@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.settings import TrainerSettings
-from embexp.finetuning.training import GENERAL
+from embexp.finetuning.training import GENERAL, MERGED, merged_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -43,15 +43,15 @@ def select_weights(context: TrainingContext, model: SentenceTransformer, *, step
     if TUNED not in dev or settings.select == TUNED:
         return Selected(TUNED, dev, general)
     checkpoints.save_tuned(model)
-    shares = {f"merged {weight:g}": weight for weight in settings.merge}
+    shares = {merged_name(weight): weight for weight in settings.merge}
     for name, weight in shares.items():
         checkpoints.load_mix(model, weight=weight)
         metrics = context.evaluate(model)
         dev[name] = float(metrics[settings.metric])
-        point = {"merge_weight": weight, f"merged_{settings.metric}": dev[name]}
         if (metric := f"{GENERAL}{settings.metric}") in metrics:
-            general[name] = point[f"merged_{metric}"] = float(metrics[metric])
-        context.training_log.record(step, point)
+            general[name] = float(metrics[metric])
+        point = {f"{MERGED}{key}": float(value) for key, value in metrics.items()}
+        context.training_log.record(step, {"merge_weight": weight, **point})
     kept = {name: score for name, score in dev.items() if not _forgets(name, general, settings)}
     best = max(kept, key=kept.__getitem__)
     if best == UNTUNED:

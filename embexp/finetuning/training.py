@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 GENERAL = "general_"
 """The prefix of metrics on a general set, which show what a model in training forgets."""
 
+MERGED = "merged_"
+"""The prefix of metrics of merged weights, whose point in the log has their ``merge_weight``, too."""
+
+
+def merged_name(weight: float) -> str:
+    """Return the name of weights that are merged from the untuned and the tuned ones: ``merged 0.5``."""
+    return f"merged {weight:g}"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
@@ -57,9 +65,20 @@ class Training:
     candidates: Mapping[str, float] = field(default_factory=dict)
     general: Mapping[str, float] = field(default_factory=dict)
 
-    def best(self, metric: str) -> float | None:
-        """Return the highest value of a metric on dev; None if it was never scored."""
-        return max(self.dev(metric), default=None)
+    def selected_score(self, metric: str) -> float | None:
+        """Return a metric's value on dev with the selected weights; None if they were never scored.
+
+        It may be below the highest value on dev: ``trainer.select=tuned`` keeps trained weights that are
+        worse than the untuned ones, and ``trainer.forgetting_floor`` rules weights out.
+        """
+        merged = f"{MERGED}{metric}"
+        for point in reversed(self.history):
+            if (self.selected or "").startswith("merged "):
+                if merged in point.metrics and self.selected == merged_name(point.metrics["merge_weight"]):
+                    return point.metrics[merged]
+            elif point.step == self.best_step and f"dev_{metric}" in point.metrics:
+                return point.metrics[f"dev_{metric}"]
+        return None
 
     def dev(self, metric: str) -> list[float]:
         """Return a metric's values on dev, in the order of the steps."""

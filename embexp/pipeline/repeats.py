@@ -148,7 +148,7 @@ def score_repeats(
             seed=each.seed,
             share=each.share,
             pairs=tuned.training.pairs,
-            dev=tuned.training.best(experiment.metric),
+            dev=tuned.training.selected_score(experiment.metric),
             scores=system,
         )
         for each, tuned, system in zip(plan, trained, scores, strict=True)

@@ -13,7 +13,7 @@ from embexp.data.records import Chunk
 from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.retriever import retriever_advice, retriever_headline
-from embexp.reporting.tables import COST_COLUMNS, best_value, cost_rows, shown_metrics
+from embexp.reporting.tables import COST_COLUMNS, best_value, cost_rows, shown_metrics, training_time
 from embexp.reporting.verdict import VERDICTS, advice, facts, headline
 
 if TYPE_CHECKING:
@@ -258,10 +258,22 @@ def print_plan(lines: Sequence[str]) -> None:
     out.print("To cap the cost: llm.budget_usd=5 stops before a request would exceed it.", soft_wrap=True)
 
 
+def _dev_change(training: Training, metric: str) -> str:
+    """Return what the selected weights score on dev, and before; and which weights they are."""
+    values, after = training.dev(metric), training.selected_score(metric)
+    if not values or after is None:
+        return "no dev questions to score"
+    change = f"dev {metric} {values[0]:.3f} → {after:.3f}"
+    if training.best_step == 0:
+        return f"{change}: the untuned weights were kept"
+    merged = f", {training.selected} selected" if training.selected not in (None, "tuned") else ""
+    return f"{change}, best at step {training.best_step}{merged}"
+
+
 def print_training(
     training: Training, *, metric: str, folder: Path, again: str, registered: str = ""
 ) -> None:
-    """Print how the training changed the dev metric, where the model is, and how to benchmark it.
+    """Print how the selected weights changed the dev metric, where the model is, and how to benchmark it.
 
     Args:
         training: The summary.
@@ -271,11 +283,9 @@ def print_training(
         registered: The model's address in the registry (``models:/NAME/VERSION``), if it was registered.
     """
     out, folder = standard_output(), short_path(folder)
-    values = training.dev(metric)
-    dev = f"dev {metric} {values[0]:.3f} → {max(values):.3f}" if values else "no dev questions to score"
     out.print(
-        f"Trained on {training.pairs:,} pairs in {training.seconds:,.0f} s "
-        f"({training.pairs_per_second:,.1f} pairs/s), {dev}, best at step {training.best_step}.",
+        f"Trained on {training.pairs:,} pairs in {training_time(training)} "
+        f"({training.pairs_per_second:,.1f} pairs/s), {_dev_change(training, metric)}.",
         soft_wrap=True,
     )
     out.print(f"Model     {folder}/model (loads with SentenceTransformer)", soft_wrap=True)

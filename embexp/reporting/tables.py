@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
 
 
@@ -31,6 +32,14 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def training_time(training: Training) -> str:
+    """Return ``86 s``, or after a resume, whose earlier parts nobody timed, since which step."""
+    since = (
+        "" if training.resumed_from is None else f" since it was resumed at step {training.resumed_from:,}"
+    )
+    return f"{training.seconds:,.0f} s{since}"
 
 
 def shown_metrics(outcome: Outcome) -> list[str]:

@@ -12,7 +12,7 @@ from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, 
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
 from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.tables import counted, interval_text, signed
+from embexp.reporting.tables import counted, interval_text, signed, training_time
 
 EFFECT = 0.02
 """A difference in nDCG that people notice in use; smaller ones are rarely worth more pairs."""
@@ -321,7 +321,7 @@ def _training(outcome: Outcome) -> str:
         best += f"; selected the {training.selected} weights (dev scores: {scores})"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
-        f"{training.seconds:,.0f} s ({training.pairs_per_second:,.1f} pairs/s){best}."
+        f"{training_time(training)} ({training.pairs_per_second:,.1f} pairs/s){best}."
     )
 
 

@@ -179,14 +179,13 @@ def trial_values(trial: LiveTrial, experiment: Experiment, tracker: Tracker) -> 
 
 
 def _measures(experiment: Experiment, data: Data, tuned: Tuned, objectives: list[str]) -> Mapping[str, float]:
-    best = tuned.training.best(experiment.metric)
-    if best is None:
+    quality = tuned.training.selected_score(experiment.metric)
+    if quality is None:
         raise ConfigError(
             "A sweep needs dev scores and this trial has none: leave split.dev above 0 and "
             "trainer.evaluations at 1 or more."
         )
-    selected = tuned.training.candidates.get(tuned.training.selected or "", best)
-    measures = {"quality": selected, "training_seconds": tuned.training.seconds}
+    measures = {"quality": quality, "training_seconds": tuned.training.seconds}
     if "embedding_ms" in objectives:
         measures["embedding_ms"] = _embedding_ms(data, tuned)
     return measures

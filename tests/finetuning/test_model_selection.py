@@ -25,6 +25,7 @@ def test_merged_weights_are_selected_where_they_are_best(train, model):
     assert training.selected == "merged 0.25"
     assert training.candidates == {"untuned": 0.5, "tuned": 0.6, "merged 0.25": 0.8, "merged 0.5": 0.7}
     assert training.best_step == 4
+    assert training.selected_score("ndcg@10") == 0.8
     for name, value in state(model).items():
         assert np.allclose(value, 0.75 * before[name] + 0.25 * kept[1][name], atol=1e-6)
     merged = [dict(point.metrics) for point in training.history if "merge_weight" in point.metrics]
@@ -32,6 +33,18 @@ def test_merged_weights_are_selected_where_they_are_best(train, model):
         {"merge_weight": 0.25, "merged_ndcg@10": 0.8},
         {"merge_weight": 0.5, "merged_ndcg@10": 0.7},
     ]
+
+
+def test_every_metric_of_merged_weights_is_logged(train, model):
+    scores = iter([(0.5, 0.2), (0.6, 0.3), (0.55, 0.3), (0.8, 0.4)])
+
+    def dev_scores(_):
+        ndcg, mrr = next(scores)
+        return {"ndcg@10": ndcg, "mrr@10": mrr}
+
+    training = train(model, Mnrl(), dev_scores=dev_scores, merge=[0.5])
+    assert training.selected == "merged 0.5"
+    assert training.selected_score("mrr@10") == 0.4
 
 
 def test_merging_can_rescue_a_training_that_made_it_worse(train, model):
@@ -47,6 +60,8 @@ def test_tuned_is_selected_on_request_whatever_dev_says(train, model):
         model, Mnrl(), dev_scores=lambda trained: {"ndcg@10": next(scores)}, select="tuned", merge=[0.5]
     )
     assert (training.selected, training.best_step) == ("tuned", 4)
+    assert training.selected_score("ndcg@10") == 0.4
+    assert training.selected_score("mrr@10") is None
     assert any(not np.array_equal(before[name], value) for name, value in state(model).items())
 
 

@@ -5,6 +5,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,8 @@ from rich.console import Console
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.data.leaks import Leaks
 from embexp.data.records import Chunk
-from embexp.reporting.console import _move, print_outcome, print_side_by_side
+from embexp.finetuning.training import Training, TrainingStep
+from embexp.reporting.console import _move, print_outcome, print_side_by_side, print_training
 from embexp.reporting.outcome import Outcome
 
 
@@ -176,3 +178,38 @@ def test_a_verdict_without_evidence_is_yellow(outcome: Outcome) -> None:
     none = Comparison("ndcg@10", 0.0, (-0.1, 0.1), 1.0, 4, 4, "NO EVIDENCE")
     print_outcome(outcome.model_copy(update={"comparison": none}), folder=Path("/x"), console=console)
     assert "\x1b[1;33mNO EVIDENCE" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({}, "in 9 s (8.0 pairs/s), dev ndcg@10 0.500 → 0.600, best at step 4."),
+        ({"selected": "tuned"}, "dev ndcg@10 0.500 → 0.600, best at step 4."),
+        ({"selected": "tuned", "best_step": 8}, "dev ndcg@10 0.500 → 0.450, best at step 8."),
+        (
+            {"selected": "untuned", "best_step": 0},
+            "dev ndcg@10 0.500 → 0.500: the untuned weights were kept.",
+        ),
+        ({"selected": "merged 0.5"}, "dev ndcg@10 0.500 → 0.550, best at step 4, merged 0.5 selected."),
+        ({"history": ()}, "no dev questions to score."),
+        (
+            {"resumed_from": 4},
+            "in 9 s since it was resumed at step 4 (8.0 pairs/s), dev ndcg@10 0.500 → 0.600,",
+        ),
+    ],
+)
+def test_the_end_of_a_training_shows_the_score_of_the_selected_weights(
+    changes: dict[str, Any], end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {0: 0.5, 4: 0.6, 8: 0.45}
+    history = [TrainingStep(step, {"dev_ndcg@10": score}) for step, score in scores.items()]
+    history += [
+        TrainingStep(8, {"merge_weight": weight, "merged_ndcg@10": score})
+        for weight, score in ((0.25, 0.7), (0.5, 0.55))
+    ]
+    training = Training(72, 8, 9.0, 8.0, best_step=4, history=tuple(history))
+    print_training(replace(training, **changes), metric="ndcg@10", folder=Path("/x"), again="dataset=kb")
+    first, model, _ = capsys.readouterr().out.splitlines()
+    assert first.startswith("Trained on 72 pairs in 9 s")
+    assert end in first
+    assert model == "Model     /x/model (loads with SentenceTransformer)"
