@@ -71,8 +71,7 @@ def _compare_runs(
     runs = [read_run(name, MlflowTracker(root=root)) for name in names]
     check_same_questions(runs)
     chosen = systems_of(runs, systems)
-    verdict = runs[0].outcome.comparison
-    metric = metric or (verdict.metric if verdict else MAIN_METRIC)
+    metric = metric or runs[0].outcome.metric or MAIN_METRIC
     clusters = clusters_of(runs[0].queries.values())
     scores = {label: own for label, (_, own) in chosen.items()}
     comparison = RunComparison(

@@ -45,9 +45,16 @@ DEFAULT_METRICS = (
 
 @dataclass(frozen=True)
 class _Metric:
-    """A metric made of trec_eval's measures; ``value`` combines them, given the cutoff k."""
+    """A metric made of trec_eval's measures.
+
+    Args:
+        measures: The measures that it needs, with ``{k}`` for the cutoff.
+        meaning: What it says, in words for the report; k is the cutoff.
+        value: Combines a question's measures, given the cutoff; the measure itself if left out.
+    """
 
     measures: tuple[str, ...]
+    meaning: str
     value: Callable[[Sequence[float], int], float] = lambda values, _: values[0]
 
 
@@ -60,15 +67,30 @@ def _zero_beyond(values: Sequence[float], k: int) -> float:
 
 
 _METRICS = {
-    "accuracy": _Metric(("success_{k}",)),
-    "precision": _Metric(("P_{k}",)),
-    "recall": _Metric(("recall_{k}",)),
-    "f1": _Metric(("P_{k}", "recall_{k}"), _harmonic_mean),
-    "mrr": _Metric(("recip_rank",), _zero_beyond),
-    "ndcg": _Metric(("ndcg_cut_{k}",)),
-    "map": _Metric(("map_cut_{k}",)),
+    "accuracy": _Metric(
+        ("success_{k}",), "share of questions with at least one relevant result among the first k"
+    ),
+    "precision": _Metric(("P_{k}",), "share of the first k results that are relevant"),
+    "recall": _Metric(("recall_{k}",), "share of the relevant passages that are among the first k results"),
+    "f1": _Metric(("P_{k}", "recall_{k}"), "harmonic mean of precision and recall", _harmonic_mean),
+    "mrr": _Metric(
+        ("recip_rank",),
+        "reciprocal rank of the first relevant result, averaged over the questions",
+        _zero_beyond,
+    ),
+    "ndcg": _Metric(
+        ("ndcg_cut_{k}",),
+        "relevant results, weighted by how high they rank, relative to the best possible order",
+    ),
+    "map": _Metric(("map_cut_{k}",), "precision at the rank of each relevant result, averaged"),
 }
 _NAME = re.compile(r"([a-z0-9]+)@([1-9]\d*)")
+
+
+def meanings(metrics: Iterable[str]) -> dict[str, str]:
+    """Return what the known ones among these metrics mean, by their names without the cutoff."""
+    names = dict.fromkeys(metric.partition("@")[0] for metric in metrics)
+    return {name: _METRICS[name].meaning for name in names if name in _METRICS}
 
 
 def with_defaults(metric: str) -> tuple[str, ...]:

@@ -79,8 +79,7 @@ def _scores_table(outcome: Outcome, *, narrow: bool) -> Table:
     """Return systems by the main metrics, with each metric's best value in bold."""
     from rich.text import Text
 
-    decisive = outcome.comparison.metric if outcome.comparison else ""
-    known = [each for each in shown_metrics(outcome) if each == decisive or each in SUMMARY_METRICS]
+    known = [each for each in shown_metrics(outcome) if each == outcome.metric or each in SUMMARY_METRICS]
     metrics = known[: NARROW_METRICS if narrow else None]
     table = _table("system", *metrics)
     best = {metric: best_value(outcome.scores, metric) for metric in metrics}

@@ -139,7 +139,7 @@ def draw_all(
         map: Questions and passages as both models place them.
     """
     comparison, training, seeds = outcome.comparison, outcome.training, outcome.seeds
-    metric = comparison.metric if comparison else next(iter(shown_metrics(outcome)), "")
+    metric = outcome.metric or next(iter(shown_metrics(outcome)), "")
     history = training.history if training else ()
     dev = _logged_name(history, metric)
     changes = _changes(scores, metric)

@@ -68,6 +68,12 @@ class Outcome(BaseModel):
     retriever: ServedRetriever | None = None
     repeated_texts: RepeatedTexts = RepeatedTexts()
 
+    @property
+    def metric(self) -> str | None:
+        """The metric that the run was asked for, which decides its verdicts; None if nothing was scored."""
+        decided = self.comparison or (self.retriever.comparison if self.retriever else None)
+        return decided.metric if decided else None
+
     def write(self, path: Path) -> None:
         """Write outcome.json, atomically, without the training history and the texts of leaks."""
         with atomic_write(path) as stream:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from embexp.benchmarking.embedding_map import EmbeddingMap
 from embexp.benchmarking.examples import Example, snippet
-from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.metrics import Scores, meanings
 from embexp.benchmarking.slices import Slice
 from embexp.benchmarking.statistics.comparison import RULE
 from embexp.benchmarking.statistics.multiple_tests import Contrast
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 _TRUST = ("leaks", "judging", "power", "forgetting", "suite", "index")
 _WORK = ("training", "cache")
-_METRICS = {
-    "accuracy": "share of questions with at least one relevant result among the first k",
-    "precision": "share of the first k results that are relevant",
-    "recall": "share of the relevant passages that are among the first k results",
-    "f1": "harmonic mean of precision and recall",
-    "mrr": "reciprocal rank of the first relevant result, averaged over the questions",
-    "ndcg": "relevant results, weighted by how high they rank, relative to the best possible order",
-    "map": "precision at the rank of each relevant result, averaged",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +170,7 @@ def _context(report: Report) -> dict[str, Any]:
         "work": facts(outcome, _WORK),
         "metrics": metrics,
         "best": {metric: best_value(outcome.scores, metric) for metric in metrics},
-        "meanings": _meanings(metrics),
+        "meanings": meanings(metrics),
         "counts": _flat_counts(outcome.counts),
         "tiles": _tiles(outcome, figures["groups"]),
         "wins": [example for example in report.examples if example.delta > 0],
@@ -208,11 +199,6 @@ def _retriever(outcome: Outcome) -> dict[str, Any]:
         "retriever_tone": VERDICTS[retriever.comparison.verdict].tone if retriever else "",
         "dev_rows": dev_rows(retriever) if retriever else [],
     }
-
-
-def _meanings(metrics: Sequence[str]) -> dict[str, str]:
-    names = dict.fromkeys(metric.split("@")[0] for metric in metrics)
-    return {name: _METRICS[name] for name in names if name in _METRICS}
 
 
 def _flat_counts(counts: Mapping[str, int | Mapping[str, int]]) -> list[tuple[str, int]]:

@@ -43,10 +43,9 @@ def training_time(training: Training) -> str:
 
 
 def shown_metrics(outcome: Outcome) -> list[str]:
-    """Return every metric that any system has, starting with the metric of the verdict."""
+    """Return every metric that any system has, starting with the one that the run was asked for."""
     metrics = list(dict.fromkeys(metric for values in outcome.scores.values() for metric in values))
-    first = outcome.comparison.metric if outcome.comparison else None
-    return sorted(metrics, key=lambda metric: metric != first)
+    return sorted(metrics, key=lambda metric: metric != outcome.metric)
 
 
 def best_value(scores: Mapping[str, Mapping[str, float]], metric: str) -> float:

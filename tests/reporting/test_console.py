@@ -115,6 +115,24 @@ def test_a_narrow_terminal_sees_the_first_metrics_only(outcome: Outcome) -> None
     assert head.split() == ["system", "ndcg@10", "accuracy@1", "precision@10", "recall@10"]
 
 
+@pytest.mark.parametrize(("width", "metrics_shown"), [(80, 4), (120, 5)])
+def test_without_a_tuned_model_the_metric_that_was_asked_for_comes_first(
+    served: Outcome, width: int, metrics_shown: int
+) -> None:
+    assert served.retriever
+    metrics = dict.fromkeys(("accuracy@1", "accuracy@5", "recall@10", "ndcg@10", "map@100", "ndcg@5"), 0.5)
+    comparison = replace(served.retriever.comparison, metric="ndcg@5")
+    retriever = replace(served.retriever, model="untuned", comparison=comparison, scores=metrics)
+    asked = served.model_copy(
+        update={"comparison": None, "training": None, "scores": {"untuned": metrics}, "retriever": retriever}
+    )
+    stream = io.StringIO()
+    print_outcome(asked, folder=Path("/x"), console=Console(file=stream, width=width))
+    head = next(line for line in stream.getvalue().splitlines() if "system" in line)
+    columns = ["ndcg@5", "accuracy@1", "recall@10", "ndcg@10", "map@100"]
+    assert head.split() == ["system", *columns[:metrics_shown]]
+
+
 def test_text_from_the_data_is_no_markup(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
     odd = outcome.model_copy(update={"scores": {"[red]": {"ndcg@10": 1.0}}, "comparison": None})
     print_outcome(odd, folder=Path("/x"))

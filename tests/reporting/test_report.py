@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embexp.benchmarking import metrics
 from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.metrics import Scores
@@ -287,6 +288,19 @@ def test_a_retriever_that_dev_could_not_choose_has_no_curve(
 
 def test_a_run_without_a_retriever_does_not_mention_one(page: Page) -> None:
     assert "etriever" not in page.text
+
+
+def test_a_new_metric_is_explained_without_a_change_to_the_report(
+    report: Report, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    f2 = metrics._Metric(("P_{k}", "recall_{k}"), "mostly recall", lambda values, _: max(values))
+    monkeypatch.setitem(metrics._METRICS, "f2", f2)
+    metrics.check_metrics(["f2@10"])
+    scores = {name: {**values, "f2@10": 0.5} for name, values in report.outcome.scores.items()}
+    changed = replace(report, outcome=report.outcome.model_copy(update={"scores": scores}))
+    page = Page(write_report(tmp_path, changed)[0].read_text())
+    assert "f2 mostly recall" in page.text
+    assert "recall share of the relevant passages" in page.text
 
 
 def test_the_map_shows_both_models_and_escapes_its_texts(report: Report, tmp_path: Path) -> None:

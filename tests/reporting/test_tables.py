@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from embexp.reporting.tables import counted, duration, interval_text, signed
+from embexp.reporting.outcome import Outcome
+from embexp.reporting.tables import counted, duration, interval_text, shown_metrics, signed
 
 
 def test_numbers_are_written_for_people() -> None:
@@ -18,3 +21,26 @@ def test_numbers_are_written_for_people() -> None:
 )
 def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_the_metric_that_was_asked_for_comes_first(served: Outcome, tuned: bool) -> None:
+    outcome = asked_for(served, "recall@10", tuned=tuned)
+    assert outcome.metric == "recall@10"
+    assert shown_metrics(outcome) == ["recall@10", "ndcg@10"]
+
+
+def test_without_any_comparison_no_metric_is_the_asked_one(outcome: Outcome) -> None:
+    bare = outcome.model_copy(update={"comparison": None})
+    assert bare.metric is None
+    assert shown_metrics(bare) == ["recall@10", "ndcg@10"]
+
+
+def asked_for(served: Outcome, metric: str, *, tuned: bool) -> Outcome:
+    """Return a run that was asked for another metric, with or without a tuned model."""
+    assert served.comparison
+    assert served.retriever
+    retriever = replace(served.retriever, comparison=replace(served.retriever.comparison, metric=metric))
+    comparison = replace(served.comparison, metric=metric) if tuned else None
+    scores = {name: {"ndcg@10": 0.5, metric: 0.4} for name in ("untuned", *(["tuned"] if tuned else []))}
+    return served.model_copy(update={"comparison": comparison, "retriever": retriever, "scores": scores})
