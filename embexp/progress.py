@@ -63,9 +63,12 @@ class _LogBar:
         rate = self._done / max(now - self._start, 1e-9)
         parts = [f"{self._description}: {self._done:,}"]
         if self._total:
-            left = max(self._total - self._done, 0) / max(rate, 1e-9)
-            parts.append(f"of {self._total:,}, {left:,.0f} s left")
-        return " ".join([*parts, f"({rate:,.1f}/s)", self._note]).rstrip()
+            parts.append(f"of {self._total:,}")
+        if rate and self._total:
+            parts[-1] += f", {max(self._total - self._done, 0) / rate:,.0f} s left"
+        if rate:  # before the first step is done, nothing is known of the time that is left
+            parts.append(f"({rate:,.1f}/s)")
+        return " ".join([*parts, self._note]).rstrip()
 
 
 @cache

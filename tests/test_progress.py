@@ -35,6 +35,14 @@ def test_without_a_terminal_long_work_logs_rate_and_remaining_time(monkeypatch, 
     assert caplog.messages == ["Encoding: 100 of 300, 40 s left (5.0/s) loss 0.5"]  # 100 in 20 s; 200 to go
 
 
+def test_before_the_first_step_no_remaining_time_is_claimed(monkeypatch, caplog) -> None:
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO), progress("Training", total=300) as bar:
+        bar.advance(0)
+    assert caplog.messages == ["Training: 0 of 300"]
+
+
 def test_in_a_terminal_a_bar_counts(terminal: Terminal) -> None:
     assert list(track(range(3), "Reading", total=3)) == [0, 1, 2]
     assert "Reading" in terminal.getvalue()

@@ -7,6 +7,7 @@ inside functions.
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,9 +180,9 @@ def _save_resolved(config: DictConfig) -> None:
 
 
 def overrides_of(*groups: str) -> str:
-    """Return the command line's overrides of ``groups``, to repeat them in another command."""
+    """Return the command line's overrides of ``groups``, quoted for a shell, to repeat in another command."""
     overrides = (item.lstrip("+") for item in HydraConfig.get().overrides.task)
-    return " ".join(item for item in overrides if item.partition("=")[0].split(".")[0] in groups)
+    return shlex.join(item for item in overrides if item.partition("=")[0].split(".")[0] in groups)
 
 
 def output_dir() -> Path:
