@@ -20,6 +20,8 @@ from embexp.data.leaks import Leak, Leaks
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, _funnel, _FunnelStep, write_model_card, write_report
 from embexp.retrieval.index import Hit
+from tests.markdown_tables import tables
+from tests.reporting.full_report import full_report
 
 ATTACK = "<script>alert(1)</script> | `x` [y](http://evil)"
 VOID = {"meta", "br"}
@@ -149,6 +151,19 @@ def test_markdown_stays_one_table_row_per_question(report: Report, tmp_path: Pat
     assert "| tuned | **0.750** | **0.900** |" in text
     assert "| bm25 | 0.250 | – |" in text
     assert "Question by question (ndcg@10): 2 better, 1 same, 1 worse." in text
+
+
+def test_every_table_of_the_full_report_is_one_to_a_markdown_parser(tmp_path: Path) -> None:
+    full = full_report()
+    text = write_report(tmp_path, full)[1].read_text(encoding="utf-8")
+    by_corner = {rows[0][0]: rows for rows in tables(text)}
+    assert list(by_corner) == ["model", "system", "against untuned", "feature", "", "question"]
+    assert len(tables(text)) == 8  # scores and costs have systems; wins and losses have questions
+    card = tables(write_model_card(tmp_path, full.outcome).read_text(encoding="utf-8"))
+    assert [rows[0][0] for rows in card] == ["model", "system"]
+    scores = card[1]
+    assert [row[0] for row in scores[1:]] == list(full.outcome.scores)
+    assert len(by_corner["against untuned"]) == 1 + len(full.contrasts)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from embexp.errors import ConfigError, SweepError
+from tests.markdown_tables import tables
 from tests.sweeper.parabola_sweeps import states
 
 
@@ -48,7 +49,10 @@ def test_the_report_names_the_winner_and_the_command_that_repeats_it(sweep, tmp_
     out = capfd.readouterr().out
     assert f"Trial {study.best_trial.number} is the best" in out or "Nothing beat the defaults" in out
     assert "sweep/sweep.html" in out
-    assert f"| {study.best_trial.number} | complete |" in (tmp_path / "sweep" / "sweep.md").read_text()
+    trials, space = tables((tmp_path / "sweep" / "sweep.md").read_text())
+    assert len(trials) == 1 + 5
+    assert [str(study.best_trial.number), "complete"] in [row[:2] for row in trials]
+    assert {row[0] for row in space[1:]} == study.best_trial.params.keys()
 
 
 def test_some_failing_trials_are_named_and_the_others_go_on(sweep, caplog) -> None:
