@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from embexp.errors import ConfigError
 from embexp.llm.chat import Chat, Reply
@@ -178,6 +178,7 @@ class GroqLLM(ServiceSettings):
     reasoning_effort: str | None = _DEFAULT_EFFORT
     base_url: str | None = None
     api_key_env: str = "GROQ_API_KEY"
+    has_batches: ClassVar[bool] = True
 
     def check(self) -> None:
         """Check that the key is set, and that connections can be made.
@@ -194,7 +195,7 @@ class GroqLLM(ServiceSettings):
         """Return the request bodies, replies and fallbacks of this model."""
         return Chat(
             self.models(),
-            options=self._options,
+            options=self.request_options,
             length_key="max_completion_tokens",
             extra_body=self.extra_body,
         )
@@ -203,7 +204,8 @@ class GroqLLM(ServiceSettings):
         """Return what identifies this model in the journal."""
         return self.extended({"model": self.model, "reasoning_effort": self.reasoning_effort})
 
-    def _options(self, model: str) -> dict[str, Any]:
+    def request_options(self, model: str) -> dict[str, Any]:
+        """Return the fields of a request to ``model`` that the settings ask for."""
         effort = self.reasoning_effort
         thinks = not model.startswith(_NOT_REASONING)
         meant = effort != _DEFAULT_EFFORT or model.startswith(_REASONING)

@@ -133,6 +133,26 @@ class OpenAICompatibleLLM(ServiceSettings):
         _key(self.api_key_env)
         check_environment()
 
+    def chat_protocol(self) -> Chat:
+        """Return the request bodies, replies and fallbacks of this model."""
+        return Chat(
+            self.models(),
+            options=self.request_options,
+            length_key="max_tokens",
+            completes=self.completes,
+            extra_body=self.extra_body,
+        )
+
+    def request_options(self, _model: str) -> dict[str, Any]:
+        """Return the fields of a request to this model that the settings ask for."""
+        return {"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}
+
+    def identity(self) -> dict[str, object]:
+        """Return what identifies this model in the journal: all settings that shape an answer."""
+        return self.extended(
+            {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": self.chat}
+        )
+
     @contextmanager
     def open(self, journal: Path) -> Iterator[Engine]:
         """Connect; answers are read from and appended to ``journal``.
@@ -141,23 +161,13 @@ class OpenAICompatibleLLM(ServiceSettings):
             ConfigError: A key is named and not set.
             EmbexpError: Another process uses the journal.
         """
-        effort = {"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}
-        chat = Chat(
-            self.models(),
-            options=lambda _model: effort,
-            length_key="max_tokens",
-            completes=self.completes,
-            extra_body=self.extra_body,
-        )
         self.check()
         client = _OpenAIClient(
-            chat,
+            self.chat_protocol(),
             address=service_address(self.base_url),
             key_name=self.api_key_env,
             key_header=self.api_key_header,
         )
-        identity = self.extended(
-            {"model": self.model, "reasoning_effort": self.reasoning_effort, "chat": self.chat}
-        )
-        with Engine(client, Journal(journal, identity), self, self.price_list(), chat=self.chat) as engine:
+        answers = Journal(journal, self.identity())
+        with Engine(client, answers, self, self.price_list(), chat=self.chat) as engine:
             yield engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -115,7 +115,9 @@ class Budget:
 class Estimate:
     """The cost and time of a job before it begins; a price or time that is unknown is None.
 
-    ``bound`` names the limit that decides the time. Token counts are approximate: UTF-8 bytes by four.
+    ``bound`` names the limit that decides the time. ``usd_batch`` is None, too, for a service without
+    batches; ``price_origin`` is empty for a model that costs nothing. Token counts are approximate: UTF-8
+    bytes by four.
     """
 
     model: str
@@ -130,11 +132,12 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """Return the estimate as lines of text."""
-        price = "price unknown (give it in llm.prices)"
-        if self.usd is not None and self.usd_batch is not None:
-            price = f"{self.usd:.2f} US$ live, {self.usd_batch:.2f} US$ as a batch, at prices "
-            price += self.price_origin
-        time = "time unknown: no limit is configured or listed"
+        price = "unknown (give it in llm.prices)"
+        if self.usd is not None:
+            batch = "" if self.usd_batch is None else f" live, {self.usd_batch:.2f} US$ as a batch"
+            origin = f", at prices {self.price_origin}" if self.price_origin else ""
+            price = f"{self.usd:.2f} US${batch}{origin}"
+        time = "unknown: no limit is configured or listed"
         if self.minutes is not None and self.bound is not None:
             time = f"at least {_span(self.minutes)}, bound by {self.bound.replace('_', ' ')}"
         return [
@@ -154,6 +157,7 @@ def estimate(
     completion_tokens: int,
     prices: Prices,
     limits: Mapping[str, int | None],
+    batches: bool = False,
 ) -> Estimate:
     """Return the estimate for ``requests`` requests of the same size.
 
@@ -165,6 +169,7 @@ def estimate(
         prices: The price list.
         limits: ``requests_per_minute``, ``tokens_per_minute``, ``requests_per_day`` and
             ``tokens_per_day``, None where there is none.
+        batches: Whether the service has batches at a discount.
     """
     total_in, total_out = requests * prompt_tokens, requests * completion_tokens
     usd = prices.cost(model, total_in, total_out) if prices.of(model) else None
@@ -180,7 +185,7 @@ def estimate(
         prompt_tokens=total_in,
         completion_tokens=total_out,
         usd=usd,
-        usd_batch=None if usd is None else usd * (1.0 - batch_discount()),
+        usd_batch=None if usd is None or not batches else usd * (1.0 - batch_discount()),
         minutes=minutes[bound] if bound else None,
         bound=bound,
         price_origin=prices.origin(model),
@@ -189,7 +194,7 @@ def estimate(
 
 def free_estimate(model: str, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:
     """Return the estimate for a model that costs nothing and has no limits; its time is unknown."""
-    return estimate(
+    free = estimate(
         model=model,
         requests=requests,
         prompt_tokens=prompt_tokens,
@@ -197,6 +202,7 @@ def free_estimate(model: str, *, requests: int, prompt_tokens: int, completion_t
         prices=Prices({model: {"input": 0.0, "output": 0.0}}),
         limits={},
     )
+    return replace(free, price_origin="")
 
 
 def _minutes(name: str, units: int, limit: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from embexp.errors import ConfigError
 from embexp.llm.prices import Estimate, Prices, estimate, free_limits
@@ -77,6 +77,8 @@ class ServiceSettings(RequestSettings):
     extra_body: dict[str, Any] = field(default_factory=dict)
     base_url: str | None = None
     prices: dict[str, dict[str, float]] = field(default_factory=dict)
+    has_batches: ClassVar[bool] = False
+    """Whether the service answers batches at a discount, whose price a plan then names, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,4 +128,5 @@ class ServiceSettings(RequestSettings):
             completion_tokens=completion_tokens,
             prices=self.price_list(),
             limits={name: getattr(self, name) or listed.get(name) for name in _LIMITS},
+            batches=self.has_batches,
         )

@@ -4,8 +4,10 @@ import pytest
 
 from embexp.llm.chat import approximate_tokens, prompt_tokens
 from embexp.llm.groq import GroqLLM
-from embexp.llm.llm import Message, Request
+from embexp.llm.llm import LLMSource, Message, Request
+from embexp.llm.openai_compatible import OpenAICompatibleLLM
 from embexp.llm.prices import Prices, estimate
+from embexp.llm.replay import ReplayLLM
 
 
 def test_tokens_are_bytes_by_four_rounded_up() -> None:
@@ -48,8 +50,29 @@ def test_what_is_not_known_is_said() -> None:
         limits={"tokens_per_day": None},
     )
     assert (plan.usd, plan.usd_batch, plan.minutes) == (None, None, None)
-    assert "price: price unknown (give it in llm.prices)" in plan.lines()
-    assert "time: time unknown: no limit is configured or listed" in plan.lines()
+    assert "price: unknown (give it in llm.prices)" in plan.lines()
+    assert "time: unknown: no limit is configured or listed" in plan.lines()
+
+
+@pytest.mark.parametrize(
+    ("llm", "line"),
+    [
+        (GroqLLM(), "price: 1.38 US$ live, 0.69 US$ as a batch, at prices seen on 2026-06-04"),
+        (
+            OpenAICompatibleLLM(
+                model="small", base_url="http://localhost/v1", prices={"small": {"input": 1.0, "output": 2.0}}
+            ),
+            "price: 3.00 US$, at prices of llm.prices",
+        ),
+        (
+            OpenAICompatibleLLM(model="small", base_url="http://localhost/v1"),
+            "price: unknown (give it in llm.prices)",
+        ),
+        (ReplayLLM(path="journal.jsonl"), "price: 0.00 US$"),
+    ],
+)
+def test_only_a_service_with_batches_has_a_price_for_them(llm: LLMSource, line: str) -> None:
+    assert line in llm.estimate(requests=1000, prompt_tokens=1000, completion_tokens=1000).lines()
 
 
 def test_hours_are_called_hours() -> None:
