@@ -51,7 +51,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path):
 @pytest.mark.slow
 def test_every_loss_and_method_is_shared_by_four_processes(tmp_path):
     found = train(tmp_path, 4)
-    assert len(found) == 23
+    assert len({case["case"] for case in found}) == len(found) >= 23
     check(found)
 
 
