@@ -64,17 +64,15 @@ def finetune(
     with experiment.stages.stage("finetune", *_inputs(experiment, data)) as stage:
         params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
         with run.child(name, params=params, tags={"stage": "finetune"}) as child:
-            if stage.done is None:
-                training = _train(experiment, data, stage, child)
-            else:
-                training = TypeAdapter(Training).validate_python(stage.done)
-                for step in training.history:
-                    child.log_metrics(step.metrics, step=step.step)
+            stored = stage.stored(TypeAdapter(Training).validate_python)
+            training = stored or _train(experiment, data, stage, child)
+            for step in stored.history if stored else ():
+                child.log_metrics(step.metrics, step=step.step)
         model_dir = stage.folder / "model"
         if out_dir is not None:
             copy_folder(model_dir, out_dir / "model")
             model_dir = out_dir / "model"
-    return Tuned(training, model_dir, cached=stage.done is not None)
+    return Tuned(training, model_dir, cached=stored is not None)
 
 
 def finetune_folder(experiment: Experiment, data: Data) -> Path:

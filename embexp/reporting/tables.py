@@ -36,10 +36,11 @@ def duration(seconds: float) -> str:
 
 def training_time(training: Training) -> str:
     """Return ``86 s``, or after a resume, whose earlier parts nobody timed, since which step."""
-    since = (
-        "" if training.resumed_from is None else f" since it was resumed at step {training.resumed_from:,}"
-    )
-    return f"{training.seconds:,.0f} s{since}"
+    seconds, begin = f"{training.seconds:,.0f} s", training.resumed_from
+    # A training that had ended before this run has its own seconds, and was "resumed" at its last step.
+    if begin is None or begin >= training.steps:
+        return seconds
+    return f"{seconds} since it was resumed at step {begin:,}"
 
 
 def shown_metrics(outcome: Outcome) -> list[str]:

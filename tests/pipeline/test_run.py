@@ -137,6 +137,19 @@ def test_a_cached_benchmark_that_cannot_be_read_is_measured_again(run, beir: Pat
     assert "is computed again" not in last.err
 
 
+def test_a_cached_training_that_cannot_be_read_is_done_again(run, beir: Path, tmp_path: Path) -> None:
+    arguments = ["dataset=beir", f"dataset.path={beir}", "tracker=none", *TINY]
+    assert run("finetune", *arguments, "hydra.run.dir=X").code == 0
+    (marker,) = (tmp_path / "outputs" / "cache" / "finetune").glob("*/done.json")
+    whole = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**whole, "pairs": "many"}))
+    again = run("finetune", *arguments, "hydra.run.dir=Y")
+    assert again.code == 0, again.err
+    assert again.err.count("is computed again") == 1
+    assert json.loads(marker.read_text())["pairs"] == whole["pairs"]
+    assert (tmp_path / "Y" / "model" / "model.safetensors").is_file()
+
+
 def test_no_later_training_embeds_a_text_with_the_untuned_model_again(
     run, beir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

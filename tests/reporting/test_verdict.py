@@ -287,11 +287,14 @@ def test_the_last_step_says_whether_more_pairs_would_help(
 
 def test_a_resumed_training_says_that_its_seconds_are_those_of_the_last_part(outcome: Outcome) -> None:
     assert outcome.training
-    resumed = replace(outcome.training, resumed_from=1200, seconds=6.2)
+    resumed = replace(outcome.training, steps=1600, resumed_from=1200, seconds=6.2)
     assert facts(outcome.model_copy(update={"training": resumed}), ["training"]) == [
-        "Training: 1,500 pairs, 24 steps in 6 s since it was resumed at step 1,200 (17.4 pairs/s), best at "
-        "step 4."
+        "Training: 1,500 pairs, 1,600 steps in 6 s since it was resumed at step 1,200 (17.4 pairs/s), best "
+        "at step 4."
     ]
+    ended = replace(outcome.training, resumed_from=24)
+    (line,) = facts(outcome.model_copy(update={"training": ended}), ["training"])
+    assert "24 steps in 86 s (17.4 pairs/s)" in line
 
 
 def test_the_power_line_names_the_differences_that_cannot_be_detected(outcome: Outcome) -> None:
