@@ -11,7 +11,7 @@ from embexp.config.processes import Returned
 
 @hydra_command("run")
 def main(config: DictConfig) -> Returned:
-    """Run one experiment and return the tuned model's best score on dev; a sweep's trial only trains."""
+    """Run one experiment and return the selected weights' score on dev; a sweep's trial only trains."""
     experiment, tracker = build_run(config)
     # Imported here because --help and a mistake in the configuration need none of it.
     from embexp.pipeline.run import run_experiment

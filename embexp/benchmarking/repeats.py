@@ -18,7 +18,7 @@ class Repeat:
         seed: The training seed.
         share: The share of the training pairs that were used.
         pairs: How many pairs that is.
-        dev: The best score on dev; None where dev was not scored.
+        dev: The selected weights' score on dev; None where dev was not scored.
         score: The score on the test questions.
         comparison: The model minus the untuned one.
     """
