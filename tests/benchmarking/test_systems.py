@@ -88,7 +88,7 @@ def test_the_lengths_that_a_loss_trains_are_systems_of_the_tuned_model(tmp_path:
     found = search_systems(task, asked, embedders, cache, tmp_path, lengths=[128, 64, 32, 16])
     # The model's vectors have 64 numbers: 128 there are not, and 64 is the tuned model itself.
     shorter = ["tuned int8", "tuned dimensions=32", "tuned dimensions=16"]
-    assert list(found) == ["untuned", "tuned", "bm25", "hybrid", *shorter]
+    assert list(found) == ["untuned", "tuned", "bm25", "hybrid", "retriever", *shorter]
     assert [found[name].cost.dimension for name in shorter] == [64, 32, 16]
 
 

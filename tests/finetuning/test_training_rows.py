@@ -224,7 +224,9 @@ def test_scores_without_contrast_are_an_error_with_a_remedy(kind):
 
 def test_unknown_columns_are_an_error_that_names_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"'quadruplets' columns.*binary, classes, pairs, ranked, scored, triplets, vectors"
+        ConfigError,
+        match=r"'quadruplets' columns.*binary, classes, pairs, ranked, scored, targets, "
+        r"triplets, vectors",
     ):
         build_rows("quadruplets", request([pair(0)]))
 

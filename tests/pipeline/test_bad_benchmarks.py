@@ -104,7 +104,7 @@ def test_broken_qrels_end_the_run_where_that_is_asked_for(run, tmp_path: Path) -
     done = run("benchmark", *broken_qrels(tmp_path), "dataset.on_error=fail")
     assert done.code == 2
     last = " ".join(done.err.split())
-    assert "test.tsv:2: grade 'good' is not a whole number; write 0, 1, 2 and so on." in last
+    assert "test.tsv:2: grade 'good' is not a whole number up to 1,000; write 0, 1, 2 and so on." in last
     assert "Traceback" not in done.err
 
 
