@@ -67,6 +67,8 @@ def read_html(path: Path, reading: Reading) -> Iterator[Document]:
     summary = one_line(meta.get("content") or "") if meta is not None else ""
     text = _main_text(page, source) if reading.main_content else html_text(page)
     _count_left_out(page, text, path, reading)
+    if describes_pictures(page):
+        reading.problems.count("web page without the descriptions of its pictures", path.name)
     if not is_query(summary) or occurs_in(summary, text):
         summary = ""
     yield document_of(path, text, title=title, summary=summary)
@@ -166,6 +168,16 @@ def _count_left_out(page: HtmlElement, text: str, path: Path, reading: Reading) 
     if kept < letters:
         share = f"{path.name}: {(letters - kept) / letters:.0%} of its letters"
         reading.problems.count("web page without its navigation, hidden text and other boilerplate", share)
+
+
+def hides_text(page: HtmlElement) -> bool:
+    """Return whether a page has text that its reader does not see."""
+    return _letters(html_text(page)) < _letters(html_text(page, hidden=True))
+
+
+def describes_pictures(page: HtmlElement) -> bool:
+    """Return whether a picture of a page has a description, which is not read."""
+    return any(str(text).strip() for text in page.xpath("//@alt"))
 
 
 def _letters(text: str) -> int:

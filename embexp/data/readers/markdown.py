@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.data.fences import fenced, mark_code, opens_fence
-from embexp.data.readers.html import html_text, parse_html
+from embexp.data.readers.html import describes_pictures, hides_text, html_text, parse_html
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading
 from embexp.data.readers.text import document_of, first_sentence, is_query, occurs_in, one_line, read_text
@@ -36,6 +36,10 @@ _MDX_STATEMENT = re.compile(
 )
 _MDX_COMMENT = re.compile(r"\{\s*/\*.*?\*/\s*\}", re.DOTALL)
 _JSX_TAG = re.compile(r"</?[A-Z][\w.]*(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)?/?>|</?>")
+_JSX_TEXT = re.compile(
+    r"\s(?:title|label|alt|caption|description|summary|heading|text)\s*=\s*\{?\s*[\"'`][^\"'`]*\w"
+)
+"""An attribute whose value the reader of a page sees."""
 
 
 def read_markdown(path: Path, reading: Reading) -> Iterator[Document]:
@@ -68,7 +72,9 @@ def read_notebook(path: Path, reading: Reading) -> Iterator[Document]:
         message = f"{path}: not a Jupyter notebook ({one_line(str(error))[:200]}); save it again."
         raise UnreadableError("broken file", message) from error
     settings, text = _front_matter(path, "\n\n".join(part for part in parts if part.strip()), reading)
-    text, _ = _markdown(text)
+    left_out: set[str] = set()
+    text, _ = _markdown(text, left_out)
+    _count_left_out(path, left_out, reading)
     yield document_of(path, text, title=_title(title or settings.get("title")))
 
 
@@ -87,10 +93,18 @@ def _cell(cell: Any) -> Iterator[str]:
 
 def _document(path: Path, text: str, reading: Reading, *, mdx: bool = False) -> Document:
     settings, text = _front_matter(path, text, reading)
-    text, summary = _markdown(text, mdx=mdx)
+    left_out: set[str] = set()
+    text, summary = _markdown(text, left_out, mdx=mdx)
+    _count_left_out(path, left_out, reading)
     if occurs_in(summary, text):  # nothing is lost: the text says it a second time
         summary = ""
     return document_of(path, text, title=_title(settings.get("title")), summary=summary)
+
+
+def _count_left_out(path: Path, left_out: set[str], reading: Reading) -> None:
+    if left_out:
+        what = f"{path.name}: {', '.join(sorted(left_out))}"
+        reading.problems.count("Markdown file without its comments, hidden text or texts in tags", what)
 
 
 def _title(value: Any) -> str:
@@ -161,27 +175,32 @@ def _json_front_matter(text: str) -> tuple[dict[str, Any], str]:
     return (settings, rest) if not rest.strip() or rest.lstrip(" \t").startswith("\n") else ({}, text)
 
 
-def _markdown(text: str, *, mdx: bool = False) -> tuple[str, str]:
-    """Return Markdown with each heading as a ``# Heading`` line and without HTML, and its summary."""
+def _markdown(text: str, left_out: set[str], *, mdx: bool = False) -> tuple[str, str]:
+    """Return Markdown with each heading as a ``# Heading`` line and without HTML, and its summary.
+
+    Args:
+        text: The Markdown.
+        left_out: Gets the names of what is left out ("comments").
+        mdx: Whether there are components in it.
+    """
     from markdown_it import MarkdownIt
 
     if mdx:
-        text = _MDX_COMMENT.sub("", text)
+        text = _without_comments(text, left_out, _MDX_COMMENT)
     tokens = MarkdownIt("commonmark").parse(text)
     lines: list[str | None] = [*text.split("\n")]
     summary = _cut_quotation(lines, tokens)
     for token in tokens:
         if token.type == "html_block" and token.map:
-            _render_html(lines, token)
+            _render_html(lines, token, left_out, mdx=mdx)
         elif token.type == "fence" and token.map and token.level:
             _close_fence(lines, token.map, token.markup)
         elif token.type == "inline" and token.map:
-            _clean_inline(lines, token, mdx=mdx)
+            _clean_inline(lines, token, left_out, mdx=mdx)
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.map and token.level == 0:
-            _replace(
-                lines, token.map, f"{'#' * int(token.tag[1])} {one_line(_COMMENT.sub('', inline.content))}"
-            )
+            heading = one_line(_without_comments(inline.content, left_out))
+            _replace(lines, token.map, f"{'#' * int(token.tag[1])} {heading}")
     return "\n".join(line for line in lines if line is not None), summary
 
 
@@ -191,13 +210,32 @@ def _replace(lines: list[str | None], span: list[int], text: str) -> None:
     lines[start:end] = [text or None] + [None] * (end - start - 1)
 
 
-def _render_html(lines: list[str | None], token: Token) -> None:
+def _without_comments(text: str, left_out: set[str], pattern: re.Pattern[str] = _COMMENT) -> str:
+    if any(re.search(r"\w", comment) for comment in pattern.findall(text)):
+        left_out.add("comments")
+    return pattern.sub("", text)
+
+
+def _without_components(text: str, left_out: set[str]) -> str:
+    if any(_JSX_TEXT.search(tag) for tag in _JSX_TAG.findall(text)):
+        left_out.add("texts in tags of components")
+    return _JSX_TAG.sub("", text)
+
+
+def _render_html(lines: list[str | None], token: Token, left_out: set[str], *, mdx: bool) -> None:
     """Put the text of a block of HTML in its place; what only looks like a heading there is escaped."""
+    content = _without_comments(token.content, left_out)
     if token.level:
-        rendered = _COMMENT.sub("", token.content).rstrip("\n")
+        rendered = content.rstrip("\n")
     else:
-        page = parse_html(_COMMENT.sub("", token.content))
+        page = parse_html(content)
         rendered = html_text(page) if page is not None else ""
+        if page is not None and hides_text(page):
+            left_out.add("hidden text")
+        if page is not None and describes_pictures(page):
+            left_out.add("descriptions of pictures")
+        if mdx:
+            _without_components(content, left_out)
         marked = mark_code(rendered.split("\n"))
         literal = {one_line(line) for line in token.content.split("\n") if _HEADING_LINE.match(line)}
         rendered = "\n".join(
@@ -221,7 +259,7 @@ def _close_fence(lines: list[str | None], span: list[int], markup: str) -> None:
         lines[span[1] - 1] = f"{last}\n{' ' * min(indent, 3)}{markup}"
 
 
-def _clean_inline(lines: list[str | None], token: Token, *, mdx: bool) -> None:
+def _clean_inline(lines: list[str | None], token: Token, left_out: set[str], *, mdx: bool) -> None:
     """Remove comments from a paragraph, and from MDX its statements and the tags of components."""
     start, end = token.map or (0, 0)
     source = "\n".join(line for line in lines[start:end] if line is not None)
@@ -231,9 +269,9 @@ def _clean_inline(lines: list[str | None], token: Token, *, mdx: bool) -> None:
     cleaned = source
     for child in token.children or ():
         if child.type == "html_inline" and child.content.startswith("<!--"):
-            cleaned = cleaned.replace(child.content, "", 1)
+            cleaned = cleaned.replace(child.content, _without_comments(child.content, left_out), 1)
     if mdx:
-        cleaned = _JSX_TAG.sub("", cleaned)
+        cleaned = _without_components(cleaned, left_out)
     if cleaned != source:
         _replace(lines, [start, end], cleaned)
 

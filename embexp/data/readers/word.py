@@ -30,8 +30,8 @@ _ASIDE = ("header", "footer", "comments")
 def read_docx(path: Path, reading: Reading) -> Iterator[Document]:
     """Read a Word file's paragraphs, headings, lists, tables, text boxes and notes.
 
-    Tracked insertions are read, deletions are not. A merged cell is read once. Headers, footers and comments
-    are left out, and counted.
+    Tracked insertions are read, deletions are not. A merged cell is read once. Headers, footers, comments and
+    the small letters above characters (ruby) are left out, and counted.
 
     Raises:
         UnreadableError: The file is not a Word file, is damaged, or a password protects it.
@@ -49,12 +49,15 @@ def read_docx(path: Path, reading: Reading) -> Iterator[Document]:
         for note in _parts(file, _NOTES):
             parts += _blocks(note, styles)
         aside = any("".join(_blocks(part, styles)).strip() for part in _parts(file, _ASIDE))
+        ruby = any(text.strip() for text in file.element.body.xpath(".//w:rt//w:t/text()"))
         title = file.core_properties.title or ""
     except (OpcError, BadZipFile, LxmlError, *_DAMAGE) as error:
         message = f"{path}: not a Word file (.docx) that can be read ({error}); save it again."
         raise UnreadableError("broken file", message) from error
     if aside:
         reading.problems.count("Word file without its headers, footers and remarks", path.name)
+    if ruby:
+        reading.problems.count("Word file without its annotations of characters (ruby)", path.name)
     text = "\n\n".join(part for part in parts if part.strip())
     yield document_of(path, text, title="" if title == "Word Document" else title)
 

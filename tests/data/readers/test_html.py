@@ -157,3 +157,13 @@ def test_the_title_is_the_heading_of_the_main_part_without_its_buttons(tmp_path:
     path.write_text("<h1>Site</h1><main><h1>Crane <button>Copy</button></h1><p>It lifts.</p></main>")
     (document,) = read_html(path, Reading())
     assert (document.title, document.text) == ("Crane", "It lifts.")
+
+
+@pytest.mark.parametrize(
+    ("alt", "counted"),
+    [("The red lever", "1 web page without the descriptions of its pictures (page.html)"), (" ", "")],
+)
+def test_descriptions_of_pictures_are_counted(tmp_path: Path, alt: str, counted: str) -> None:
+    text, problems = read(tmp_path, f'<p>Lift.</p><img src="a.png" alt="{alt}">')
+    assert text == "Lift."
+    assert problems.summary() == counted

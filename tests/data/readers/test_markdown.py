@@ -209,3 +209,59 @@ def test_a_notebook_may_begin_with_front_matter(tmp_path: Path) -> None:
     path = notebook(tmp_path, cells(raw, {"cell_type": "markdown", "metadata": {}, "source": "It lifts."}))
     (document,) = read_notebook(path, Reading())
     assert (document.title, document.text) == ("Crane", "It lifts.")
+
+
+COMMENT = "page.md: comments"
+HIDDEN = "page.md: hidden text"
+PICTURE = "page.md: descriptions of pictures"
+COMPONENT = "page.mdx: texts in tags of components"
+
+
+@pytest.mark.parametrize(
+    ("source", "left_out"),
+    [
+        ("Lift.\n\n<!-- SECRET -->\n", COMMENT),
+        ("Lift <!-- SECRET --> it.", COMMENT),
+        ("## Lift <!-- SECRET -->\n\nIt.", COMMENT),
+        ("- Lift\n\n  <!-- SECRET -->\n", COMMENT),
+        ("<div>Lift<p hidden>SECRET</p></div>", HIDDEN),
+        ('<div>Lift<img src="a.png" alt="SECRET"></div>', PICTURE),
+        ("Lift.\n\n<!-- SECRET -->\n\n<p hidden>SECRET</p>\n", f"{COMMENT}, hidden text"),
+        ("Lift.\n\n{/* SECRET */}\n", "page.mdx: comments"),
+        ('<Card title="SECRET">\n\nLift.\n\n</Card>', COMPONENT),
+        ('Lift <Key label={"SECRET"} /> it.', COMPONENT),
+    ],
+)
+def test_what_is_left_out_of_markdown_is_counted(tmp_path: Path, source: str, left_out: str) -> None:
+    problems = Problems(quiet=True)
+    document = read(tmp_path, source, mdx="mdx" in left_out, reading=Reading(problems=problems))
+    assert "Lift" in f"{document.title} {document.text}"
+    assert "SECRET" not in f"{document.title} {document.text}"
+    reason = "Markdown file without its comments, hidden text or texts in tags"
+    assert problems.summary() == f"1 {reason} ({left_out})"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Lift ![the red lever](a.png) it.",
+        "```html\n<!-- the red lever -->\n```",
+        '<div>the red lever<img src="a.png" alt=""></div>\n\n<!-- -->\n',
+        '<Card icon="x" size={3}>\n\nthe red lever\n\n</Card>',
+    ],
+)
+def test_nothing_is_counted_where_no_text_is_left_out(tmp_path: Path, source: str) -> None:
+    problems = Problems(quiet=True)
+    document = read(tmp_path, source, mdx="Card" in source, reading=Reading(problems=problems))
+    assert "the red lever" in document.text
+    assert problems.summary() == ""
+
+
+def test_a_notebook_counts_its_comments(tmp_path: Path) -> None:
+    problems = Problems(quiet=True)
+    path = notebook(
+        tmp_path, cells({"cell_type": "markdown", "metadata": {}, "source": "Lift <!-- no --> it."})
+    )
+    (document,) = read_notebook(path, Reading(problems=problems))
+    assert document.text == "Lift  it."
+    assert "(page.ipynb: comments)" in problems.summary()

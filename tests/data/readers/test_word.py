@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.problems import Problems, UnreadableError
 from embexp.data.readers.reading import Reading
 from embexp.data.readers.word import read_docx
 
@@ -22,7 +22,7 @@ def paragraph(*runs: str) -> str:
     return f"<w:p>{''.join(runs)}</w:p>"
 
 
-def text_of(tmp_path: Path, *blocks: str) -> str:
+def text_of(tmp_path: Path, *blocks: str, reading: Reading | None = None) -> str:
     """Read a Word file whose body holds the blocks of XML."""
     import docx
     from lxml import etree
@@ -35,7 +35,7 @@ def text_of(tmp_path: Path, *blocks: str) -> str:
             body.insert(place + offset, child)
     path = tmp_path / "crane.docx"
     file.save(str(path))
-    (document,) = read_docx(path, Reading())
+    (document,) = read_docx(path, reading or Reading())
     return document.text
 
 
@@ -172,8 +172,6 @@ def test_a_damaged_part_is_an_error_that_names_the_file(tmp_path: Path, part: st
 def test_headers_and_remarks_are_counted(tmp_path: Path) -> None:
     import docx
 
-    from embexp.data.readers.problems import Problems
-
     file = docx.Document()
     file.add_paragraph("Text.")
     file.sections[0].header.paragraphs[0].text = "Confidential"
@@ -182,3 +180,11 @@ def test_headers_and_remarks_are_counted(tmp_path: Path) -> None:
     (document,) = read_docx(tmp_path / "a.docx", Reading(problems=problems))
     assert document.text == "Text."
     assert problems.summary() == "1 Word file without its headers, footers and remarks (a.docx)"
+
+
+def test_ruby_keeps_its_base_text_and_counts_the_annotation(tmp_path: Path) -> None:
+    ruby = f"<w:r><w:ruby><w:rt>{run('small')}</w:rt><w:rubyBase>{run('起重机')}</w:rubyBase></w:ruby></w:r>"
+    problems = Problems(quiet=True)
+    text = text_of(tmp_path, paragraph(run("The "), ruby, run(" lifts.")), reading=Reading(problems=problems))
+    assert text == "The 起重机 lifts."
+    assert problems.summary() == "1 Word file without its annotations of characters (ruby) (crane.docx)"
