@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _WORD = re.compile(r"\w+")
 _SHARED_WORDS = 0.5
+_DEV = "dev"
+"""The task that is built again for each training: at the level of the log, its lines would repeat."""
 
 
 def settle_repeated_texts(
@@ -139,15 +141,18 @@ def _folded(text: str) -> str:
 
 
 def _log(task: RetrievalTask, counts: RepeatedTexts, *, merge: bool) -> None:
+    repeated = task.name == _DEV
     if counts.duplicates:
         how = "either copy counts as right" if merge else "only the judged copy counts as right"
-        log.warning(
+        log.log(
+            logging.DEBUG if repeated else logging.WARNING,
             "The corpus of the %s benchmark holds %s copies of %ss under other ids, %s of them copies of "
             "what answers a question: %s (benchmark.merge_duplicates).",
             *(task.name, f"{counts.duplicates:,}", task.unit, f"{counts.judged_duplicates:,}", how),
         )
     if counts.self_hits:
-        log.info(
+        log.log(
+            logging.DEBUG if repeated else logging.INFO,
             "%s of %s questions of the %s benchmark are a %s of its corpus, which is no hit of theirs.",
             *(f"{counts.self_hits:,}", f"{len(task.queries):,}", task.name, task.unit),
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def test_a_copy_of_the_answer_is_as_right_as_the_answer(caplog):
     assert mrr(task, "c2", "c4", "c0", "c1", "c3") == pytest.approx(1 / 3)
     assert task.repeated == RepeatedTexts(duplicates=2, judged_duplicates=1, merged=True)
     assert "holds 2 copies of documents under other ids, 1 of them copies of what answers" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "lines"), [("test", 2), ("dev", 0)])
+def test_the_dev_task_says_nothing_of_repeated_texts(name, lines, caplog):
+    chunks = corpus(*BOATS, BOATS[0])
+    with caplog.at_level(logging.DEBUG):
+        task = HeldOut(name=name).task(chunks, [asked(BOATS[1], "d0")], unit="document")
+    assert (task.repeated.duplicates, task.repeated.self_hits) == (1, 1)
+    said = [entry.levelno for entry in caplog.records if "copies of" in entry.msg or "no hit" in entry.msg]
+    assert len(said) == 2
+    assert sum(level >= logging.INFO for level in said) == lines
 
 
 def test_copies_can_be_scored_apart():
