@@ -38,6 +38,7 @@ def read_docx(path: Path, reading: Reading) -> Iterator[Document]:
     """
     import docx
     from docx.opc.exceptions import OpcError
+    from docx.oxml.ns import qn
     from lxml.etree import LxmlError
 
     stream = stream_of(path)
@@ -45,11 +46,10 @@ def read_docx(path: Path, reading: Reading) -> Iterator[Document]:
     try:
         file = docx.Document(stream)
         styles = {style.style_id: str(style.name or "") for style in file.styles}
-        parts = [*_blocks(file.element.body, styles)]
-        for note in _parts(file, _NOTES):
-            parts += _blocks(note, styles)
+        bodies = [file.element.body, *_parts(file, _NOTES)]
+        parts = [part for body in bodies for part in _blocks(body, styles)]
         aside = any("".join(_blocks(part, styles)).strip() for part in _parts(file, _ASIDE))
-        ruby = any(text.strip() for text in file.element.body.xpath(".//w:rt//w:t/text()"))
+        ruby = any("".join(note.itertext()).strip() for body in bodies for note in body.iter(qn("w:rt")))
         title = file.core_properties.title or ""
     except (OpcError, BadZipFile, LxmlError, *_DAMAGE) as error:
         message = f"{path}: not a Word file (.docx) that can be read ({error}); save it again."

@@ -22,6 +22,10 @@ def paragraph(*runs: str) -> str:
     return f"<w:p>{''.join(runs)}</w:p>"
 
 
+def ruby(base: str, annotation: str) -> str:
+    return f"<w:r><w:ruby><w:rt>{run(annotation)}</w:rt><w:rubyBase>{run(base)}</w:rubyBase></w:ruby></w:r>"
+
+
 def text_of(tmp_path: Path, *blocks: str, reading: Reading | None = None) -> str:
     """Read a Word file whose body holds the blocks of XML."""
     import docx
@@ -133,13 +137,16 @@ def test_footnotes_follow_the_text(tmp_path: Path) -> None:
 
     file = docx.Document()
     file.add_paragraph("Text.")
-    notes = f'<w:footnotes xmlns:w="{W}"><w:footnote>{paragraph(run("The note."))}</w:footnote></w:footnotes>'
+    note = paragraph(ruby("note", "small"))
+    notes = f'<w:footnotes xmlns:w="{W}"><w:footnote>{note}</w:footnote></w:footnotes>'
     kind = "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml"
     part = Part(PackURI("/word/footnotes.xml"), kind, notes.encode(), file.part.package)
     file.part.relate_to(part, "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes")
     file.save(str(tmp_path / "a.docx"))
-    (document,) = read_docx(tmp_path / "a.docx", Reading())
-    assert document.text == "Text.\n\nThe note."
+    problems = Problems(quiet=True)
+    (document,) = read_docx(tmp_path / "a.docx", Reading(problems=problems))
+    assert document.text == "Text.\n\nnote"
+    assert problems.summary() == "1 Word file without its annotations of characters (ruby) (a.docx)"
 
 
 def test_a_file_with_a_password_is_named(tmp_path: Path) -> None:
@@ -183,8 +190,11 @@ def test_headers_and_remarks_are_counted(tmp_path: Path) -> None:
 
 
 def test_ruby_keeps_its_base_text_and_counts_the_annotation(tmp_path: Path) -> None:
-    ruby = f"<w:r><w:ruby><w:rt>{run('small')}</w:rt><w:rubyBase>{run('起重机')}</w:rubyBase></w:ruby></w:r>"
     problems = Problems(quiet=True)
-    text = text_of(tmp_path, paragraph(run("The "), ruby, run(" lifts.")), reading=Reading(problems=problems))
+    text = text_of(
+        tmp_path,
+        paragraph(run("The "), ruby("起重机", "small"), run(" lifts.")),
+        reading=Reading(problems=problems),
+    )
     assert text == "The 起重机 lifts."
     assert problems.summary() == "1 Word file without its annotations of characters (ruby) (crane.docx)"
