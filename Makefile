@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 $(TOOLS): $(READY)
-	$(INSTALL) --editable '.[offline,icd,languages,local-llm,dev]'
+	$(INSTALL) --editable '.[offline,icd,local-llm,dev]'
 	@touch $@
 
 run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether it helped
