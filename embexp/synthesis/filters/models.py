@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from embexp.errors import ModelError
 from embexp.llm.llm import LLM, Usage
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.retrieval.index import Index
@@ -63,9 +64,16 @@ class CrossEncoderFilter:
         )
 
     def reasons(self, drafts: Sequence[Draft]) -> list[str | None]:
-        """Return why each draft is dropped, None where it scores at least ``least``."""
+        """Return why each draft is dropped, None where it scores at least ``least``.
+
+        Raises:
+            ModelError: The model cannot be loaded.
+        """
         texts = [(draft.pair.query, draft.pair.positive[:_CHARACTERS]) for draft in drafts]
-        logits = self._scorer.scores(texts, None).vectors[:, 0]
+        try:
+            logits = self._scorer.scores(texts, None).vectors[:, 0]
+        except ModelError as error:
+            raise ModelError(f"synthesis.filters.cross_encoder={self.model}: {error}") from error
         scores = [1 / (1 + math.exp(-float(logit))) for logit in logits]
         return [None if score >= self.least else f"score {score:.2f}" for score in scores]
 
