@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from zipfile import BadZipFile, ZipFile
 
 from embexp.data.readers.encoding import decode
-from embexp.data.readers.html import html_text, parse_html
+from embexp.data.readers.html import count_left_out, html_text, parse_html
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading, stream_of
 from embexp.data.readers.text import document_of, one_line
@@ -70,4 +70,7 @@ def _parsed(source: bytes) -> Any:
 
 def _chapter(raw: bytes, where: str, reading: Reading) -> str:
     page = parse_html(decode(raw, where, reading.problems))
-    return html_text(page) if page is not None else ""
+    if page is None:
+        return ""
+    count_left_out(page, "EPUB chapter", where, reading.problems)
+    return html_text(page)

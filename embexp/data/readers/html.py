@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from embexp.data.fences import fenced, mark_code
 from embexp.data.readers.encoding import decode
+from embexp.data.readers.problems import Problems
 from embexp.data.readers.reading import Reading, stream_of
 from embexp.data.readers.text import document_of, is_query, occurs_in, one_line
 from embexp.data.records import Document
@@ -178,6 +179,21 @@ def hides_text(page: HtmlElement) -> bool:
 def describes_pictures(page: HtmlElement) -> bool:
     """Return whether a picture of a page has a description, which is not read."""
     return any(str(text).strip() for text in page.xpath("//@alt"))
+
+
+def count_left_out(page: HtmlElement, what: str, where: str, problems: Problems) -> None:
+    """Count what the reader of a page leaves out: hidden text and the descriptions of pictures.
+
+    Args:
+        page: The page.
+        what: What the page is, for the count: ``EPUB chapter``.
+        where: The file, for the count's examples.
+        problems: The counts.
+    """
+    if hides_text(page):
+        problems.count(f"{what} without its hidden text", where)
+    if describes_pictures(page):
+        problems.count(f"{what} without the descriptions of its pictures", where)
 
 
 def _letters(text: str) -> int:

@@ -7,8 +7,8 @@ from email.message import MIMEPart
 from pathlib import Path
 
 from embexp.data.readers.encoding import clean
-from embexp.data.readers.html import html_text, parse_html
-from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.html import count_left_out, html_text, parse_html
+from embexp.data.readers.problems import Problems, UnreadableError
 from embexp.data.readers.reading import Reading, stream_of
 from embexp.data.readers.text import document_of, one_line
 from embexp.data.records import Document
@@ -25,7 +25,7 @@ def read_mail(path: Path, reading: Reading) -> Iterator[Document]:
 
     message = email.message_from_bytes(stream_of(path).getvalue(), policy=policy.default)
     body = message.get_body(preferencelist=("plain", "html"))
-    text = _content(body) if body is not None else ""
+    text = _content(body, path, reading.problems) if body is not None else ""
     if not message.keys():
         raise UnreadableError("broken file", f"{path}: not an e-mail, since it has no headers; leave it out.")
     for attachment in message.iter_attachments():
@@ -35,7 +35,7 @@ def read_mail(path: Path, reading: Reading) -> Iterator[Document]:
     yield document_of(path, clean(text).replace("\r\n", "\n"), title=subject)
 
 
-def _content(part: MIMEPart) -> str:
+def _content(part: MIMEPart, path: Path, problems: Problems) -> str:
     try:
         content = part.get_content()
     except (LookupError, KeyError, AttributeError):  # an unknown charset, or no text
@@ -43,5 +43,8 @@ def _content(part: MIMEPart) -> str:
         content = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
     if part.get_content_type() == "text/html":
         page = parse_html(content)
-        return html_text(page) if page is not None else ""
+        if page is None:
+            return ""
+        count_left_out(page, "e-mail", path.name, problems)
+        return html_text(page)
     return str(content)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embexp.data.readers.epub import read_epub
-from embexp.data.readers.problems import UnreadableError
+from embexp.data.readers.problems import Problems, UnreadableError
 from embexp.data.readers.reading import Reading
 
 CONTAINER = '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
@@ -38,6 +38,17 @@ def test_chapters_are_read_in_order_without_the_table_of_contents(tmp_path: Path
     (document,) = read_epub(book(tmp_path / "a.epub"), Reading())
     assert document.title == "The crane"
     assert document.text == "# Lifting\n\nIt lifts.\n\n# Turning\n\nIt turns."
+
+
+def test_what_a_chapter_hides_and_its_pictures_descriptions_are_counted(tmp_path: Path) -> None:
+    page = '<html><body><p>It turns.</p><p hidden>no</p><img src="a.png" alt="A crane"/></body></html>'
+    problems = Problems(quiet=True)
+    (document,) = read_epub(
+        book(tmp_path / "a.epub", **{"OEBPS/text/two b.xhtml": page}), Reading(problems=problems)
+    )
+    assert document.text == "# Lifting\n\nIt lifts.\n\nIt turns."
+    assert "1 EPUB chapter without its hidden text" in problems.summary()
+    assert "1 EPUB chapter without the descriptions of its pictures" in problems.summary()
 
 
 def test_a_locked_book_is_named(tmp_path: Path) -> None:

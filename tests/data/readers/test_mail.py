@@ -43,7 +43,9 @@ def test_html_alone_is_read_as_text(tmp_path: Path) -> None:
     message = EmailMessage()
     message["Subject"] = "Crane"
     message.set_content("<h2>Stop</h2><p>It <b>lifts</b>.</p><p hidden>no</p>", subtype="html")
-    assert read(tmp_path, message.as_bytes()).text == "## Stop\n\nIt lifts."
+    problems = Problems(quiet=True)
+    assert read(tmp_path, message.as_bytes(), problems).text == "## Stop\n\nIt lifts."
+    assert problems.summary() == "1 e-mail without its hidden text (a.eml)"
 
 
 @pytest.mark.parametrize(
