@@ -156,7 +156,7 @@ def test_a_model_that_only_thinks_ends_the_run_early_with_the_two_settings(
     server = chat_service(lambda _: chat("<think>\nLet me think. " * 9, finish="length"))
     with pytest.raises(EmbexpError, match=r"raise synthesis\.max_tokens, .* llm\.reasoning_effort"):
         run(server, tmp_path / "journal.jsonl", corpus(200), target=1000)
-    assert len(server.sent) < 60  # ten answers, and what was in flight behind them
+    assert len(server.sent) < 150  # ten answers, and what was asked ahead of them: not all 200
     assert caplog.text.count("tokens were spent on thinking") == 1
 
 
