@@ -77,7 +77,7 @@ class ServedRetriever:
     weights: tuple[float, ...] = WEIGHTS
 
 
-def default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
+def _default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
     """Return the last model with the default weight, for dev questions that cannot choose."""
     return RetrieverChoice(model=models[-1], weight=DEFAULT_WEIGHT, reason=reason, curve={})
 
@@ -106,7 +106,7 @@ def choose_retriever(
     models = list(embedders)
     if task is None or len(task.queries) < MIN_QUESTIONS:
         count = len(task.queries) if task else 0
-        return default_choice(models, f"{count} dev questions are too few to choose by: the default")
+        return _default_choice(models, f"{count} dev questions are too few to choose by: the default")
     scores = {
         name: _scores(task, embedder, metric=metric, folder=folder) for name, embedder in embedders.items()
     }

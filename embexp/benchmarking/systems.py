@@ -130,8 +130,10 @@ def search_systems(
     results[RETRIEVER] = results[HYBRID]
     if retriever is not None and (retriever.model, retriever.weight) != (best, DEFAULT_WEIGHT):
         embedder, dense, weight = embedders[retriever.model], results[retriever.model], retriever.weight
-        fused = _search_hybrid(task, embedder, dense, bm25, results[BM25], folder, weight=weight)
-        results[RETRIEVER] = fused if weight else dense
+        results[RETRIEVER] = dense
+        if weight:
+            fused = _search_hybrid(task, embedder, dense, bm25, results[BM25], folder, weight=weight)
+            results[RETRIEVER] = fused
     shorter = [f"dimensions={length}" for length in lengths if length < (results[best].cost.dimension or 0)]
     for form in dict.fromkeys([*benchmark.systems, *shorter]):
         compact = _search_exactly(task, embedders[best], folder, form=form)
