@@ -94,15 +94,26 @@ def sha256_of(*parts: object) -> str:
 
 def copy_folder(source: Path, target: Path) -> None:
     """Replace ``target`` with a copy of ``source``; readers see the old folder or the complete new one."""
+    failed: list[OSError] = []
+
+    def copy(file: str, to: str) -> None:
+        try:
+            shutil.copy2(file, to)
+        except OSError as error:
+            failed.append(error)  # copytree goes on, and in the end tells the errors as text only
+            raise
+
     with space_checked(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
-            shutil.copytree(source, partial, dirs_exist_ok=True)
+            shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=copy)
             partial.chmod(0o755)
             if target.exists():
                 shutil.rmtree(target)
             partial.replace(target)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, shutil.Error) and failed:
+                raise failed[0] from error
             raise

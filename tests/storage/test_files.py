@@ -78,3 +78,18 @@ def test_a_manifest_states_what_the_file_holds(tmp_path: Path) -> None:
     assert (tmp_path / "train.manifest.json").exists()
     assert manifest["sha256"] == sha256_of_file(path)
     assert (manifest["records"], manifest["settings"], manifest["git_commit"]) == (1, {"seed": 3}, "abc")
+
+
+def test_a_disk_that_fills_while_a_folder_is_copied_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("w")
+    monkeypatch.setattr("shutil.copy2", full)
+
+    with pytest.raises(EmbexpError, match=r"No space left on the disk that holds .*free some"):
+        copy_folder(tmp_path / "model", tmp_path / "run" / "model")
+    assert list((tmp_path / "run").iterdir()) == []
