@@ -14,7 +14,7 @@ from embexp.data.splitting import Splits, SplitSettings
 log = logging.getLogger(__name__)
 
 _PASSAGE_SHINGLE = 5
-_QUERY_SHINGLE = 4
+QUERY_SHINGLE = 4
 _MAX_EXAMPLES = 50
 _MAX_CHARACTERS = 1000
 """Of a text that an example shows."""
@@ -115,7 +115,7 @@ def _overlap(pairs: Sequence[Pair], held_out: Sequence[Pair], settings: SplitSet
             (pair.query for pair in pairs),
             (pair.query for pair in held_out),
             threshold=settings.near_duplicate_queries,
-            width=_QUERY_SHINGLE,
+            width=QUERY_SHINGLE,
             what="questions",
         ),
     )

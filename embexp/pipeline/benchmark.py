@@ -22,6 +22,7 @@ from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_default
 from embexp.benchmarking.mteb import MtebSuite, SuiteScore
 from embexp.benchmarking.retriever_choice import RetrieverChoice, ServedRetriever, choose_retriever
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
+from embexp.benchmarking.seen_documents import AskedQuestions, asked_questions
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import (
     RETRIEVER,
@@ -66,6 +67,8 @@ class Results:
         forgetting: The scores on a general set.
         suite: The scores on MTEB tasks of any kind.
         retriever: The retriever to serve, with its scores and what it gains.
+        asked: Which questions were asked, and how they divide into those about documents seen in training
+            and others; None until the stage has ended.
         cached: Whether the scores were taken from the cache.
     """
 
@@ -80,6 +83,7 @@ class Results:
     forgetting: Forgetting | None = None
     suite: Sequence[SuiteScore] = ()
     retriever: ServedRetriever | None = None
+    asked: AskedQuestions | None = None
     cached: bool = False
 
 
@@ -94,7 +98,6 @@ def benchmark(
     task = experiment.benchmark.task(
         data.chunks, data.splits.test, unit=experiment.dataset.unit, scale=data.splits.label_scale()
     )
-    _warn_of_known_documents(task, data)
     sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
     choice = _choose_retriever(experiment, data, sources)
     inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight)
@@ -120,6 +123,7 @@ def benchmark(
         rankings=_systems_only(results.rankings),
         costs=_systems_only(results.costs),
         retriever=served,
+        asked=_asked(experiment, data, results),
         forgetting=general,
         suite=suite,
     )
@@ -200,16 +204,30 @@ def _trained_lengths(experiment: Experiment) -> list[int]:
     return sorted(experiment.loss.dims, reverse=True)
 
 
-def _warn_of_known_documents(task: RetrievalTask, data: Data) -> None:
-    """Warn of questions about documents that training pairs come from, unless the leak audit does."""
-    trained = {pair.document_id for pair in data.splits.train}
-    known = sum(query.cluster in trained for query in task.queries)
-    if known and not data.leaks.documents:
+def _asked(experiment: Experiment, data: Data, results: Results) -> AskedQuestions:
+    """Score the questions about documents that training pairs come from apart, and warn of them."""
+    asked = asked_questions(
+        results.task,
+        data.chunks,
+        data.splits,
+        _systems_only(results.scores),
+        models=(UNTUNED, TUNED),
+        metric=experiment.metric,
+        seed=experiment.seed,
+    )
+    if asked.seen:
         log.warning(
             "%s of %s questions ask about documents that training pairs come from: they show how the tuned "
-            "model does on documents that it knows, not on new ones.",
-            *(f"{known:,}", f"{len(task.queries):,}"),
+            "model does on documents that it knows, not on new ones. Both kinds are scored apart.",
+            *(f"{asked.seen.queries:,}", f"{asked.total:,}"),
         )
+    if asked.trained_on:
+        log.warning(
+            "Training pairs ask %s of the %s questions, or nearly the same: their scores say little. Take "
+            "them out of the training pairs, or out of the benchmark.",
+            *(f"{asked.trained_on:,}", f"{asked.total:,}"),
+        )
+    return asked
 
 
 def _measure(

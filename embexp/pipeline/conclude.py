@@ -9,6 +9,7 @@ from typing import Any
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.repeats import Repeats
 from embexp.benchmarking.score_files import write_queries, write_scores
+from embexp.benchmarking.seen_documents import AskedQuestions
 from embexp.benchmarking.slices import changed_documents, slices
 from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.systems import TUNED, UNTUNED
@@ -105,6 +106,7 @@ def _outcome(
         judging=results.judging,
         retriever=results.retriever,
         repeated_texts=results.task.repeated,
+        questions=results.asked,
     )
 
 
@@ -141,6 +143,18 @@ def _report(experiment: Experiment, data: Data, outcome: Outcome, results: Resul
     )
 
 
+def _by_kind(questions: AskedQuestions) -> dict[str, float]:
+    """Return the difference on questions about seen documents and on the others, where there are both."""
+    groups = {"seen": questions.seen, "unseen": questions.unseen}
+    if questions.seen is None:
+        return {}
+    return {
+        f"{name}/delta": group.comparison.delta
+        for name, group in groups.items()
+        if group is not None and group.comparison is not None
+    }
+
+
 def final_tags(outcome: Outcome) -> dict[str, str]:
     """Return the tags that name the run's retriever and its verdict in the tracker's table."""
     if outcome.retriever is None:
@@ -162,6 +176,8 @@ def _final_metrics(outcome: Outcome) -> dict[str, float]:
         low, high = outcome.comparison.interval
         metrics |= {"delta": outcome.comparison.delta, "delta_low": low, "delta_high": high}
         metrics["p"] = outcome.comparison.p
+    if outcome.questions:
+        metrics |= _by_kind(outcome.questions)
     if outcome.retriever:
         metrics |= {f"retriever/{name}": value for name, value in outcome.retriever.scores.items()}
         metrics |= {"retriever/delta": outcome.retriever.comparison.delta}

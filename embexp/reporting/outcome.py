@@ -16,6 +16,7 @@ from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.mteb import SuiteScore
 from embexp.benchmarking.repeats import LearningCurve, Seeds
 from embexp.benchmarking.retriever_choice import ServedRetriever
+from embexp.benchmarking.seen_documents import AskedQuestions
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.systems import SystemCost
 from embexp.benchmarking.task import RepeatedTexts
@@ -67,6 +68,7 @@ class Outcome(BaseModel):
     learning_curve: LearningCurve | None = None
     retriever: ServedRetriever | None = None
     repeated_texts: RepeatedTexts = RepeatedTexts()
+    questions: AskedQuestions | None = None
 
     @property
     def metric(self) -> str | None:

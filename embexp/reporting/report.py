@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, clusters_of
 from embexp.reporting.figures import Group, draw_all
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.questions import group_rows, questions_fact, unused_test_pairs, whose_questions
 from embexp.reporting.retriever import dev_rows, retriever_advice, retriever_headline, retriever_summary
 from embexp.reporting.tables import (
     COST_COLUMNS,
@@ -28,14 +30,14 @@ from embexp.reporting.tables import (
     shown_metrics,
     signed,
 )
-from embexp.reporting.verdict import VERDICTS, advice, evidence, facts, headline, more_pairs
+from embexp.reporting.verdict import VERDICTS, advice, evidence, facts, headline, in_plain_words, more_pairs
 from embexp.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_TRUST = ("leaks", "judging", "power", "forgetting", "suite", "index")
+_TRUST = ("questions", "leaks", "judging", "power", "forgetting", "suite", "index")
 _WORK = ("training", "cache")
 
 
@@ -99,6 +101,9 @@ def write_model_card(model_dir: Path, outcome: Outcome, *, config: str = "") -> 
         "headline": headline(outcome),
         "config": config,
         "training": outcome.training,
+        "whose_questions": whose_questions(outcome),
+        "unused_test_pairs": unused_test_pairs(outcome),
+        "questions_fact": questions_fact(outcome),
         **_retriever(outcome),
     }
     return render(model_dir / "README.md", context, template="model_card.md")
@@ -132,7 +137,13 @@ def _environment(*, escape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    written = datetime.now().astimezone()
+    environment.globals |= {
+        "written": f"{written.day} {written:%B %Y}",
+        "written_iso": written.isoformat(timespec="minutes"),
+    }
     environment.filters |= {
+        "breadth": _breadth,
         "score": lambda value: f"{value:.3f}",
         "signed": signed,
         "interval": interval_text,
@@ -142,6 +153,12 @@ def _environment(*, escape: bool) -> Environment:
         "md": _markdown,
     }
     return environment
+
+
+def _breadth(columns: Sized) -> str:
+    """Return a table's CSS class by its number of columns: how wide its place must be to show it as a table."""
+    classes = {4: "", 7: "middle", 12: "broad"}
+    return next((name for most, name in classes.items() if len(columns) <= most), "vast")
 
 
 def _markdown(value: object) -> str:
@@ -162,6 +179,7 @@ def _context(report: Report) -> dict[str, Any]:
         "comparison": outcome.comparison,
         "wording": VERDICTS[outcome.comparison.verdict] if outcome.comparison else None,
         "evidence": evidence(outcome),
+        "in_plain_words": in_plain_words(outcome),
         "rule": RULE,
         "headline": headline(outcome),
         "advice": advice(outcome),
@@ -181,6 +199,7 @@ def _context(report: Report) -> dict[str, Any]:
         "costs": cost_rows(outcome),
         "cost_columns": list(COST_COLUMNS),
         "cost_meaning": COST_MEANING,
+        "question_groups": group_rows(outcome),
         "seeds_lines": facts(outcome, ["seeds"]),
         "more_pairs": more_pairs(outcome.learning_curve) if outcome.learning_curve else "",
         **_retriever(outcome),

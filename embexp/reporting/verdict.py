@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
 from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, Verdict
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
-from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED
+from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED, UNTUNED
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.questions import questions_fact, seen_advice, seen_note
 from embexp.reporting.tables import counted, interval_text, signed, training_time
 
 EFFECT = 0.02
@@ -33,11 +34,30 @@ def evidence(outcome: Outcome) -> str:
         return ""
     before = outcome.scores["untuned"][comparison.metric]
     after = outcome.scores["tuned"][comparison.metric]
+    note = seen_note(outcome)
     return (
         f"{comparison.metric} {before:.3f} → {after:.3f}, {signed(comparison.delta)} "
         f"(95% interval {interval_text(comparison.interval)}, {counted(comparison.queries, 'question')} "
-        f"from {counted(comparison.clusters, 'document')})"
+        f"from {counted(comparison.clusters, 'document')}{f', {note}' if note else ''})"
     )
+
+
+FIRST = "accuracy@1"
+
+
+def in_plain_words(outcome: Outcome) -> str:
+    """Return the result for readers who do not know the metrics: how many of 100 questions find their answer.
+
+    It is empty without a tuned model, or where ``accuracy@1`` was not measured.
+    """
+    scores, comparison = outcome.scores, outcome.comparison
+    if comparison is None or any(FIRST not in scores.get(name, {}) for name in (UNTUNED, TUNED)):
+        return ""
+    before, after = (round(100 * scores[name][FIRST]) for name in (UNTUNED, TUNED))
+    if before == after:
+        return f"Of 100 questions, {before} have the right answer first, as many as before tuning."
+    chance = "" if comparison.better or comparison.worse else "; the difference may be chance"
+    return f"Of 100 questions, {before} had the right answer first before tuning, and {after} have it now{chance}."
 
 
 def advice(outcome: Outcome) -> list[str]:
@@ -54,6 +74,7 @@ def advice(outcome: Outcome) -> list[str]:
         ]
     return [
         *_advice_on_the_model(outcome, comparison),
+        *seen_advice(outcome),
         *_advice_on_seeds(outcome.seeds),
         *_advice_on_other_systems(outcome, comparison.metric),
     ]
@@ -354,6 +375,7 @@ def _cache(outcome: Outcome) -> str:
 
 
 _FACTS: Mapping[str, Callable[[Outcome], str]] = {
+    "questions": questions_fact,
     "leaks": _leaks,
     "power": _power,
     "seeds": _seeds,

@@ -123,6 +123,55 @@ def test_questions_with_ids_of_documents_are_scored_without_a_language_model(
     assert re.search(r"\b[1-9]\d? of 16 questions ask about documents that training pairs come from", said)
 
 
+def test_card_report_outcome_and_closing_lines_tell_one_story_of_seen_documents(
+    run, kb: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"text": f"what does the {topic} number {number} need", "relevant": [f"{topic}{number}.md"]}
+        for topic in TOPICS
+        for number in range(10)
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run("run", *arguments(kb, tmp_path / "q.jsonl"), "hydra.run.dir=X")
+    assert done.code == 0, done.err
+    outcome = json.loads((tmp_path / "X/outcome.json").read_text())
+    train = (tmp_path / "X/data/train.jsonl").read_text().splitlines()
+    trained = {json.loads(line)["document_id"] for line in train}
+    seen = sum(row["relevant"][0] in trained for row in rows)
+    asked = outcome["questions"]
+    assert (asked["benchmark"], asked["total"], asked["held_out"]) == ("queries", 40, False)
+    assert (asked["seen"]["queries"], asked["unseen"]["queries"]) == (seen, 40 - seen)
+    assert 0 < seen < 40
+    for kind in ("seen", "unseen"):
+        group = asked[kind]
+        change = group["scores"]["tuned"]["ndcg@10"] - group["scores"]["untuned"]["ndcg@10"]
+        assert group["comparison"]["delta"] == pytest.approx(change)
+    unused = outcome["counts"]["pairs"]["test"]
+    card, markdown = (tmp_path / "X/model/README.md").read_text(), (tmp_path / "X/report.md").read_text()
+    page = (tmp_path / "X/report.html").read_text()
+    note = f"{seen} of them about documents seen in training"
+    for text in (done.out, card, markdown, page):
+        assert note in " ".join(text.split())
+    for text in (done.out, card, markdown):
+        assert f"The {unused} pairs of the test split were not asked." in text
+        for count, name in ((seen, "seen"), (40 - seen, "not seen")):
+            assert f"{count} questions about documents {name} in training: ndcg@10" in text
+    assert f"{unused} held out (test) and not asked" in card
+    assert "verdict alone" not in card
+    assert "<h2>Documents seen in training, and others</h2>" in page
+
+
+def test_held_out_questions_need_no_second_table(run, kb: Path, tmp_path: Path) -> None:
+    done = run("run", "dataset=folder", f"dataset.path={kb}", "tracker=none", *TINY, "hydra.run.dir=X")
+    assert done.code == 0, done.err
+    asked = json.loads((tmp_path / "X/outcome.json").read_text())["questions"]
+    assert (asked["held_out"], asked["seen"]) == (True, None)
+    assert "seen in training" not in done.out
+    card = (tmp_path / "X/model/README.md").read_text()
+    assert "questions of the test split. No training pair asks one of them." in card
+    assert "Documents seen in training" not in (tmp_path / "X/report.html").read_text()
+
+
 def test_a_mistake_in_the_file_ends_before_anything_is_trained(run, kb: Path, tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("text,relevant\nwhat boils,kettle1.md\nwhat rolls,bicycle77.md\n")
     done = run("run", *arguments(kb, tmp_path / "q.csv"))
