@@ -43,6 +43,7 @@ def compose_config(*overrides: str, config_dir: str | Path | None = None) -> Dic
 
     from embexp.config.build import expand_models, leave_out_foreign_presets
     from embexp.config.check import check
+    from embexp.config.schema import drop_null_options
 
     with _hydra(overrides, config_dir) as arguments:
         config = compose("config", arguments, return_hydra_config=True)
@@ -52,6 +53,7 @@ def compose_config(*overrides: str, config_dir: str | Path | None = None) -> Dic
             with open_dict(config):
                 del config["hydra"]
             OmegaConf.resolve(config)
+            drop_null_options(config)
             expand_models(config)
             leave_out_foreign_presets(config)
         finally:
@@ -77,6 +79,7 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
 
     from embexp.config.build import build_run, output_dir
     from embexp.config.command import prepare_libraries, prepare_torch
+    from embexp.user_code import users_mistake
 
     def job(config: DictConfig) -> Outcome | Exception:
         try:
@@ -85,7 +88,7 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
 
             return run_pipeline(experiment, tracker, output_dir())
         except Exception as error:  # noqa: BLE001 raised again below; Hydra would print it as well
-            return error
+            return users_mistake(error) or error
 
     prepare_libraries()
     prepare_torch()
@@ -102,20 +105,22 @@ def _hydra(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[
     """Start Hydra as a command does, yield the overrides for it, and explain its errors as a command does."""
     from hydra import initialize_config_dir
 
-    from embexp.config.explain import USER_MISTAKES, explain
-    from embexp.config.overrides import settable
+    from embexp.config.explain import USER_MISTAKES, explain, unset_component
+    from embexp.config.overrides import hydra_override, in_quotes
     from embexp.config.schema import register
     from embexp.package import conf_dir
 
     folders = [conf_dir(), *([Path(config_dir).resolve()] if config_dir else [])]
-    arguments = [settable(override) for override in overrides]
-    arguments += [f"hydra.searchpath=['file://{folder}']" for folder in folders[1:]]
+    arguments = [hydra_override(override) for override in overrides]
+    arguments += [f"hydra.searchpath=[{in_quotes(f'file://{folder}')}]" for folder in folders[1:]]
     register()
     try:
         with initialize_config_dir(str(folders[0]), version_base="1.3", job_name="run"):
             yield arguments
     except USER_MISTAKES as error:
         raise explain(error, arguments, folders) from error
+    except AssertionError as error:
+        raise unset_component(error, arguments) or error from error
 
 
 @contextmanager

@@ -13,6 +13,10 @@ class DataError(EmbexpError):
     """A file or folder whose content cannot be used; the message names file and line."""
 
 
+class DamagedError(EmbexpError):
+    """A file of the cache that is not as it was written."""
+
+
 class ModelError(EmbexpError):
     """A model that cannot be found, loaded or trained."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from embexp.benchmarking.benchmark import BenchmarkOptions, check_limit
+from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.datasets.dataset import Dataset
@@ -13,6 +13,7 @@ from embexp.data.labels import LabelScale, label_scale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import DataError
 from embexp.progress import track
+from embexp.ranges import Count
 from embexp.storage.files import sha256_of
 
 
@@ -31,12 +32,8 @@ class BeirTask(BenchmarkOptions):
 
     dataset: Dataset
     name: str = "beir"
-    limit: int | None = None
+    limit: Count | None = None
     merge_duplicates: bool = True
-
-    def __post_init__(self) -> None:
-        BenchmarkOptions.__post_init__(self)
-        check_limit(self.limit)
 
     def task(
         self,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from annotated_types import Interval
 
 from embexp.benchmarking.compact import check_systems
 from embexp.benchmarking.task import RetrievalTask
@@ -12,6 +14,7 @@ from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError
 from embexp.models.sources import ModelSource
+from embexp.ranges import InnerShare, check_ranges
 
 MAX_SEEDS = 100
 REPEAT_OPTIONS = ("seeds", "learning_curve")
@@ -97,49 +100,21 @@ class BenchmarkOptions:
     systems: list[str] = field(default_factory=list)
     models: list[Any] = field(default_factory=list)
     reranker: str | None = None
-    rerank_depth: int = 100
-    seeds: int = 1
-    learning_curve: list[float] = field(default_factory=list)
+    rerank_depth: Annotated[int, Interval(ge=1, le=1_000_000)] = 100
+    seeds: Annotated[int, Interval(ge=1, le=MAX_SEEDS)] = 1
+    learning_curve: list[InnerShare] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_systems(self.systems)
-        _check_repeats(self.seeds, self.learning_curve)
-        if self.rerank_depth < 1:
+        check_ranges(self, "benchmark")
+        if len(set(self.learning_curve)) < len(self.learning_curve):
             raise ConfigError(
-                f"benchmark.rerank_depth={self.rerank_depth}: give the number of passages to read for each "
-                "question, 1 or more, such as 100."
+                f"benchmark.learning_curve={list(self.learning_curve)} names a share twice: give different "
+                "ones, as in [0.25,0.5]; all pairs and no pairs are measured anyway."
             )
 
     def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
         """Accept everything."""
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuse a number of questions below 1.
-
-    Raises:
-        ConfigError: ``limit`` is 0 or negative.
-    """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"benchmark.limit={limit}: give a number from 1 up, or null for all questions.")
-
-
-def _check_repeats(seeds: int, learning_curve: Sequence[float]) -> None:
-    """Refuse numbers of seeds and shares of the pairs that make no sense.
-
-    Raises:
-        ConfigError: The number of seeds is out of range, or a share is not between 0 and 1 or is repeated.
-    """
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise ConfigError(
-            f"benchmark.seeds={seeds}: give a whole number from 1 (no repeats) to {MAX_SEEDS}; 3 is usual."
-        )
-    shares = list(learning_curve)
-    if not all(0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
-        raise ConfigError(
-            f"benchmark.learning_curve={shares}: give different parts between 0 and 1, as in [0.25,0.5]; "
-            "all pairs and no pairs are measured anyway."
-        )
 
 
 def scoring_settings(settings: Mapping[str, object]) -> dict[str, object]:

@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from embexp.benchmarking.benchmark import BenchmarkOptions, check_limit
+from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.repeated_texts import content_of, settle_repeated_texts
 from embexp.benchmarking.task import Query, RetrievalTask, judged
 from embexp.data.labels import LabelScale, label_scale
 from embexp.data.records import CUT_OUT, Chunk, Pair, Unit
 from embexp.errors import DataError
+from embexp.ranges import Count
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,8 @@ class HeldOut(BenchmarkOptions):
     """
 
     name: str = "heldout"
-    limit: int | None = None
+    limit: Count | None = None
     merge_duplicates: bool = True
-
-    def __post_init__(self) -> None:
-        BenchmarkOptions.__post_init__(self)
-        check_limit(self.limit)
 
     def task(
         self,

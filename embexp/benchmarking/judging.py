@@ -13,6 +13,7 @@ from embexp.llm.llm import LLM, LLMSource
 from embexp.retrieval.index import Hit
 from embexp.synthesis.grading import Grader, GradeRequest, Item
 from embexp.synthesis.prompts import Prompts, printable
+from embexp.user_code import identity
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def judging_inputs(task: RetrievalTask, source: LLMSource | None) -> list[str | 
     """Return what shapes the judgments beside the task, for a cache key; nothing where they are given."""
     if task.judge_depth is None:
         return []
-    return [Prompts().fingerprint(), source.fingerprint() if source else None]
+    return [Prompts().fingerprint(), identity(source) if source else None]
 
 
 def _pools(task: RetrievalTask, rankings: Mapping[str, Mapping[str, Sequence[Hit]]]) -> dict[str, list[str]]:

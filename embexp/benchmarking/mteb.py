@@ -18,6 +18,7 @@ from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
 from embexp.progress import without_bars
+from embexp.ranges import Count
 from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class MtebTask(BenchmarkOptions):
     id: str
     split: str | None = None
     subset: str | None = None
-    limit: int | None = None
+    limit: Count | None = None
 
     def __post_init__(self) -> None:
         BenchmarkOptions.__post_init__(self)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
 
 from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.repeated_texts import settle_repeated_texts
@@ -13,6 +16,7 @@ from embexp.data.datasets.questions import Question, QuestionFile
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, DataError
+from embexp.ranges import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +36,9 @@ class OwnQueries(BenchmarkOptions):
 
     questions: QuestionFile
     name: str = "queries"
-    limit: int | None = None
-    judge_depth: int = 10
+    limit: Count | None = None
+    judge_depth: Annotated[int, Interval(ge=1, le=1_000)] = 10
     merge_duplicates: bool = True
-
-    def __post_init__(self) -> None:
-        BenchmarkOptions.__post_init__(self)
-        for key, value in (("limit", self.limit), ("judge_depth", self.judge_depth)):
-            if value is not None and value < 1:
-                raise ConfigError(f"benchmark.{key}={value}: give a number from 1 up.")
 
     def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
         """Refuse a file that cannot be scored, before anything is trained.

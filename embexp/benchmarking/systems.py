@@ -21,6 +21,7 @@ from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import DEFAULT_WEIGHT, HybridIndex
 from embexp.retrieval.index import Hit
+from embexp.user_code import identity
 
 T = TypeVar("T")
 UNTUNED, TUNED, BM25, HYBRID, RETRIEVER = "untuned", "tuned", "bm25", "hybrid", "retriever"
@@ -90,7 +91,7 @@ def _further_models(benchmark: Benchmark) -> dict[str, ModelSource]:
 
 def further_fingerprints(benchmark: Benchmark) -> list[str]:
     """Return the digests of the further models and of the reranker, for a stage's key."""
-    digests = [source.fingerprint() for source in benchmark.models]
+    digests = [identity(source) for source in benchmark.models]
     if benchmark.reranker:
         digests.append(CrossEncoderScorer(model=benchmark.reranker).fingerprint())
     return digests

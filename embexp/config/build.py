@@ -15,11 +15,11 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from embexp.config.check import check, suggest, texts, unknown_keys
-from embexp.config.schema import COMPONENTS
+from embexp.config.check import as_declared, check, suggest, unknown_keys
+from embexp.config.schema import COMPONENTS, drop_null_options
 from embexp.errors import ConfigError, EmbexpError
 from embexp.package import conf_dir
 
@@ -42,6 +42,7 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
     Raises:
         ConfigError: A key, a type or a combination is wrong.
     """
+    drop_null_options(config)
     expand_models(config)
     leave_out_foreign_presets(config)
     check(config)
@@ -64,7 +65,8 @@ def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tr
         seed=config.seed,
         metric=config.metric,
         cache=Path(config.paths.cache),
-        settings={name: values[name] for name in COMPONENTS},
+        run_dir=output_dir(),
+        settings={name: with_sources(values[name]) for name in COMPONENTS},
         names={name: str(choices.get(name, "")) for name in COMPONENTS},
         params=_flat_parameters(config),
     )
@@ -89,17 +91,53 @@ def component(config: DictConfig, name: str) -> Any:
     Raises:
         ConfigError: It cannot be constructed.
     """
+    from embexp.config.contracts import check_contract
+    from embexp.user_code import users_mistake
+
     if config[name] is None:
         return None
     try:
-        return instantiate(texts(config[name]), _convert_="all")
+        built = instantiate(as_declared(config[name]), _convert_="all")
+        check_contract(built, name)
+        return built
     except InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, EmbexpError):
-            cause = cause.__cause__
-        if cause is not None:
-            raise cause from error
-        raise ConfigError(f"{name} cannot be built: {str(error).splitlines()[0]}") from error
+        raise _cause(error, name) from error
+    except Exception as error:  # a constructor of the user's may raise anything, and Hydra passes some on
+        if mistake := users_mistake(error):
+            raise mistake from error
+        raise
+
+
+def _cause(error: InstantiationException, name: str) -> EmbexpError:
+    """Return what to report for a component that cannot be built: the mistake behind Hydra's error."""
+    from embexp.user_code import users_mistake
+
+    cause: BaseException | None = error.__cause__
+    while cause is not None:
+        if isinstance(cause, EmbexpError):
+            return cause
+        if mistake := users_mistake(cause):
+            return mistake
+        cause = cause.__cause__
+    return ConfigError(f"{name} cannot be built: {str(error).splitlines()[0]}")
+
+
+def with_sources(node: Any) -> Any:
+    """Return settings in which every class of the user's has a digest of its source, as ``_source_``.
+
+    The settings are part of the keys of the stage cache: an edit of a user's component, or of a module of
+    theirs that it imports, makes the stages that depend on it run again.
+    """
+    from embexp.user_code import source_digest
+
+    if isinstance(node, list):
+        return [with_sources(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    parts = {key: with_sources(value) for key, value in node.items()}
+    target = str(node.get("_target_", "embexp."))
+    source = None if target.startswith("embexp.") else source_digest(get_object(target))
+    return parts if source is None else {**parts, "_source_": source}
 
 
 def expand_models(config: DictConfig) -> None:
@@ -167,8 +205,8 @@ def _model(name: str) -> Any:
 
 def _save_resolved(config: DictConfig) -> None:
     """Overwrite Hydra's copy of the configuration: values resolved, secrets masked everywhere."""
+    from embexp.masking import masked, masked_text
     from embexp.storage.files import atomic_write
-    from embexp.tracking.masking import masked, masked_text
 
     values: Any = masked(OmegaConf.to_container(config, resolve=True))
     with atomic_write(output_dir() / ".hydra" / "config.yaml") as stream:

@@ -6,13 +6,15 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
-from typing import Any, cast, get_type_hints
+from dataclasses import fields
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from embexp.config.schema import COMPONENTS
+from embexp.config.schema import COMPONENTS, OPTIONAL, Config
 from embexp.errors import ConfigError
+from embexp.masking import masked
+from embexp.ranges import constructor_hints, senseless, typed
 
 _HYDRA_KEYS = frozenset({"_target_", "_convert_", "_partial_", "_recursive_", "_args_"})
 
@@ -24,6 +26,7 @@ def check(config: DictConfig) -> None:
         ConfigError: A value is missing, a key is unknown, or a value has the wrong type; the message
             names the key and, for a misspelt one, the nearest that exists.
     """
+    _check_root(config)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         key = missing[0]
@@ -31,10 +34,25 @@ def check(config: DictConfig) -> None:
     values = OmegaConf.to_container(config, resolve=True)
     if not isinstance(values, dict):
         raise ConfigError("The configuration is not a mapping of keys to values.")
+    for name, hint in constructor_hints(Config).items():
+        _check_type(hint, values[name], name)
     for name in COMPONENTS:
-        if values.get(name) is not None:
+        if values[name] is not None:
             check_component(values[name], name)
+    _check_sense(values)
     _check_combination(values)
+
+
+def _check_root(values: DictConfig) -> None:
+    """Refuse keys that were added with ``+`` or removed with ``~``, and components that a run needs."""
+    known = [field.name for field in fields(Config)]
+    for key in sorted({str(key) for key in values} - {*known, "hydra"}):
+        raise ConfigError(f"{key} is not a key of the configuration: {suggest(key, known)}")
+    for key in known:
+        if key not in values:
+            raise ConfigError(f"{key} has been removed, and every run needs it: leave out ~{key}.")
+        if key in COMPONENTS and key not in OPTIONAL and values[key] is None:
+            raise ConfigError(f"{key} is null, and every run needs one: choose an option, as in {key}=NAME.")
 
 
 def _check_combination(values: Mapping[Any, Any]) -> None:
@@ -57,6 +75,13 @@ def _check_combination(values: Mapping[Any, Any]) -> None:
             "choose a set with a corpus of its own, as in benchmark@forgetting=beir "
             "forgetting.dataset.path=FOLDER."
         )
+
+
+def _check_sense(values: Mapping[Any, Any]) -> None:
+    """Refuse, wherever it stands, what no setting can use: NaN, infinities, texts with a NUL character."""
+    if problem := senseless(values):
+        place, remedy = problem
+        raise ConfigError(f"{place}: {remedy}.")
 
 
 def check_component(node: Any, place: str) -> None:
@@ -91,14 +116,22 @@ def _parts(value: Any, place: str) -> list[tuple[str, Any]]:
 
 
 def _import_target(path: str, place: str) -> Any:
+    from embexp.user_code import users_mistake
+
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
+        if mistake := users_mistake(error):
+            raise mistake from error
         raise ConfigError(
             f"{place}._target_ is {path!r}, which cannot be imported ({error}): "
             "name a class as package.module.Class that is installed here."
         ) from error
+    except Exception as error:
+        if mistake := users_mistake(error):
+            raise mistake from error
+        raise
 
 
 def _check_keys(target: Any, given: Mapping[str, Any], place: str) -> None:
@@ -128,20 +161,35 @@ def unknown_keys(node: Any, place: str) -> list[str]:
     return _unknown(_import_target(str(node["_target_"]), place), given)
 
 
-def texts(node: DictConfig) -> DictConfig:
-    """Return a component in which numbers that stand for texts, such as ``path: 2024``, are texts.
+def as_declared(node: DictConfig) -> DictConfig:
+    """Return a component whose values have the types of its constructor's arguments.
+
+    A number that stands for a text, such as ``path: 2024``, becomes a text, and a text that stands for a
+    number, such as one of an environment variable, a number.
 
     Args:
         node: The component's part of the configuration, which has been checked.
     """
-    copy: Any = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
-    hints = _hints(_import_target(str(node["_target_"]), ""))
-    for key, value in list(copy.items()):
-        if isinstance(value, DictConfig) and "_target_" in value:
-            copy[key] = texts(value)
-        elif isinstance(value, int | float) and hints.get(str(key)) in (str, str | None):
-            copy[key] = str(value)
-    return cast("DictConfig", copy)
+    return OmegaConf.create(_as_declared(OmegaConf.to_container(node, resolve=True)))
+
+
+def _as_declared(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_as_declared(item) for item in node]
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return node
+    hints = constructor_hints(_import_target(str(node["_target_"]), ""))
+    return {
+        key: typed(hints[key], value) if key in hints and _is_plain(value) else _as_declared(value)
+        for key, value in node.items()
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value holds no component."""
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return not (isinstance(value, Mapping) and "_target_" in value)
 
 
 def _check_required(target: Any, given: Mapping[str, Any], place: str) -> None:
@@ -152,29 +200,18 @@ def _check_required(target: Any, given: Mapping[str, Any], place: str) -> None:
 
 
 def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic.errors import PydanticUserError
-
-    hints = _hints(target)
+    hints = constructor_hints(target)
     for key, value in given.items():
-        if key not in hints or (isinstance(value, Mapping) and "_target_" in value):
-            continue
-        try:
-            adapter = TypeAdapter(hints[key], config=ConfigDict(coerce_numbers_to_str=True))
-        except PydanticUserError:  # a user's own type that pydantic cannot check
-            continue
-        try:
-            adapter.validate_python(value)
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise ConfigError(f"{place}.{key} is {value!r}: {problem[0].lower()}{problem[1:]}.") from error
+        if key in hints and _is_plain(value):
+            _check_type(hints[key], value, f"{place}.{key}")
 
 
-def _hints(target: Any) -> dict[str, Any]:
-    """Return the types of a constructor's arguments."""
-    # The generated constructor of a dataclass resolves names in its own module alone, not in its bases'.
-    written = inspect.isclass(target) and not is_dataclass(target)
-    return get_type_hints(target.__init__ if written else target)
+def _check_type(hint: Any, value: Any, place: str) -> None:
+    """Refuse a value of another type than its setting's, or out of its range; secrets are not repeated."""
+    try:
+        typed(hint, value)
+    except ValueError as error:
+        raise ConfigError(f"{place} is {masked(value, key=place)!r}: {error}.") from error
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

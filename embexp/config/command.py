@@ -18,17 +18,19 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from embexp.config.explain import USER_MISTAKES, explain
+from embexp.config.explain import USER_MISTAKES, explain, unset_component
 from embexp.config.multirun import (
     JobInternalError,
     StopMultirunError,
     limit_threads,
     picklable,
     record_failure,
+    refuse_unswept_space,
     summarise_failures,
 )
-from embexp.config.overrides import asks_for_multirun, settable
+from embexp.config.overrides import config_dirs, hydra_arguments
 from embexp.config.processes import Returned, Task, rank_0_reports, run_task, worker_folder
 from embexp.config.schema import register
 from embexp.errors import EmbexpError, PrunedError
@@ -66,12 +68,11 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
 def _main(task: Task, name: str) -> None:
     verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
-    multirun = asks_for_multirun(sys.argv[1:])
     try:
-        sys.argv[1:] = [settable(argument, multirun=multirun) for argument in sys.argv[1:]]
+        sys.argv[1:] = hydra_arguments(sys.argv[1:])
     except EmbexpError as error:
         sys.exit(_report(error, verbose, in_job=False))
-    folders = [conf_dir(), *_user_folders(sys.argv[1:])]
+    folders = [conf_dir(), *config_dirs(sys.argv[1:])]
     group = None
     register()
     try:
@@ -94,8 +95,10 @@ def _job(task: Task, name: str, group: ProcessGroup | None, *, verbose: bool) ->
             limit_threads()
             prepare_libraries()  # once more where a launcher has started another process
             prepare_torch()
+            refuse_unswept_space()
             return run_task(task, config, group)
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as raised:
+            error = _users_or_same(raised)
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 sys.exit(_report(error, verbose, group))
             if isinstance(error, KeyboardInterrupt):
@@ -129,24 +132,24 @@ def _process_group() -> ProcessGroup | None:
     return init_process_group()
 
 
-def _user_folders(arguments: Sequence[str]) -> list[Path]:
-    folders = []
-    for position, argument in enumerate(arguments):
-        option, _, value = argument.partition("=")
-        if option in ("--config-dir", "-cd"):
-            value = value or (arguments[position + 1] if position + 1 < len(arguments) else "")
-            folders.append(Path(value).resolve())
-    return folders
-
-
 def _for_the_user(error: BaseException, folders: Sequence[Path]) -> BaseException:
     """Return the error to report for one that ended Hydra itself, outside of a job."""
+    overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
     if isinstance(error, USER_MISTAKES):
-        overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
         return explain(error, overrides, folders)
+    if isinstance(error, Exception) and (mistake := unset_component(error, overrides)):
+        return mistake
     if isinstance(error, StopMultirunError):
         return error.error
     return summarise_failures(error) if isinstance(error, Exception) else error
+
+
+def _users_or_same(error: Exception | KeyboardInterrupt) -> Exception | KeyboardInterrupt:
+    """Return the error to report for one that the user's own code has raised; any other as it is."""
+    from embexp.user_code import users_mistake
+
+    mistake = users_mistake(error)
+    return error if mistake is None else mistake.with_traceback(error.__traceback__)
 
 
 def _end_job(error: Exception, verbose: bool) -> Exception:

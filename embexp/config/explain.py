@@ -10,6 +10,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from embexp.config.check import suggest
+from embexp.config.overrides import in_quotes
+from embexp.config.schema import OPTIONAL
 from embexp.errors import ConfigError
 
 USER_MISTAKES = (HydraException, OmegaConfBaseException)
@@ -31,19 +33,40 @@ def explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path])
         problem = str(error).splitlines()[0].rstrip(".")
         return ConfigError(f"{problem}: name a folder that holds options as GROUP/OPTION.yaml.")
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"{error.override!r} is not an override: write key=value, and quote values that hold commas, "
-            "brackets, quotes or other marks, as in 'key=\"a, b\"'."
-        )
+        return _no_override(str(error.override))
+    if at := re.match(r"Could not append to config. An item is already at '([^']+)'", str(error)):
+        return ConfigError(f"{at.group(1)} exists already: leave out the + before it.")
     key = _unknown_key(str(error)) or _unknown_key(str(error.__cause__ or ""))
     if key:
         return ConfigError(
             f"{key} is not a key of the configuration: {_suggest_key(key, overrides, folders)}"
         )
-    text = " ".join(line.strip() for line in str(error.__cause__ or error).splitlines()[:2])
+    problem = str(error.__cause__ or error).splitlines()[0].strip().rstrip(".")
     at = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
-    place = f" (key {at.group(1)})" if at and at.group(1) not in text else ""
-    return ConfigError(f"{text.replace(f'full_key: {at.group(1)}', '').strip() if at else text}{place}")
+    return ConfigError(f"{at.group(1)}: {problem}." if at else f"{problem}.")
+
+
+def unset_component(error: Exception, overrides: Sequence[str]) -> ConfigError | None:
+    """Return the mistake behind an AssertionError of OmegaConf: a key of a component that is not chosen."""
+    if not isinstance(error, AssertionError):
+        return None
+    keys = [text.lstrip("+").partition("=")[0] for text in overrides]
+    for key in keys:
+        name, dot, _ = key.partition(".")
+        if dot and name in OPTIONAL:
+            choice = {"tuned": "model@tuned", "forgetting": "benchmark@forgetting"}.get(name, name)
+            return ConfigError(f"{key} needs an option of {choice}, which is null: add {choice}=NAME.")
+    return None
+
+
+def _no_override(text: str) -> ConfigError:
+    key, equals, _ = text.partition("=")
+    if equals and not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w.@/:$-]*", key, re.ASCII):
+        return ConfigError(f"{key!r} in {text!r} cannot be a key: write key=value, without spaces around =.")
+    return ConfigError(
+        f"{text!r} is not an override: write key=value, and quote values that hold commas, "
+        "brackets, quotes or other marks, as in 'key=\"a, b\"'."
+    )
 
 
 def _missing_option(error: MissingConfigException, folders: Sequence[Path]) -> ConfigError:
@@ -83,7 +106,7 @@ def _keys_below(parent: str, overrides: Sequence[str], folders: Sequence[Path]) 
     groups = _groups(folders)
     choices = [item for item in overrides if item.partition("=")[0].partition("@")[0] in groups]
     GlobalHydra.instance().clear()
-    searchpath = ",".join(f"file://{folder}" for folder in folders[1:])
+    searchpath = ",".join(in_quotes(f"file://{folder}") for folder in folders[1:])
     try:
         with initialize_config_dir(str(folders[0]), version_base="1.3"):
             user_folders = [f"hydra.searchpath=[{searchpath}]"] if searchpath else []

@@ -11,9 +11,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from embexp.errors import EmbexpError, PrunedError
+from embexp.errors import ConfigError, EmbexpError, PrunedError
 from embexp.storage.files import write_json
 
 _FAILED = "failed.json"
@@ -75,6 +76,23 @@ class BeforeJobs(Callback):
             component(config, "tracker").prepare()
         except EmbexpError as error:
             raise StopMultirunError(error) from error
+
+
+def refuse_unswept_space() -> None:
+    """Refuse to run once what a preset describes as several runs, as ``hparams=mnrl`` does.
+
+    Raises:
+        ConfigError: There are values to sweep, and no ``-m``.
+    """
+    hydra = HydraConfig.get()
+    params = OmegaConf.select(hydra, "sweeper.params")
+    if hydra.mode == RunMode.MULTIRUN or not params:
+        return
+    chosen = {group: hydra.runtime.choices.get(group) for group in ("hparams", "experiment")}
+    preset = " ".join(f"{group}={option}" for group, option in chosen.items() if option)
+    raise ConfigError(
+        f"{preset or 'hydra.sweeper.params'} sweeps {', '.join(params)}, which takes several runs: add -m."
+    )
 
 
 def limit_threads() -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from embexp.ranges import Seed
 
 COMPONENTS = (
     "dataset",
@@ -26,6 +28,14 @@ COMPONENTS = (
 )
 
 
+OPTIONAL = ("llm", "tuned", "forgetting", "suite")
+"""Components that a run can do without."""
+_NULL_OPTIONS = {"llm": None, "suite": None, "model": None, "benchmark": None} | dict.fromkeys(
+    ("experiment", "hparams"), "_global_"
+)
+"""Groups that can be left empty, with the package of their options."""
+
+
 @dataclass
 class Paths:
     """Folders that runs share: ``root`` holds mlflow.db and mlruns/, ``cache`` finished stages."""
@@ -38,7 +48,7 @@ class Paths:
 class Config:
     """Every top-level key of conf/config.yaml; a key that is not here is refused."""
 
-    seed: int = 0
+    seed: Seed = 0
     metric: str = "ndcg@10"
     paths: Paths = field(default_factory=Paths)
     dataset: Any = None
@@ -58,5 +68,23 @@ class Config:
 
 
 def register() -> None:
-    """Register the schema with Hydra as the option ``schema``."""
-    ConfigStore.instance().store(name="schema", node=Config, provider="embexp")
+    """Register the schema with Hydra as the option ``schema``.
+
+    Components are open: an override may set any argument of a component's constructor, also one that its
+    option file leaves out, without the ``+`` that Hydra asks for elsewhere. ``check`` knows the arguments.
+    Groups of optional components have an option ``null``, as in ``llm=null`` or ``llm=choice(null,groq)``.
+    """
+    schema = OmegaConf.structured(Config)
+    for name in COMPONENTS:
+        schema[name] = DictConfig(None, flags={"struct": False})
+    store = ConfigStore.instance()
+    store.store(name="schema", node=schema, provider="embexp")
+    for group, package in _NULL_OPTIONS.items():
+        store.store(group=group, name="null", node={}, package=package, provider="embexp")
+
+
+def drop_null_options(config: DictConfig) -> None:
+    """Set components to None whose option is ``null``, which Hydra can only compose as an empty mapping."""
+    for name in OPTIONAL:
+        if config[name] is not None and not config[name]:
+            config[name] = None

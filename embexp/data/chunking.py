@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from annotated_types import Interval
 
 from embexp.data.fences import mark_code
 from embexp.data.records import Chunk, Document
 from embexp.data.words import SENTENCE_END, unspaced, words
 from embexp.errors import ConfigError
+from embexp.ranges import check_ranges
 from embexp.storage.files import sha256_of
 
 _BATCH = 256
@@ -67,11 +70,12 @@ class Headings:
         overlap: How many tokens of a chunk the next one repeats, in sections longer than one chunk.
     """
 
-    max_tokens: int | None = None
-    overlap: int = 0
+    max_tokens: Annotated[int, Interval(ge=8, le=1_000_000)] | None = None
+    overlap: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
 
     def __post_init__(self) -> None:
-        _check_sizes("max_tokens", self.max_tokens, self.overlap)
+        check_ranges(self, "chunker")
+        _check_overlap("max_tokens", self.max_tokens, self.overlap)
 
     def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
         """Return the document's chunks in reading order; a title without text is a chunk of its own."""
@@ -102,11 +106,12 @@ class Windows:
         overlap: How many tokens of a chunk the next one repeats.
     """
 
-    tokens: int = 128
-    overlap: int = 32
+    tokens: Annotated[int, Interval(ge=8, le=1_000_000)] = 128
+    overlap: Annotated[int, Interval(ge=0, le=1_000_000)] = 32
 
     def __post_init__(self) -> None:
-        _check_sizes("tokens", self.tokens, self.overlap)
+        check_ranges(self, "chunker")
+        _check_overlap("tokens", self.tokens, self.overlap)
 
     def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:
         """Return the document's chunks in reading order; a title without text is a chunk of its own."""
@@ -162,13 +167,11 @@ def _chunks(document: Document, passages: Iterable[tuple[str, str]]) -> list[Chu
     ]
 
 
-def _check_sizes(name: str, size: int | None, overlap: int) -> None:
-    if size is not None and size < 8:
+def _check_overlap(name: str, size: int | None, overlap: int) -> None:
+    if size is not None and overlap >= size:
         raise ConfigError(
-            f"chunker.{name}={size}: a chunk of so few tokens holds no content; give 8 or more."
+            f"chunker.overlap={overlap}: give fewer tokens than chunker.{name}, which is {size}."
         )
-    if overlap < 0 or (size is not None and overlap >= size):
-        raise ConfigError(f"chunker.overlap={overlap}: give 0 or more tokens, and fewer than chunker.{name}.")
 
 
 def _sections(text: str, title: str = "") -> Iterator[tuple[tuple[str, ...], str]]:

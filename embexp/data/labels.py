@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from embexp.data.records import Pair
 from embexp.errors import ConfigError, DataError
+from embexp.ranges import Label, check_ranges
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,11 @@ class LabelSettings:
         label_range: The lowest and the highest label that can occur; None follows ``label_scale``.
     """
 
-    positive_from: float | None = None
-    label_range: Sequence[float] | None = None
+    positive_from: Label | None = None
+    label_range: Sequence[Label] | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(self, "dataset")
         ends = self.label_range
         if ends is not None and (len(ends) != 2 or not ends[0] < ends[1]):
             raise ConfigError(

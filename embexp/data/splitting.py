@@ -6,12 +6,15 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from embexp.data.labels import LabelScale, LabelSettings, label_scale
 from embexp.data.records import CUT_OUT, HELD_OUT, Pair
 from embexp.data.sampling import shuffle_key
 from embexp.errors import ConfigError, DataError
+from embexp.ranges import Count, ShareBelowOne, check_ranges
 
 log = logging.getLogger(__name__)
 
@@ -52,32 +55,24 @@ class SplitSettings:
         near_duplicate_queries: Jaccard similarity from which two questions count as the same.
     """
 
-    dev: float = 0.1
-    test: float = 0.2
-    max_train: int | None = None
-    max_dev: int | None = 300
-    max_test: int | None = 1000
+    dev: ShareBelowOne = 0.1
+    test: ShareBelowOne = 0.2
+    max_train: Count | None = None
+    max_dev: Count | None = 300
+    max_test: Count | None = 1000
     test_types: list[str] = field(default_factory=lambda: ["human", "summary", "sentence"])
     train_on_test_type: bool = True
     dev_by: Literal["auto", "document", "query"] = "auto"
-    near_duplicate_passages: float = 0.8
-    near_duplicate_queries: float = 0.9
+    near_duplicate_passages: Annotated[float, Interval(ge=0.5, le=1)] = 0.8
+    near_duplicate_queries: Annotated[float, Interval(ge=0.5, le=1)] = 0.9
 
     def __post_init__(self) -> None:
-        if self.dev < 0 or self.test < 0 or self.dev + self.test >= 1:
+        check_ranges(self, "split")
+        if self.dev + self.test >= 1:
             raise ConfigError(
-                f"split.dev={self.dev}, split.test={self.test}: give shares from 0 up that leave some for "
+                f"split.dev={self.dev}, split.test={self.test}: give shares that leave some for "
                 "training, as in split.dev=0.1 split.test=0.2."
             )
-        for name in ("max_train", "max_dev", "max_test"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(
-                    f"split.{name}={value}: give a whole number from 1 up, or null for no limit."
-                )
-        for name in ("near_duplicate_passages", "near_duplicate_queries"):
-            if not 0.5 <= getattr(self, name) <= 1:
-                raise ConfigError(f"split.{name}={getattr(self, name)}: give a similarity from 0.5 to 1.")
         if self.dev_by not in ("auto", "document", "query"):
             raise ConfigError(f"split.dev_by={self.dev_by}: choose auto, document or query.")
 

@@ -7,9 +7,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
+from embexp.ranges import ShareBelowOne, check_ranges
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -49,11 +52,10 @@ class LastLayers:
         layers: How many of them.
     """
 
-    layers: int = 2
+    layers: Annotated[int, Interval(ge=1, le=1_000)] = 2
 
     def __post_init__(self) -> None:
-        if self.layers < 1:
-            raise ConfigError(f"trainer.method.layers={self.layers}: must be 1 or more.")
+        check_ranges(self, "trainer.method")
 
     def extend(self, model: SentenceTransformer) -> None:
         """Add nothing."""
@@ -92,17 +94,12 @@ class Lora:
         dropout: Dropout of the updates' inputs.
     """
 
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
+    rank: Annotated[int, Interval(ge=1, le=10_000)] = 16
+    alpha: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
+    dropout: ShareBelowOne = 0.0
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha < 1:
-            raise ConfigError(
-                f"trainer.method.rank={self.rank} and trainer.method.alpha={self.alpha}: must be 1 or more."
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"trainer.method.dropout={self.dropout}: must be in [0, 1).")
+        check_ranges(self, "trainer.method")
 
     def extend(self, model: SentenceTransformer) -> None:
         """Add nothing: the updates are merged into the model's own weights."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
+from embexp.ranges import (
+    Count,
+    CountOrZero,
+    InnerShare,
+    NonNegative,
+    Positive,
+    Seconds,
+    ShareAboveZero,
+    ShareBelowOne,
+    check_ranges,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,68 +66,41 @@ class TrainerSettings:
         merge: Shares of the tuned weights in averages with the untuned ones, each scored on dev.
     """
 
-    epochs: int = 1
-    batch_size: int = 64
-    learning_rate: float = 5e-5
+    epochs: Annotated[int, Interval(ge=1, le=10_000)] = 1
+    batch_size: Annotated[int, Interval(ge=2, le=1_000_000)] = 64
+    learning_rate: ShareAboveZero = 5e-5
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    max_tokens: int | None = 128
-    max_pairs: int | None = 2000
-    evaluations: int = 4
+    warmup_ratio: ShareBelowOne = 0.1
+    weight_decay: ShareBelowOne = 0.01
+    max_grad_norm: Positive = 1.0
+    max_tokens: Annotated[int, Interval(ge=8, le=1_000_000)] | None = 128
+    max_pairs: Annotated[int, Interval(ge=2, le=1_000_000_000)] | None = 2000
+    evaluations: Annotated[int, Interval(ge=0, le=10_000)] = 4
     metric: str = "ndcg@10"
-    patience: int | None = None
-    hard_negatives: int | None = None
+    patience: Annotated[int, Interval(ge=1, le=10_000)] | None = None
+    hard_negatives: Annotated[int, Interval(ge=0, le=1_000)] | None = None
     negatives: Literal["mined", "random"] = "mined"
-    relative_margin: float | None = 0.05
-    absolute_margin: float | None = None
-    range_min: int = 0
-    range_max: int = 20
+    relative_margin: ShareBelowOne | None = 0.05
+    absolute_margin: NonNegative | None = None
+    range_min: CountOrZero = 0
+    range_max: Count = 20
     cross_encoder: Any = None
     distinct: Literal["text", "chunk", "document"] = "chunk"
-    length_pool: int = 8
-    dropout: float | None = None
-    attention_dropout: float | None = None
+    length_pool: Annotated[int, Interval(ge=0, le=1_000_000)] = 8
+    dropout: ShareBelowOne | None = None
+    attention_dropout: ShareBelowOne | None = None
     bf16: bool | None = False
-    checkpoint_seconds: float = 300.0
-    retries: int = 3
+    checkpoint_seconds: Seconds = 300.0
+    retries: Annotated[int, Interval(ge=0, le=100)] = 3
     method: Any = None
     select: Literal["best", "tuned"] = "best"
-    forgetting_floor: float | None = 0.95
-    merge: list[float] | tuple[float, ...] = ()
+    forgetting_floor: ShareAboveZero | None = 0.95
+    merge: list[InnerShare] | tuple[InnerShare, ...] = ()
 
     def __post_init__(self) -> None:
-        for names, valid, rule in _RULES:
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not (math.isfinite(value) and valid(value)):
-                    raise ConfigError(f"trainer.{name}={value}: must be {rule}.")
+        check_ranges(self, "trainer")
         if self.range_min >= self.range_max:
             raise ConfigError(
                 f"trainer.range_min={self.range_min} and trainer.range_max={self.range_max}: the first must "
                 "be below the second, such as 0 and 20."
             )
-        if not all(0 < weight < 1 for weight in self.merge):
-            raise ConfigError(
-                f"trainer.merge={list(self.merge)}: give shares between 0 and 1, such as [0.5]."
-            )
-
-
-_RULES: list[tuple[list[str], Callable[[float], bool], str]] = [
-    (["epochs", "patience", "range_max"], lambda value: value >= 1, "1 or more"),
-    (["batch_size", "max_pairs"], lambda value: value >= 2, "2 or more"),
-    (["max_tokens"], lambda value: value >= 8, "8 or more"),
-    (
-        ["evaluations", "hard_negatives", "length_pool", "retries", "range_min", "absolute_margin"],
-        lambda value: value >= 0,
-        "0 or more",
-    ),
-    (["learning_rate", "max_grad_norm", "checkpoint_seconds"], lambda value: value > 0, "above 0"),
-    (
-        ["warmup_ratio", "weight_decay", "dropout", "attention_dropout", "relative_margin"],
-        lambda value: 0 <= value < 1,
-        "in [0, 1)",
-    ),
-    (["forgetting_floor"], lambda value: 0 < value <= 1, "in (0, 1]"),
-]

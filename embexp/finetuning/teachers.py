@@ -6,13 +6,17 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache, Role, fetch_in_blocks
 from embexp.models.encoder import PLURAL, ModelEmbedder
+from embexp.ranges import Positive, check_ranges
 from embexp.storage.files import sha256_of
+from embexp.user_code import identity
 
 if TYPE_CHECKING:
     from embexp.models.embedding_cache import Vectors
@@ -61,7 +65,7 @@ class Labels:
         scale: A score is the label, brought to [0, 1], times this.
     """
 
-    scale: float = 20.0
+    scale: Positive = 20.0
 
     def fingerprint(self) -> str:
         """Return a digest of the settings; the labels are part of the pairs."""
@@ -91,15 +95,12 @@ class CrossEncoderTeacher:
     """
 
     model: str
-    max_tokens: int | None = None
-    batch_size: int = 32
+    max_tokens: Annotated[int, Interval(ge=8, le=1_000_000)] | None = None
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     cache: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"teacher.batch_size={self.batch_size}: must be 1 or more.")
-        if self.max_tokens is not None and self.max_tokens < 8:
-            raise ConfigError(f"teacher.max_tokens={self.max_tokens}: must be 8 or more, or null.")
+        check_ranges(self, "teacher")
 
     def fingerprint(self) -> str:
         """Return a digest that changes with the weights or the length.
@@ -144,17 +145,16 @@ class BiEncoderTeacher:
     """
 
     model: Any
-    scale: float = 20.0
-    batch_size: int = 64
+    scale: Positive = 20.0
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 64
     cache: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ConfigError(f"teacher.scale={self.scale}: must be above 0.")
+        check_ranges(self, "teacher")
 
     def fingerprint(self) -> str:
         """Return a digest that changes with the weights, the prompts or the scale."""
-        return sha256_of("bi-encoder", self.model.fingerprint(), self.scale)
+        return sha256_of("bi-encoder", identity(self.model), self.scale)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
         """Return the scaled cosine of each (query, passage), shape (len(pairs),)."""
@@ -182,7 +182,7 @@ class BiEncoderTeacher:
 
     def _encode(self, role: Role, texts: Sequence[str]) -> Vectors:
         source: ModelSource = self.model
-        fingerprint = source.fingerprint()
+        fingerprint = identity(source)
 
         @functools.cache
         def embedder() -> ModelEmbedder:

@@ -24,6 +24,7 @@ from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import Training, TrainingStep, UntunedModel
 from embexp.finetuning.training_rows import training_rows
 from embexp.storage.files import sha256_of, space_checked
+from embexp.user_code import identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,7 +38,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
 
     def fingerprint(self) -> str:
         """Return the digest of the cross-encoder that rescores mined negatives; "" if there is none."""
-        return str(self.cross_encoder.fingerprint()) if self.cross_encoder is not None else ""
+        return identity(self.cross_encoder) if self.cross_encoder is not None else ""
 
     def fit(
         self,
@@ -170,7 +171,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             asdict(replace(self, cross_encoder=None)),
             repr(self.method),
             repr(loss),
-            [loss.fingerprint(), self.fingerprint()],
+            [identity(loss), identity(self)],
             sha256_of(*pairs),
             repr(splits.label_scale()),
             len(splits.dev),

@@ -10,11 +10,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from annotated_types import Interval
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from embexp.errors import ConfigError, EmbexpError
+from embexp.errors import EmbexpError
 from embexp.llm.chat import Chat, Reply, prompt_tokens, read_reply
 from embexp.llm.engine import completion_of_reply
 from embexp.llm.groq import GroqLLM, connect_for_batches, groq_error, groq_key, sdk_errors
@@ -34,6 +35,7 @@ from embexp.llm.request_errors import (
     request_error,
 )
 from embexp.progress import progress
+from embexp.ranges import Seconds
 from embexp.storage.files import write_json
 
 log = logging.getLogger(__name__)
@@ -290,14 +292,9 @@ class GroqBatchLLM(GroqLLM):
         completion_window: The most time that Groq may take.
     """
 
-    batch_size: int = 5000
-    poll_seconds: float = 30.0
+    batch_size: Annotated[int, Interval(ge=1, le=50_000)] = 5000
+    poll_seconds: Seconds = 30.0
     completion_window: Literal["24h", "48h", "72h", "7d"] = "24h"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.batch_size <= 50_000:
-            raise ConfigError(f"llm.batch_size={self.batch_size}: give a whole number from 1 to 50000.")
 
     @contextmanager
     def open(self, journal: Path) -> Iterator[_GroqBatches]:  # type: ignore[override]

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError, ModelError
 from embexp.llm.chat import Chat, Reply
@@ -19,6 +21,7 @@ from embexp.llm.llm import Request
 from embexp.llm.prices import Estimate, Prices, free_estimate
 from embexp.llm.request_errors import request_error
 from embexp.llm.settings import RequestSettings
+from embexp.ranges import Seconds, check_ranges
 from embexp.storage.files import sha256_of
 
 _PACKAGED = "gemma-3-270m-q4_k_m"
@@ -132,15 +135,13 @@ class LlamaCppLLM:
 
     model_path: str | None = None
     chat: bool = False
-    slots: int = 4
-    context_tokens: int = 2048
-    threads: int | None = None
-    timeout_seconds: float = 600.0
+    slots: Annotated[int, Interval(ge=1, le=1_000)] = 4
+    context_tokens: Annotated[int, Interval(ge=1, le=10_000_000)] = 2048
+    threads: Annotated[int, Interval(ge=1, le=10_000)] | None = None
+    timeout_seconds: Seconds = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("slots", "context_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"llm.{name}={getattr(self, name)}: give a whole number from 1 up.")
+        check_ranges(self, "llm")
 
     @property
     def model(self) -> str:

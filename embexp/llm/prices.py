@@ -80,10 +80,8 @@ class Prices:
         """Check that a budget can be enforced for these models.
 
         Raises:
-            ConfigError: The budget is not positive, or a model's price is unknown.
+            ConfigError: A model's price is unknown.
         """
-        if budget_usd is not None and budget_usd <= 0:
-            raise ConfigError(f"llm.budget_usd={budget_usd}: give an amount above 0, or null for no limit.")
         unknown = [model for model in models if self.of(model) is None]
         if budget_usd is not None and unknown:
             raise ConfigError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
 from embexp.llm.prices import Estimate, Prices, estimate, free_limits
+from embexp.ranges import Count, NonNegative, Seconds, check_ranges
 from embexp.storage.files import sha256_of
 
 _OWN_FIELDS = ("model", "messages", "prompt", "stream", "n", "response_format")
@@ -31,29 +34,19 @@ class RequestSettings:
         budget_usd: The most that one journal may cost, earlier runs included; None for no limit.
     """
 
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    requests_per_day: int | None = None
-    tokens_per_day: int | None = None
-    max_concurrency: int = 64
-    timeout_seconds: float = 120.0
-    max_attempts: int = 8
-    give_up_after: int = 10
-    backoff_seconds: float = 1.0
-    budget_usd: float | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    requests_per_day: Count | None = None
+    tokens_per_day: Count | None = None
+    max_concurrency: Annotated[int, Interval(ge=1, le=10_000)] = 64
+    timeout_seconds: Seconds = 120.0
+    max_attempts: Annotated[int, Interval(ge=1, le=1_000)] = 8
+    give_up_after: Annotated[int, Interval(ge=1, le=1_000_000)] = 10
+    backoff_seconds: Annotated[float, Interval(gt=0, le=3_600)] = 1.0
+    budget_usd: Annotated[float, Interval(gt=0, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        for name in _LIMITS:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"llm.{name}={value}: give a number from 1 up, or null to learn it.")
-        for name in ("max_concurrency", "max_attempts", "give_up_after"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"llm.{name}={getattr(self, name)}: give a whole number from 1 up.")
-        if self.timeout_seconds <= 0:
-            raise ConfigError(f"llm.timeout_seconds={self.timeout_seconds}: give seconds above 0.")
-        if self.backoff_seconds <= 0:
-            raise ConfigError(f"llm.backoff_seconds={self.backoff_seconds}: give a number above 0.")
+        check_ranges(self, "llm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +69,7 @@ class ServiceSettings(RequestSettings):
     reasoning_effort: str | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
     base_url: str | None = None
-    prices: dict[str, dict[str, float]] = field(default_factory=dict)
+    prices: dict[str, dict[str, NonNegative]] = field(default_factory=dict)
     has_batches: ClassVar[bool] = False
     """Whether the service answers batches at a discount, whose price a plan then names, too."""
 

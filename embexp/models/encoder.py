@@ -11,6 +11,7 @@ from embexp.errors import ConfigError, ModelError
 from embexp.models.embedding_cache import EmbeddingCache, Encode, Role
 from embexp.models.sources import ModelSource
 from embexp.progress import progress
+from embexp.user_code import identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -172,7 +173,7 @@ class SourceEmbedder:
     """
 
     def __init__(self, source: ModelSource, cache: EmbeddingCache) -> None:
-        self.fingerprint = source.fingerprint()
+        self.fingerprint = identity(source)
         self.seconds: dict[Role, float] = {"query": 0.0, "passage": 0.0}
         self.wall = 0.0
         self.known = 0

@@ -6,7 +6,9 @@ import importlib.util
 import logging
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from annotated_types import Interval
 
 from embexp.data.chunking import TokenCounter
 from embexp.errors import ConfigError, ModelError
@@ -81,7 +83,7 @@ class LocalModel:
     path: str
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Interval(ge=3, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         self._overrides()
@@ -151,7 +153,7 @@ class PackagedModel:
     extra: str = "offline"
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Interval(ge=3, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         self._overrides()
@@ -220,7 +222,7 @@ class HubModel:
     revision: str | None = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Interval(ge=3, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         self._overrides()

@@ -6,11 +6,14 @@ import tempfile
 from dataclasses import dataclass
 from itertools import product
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
 from embexp.models.folder import TokenizerCounter, offline
 from embexp.progress import without_bars
+from embexp.ranges import Seed, check_ranges
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
@@ -39,18 +42,17 @@ class TinyModel:
     """
 
     name: str = "tiny"
-    seed: int = 0
-    dimension: int = 64
-    layers: int = 2
+    seed: Seed = 0
+    dimension: Annotated[int, Interval(ge=4, le=4_096)] = 64
+    layers: Annotated[int, Interval(ge=1, le=100)] = 2
 
     def __post_init__(self) -> None:
-        if self.dimension < HEADS or self.dimension % HEADS:
+        check_ranges(self, "model")
+        if self.dimension % HEADS:
             raise ConfigError(
                 f"model.dimension is {self.dimension}: give a multiple of {HEADS}, such as 64 "
                 f"(the model has {HEADS} attention heads)."
             )
-        if self.layers < 1:
-            raise ConfigError(f"model.layers is {self.layers}: give 1 or more.")
 
     def fingerprint(self) -> str:
         """Return a digest of everything that determines the weights."""

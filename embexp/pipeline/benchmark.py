@@ -41,12 +41,14 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import dev_task
 from embexp.pipeline.synthesize import language_model
 from embexp.retrieval.exact import ExactRetriever
-from embexp.storage.files import atomic_write, copy_folder
+from embexp.storage.files import atomic_write, copy_folder, remove_folder
 from embexp.tracking.tracker import TrackedRun
+from embexp.user_code import identity
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+SCORES, RESULTS, INDEX = "scores.parquet", "results.json", "index"
 KEPT_HITS = 10
 """Hits per question that are kept for the report's examples."""
 
@@ -105,10 +107,11 @@ def benchmark(
         results = stage.stored(lambda _: _read(task, stage.folder, cached=True))
         if results is None:
             _write(_measure(experiment, data, task, sources, choice, stage.folder), stage.folder)
-            stage.finish({})
+            index = [INDEX] if (stage.folder / INDEX).is_dir() else []
+            stage.finish({}, SCORES, RESULTS, *index)
             results = _read(task, stage.folder, cached=False)
-        if (stage.folder / "index").is_dir():
-            copy_folder(stage.folder / "index", out_dir / "index")
+        if (stage.folder / INDEX).is_dir():
+            copy_folder(stage.folder / INDEX, out_dir / INDEX)
     for name, scores in results.scores.items():
         costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
         _log_system(run, "benchmark", name, {**scores.mean, **costs})
@@ -139,7 +142,7 @@ def _choose_retriever(
 ) -> RetrieverChoice:
     """Choose the model and the weight of BM25 on the dev questions, or take the choice from the cache."""
     dev, seed = data.splits.dev, experiment.seed
-    models = [source.fingerprint() for source in sources.values()]
+    models = [identity(source) for source in sources.values()]
     with experiment.stages.stage("retriever", data.key, models, experiment.metric, seed) as stage:
         stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
         if stored is not None:
@@ -192,7 +195,7 @@ def _inputs(
         "benchmark": scoring_settings(experiment.settings["benchmark"]),
         "retriever": experiment.settings["retriever"],
     }
-    models = [source.fingerprint() for source in sources.values()]
+    models = [identity(source) for source in sources.values()]
     models += further_fingerprints(experiment.benchmark)
     asked = (task.fingerprint(), *judging_inputs(task, experiment.llm))
     lengths = _trained_lengths(experiment) if TUNED in sources else []
@@ -262,7 +265,7 @@ def _measure(
         rankings=rankings,
         costs={name: each.cost for name, each in systems.items()},
         comparison=comparison,
-        index=_index_for_search(experiment, data, task, embedders, folder / "index"),
+        index=_index_for_search(experiment, data, task, embedders, folder / INDEX),
         map=embedding_map,
         judging=judging,
     )
@@ -279,6 +282,7 @@ def _index_for_search(
 
     Only an index that approximates exact search is compared: BM25 or a hybrid differs on purpose.
     """
+    remove_folder(path)  # what an interrupted run left has no checksums; its vectors are cached
     for embedder in embedders.values():
         start = time.monotonic()
         index = experiment.retriever.index(data.chunks, embedder, path=path)
@@ -293,7 +297,7 @@ def _index_for_search(
 
 def _write(results: Results, folder: Path) -> None:
     """Write scores.parquet, and the rest to results.json but for the corpus, which has files of its own."""
-    write_scores(folder / "scores.parquet", results.scores.values())
+    write_scores(folder / SCORES, results.scores.values())
     first_hits = {
         system: {query: hits[:KEPT_HITS] for query, hits in rankings.items()}
         for system, rankings in results.rankings.items()
@@ -301,17 +305,17 @@ def _write(results: Results, folder: Path) -> None:
     record = TypeAdapter(Results).dump_json(
         replace(results, rankings=first_hits), exclude={"scores": True, "task": {"corpus"}}
     )
-    with atomic_write(folder / "results.json", "wb") as stream:
+    with atomic_write(folder / RESULTS, "wb") as stream:
         stream.write(record)
 
 
 def _read(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
-    record = json.loads((folder / "results.json").read_bytes())
+    record = json.loads((folder / RESULTS).read_bytes())
     return TypeAdapter(Results).validate_python(
         {
             **record,
             "task": {**record["task"], "corpus": task.corpus},
-            "scores": {scores.system: scores for scores in read_scores(folder / "scores.parquet")},
+            "scores": {scores.system: scores for scores in read_scores(folder / SCORES)},
             "cached": cached,
         }
     )
@@ -336,7 +340,7 @@ def _forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedR
     metric, seed = experiment.metric, experiment.seed
     task = general_set(experiment.forgetting, unit=experiment.dataset.unit, seed=seed).final
     sources = (experiment.model, tuned)
-    inputs = (task.fingerprint(), [source.fingerprint() for source in sources], metric, seed)
+    inputs = (task.fingerprint(), [identity(source) for source in sources], metric, seed)
     with experiment.stages.stage("forgetting", *inputs) as stage:
         result = stage.stored(TypeAdapter(Forgetting).validate_python)
         if result is None:
@@ -373,7 +377,7 @@ def _score_on(experiment: Experiment, suite: MtebSuite, source: ModelSource) -> 
     """Score a model on each task of the suite, or take its scores from the cache."""
     model, scores = cache(source.load), []
     for name in suite.tasks:
-        with experiment.stages.stage("suite", suite.fingerprint(name), source.fingerprint()) as stage:
+        with experiment.stages.stage("suite", suite.fingerprint(name), identity(source)) as stage:
             score = stage.done or suite.score(name, model())
             if stage.done is None:
                 stage.finish(score)

@@ -18,16 +18,18 @@ from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Document, Pair
 from embexp.data.splitting import Splits, split_by_document
 from embexp.errors import DataError
+from embexp.masking import masked
 from embexp.pipeline.experiment import Experiment
 from embexp.progress import track
 from embexp.storage.manifest import write_manifest
-from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import TrackedRun
+from embexp.user_code import identity, yielded
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
+CORPUS_FILES = ("chunks.jsonl", "documents.jsonl")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def chunk_documents(experiment: Experiment) -> Corpus:
     """
     tokens = experiment.model.tokens()
     inputs = (
-        experiment.dataset.fingerprint(),
+        identity(experiment.dataset),
         experiment.settings["chunker"],
         experiment.model.name,
         tokens.limit,
@@ -103,7 +105,7 @@ def chunk_documents(experiment: Experiment) -> Corpus:
         if done is None:
             documents = experiment.dataset.documents()
             done = {"documents": write_chunks(experiment, documents, tokens, stage.folder)}
-            stage.finish(done)
+            stage.finish(done, *CORPUS_FILES)
         return Corpus(stage.key, stage.folder, done["documents"])
 
 
@@ -124,14 +126,15 @@ def _chunks(
     experiment: Experiment, documents: Iterable[Document], tokens: TokenCounter, headers: dict[str, Document]
 ) -> Iterator[Chunk]:
     """Yield the chunks of each document in turn, and keep only the document's header."""
-    for document in track(documents, "Reading documents"):
+    owner, chunker = experiment.dataset, experiment.chunker
+    for document in track(yielded(documents, Document, owner, "documents"), "Reading documents"):
         if document.id in headers:
             raise DataError(
                 f"The document id {document.id!r} occurs twice, the second time in "
                 f"{document.source or experiment.dataset.name}: give each document an id of its own."
             )
         headers[document.id] = replace(document, text="")
-        yield from experiment.chunker.chunk(document, tokens)
+        yield from yielded(chunker.chunk(document, tokens), Chunk, chunker, "chunk")
 
 
 def _warn_of_truncation(path: Path, count: int, tokens: TokenCounter) -> None:
@@ -155,7 +158,7 @@ def split_pairs(experiment: Experiment, written: WrittenPairs) -> Data:
         done = stage.done
         if done is None:
             done = _split(experiment, written, stage.folder)
-            stage.finish(done)
+            stage.finish(done, *(f"{name}.jsonl" for name in SPLITS))
     train, dev, test = (list(read_jsonl(stage.folder / f"{name}.jsonl", Pair)) for name in SPLITS)
     return Data(
         key=stage.key,

@@ -46,6 +46,7 @@ class Experiment:
         settings: Each component's options, for the keys of the stage cache.
         names: Each component's option name in its config group.
         params: The flattened configuration, for the tracker.
+        run_dir: The run's folder, which the stages that it uses remember; None for none.
         watch: Called with each point of the training log; what it raises ends the training.
     """
 
@@ -68,6 +69,7 @@ class Experiment:
     settings: Mapping[str, Any]
     names: Mapping[str, str]
     params: Mapping[str, object] = field(default_factory=dict)
+    run_dir: Path | None = None
     watch: Callable[[TrainingStep], None] | None = None
 
     @property
@@ -78,7 +80,7 @@ class Experiment:
     @property
     def stages(self) -> StageCache:
         """The finished stages of this and earlier runs."""
-        return StageCache(self.cache)
+        return StageCache(self.cache, run=self.run_dir)
 
     @property
     def embeddings(self) -> EmbeddingCache:

@@ -25,6 +25,7 @@ from embexp.progress import without_bars
 from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
 from embexp.tracking.tracker import TrackedRun
+from embexp.user_code import identity
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def finetune_folder(experiment: Experiment, data: Data) -> Path:
 def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
     return (
         data.key,
-        experiment.model.fingerprint(),
+        identity(experiment.model),
         {name: experiment.settings[name] for name in ("loss", "trainer", "forgetting")},
         teachers_of(experiment),
         experiment.seed,
@@ -93,7 +94,7 @@ def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
 
 def teachers_of(experiment: Experiment) -> list[str]:
     """Return the digests of the models that the loss and the trainer use, which settings alone do not fix."""
-    return [experiment.loss.fingerprint(), experiment.trainer.fingerprint()]
+    return [identity(experiment.loss), identity(experiment.trainer)]
 
 
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
@@ -101,7 +102,7 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
     model = experiment.model.load()
     score = _dev_scorer(experiment, data)
     untuned = UntunedModel(
-        fingerprint=experiment.model.fingerprint(),
+        fingerprint=identity(experiment.model),
         max_tokens=model.max_seq_length,
         cache=experiment.embeddings,
         score=score,
@@ -127,7 +128,7 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         model.save_pretrained(str(fresh))
     copy_folder(fresh, stage.folder / "model")
     shutil.rmtree(fresh)
-    stage.finish(asdict(training))
+    stage.finish(asdict(training), "model")
     shutil.rmtree(stage.folder / "work", ignore_errors=True)
     return training
 

@@ -178,6 +178,6 @@ def _score(experiment: Experiment, each: PlannedTraining, tuned: Tuned, task: Re
                 metrics=with_defaults(experiment.metric),
             )
             write_scores(path, [scores])
-            stage.finish({})
+            stage.finish({}, path.name)
             stored = [scores]
         return replace(stored[0], system=f"{TUNED}, {each.name}")

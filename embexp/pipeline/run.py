@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from embexp.pipeline.finetune import Tuned, finetune, finetune_folder, teachers_
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train
 from embexp.pipeline.synthesize import save_pairs, write_pairs
 from embexp.reporting.outcome import Outcome
+from embexp.storage.stages import deletion_reported
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import RegisteredModel, TrackedRun, Tracker
 
@@ -141,7 +142,8 @@ def run_trial(
 
     config = out_dir / ".hydra" / "config.yaml"
     all_tags = {**provenance(), **tags, "config": str(config.resolve())}
-    with tracker.run(trial.name, params=trial.params, tags=all_tags) as run:
+    tracked = tracker.run(trial.name, params=trial.params, tags=all_tags)
+    with tracked as run, deletion_reported(experiment.cache):
         trial.begin(run_id=run.run_id)
         if config.exists():
             run.log_artifact(config)
@@ -176,10 +178,15 @@ def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Ou
         return outcome
 
 
+@contextmanager
 def _tracked(
     experiment: Experiment, tracker: Tracker, tags: Mapping[str, str] | None = None
-) -> AbstractContextManager[TrackedRun]:
-    return tracker.run(experiment.title, params=experiment.params, tags={**provenance(), **(tags or {})})
+) -> Iterator[TrackedRun]:
+    """Open the tracker's run; within it, an error that the deletion of the cache causes is named as such."""
+    all_tags = {**provenance(), **(tags or {})}
+    title, params = experiment.title, experiment.params
+    with tracker.run(title, params=params, tags=all_tags) as run, deletion_reported(experiment.cache):
+        yield run
 
 
 class _Clock:

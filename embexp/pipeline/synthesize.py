@@ -13,17 +13,25 @@ from embexp.data.record_files import export_csv, export_parquet, read_jsonl, wri
 from embexp.data.records import HELD_OUT, Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.llm.llm import LLM
+from embexp.masking import masked
 from embexp.models.encoder import SourceEmbedder
-from embexp.pipeline.data import Corpus, WrittenPairs, chunk_documents, usage_metrics, write_chunks
+from embexp.pipeline.data import (
+    CORPUS_FILES,
+    Corpus,
+    WrittenPairs,
+    chunk_documents,
+    usage_metrics,
+    write_chunks,
+)
 from embexp.pipeline.experiment import Experiment
 from embexp.retrieval.index import Index
-from embexp.storage.files import atomic_write, write_json
+from embexp.storage.files import atomic_write, remove_folder, write_json
 from embexp.storage.manifest import write_manifest
 from embexp.storage.stages import Stage
 from embexp.synthesis.data_card import data_card
-from embexp.tracking.masking import masked
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import TrackedRun
+from embexp.user_code import identity, yielded
 
 
 def write_pairs(experiment: Experiment) -> WrittenPairs:
@@ -37,15 +45,15 @@ def write_pairs(experiment: Experiment) -> WrittenPairs:
     inputs = (
         corpus.key if corpus else experiment.settings["chunker"],
         experiment.settings["synthesis"],
-        experiment.synthesis.fingerprint(),
-        experiment.llm.fingerprint() if experiment.llm else None,
+        identity(experiment.synthesis),
+        identity(experiment.llm) if experiment.llm else None,
         experiment.seed,
     )
     with experiment.stages.stage("pairs", *inputs) as stage:
         done = stage.done
         if done is None:
             done = _invent(experiment, stage) if corpus is None else _write(experiment, corpus, stage)
-            stage.finish(done)
+            stage.finish(done, "pairs.jsonl", *(CORPUS_FILES if corpus is None else ()))
     return WrittenPairs(
         key=stage.key,
         path=stage.folder / "pairs.jsonl",
@@ -101,10 +109,13 @@ def _judged_then_written(
 ) -> Iterator[Pair]:
     """Yield judged pairs first; written ones go to training if the data set has its own test split."""
     own_test = False
-    for pair in experiment.dataset.labelled():
+    dataset, synthesis = experiment.dataset, experiment.synthesis
+    for pair in yielded(dataset.labelled(), Pair, dataset, "labelled"):
         own_test = own_test or pair.split == "test"
         yield pair
-    written = experiment.synthesis.pairs(chunks, corpus.headers(), llm=llm, index=index)
+    written = yielded(
+        synthesis.pairs(chunks, corpus.headers(), llm=llm, index=index), Pair, synthesis, "pairs"
+    )
     yield from (replace(pair, split="train") for pair in written) if own_test else written
 
 
@@ -132,7 +143,9 @@ def language_model(experiment: Experiment) -> Iterator[LLM | None]:
 def _context_index(experiment: Experiment, chunks: list[Chunk], folder: Path) -> Index:
     """Index the chunks with the untuned model, for the context of prompts and the round-trip check."""
     embedder = SourceEmbedder(experiment.model, experiment.embeddings)
-    return experiment.retriever.index(chunks, embedder, path=folder / "context")
+    path = folder / "context"
+    remove_folder(path)  # what an interrupted run left has no checksums; its vectors are cached
+    return experiment.retriever.index(chunks, embedder, path=path)
 
 
 def save_pairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,13 +80,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line over training steps, pairs or weights of BM25; ``best`` is the point of what was selected."""
+    """A line over training steps, pairs or weights of BM25; ``best`` is the point of what was selected.
+
+    ``summary`` says the same in words, for readers who do not see it.
+    """
 
     line: str
     dots: Sequence[tuple[float, float]]
     best: tuple[float, float] | None
     x_ticks: Sequence[_Tick]
     y_ticks: Sequence[_Tick]
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,25 @@ class _Panel:
     variance: float
     answer: float
     other: float
+
+    @property
+    def summary(self) -> str:
+        """What the map shows, in words, for readers who do not see it."""
+        kinds = Counter(mark.kind for mark in self.marks)
+        return (
+            f"Map of {kinds['question']} questions and {kinds['passage']} passages as the {self.name} model "
+            f"places them. The mean cosine of a question to its answer is {self.answer:.2f}, to the nearest "
+            f"other passage {self.other:.2f}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MapLink:
+    """A question of the map, its answer, and the change of its score."""
+
+    question: str
+    answer: str
+    delta: float
 
 
 def draw_all(
@@ -164,6 +188,7 @@ def draw_all(
         "learning": _learning_curve(outcome, metric),
         "retriever_curves": retriever_curves(outcome.retriever),
         "maps": _maps(map) if map else None,
+        "map_links": _map_links(map) if map else (),
     }
 
 
@@ -352,7 +377,27 @@ def curve(
             _Tick(place(tick, y_ticks[0])[0], _tick_label(tick, x_ticks)) for tick in x_ticks if tick <= right
         ],
         y_ticks=[_Tick(place(0, tick)[1], _tick_label(tick, y_ticks)) for tick in y_ticks],
+        summary=_in_words(points),
     )
+
+
+def _in_words(points: Sequence[tuple[float, float]]) -> str:
+    """Return a curve's ends and extremes as text."""
+    (first, start), (last, end) = points[0], points[-1]
+    low, high = (choose(points, key=lambda point: point[1]) for choose in (min, max))
+    return (
+        f"{start:.3f} at {first:g}, {end:.3f} at {last:g}; lowest {low[1]:.3f} at {low[0]:g}, "
+        f"highest {high[1]:.3f} at {high[0]:g}."
+    )
+
+
+def _map_links(map: EmbeddingMap) -> list[MapLink]:
+    """Return the connected questions, the biggest gain first."""
+    links = [
+        MapLink(map.spots[question].text, map.spots[answer].text, delta)
+        for question, answer, delta in map.links
+    ]
+    return sorted(links, key=lambda link: -link.delta)
 
 
 def _maps(map: EmbeddingMap) -> tuple[_Panel, _Panel]:

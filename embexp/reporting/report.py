@@ -35,6 +35,7 @@ from embexp.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TRUST = ("questions", "leaks", "judging", "power", "forgetting", "suite", "index")
@@ -144,6 +145,7 @@ def _environment(*, escape: bool) -> Environment:
     }
     environment.filters |= {
         "breadth": _breadth,
+        "breakable": _breakable,
         "score": lambda value: f"{value:.3f}",
         "signed": signed,
         "interval": interval_text,
@@ -155,10 +157,23 @@ def _environment(*, escape: bool) -> Environment:
     return environment
 
 
-def _breadth(columns: Sized) -> str:
-    """Return a table's CSS class by its number of columns: how wide its place must be to show it as a table."""
-    classes = {4: "", 7: "middle", 12: "broad"}
-    return next((name for most, name in classes.items() if len(columns) <= most), "vast")
+def _breadth(columns: Sized, texts: int = 1) -> str:
+    """Return a table's CSS class by its width: a place that is narrower shows it as a list.
+
+    Args:
+        columns: The headings.
+        texts: How many of the columns hold texts, which need more room than numbers.
+    """
+    rem = 4.6 * (len(columns) - texts) + 7 * texts
+    classes = {21: "", 33: "middle", 56: "broad"}
+    return next((name for most, name in classes.items() if rem <= most), "vast")
+
+
+def _breakable(name: str) -> Markup:
+    """Return a heading that may be broken before ``@`` and after dots and underscores."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(?=@)|(?<=[._])(?=\w)", "<wbr>", str(escape(name))))
 
 
 def _markdown(value: object) -> str:

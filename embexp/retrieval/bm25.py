@@ -6,12 +6,15 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Interval
 
 from embexp.data.languages import CorpusLanguage, corpus_language
 from embexp.data.records import Chunk
 from embexp.data.words import search_terms
 from embexp.errors import ConfigError
+from embexp.ranges import Share, check_ranges
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 
 if TYPE_CHECKING:
@@ -57,16 +60,13 @@ class Bm25Retriever:
     """
 
     approximate: ClassVar[bool] = False
-    k1: float = 1.5
-    b: float = 0.75
+    k1: Annotated[float, Interval(ge=0, le=1_000)] = 1.5
+    b: Share = 0.75
     stemmer: StemmerName | Literal["auto"] | None = "auto"
     stopwords: StopwordsName | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
-        if self.k1 < 0:
-            raise ConfigError(f"retriever.k1 is {self.k1}: give 0 or more, usually 0.9 to 2.")
-        if not 0 <= self.b <= 1:
-            raise ConfigError(f"retriever.b is {self.b}: give a number from 0 to 1, usually 0.75.")
+        check_ranges(self, "retriever")
 
     def index(
         self,

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from annotated_types import Interval
 from filelock import FileLock, Timeout
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
 from embexp.models.encoder import Embedder
+from embexp.ranges import Seconds, check_ranges
 from embexp.retrieval.index import Hit, blocks, check_k, empty_corpus, passage_vectors, query_vectors
 from embexp.storage.files import sha256_of, space_checked
 
@@ -53,14 +55,14 @@ class ChromaRetriever:
 
     approximate: ClassVar[bool] = True
     space: Space = "cosine"
-    ef_construction: int = 200
-    ef_search: int = 100
-    max_neighbors: int = 16
-    batch: int = 5_000
-    lock_seconds: float = 30.0
+    ef_construction: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
+    ef_search: Annotated[int, Interval(ge=1, le=1_000_000)] = 100
+    max_neighbors: Annotated[int, Interval(ge=1, le=1_000_000)] = 16
+    batch: Annotated[int, Interval(ge=1, le=1_000_000)] = 5_000
+    lock_seconds: Seconds = 30.0
 
     def __post_init__(self) -> None:
-        _check_positive(self)
+        check_ranges(self, "retriever")
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> ChromaIndex:
         """Bring the model's collection under ``path`` up to date with the chunks.
@@ -108,20 +110,18 @@ class ChromaServerRetriever:
 
     approximate: ClassVar[bool] = True
     host: str = "localhost"
-    port: int = 8000
+    port: Annotated[int, Interval(ge=1, le=65_535)] = 8000
     ssl: bool = False
     token_env: str | None = "CHROMA_TOKEN"
     collection: str = "embexp"
     space: Space = "cosine"
-    ef_construction: int = 200
-    ef_search: int = 100
-    max_neighbors: int = 16
-    batch: int = 1_000
+    ef_construction: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
+    ef_search: Annotated[int, Interval(ge=1, le=1_000_000)] = 100
+    max_neighbors: Annotated[int, Interval(ge=1, le=1_000_000)] = 16
+    batch: Annotated[int, Interval(ge=1, le=1_000_000)] = 1_000
 
     def __post_init__(self) -> None:
-        _check_positive(self)
-        if not 1 <= self.port <= 65_535:
-            raise ConfigError(f"retriever.port is {self.port}: give a port from 1 to 65535, usually 8000.")
+        check_ranges(self, "retriever")
         if not COLLECTION_NAME.fullmatch(self.collection):
             raise ConfigError(
                 f"retriever.collection is {self.collection!r}: give up to 100 letters, digits, hyphens and "
@@ -405,13 +405,6 @@ def _index_settings(retriever: ChromaRetriever | ChromaServerRetriever) -> dict[
         "ef_search": retriever.ef_search,
         "max_neighbors": retriever.max_neighbors,
     }
-
-
-def _check_positive(retriever: ChromaRetriever | ChromaServerRetriever) -> None:
-    for key in ("ef_construction", "ef_search", "max_neighbors", "batch"):
-        value = getattr(retriever, key)
-        if value < 1:
-            raise ConfigError(f"retriever.{key} is {value}: give 1 or more.")
 
 
 def _client_settings(**more: str) -> Any:

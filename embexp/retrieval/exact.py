@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from annotated_types import Interval
 
 from embexp.data.records import Chunk
-from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
+from embexp.ranges import check_ranges
 from embexp.retrieval.index import (
     Hit,
     best_columns,
@@ -38,11 +40,10 @@ class ExactRetriever:
     """
 
     approximate: ClassVar[bool] = False
-    block: int = 16_384
+    block: Annotated[int, Interval(ge=1, le=100_000_000)] = 16_384
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise ConfigError(f"retriever.block is {self.block}: give 1 or more, such as 16384.")
+        check_ranges(self, "retriever")
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> ExactIndex:
         """Encode the chunks and keep their vectors in memory.

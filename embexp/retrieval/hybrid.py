@@ -6,11 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
+
+from annotated_types import Interval
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
+from embexp.ranges import Share, check_ranges
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.index import DenseIndex, Hit, Retriever, best_columns, check_k, query_vectors
 
@@ -62,7 +65,7 @@ def fuse(
     rankings: Sequence[Sequence[Hit]],
     k: int,
     *,
-    constant: int = RRF_CONSTANT,
+    constant: Annotated[int, Interval(ge=0, le=1_000_000)] = RRF_CONSTANT,
     weights: Sequence[float] | None = None,
 ) -> list[Hit]:
     """Merge several rankings of one query by reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
@@ -118,19 +121,14 @@ class HybridRetriever:
     dense: DenseRetriever
     sparse: Bm25Retriever
     fusion: Literal["convex", "rrf"] = "convex"
-    weight: float = DEFAULT_WEIGHT
-    depth: int = 100
-    constant: int = RRF_CONSTANT
+    weight: Share = DEFAULT_WEIGHT
+    depth: Annotated[int, Interval(ge=1, le=1_000_000)] = 100
+    constant: Annotated[int, Interval(ge=0, le=1_000_000)] = RRF_CONSTANT
 
     def __post_init__(self) -> None:
         if self.fusion not in ("convex", "rrf"):
             raise ConfigError(f"retriever.fusion is {self.fusion!r}: give convex or rrf.")
-        if not 0 <= self.weight <= 1:
-            raise ConfigError(f"retriever.weight is {self.weight}: give a number from 0 to 1, usually 0.4.")
-        if self.depth < 1:
-            raise ConfigError(f"retriever.depth is {self.depth}: give 1 or more, such as 100.")
-        if self.constant < 0:
-            raise ConfigError(f"retriever.constant is {self.constant}: give 0 or more, usually 60.")
+        check_ranges(self, "retriever")
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> HybridIndex:
         """Index the chunks with both retrievers; the dense one keeps its files under ``path``."""

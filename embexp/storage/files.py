@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,23 +18,88 @@ from embexp.errors import EmbexpError
 _BLOCK = 1 << 20
 
 
+_SPACE = (
+    "free some (python -m embexp.cache prune deletes old results), or set paths.cache, hydra.run.dir and "
+    "paths.root to another disk, and run the same command again"
+)
+_ELSEWHERE = "choose another folder (hydra.run.dir=…, paths.cache=…, paths.root=…)"
+_PROBLEMS = {
+    errno.ENOSPC: f"No space left on the disk that holds {{path}}: {_SPACE}.",
+    errno.EDQUOT: f"Your disk quota is used up at {{path}}: {_SPACE}.",
+    errno.EFBIG: f"{{path}} would be larger than the file system or your limits allow: {_SPACE}.",
+    errno.EROFS: f"{{path}} is on a file system that may only be read: {_ELSEWHERE}.",
+    errno.EACCES: f"{{path}} may not be written: change its permissions, or {_ELSEWHERE}.",
+    errno.ENAMETOOLONG: f"The name {{path}} is too long for the file system: {_ELSEWHERE}.",
+    errno.ENOTDIR: f"A part of {{path}} is a file and would have to be a folder: {_ELSEWHERE}.",
+    errno.EIO: f"The disk of {{path}} fails to read or write: check it, or {_ELSEWHERE}.",
+}
+_PROBLEMS |= {errno.EPERM: _PROBLEMS[errno.EACCES], errno.EEXIST: _PROBLEMS[errno.ENOTDIR]}
+_TEXTS = {
+    errno.ENOSPC: (
+        "no space left",
+        "disk is full",
+        "os error 28",
+        "storagefull",
+        "pytorchstreamwriter failed writing",
+    ),
+    errno.EDQUOT: ("quota exceeded", "os error 122"),
+    errno.EFBIG: ("file too large", "os error 27"),
+    errno.EROFS: ("read-only file system", "os error 30"),
+    errno.EACCES: ("readonly database", "os error 13"),
+    errno.ENAMETOOLONG: ("file name too long", "os error 36"),
+    errno.EIO: ("disk i/o error", "os error 5)"),
+}
+"""What libraries say that hide the system's error in a text: SQLite, Chroma, safetensors, torch."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, the one that caused it, and so on."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        yield cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+
+
+def disk_problem(error: BaseException, path: Path | None = None) -> EmbexpError | None:
+    """Return a sentence for an error that a disk causes; None for every other error.
+
+    Args:
+        error: What was raised, by the system or by a library.
+        path: What was written, if the error itself does not name it.
+    """
+    for cause in causes(error):
+        if isinstance(cause, EmbexpError):
+            return None
+        code = cause.errno if isinstance(cause, OSError) else _code_in(str(cause).lower())
+        if code in _PROBLEMS:
+            named = cause.filename if isinstance(cause, OSError) else None
+            return EmbexpError(_PROBLEMS[code].format(path=named or path or _fullest_disk()))
+    return None
+
+
+def _code_in(text: str) -> int | None:
+    return next((code for code, words in _TEXTS.items() if any(word in text for word in words)), None)
+
+
+def _fullest_disk() -> str:
+    """Return the folder on the fullest disk: an error of a library seldom says where it happened."""
+    return str(
+        min((Path.cwd(), Path(tempfile.gettempdir())), key=lambda folder: shutil.disk_usage(folder).free)
+    )
+
+
 @contextmanager
 def space_checked(path: Path) -> Iterator[None]:
-    """Turn the OSError of a full disk or a read-only folder into an EmbexpError that names the remedy."""
+    """Turn the error of a full disk or a read-only folder into an EmbexpError that names the remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EmbexpError(
-                f"No space left on the disk that holds {path}: free some, or set paths.cache and "
-                "hydra.run.dir to another disk, and run the same command again."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise EmbexpError(
-                f"{path} may not be written: change its permissions, or choose another folder "
-                "(hydra.run.dir=…, paths.cache=…)."
-            ) from error
-        raise
+    except Exception as error:
+        problem = disk_problem(error, path)
+        if problem is None:
+            raise
+        raise problem from error
 
 
 @contextmanager
@@ -90,6 +155,12 @@ def sha256_of(*parts: object) -> str:
     """Return the SHA-256 of JSON-encodable parts as hex; equal parts give the same digest on any machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder with everything in it, if there is one."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -5,22 +5,35 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from embexp.errors import DataError
+from embexp.errors import DamagedError, DataError, EmbexpError, PrunedError
 from embexp.package import __version__
-from embexp.storage.files import sha256_of, space_checked, write_json
+from embexp.storage.checksums import (
+    FileRecord,
+    find_damage,
+    read_checked_json,
+    record_files,
+    write_checked_json,
+)
+from embexp.storage.files import atomic_write, causes, sha256_of, space_checked, write_json
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 DONE = "done.json"
-_LAYOUT = 3
+_USE = "use.json"
+_TAG = "CACHEDIR.TAG"
+_TAG_TEXT = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of embexp. It may be deleted at any time.\n"
+)
+_LAYOUT = 4
 """Raise it when a stage writes other fields while the version stays, so that older results are ignored."""
 
 
@@ -32,12 +45,12 @@ class Stage:
     key: str
     folder: Path
     done: dict[str, Any] | None
+    token: str = field(default="", repr=False)
 
     def stored(self, read: Callable[[dict[str, Any]], T]) -> T | None:
         """Return the stored result as ``read`` reads it; None if there is none, or none that can be used.
 
-        A result that another state of the code wrote, or whose files are damaged, is told in the log: the
-        step is then done again.
+        A result that another state of the code wrote is told in the log: the step is then done again.
 
         Args:
             read: Given ``done``, reads and validates the result.
@@ -54,9 +67,28 @@ class Stage:
             )
             return None
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """Store the result and mark the step as complete: later runs with the same inputs reuse it."""
-        write_json(self.folder / DONE, result)
+    def finish(self, result: dict[str, Any], *files: str) -> None:
+        """Store the result and mark the step as complete: later runs with the same inputs reuse it.
+
+        Args:
+            result: What ``done`` is from now on.
+            files: The files that the step leaves for later runs, and folders of which every file counts.
+                Sizes and checksums are stored with the result, so that damage is noticed.
+
+        Raises:
+            EmbexpError: A file is missing, or the folder was deleted while the step was worked on.
+        """
+        try:
+            if not self._kept():
+                raise FileNotFoundError
+            records = record_files(self.folder, files)
+        except FileNotFoundError as error:
+            raise deleted(self.folder) from error
+        write_checked_json(self.folder / DONE, {"result": result, "files": records})
+
+    def _kept(self) -> bool:
+        """Say whether the folder is still the one that was opened."""
+        return _read_use(self.folder).get("token") == self.token
 
 
 class StageCache:
@@ -64,11 +96,16 @@ class StageCache:
 
     The key covers the stage's name, its inputs and the version of embexp. A folder without ``done.json``
     was left by an interrupted run; the next run with the same key continues in it, with the checkpoints
-    or answers that it holds.
+    or answers that it holds. A folder whose files are damaged is emptied, and its step is done again.
+
+    Args:
+        root: The folder of the cache.
+        run: The folder of the run that uses it, which each stage remembers; None for none.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, run: Path | None = None) -> None:
         self.root = root
+        self.run = run
 
     def folder(self, name: str, *inputs: object) -> Path:
         """Return the folder of the stage with these inputs, whether it exists or not."""
@@ -79,7 +116,8 @@ class StageCache:
         """Open the folder for these inputs; a second process with the same inputs waits for the first.
 
         Raises:
-            EmbexpError: The disk is full or the cache folder is not writable.
+            EmbexpError: The disk is full, the cache folder is not writable, or it was deleted while the step
+                was worked on.
         """
         folder = self.folder(name, *inputs)
         with space_checked(folder):
@@ -91,25 +129,110 @@ class StageCache:
             log.info("%s: another process works on the same inputs; waiting for its result.", name)
             held = lock.acquire()
         with held:
-            done = _result(folder / DONE)
+            done = _undamaged_result(name, folder)
+            stage = Stage(name, folder.name, folder, done, token=_note_use(folder, self.run))
             if done is not None:
                 log.info("%s: nothing changed, taken from the cache (%s)", name, folder.name)
-            yield Stage(name, folder.name, folder, done)
+            try:
+                yield stage
+            except PrunedError:
+                raise
+            except Exception as error:
+                if stage._kept():
+                    raise
+                raise deleted(folder) from error
 
 
-def _result(marker: Path) -> dict[str, Any] | None:
-    """Return a step's result; None where it is not finished, or where done.json is damaged."""
+def _undamaged_result(name: str, folder: Path) -> dict[str, Any] | None:
+    """Return a step's result; None where it is not finished. Damage is told, and the folder emptied."""
+    result, problem = check_stage(folder)
+    if problem is not None:
+        log.warning("%s: the cache in %s is damaged (%s); it is computed again.", name, folder, problem)
+        with space_checked(folder):
+            shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+    return result
+
+
+def check_stage(folder: Path, *, whole: bool = False) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the result of a stage and what is damaged, of which one at least is None.
+
+    Args:
+        folder: The folder of the stage.
+        whole: Whether to read its files whole, however large they are.
+    """
     try:
-        result = json.loads(marker.read_text(encoding="utf-8"))
+        done = read_checked_json(folder / DONE)
+        records: dict[str, FileRecord] = done["files"]
+        result: dict[str, Any] = done["result"]
     except FileNotFoundError:
-        return None
-    except ValueError as error:
-        log.warning("%s is damaged (%s); the step is done again.", marker, error)
-        return None
-    if isinstance(result, dict):
-        return result
-    log.warning("%s is damaged (it holds no object); the step is done again.", marker)
+        return None, None
+    except DamagedError:
+        return None, f"{DONE} was changed"
+    problem = find_damage(folder, records, whole=whole)
+    return (None, problem) if problem else (result, None)
+
+
+def deleted(folder: Path) -> EmbexpError:
+    """Return the error for a part of the cache that vanished while it was used."""
+    return EmbexpError(
+        f"{folder} was deleted while this run used it: run the same command again, which does the work that "
+        "is missing."
+    )
+
+
+@contextmanager
+def deletion_reported(root: Path) -> Iterator[None]:
+    """Report whatever error the deletion of the cache causes in this block as just that.
+
+    Args:
+        root: The folder of the cache; it is created if necessary.
+
+    Raises:
+        EmbexpError: The cache, or a file in it, was deleted; or its folder cannot be written.
+    """
+    tag = root / _TAG
+    if not tag.is_file():
+        with atomic_write(tag) as stream:
+            stream.write(_TAG_TEXT)
+    try:
+        yield
+    except PrunedError:
+        raise
+    except Exception as error:
+        if not tag.is_file():
+            raise deleted(root) from error
+        if (path := _missing_below(root, error)) is not None:
+            raise deleted(path) from error
+        raise
+
+
+def _missing_below(root: Path, error: BaseException) -> Path | None:
+    """Return the file of the cache that caused an error by not being there; None if there is none."""
+    for cause in causes(error):
+        if isinstance(cause, FileNotFoundError) and any(
+            str(each) in str(cause) for each in (root, root.resolve())
+        ):
+            return Path(cause.filename or root)
     return None
+
+
+def _note_use(folder: Path, run: Path | None) -> str:
+    """Note that a run uses a stage, and return a token by which the folder is recognised."""
+    use = _read_use(folder)
+    runs = [*use.get("runs", ()), *([str(run.resolve())] if run else ())]
+    token = uuid.uuid4().hex
+    write_json(folder / _USE, {"token": token, "runs": list(dict.fromkeys(runs))})
+    return token
+
+
+def _read_use(folder: Path) -> dict[str, Any]:
+    """Return the token of the last use, and the folders of the runs that used a stage."""
+    try:
+        use = json.loads((folder / _USE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return use if isinstance(use, dict) else {}
 
 
 def discard(folder: Path) -> bool:

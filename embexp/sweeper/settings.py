@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from embexp.config.check import suggest
 from embexp.errors import ConfigError
+from embexp.masking import masked
 from embexp.storage.files import sha256_of
 from embexp.sweeper.space import Space
-from embexp.tracking.masking import masked
 
 Direction = Literal["maximize", "minimize"]
 MAXIMIZE: Direction = "maximize"

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from embexp.config.check import check
 from embexp.config.schema import COMPONENTS
 from embexp.errors import ConfigError
-from embexp.tracking.masking import masked_text
+from embexp.masking import masked_text
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

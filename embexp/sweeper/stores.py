@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Protocol
 from filelock import FileLock, Timeout
 
 from embexp.errors import ConfigError, SweepError
+from embexp.masking import masked_text
 from embexp.storage.files import sha256_of
-from embexp.tracking.masking import masked_text
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -1,9 +1,9 @@
 """The study that several sweepers share: which trial runs next, how each one ended, and what is left to do.
 
 ``n_trials`` counts *slots*. A slot holds a trial and the trials that repeat it after an error or a kill. It
-is finished when one of them is COMPLETE or PRUNED, or when the retries are used up. All decisions are made
-under the study's lock: two sweepers that ask for the last slot at the same time get one trial between them,
-and a trial whose sweeper has died is repeated once, not twice.
+is finished when one of them is COMPLETE or PRUNED. When its retries are used up, it is given up and another
+slot takes its place. All decisions are made under the study's lock: two sweepers that ask for the last slot
+at the same time get one trial between them, and a trial whose sweeper has died is repeated once, not twice.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ConfigError
+from embexp.sweeper.crashes import own_fault
 from embexp.sweeper.settings import MAXIMIZE, Direction
 from embexp.sweeper.space import Space
 from embexp.sweeper.stores import Store, storage_errors
@@ -32,8 +34,13 @@ log = logging.getLogger("embexp.sweeper")
 
 
 OWNER, REPEATS, ATTEMPT, ERROR, VALUES = "owner", "repeats", "attempt", "error", "values"
+CUT_OFF = "cut_off"
+"""How often the process of a slot's trials ended for no known reason."""
 SPACE, SETTINGS, PARENT = "space", "settings", "parent_run_id"
 WINNER, REPORTED = "winner", "reported"
+PROCESS_ENDED = "its process ended"
+OFTEN = 3
+"""A trial that is cut off so often may be the cause itself, which the log then says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +67,12 @@ class SharedStudy:
         store: Where it is kept.
         space: What is swept.
         total: The number of slots.
-        retries: How often a trial is repeated after an error or a kill.
+        retries: How often a trial is repeated after an error or a crash of its own. What else ends a sweeper,
+            such as a kill, uses up none of them.
         owner: The name of this sweeper's liveness lock.
         sampler: Returns the sampler for the trial with a given number.
+        crashes: The folder in which each sweeper keeps the record of its process; None without one.
+        exhausted: Whether the sampler has no further values.
     """
 
     study: Study
@@ -72,7 +82,12 @@ class SharedStudy:
     retries: int
     owner: str
     sampler: Callable[[int], BaseSampler]
+    crashes: Path | None = None
     exhausted: bool = False
+
+    def crash_record(self, owner: str | None = None) -> Path | None:
+        """Return where a sweeper, this one by default, keeps the record of its process."""
+        return self.crashes / f"{owner or self.owner}.txt" if self.crashes else None
 
     def ask(self, count: int) -> list[Trial]:
         """Return up to ``count`` trials to run: repetitions of dead ones first, then new ones."""
@@ -138,8 +153,13 @@ class SharedStudy:
             if values is not None:  # the job had finished, but its sweeper died before ``tell``
                 self._finish(trial.number, values, TrialState.COMPLETE)
                 continue
-            log.info("Trial %d stopped when its process ended.", trial.number)
-            self._fail(trial, Failure(reason="its process ended", retry=True))
+            self._fail(trial, self._end_of(owner))
+
+    def _end_of(self, owner: str) -> Failure:
+        """Return why the trial of a sweeper that is gone has no value; only its own doing counts."""
+        record = self.crash_record(owner) if owner else None
+        fault = own_fault(record) if record else None
+        return Failure(reason=fault or PROCESS_ENDED, retry=True, counts=fault is not None)
 
     def _finish(self, number: int, values: Sequence[float] | None, state: TrialState) -> None:
         try:
@@ -153,29 +173,64 @@ class SharedStudy:
 
     def _fail(self, trial: FrozenTrial, failure: Failure) -> None:
         """Fail a trial, and queue its values again if it may be retried."""
-        from optuna.trial import TrialState, create_trial
+        from optuna.trial import TrialState
 
         self.study._storage.set_trial_user_attr(trial._trial_id, ERROR, failure.reason)
         self._finish(trial.number, None, TrialState.FAIL)
         attempt = int(trial.user_attrs.get(ATTEMPT, 1))
         if not failure.retry or (failure.counts and attempt > self.retries):
+            log.warning(
+                "Trial %d is given up: %s (attempt %d). It does not count as one of the %d trials.",
+                *(trial.number, failure.reason.rstrip("."), attempt, self.total),
+            )
             return
+        level = logging.WARNING if failure.counts else logging.INFO
+        log.log(level, "Trial %d is repeated: %s.", trial.number, failure.reason.rstrip("."))
+        self._repeat(trial, attempt + failure.counts, cut_off=failure.reason == PROCESS_ENDED)
+
+    def _repeat(self, trial: FrozenTrial, attempt: int, *, cut_off: bool) -> None:
+        """Queue a trial's values again; a trial that is cut off again and again is named."""
+        from optuna.trial import TrialState, create_trial
+
         origin = trial.user_attrs.get(REPEATS, trial.number)
+        times = int(trial.user_attrs.get(CUT_OFF, 0)) + cut_off
+        if cut_off and times >= OFTEN:
+            log.warning(
+                "The process has ended %d times while trial %d ran, and nothing shows why. If the trial "
+                "itself ends it, as by using more memory than there is, take its values out of the space: "
+                "%s.",
+                *(times, origin, trial.params),
+            )
         queued = {key: value for key, value in trial.system_attrs.items() if key == "fixed_params"}
         self.study.add_trial(
             create_trial(
                 state=TrialState.WAITING,
                 params=trial.params,
                 distributions=trial.distributions,
-                user_attrs={REPEATS: origin, ATTEMPT: attempt + failure.counts},
+                user_attrs={REPEATS: origin, ATTEMPT: attempt, CUT_OFF: times},
                 system_attrs=queued,
             )
         )
 
 
 def _used_slots(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many slots are used: the trials that repeat no other."""
-    return sum(REPEATS not in each.user_attrs for each in trials)
+    """Return how many slots are running, waiting or finished: those that are given up do not count."""
+    return sum(not given_up(trial) for trial in last_trials(trials))
+
+
+def last_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the last trial of each slot, slots in the order in which they began."""
+    last: dict[int, FrozenTrial] = {}
+    for trial in trials:
+        last[int(trial.user_attrs.get(REPEATS, trial.number))] = trial
+    return list(last.values())
+
+
+def given_up(last_trial: FrozenTrial) -> bool:
+    """Return whether a slot is given up, judged by its last trial: one that failed was not repeated."""
+    from optuna.trial import TrialState
+
+    return last_trial.state == TrialState.FAIL
 
 
 def open_study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from embexp.errors import ConfigError, EmbexpError, PrunedError, SweepError
+from embexp.masking import masked, masked_text
 from embexp.storage.files import atomic_write
+from embexp.sweeper.crashes import crash_record
 from embexp.sweeper.report import SweepResult, print_sweep, write_sweep_report
 from embexp.sweeper.settings import Options, read_options, shared_settings, study_name, sweep_folder
 from embexp.sweeper.space import (
@@ -34,19 +36,19 @@ from embexp.sweeper.stores import store_at
 from embexp.sweeper.study import (
     ERROR,
     PARENT,
-    REPEATS,
     REPORTED,
     VALUES,
     WINNER,
     Failure,
     SharedStudy,
     best_trials,
+    given_up,
+    last_trials,
     open_study,
     sampler_factory,
     values_from,
 )
 from embexp.sweeper.trial import TrialSlot, discard_losers
-from embexp.tracking.masking import masked, masked_text
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import NoTracker
 
@@ -59,7 +61,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("embexp.sweeper")
 WAIT_SECONDS = 1.0
 MAX_FIRST_FAILURES = 3
-"""A sweep stops when so many slots have failed before any succeeded."""
+"""A sweep stops when so many slots are given up before any has finished."""
+MAX_FAILURES_IN_A_ROW = 10
+"""A sweep stops when so many slots in a row are given up: others that take their place would fail too."""
 
 
 def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arguments: Sequence[str]) -> Any:
@@ -97,6 +101,7 @@ def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arg
             total=options.n_trials,
             retries=options.retries,
             sampler=sampler_factory(_built, options.sampler, options.seed),
+            crashes=folder / "crashes",
         )
         _save_config(config, folder)
         tracker = _tracker(config)
@@ -192,6 +197,7 @@ class _Sweep:
         best = best_trials(self.shared.study)
         if not best:
             raise self._all_failed()
+        self._say_what_is_missing()
         self._tag_best(best[0])
         self._discard_losers(last=True)
         if self.options.winner:
@@ -209,8 +215,10 @@ class _Sweep:
             for trial in trials
         ]
         numbers = [trial.number for trial in trials]
+        record = self.shared.crash_record()
         try:
-            returns: Sequence[Any] = self.launcher.launch(jobs, initial_job_idx=numbers[0])
+            with crash_record(record) if record else nullcontext():
+                returns: Sequence[Any] = self.launcher.launch(jobs, initial_job_idx=numbers[0])
         except KeyboardInterrupt:
             for number in numbers:
                 self.shared.tell(number, Failure(reason="interrupted", retry=True, counts=False))
@@ -220,7 +228,7 @@ class _Sweep:
         for number, returned in zip(numbers, returns, strict=True):
             self._record(number, returned)
         self._discard_losers(last=False)
-        self._stop_if_all_fail()
+        self._stop_if_too_many_fail()
 
     def _record(self, number: int, returned: Any) -> None:
         """Record how a job ended in the study, and log it in a line."""
@@ -237,7 +245,6 @@ class _Sweep:
             outcome = Failure(reason=reason, retry=not isinstance(value, EmbexpError))
         self.shared.tell(number, outcome)
         if isinstance(outcome, Failure):
-            log.warning("Trial %d failed: %s", number, outcome.reason)
             return
         result = "pruned" if outcome is None else ", ".join(f"{each:.4f}" for each in outcome)
         best = best_trials(self.shared.study)
@@ -273,21 +280,34 @@ class _Sweep:
         with self.shared.store.lock(self.shared.study.study_name):
             discard_losers(self.shared.trials(), best_trials(self.shared.study), last=last)
 
-    def _stop_if_all_fail(self) -> None:
-        from optuna.trial import TrialState
-
-        trials = self.shared.trials()
-        useful = any(each.state in (TrialState.COMPLETE, TrialState.PRUNED) for each in trials)
-        if not useful and len(_failed_slots(trials)) >= MAX_FIRST_FAILURES:
+    def _stop_if_too_many_fail(self) -> None:
+        slots = last_trials(self.shared.trials())
+        failed, recent = list(filter(given_up, slots)), slots[-MAX_FAILURES_IN_A_ROW:]
+        if len(failed) == len(slots) >= MAX_FIRST_FAILURES:
             raise self._all_failed()
+        if len(recent) == MAX_FAILURES_IN_A_ROW and all(map(given_up, recent)):
+            raise SweepError(
+                f"The last {len(recent)} trials were given up, the last one with: {_reason(recent)}. Take "
+                "what cannot run out of the space. What has finished is kept: hydra.sweeper.n_trials="
+                f"{len(slots) - len(failed)} ends the sweep with it."
+            )
 
     def _all_failed(self) -> SweepError:
-        failed = _failed_slots(self.shared.trials())
-        reason = str(failed[-1].user_attrs.get(ERROR, "it was pruned")) if failed else "it was pruned"
+        failed = list(filter(given_up, last_trials(self.shared.trials())))
         return SweepError(
-            f"No trial has finished and {len(failed)} failed, the last with: {reason.rstrip('.')}. Try the "
+            f"No trial has finished and {len(failed)} failed, the last with: {_reason(failed)}. Try the "
             f"command without -m and with one trial's values; their logs are in {self.folder}."
         )
+
+    def _say_what_is_missing(self) -> None:
+        """Say so if the space is used up before all trials have finished."""
+        slots = last_trials(self.shared.trials())
+        failed = sum(map(given_up, slots))
+        if len(slots) - failed < self.options.n_trials:
+            log.warning(
+                "The space has no further values: %d of %d trials have finished, %d were given up.",
+                *(len(slots) - failed, self.options.n_trials, failed),
+            )
 
     def _tag_best(self, best: FrozenTrial) -> None:
         """Tag the best trial's run, and untag one that was the best before."""
@@ -348,6 +368,12 @@ class _Lost:
     status: JobStatus = JobStatus.FAILED
 
 
+def _reason(failed: Sequence[FrozenTrial]) -> str:
+    """Return why the last of some trials failed."""
+    reason = failed[-1].user_attrs.get(ERROR) if failed else None
+    return str(reason or "it was pruned").rstrip(".")
+
+
 def _quoted(text: str) -> str:
     return QuotedString(text=text, quote=Quote.single).with_quotes()
 
@@ -361,13 +387,3 @@ def _study_metrics(
         name = f"trials/{trial.state.name.lower()}"
         counts[name] = counts.get(name, 0.0) + 1.0
     return {**counts, **{f"best/{name}": value for name, value in zip(objectives, best.values, strict=False)}}
-
-
-def _failed_slots(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the last trial of each slot that has failed and is not retried any more."""
-    from optuna.trial import TrialState
-
-    last: dict[int, FrozenTrial] = {}
-    for trial in trials:
-        last[int(trial.user_attrs.get(REPEATS, trial.number))] = trial
-    return [trial for trial in last.values() if trial.state == TrialState.FAIL]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from embexp.data.records import Chunk, Document, Generator, Pair
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
+from embexp.ranges import Count, ShareAboveZero
 from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.answers import INTEGER, TEXT, list_schema, object_schema
@@ -24,6 +27,7 @@ from embexp.synthesis.taxonomy import Taxonomy, Topic
 from embexp.synthesis.writing import WritingSettings
 
 _TOKENS_PER_WORD = 1.4
+_Words = Annotated[int, Interval(ge=1, le=1_000_000)]
 _SCHEMA = list_schema("entries", object_schema(number=INTEGER, query=TEXT, positive=TEXT, negative=TEXT))
 _FIELDS: Mapping[str, type] = {"query": str, "positive": str, "negative": str}
 _ANGLES = (
@@ -134,22 +138,21 @@ class EntriesSynthesis(WritingSettings):
     """
 
     domain: str = "domain_example.md"
-    target: int = 5000
-    entries_per_call: int = 5
-    areas: int = 20
-    topics_per_area: int = 25
+    target: Count = 5000
+    entries_per_call: Annotated[int, Interval(ge=1, le=1_000)] = 5
+    areas: Annotated[int, Interval(ge=1, le=10_000)] = 20
+    topics_per_area: Annotated[int, Interval(ge=1, le=10_000)] = 25
     language: str = "the language of the description of the domain"
-    passage_words: list[int] = field(default_factory=lambda: [50, 130])
-    patience: int = 500
-    temperature: float = 0.9
-    max_tokens: int = 4096
-    expected_yield: float = 0.85
+    passage_words: list[_Words] = field(default_factory=lambda: [50, 130])
+    patience: Count = 500
+    temperature: Annotated[float, Interval(ge=0, le=10)] = 0.9
+    max_tokens: Annotated[int, Interval(ge=1, le=10_000_000)] = 4096
+    expected_yield: ShareAboveZero = 0.85
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_least("entries_per_call areas topics_per_area", 1)
         words = self.passage_words
-        if len(words) != 2 or not 0 < words[0] <= words[1]:
+        if len(words) != 2 or words[0] > words[1]:
             raise ConfigError(
                 f"synthesis.passage_words={words}: give the fewest and the most words, as [50, 130]."
             )

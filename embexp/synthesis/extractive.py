@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
+
+from annotated_types import Interval
 
 from embexp.data.records import EXTRACTIVE, HELD_OUT, Chunk, Document, Generator, Pair
 from embexp.data.words import unspaced, words
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
 from embexp.progress import track
+from embexp.ranges import Count, Seed, Share, check_ranges
 from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.query_text import acceptable, clean, key
@@ -225,21 +228,17 @@ class Extractive:
         seed: Draws the order of documents and chunks.
     """
 
-    target: int = 2000
-    per_document: int = 50
-    held_out_share: float = 0.7
+    target: Count = 2000
+    per_document: Count = 50
+    held_out_share: Share = 0.7
     query_types: list[QueryType] = field(default_factory=_all_types)
     held_out_types: list[QueryType] = field(default_factory=_most_human_types)
-    max_query_words: int = 40
-    min_passage_words: int = 8
-    seed: int = 0
+    max_query_words: Annotated[int, Interval(ge=1, le=1_000_000)] = 40
+    min_passage_words: Annotated[int, Interval(ge=1, le=1_000_000)] = 8
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name in ("target", "per_document", "max_query_words", "min_passage_words"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"synthesis.{name}={getattr(self, name)}: give a whole number from 1 up.")
-        if not 0 <= self.held_out_share <= 1:
-            raise ConfigError(f"synthesis.held_out_share={self.held_out_share}: give a share from 0 to 1.")
+        check_ranges(self, "synthesis")
         if not self.query_types:
             raise ConfigError(f"synthesis.query_types is empty: name at least one of {', '.join(_KINDS)}.")
         for kind in [*self.query_types, *self.held_out_types]:

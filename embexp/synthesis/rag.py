@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from embexp.data.records import Chunk, Document, Pair
 from embexp.data.words import words
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
+from embexp.ranges import Count, NonNegative, ShareAboveZero
 from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.diversity import Diversity
@@ -63,19 +66,19 @@ class RagSynthesis(WritingSettings):
         held_out: Whether to add queries in the authors' own words, for dev and test alone.
     """
 
-    target: int = 2000
-    queries_per_call: int = 5
-    calls_per_chunk: int = 4
-    mix: dict[str, float] = field(default_factory=_mix)
+    target: Count = 2000
+    queries_per_call: Annotated[int, Interval(ge=1, le=1_000)] = 5
+    calls_per_chunk: Annotated[int, Interval(ge=1, le=1_000)] = 4
+    mix: dict[str, NonNegative] = field(default_factory=_mix)
     language: str = "the language of passage 1"
-    neighbours: int = 2
-    patience: int = 400
-    temperature: float = 0.8
-    completion_temperature: float = 0.3
-    max_tokens: int = 2048
-    passage_characters: int = 6000
-    least_passage_words: int = 8
-    expected_yield: float = 0.75
+    neighbours: Annotated[int, Interval(ge=0, le=1_000)] = 2
+    patience: Count = 400
+    temperature: Annotated[float, Interval(ge=0, le=10)] = 0.8
+    completion_temperature: Annotated[float, Interval(ge=0, le=10)] = 0.3
+    max_tokens: Annotated[int, Interval(ge=1, le=10_000_000)] = 2048
+    passage_characters: Annotated[int, Interval(ge=100, le=10_000_000)] = 6000
+    least_passage_words: Annotated[int, Interval(ge=0, le=1_000_000)] = 8
+    expected_yield: ShareAboveZero = 0.75
     held_out: bool = True
     _held_out: int = field(default=0, init=False, repr=False, compare=False)
 

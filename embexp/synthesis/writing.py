@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
 from embexp.llm.llm import LLM
+from embexp.ranges import Count, NonNegative, Seed, ShareAboveZero, check_ranges
 from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of, sha256_of_file
 from embexp.synthesis.diversity import Diversity
@@ -68,45 +71,31 @@ class WritingSettings:
         ConfigError: An option has no valid value.
     """
 
-    target: int
-    mix: dict[str, float] = field(default_factory=_mix)
+    target: Count
+    mix: dict[str, NonNegative] = field(default_factory=_mix)
     personas: list[str] = field(default_factory=_personas)
     difficulties: list[str] = field(default_factory=_difficulties)
     language: str
     examples: str = ""
-    examples_per_call: int = 4
+    examples_per_call: Annotated[int, Interval(ge=0, le=1_000)] = 4
     prompts: str = ""
     filters: Filters = field(default_factory=Filters)
-    repairs: int = 1
-    patience: int
-    temperature: float
-    max_tokens: int
-    expected_yield: float
-    seed: int = 0
+    repairs: Annotated[int, Interval(ge=0, le=100)] = 1
+    patience: Count
+    temperature: Annotated[float, Interval(ge=0, le=10)]
+    max_tokens: Annotated[int, Interval(ge=1, le=10_000_000)]
+    expected_yield: ShareAboveZero
+    seed: Seed = 0
     _rounds: Rounds | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._check_least("target patience max_tokens", 1)
-        self._check_least("examples_per_call repairs temperature", 0)
-        if not 0 < self.expected_yield <= 1:
-            raise ConfigError(
-                f"synthesis.expected_yield={self.expected_yield}: give a share above 0, at most 1."
-            )
+        check_ranges(self, "synthesis")
         for name in ("personas", "difficulties"):
             if not getattr(self, name):
                 raise ConfigError(f"synthesis.{name} is empty: name at least one.")
-        for kind, share in self.mix.items():
-            if share < 0:
-                raise ConfigError(f"synthesis.mix.{kind}={share}: give 0 or a positive share.")
         in_words(self.language)
         if not any(self.mix.values()):
             raise ConfigError("synthesis.mix is empty: give at least one kind of query a positive share.")
-
-    def _check_least(self, names: str, least: int) -> None:
-        for name in names.split():
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"synthesis.{name}={value}: give {least} or more.")
 
     def fingerprint(self) -> str:
         """Return a digest of the files that shape the pairs: templates and examples."""

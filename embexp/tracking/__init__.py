@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embexp.tracking.masking import masked, masked_text
+from embexp.masking import masked, masked_text
 from embexp.tracking.mlflow import MlflowRun, MlflowTracker
 from embexp.tracking.tracker import NoTracker, RegisteredModel, TrackedRun, Tracker
 

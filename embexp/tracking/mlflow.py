@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError, PrunedError, TrackingError
-from embexp.tracking.masking import masked, masked_text
+from embexp.masking import masked, masked_text
 from embexp.tracking.mlflow_names import TAG_LENGTH, flat_params, mlflow_key, mlflow_tags, shortened
 from embexp.tracking.mlflow_registry import register, store_model
 from embexp.tracking.mlflow_store import (

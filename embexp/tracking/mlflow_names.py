@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from embexp.tracking.masking import masked_text
+from embexp.masking import masked_text
 
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000

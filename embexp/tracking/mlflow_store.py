@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import TrackingError
-from embexp.tracking.masking import masked_text
+from embexp.masking import masked_text
 from embexp.tracking.mlflow_names import shortened
 
 if TYPE_CHECKING:

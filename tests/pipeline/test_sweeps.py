@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -17,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from embexp import run as run_command
 from tests.pipeline.pipeline_settings import TINY
+from tests.sweeper.parabola_sweeps import wait_for
 
 PAIRS = ["dataset=folder", "synthesis.target=60", "benchmark=heldout", "retriever=exact"]
 SWEEP = ["-m", "hydra/sweeper=embexp_optuna", "hydra.sweep.dir=sweep"]
@@ -152,10 +150,10 @@ def test_trials_of_the_joblib_launcher_are_pruned_while_they_train(command, kb: 
 
 
 @pytest.mark.slow
-def test_a_sweep_of_trainings_killed_again_and_again_ends_with_just_its_trials(
+def test_a_sweep_killed_more_often_than_a_trial_has_attempts_ends_with_just_its_trials(
     kb: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL at three random moments, the same command each time: none lost, none double, a winner."""
+    """SIGKILL three times within the training of trial 1: none is lost, none is done twice."""
     arguments = [
         "-m",
         "hparams=tiny",
@@ -166,23 +164,25 @@ def test_a_sweep_of_trainings_killed_again_and_again_ends_with_just_its_trials(
         "trainer.evaluations=3",
         "trainer.batch_size=choice(8,16)",
         "hydra.sweeper.n_trials=6",
+        "hydra.sweeper.retries=1",
     ]
-    command = [sys.executable, "-m", "embexp.run", *arguments]
-    draw = random.Random()
+    command = [sys.executable, str(Path(__file__).parent / "paused_run.py"), *arguments]
+    (tmp_path / "pause").write_text("1")
     for _ in range(3):
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(draw.uniform(8, 20))
-        process.kill()
-        assert process.wait() in (-signal.SIGKILL, 0)
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+            wait_for((tmp_path / "paused").exists, process)
+            process.kill()
+        (tmp_path / "paused").unlink()
+    (tmp_path / "pause").unlink()
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     trials = study_in(tmp_path / "sweep").trials
     finished = [trial for trial in trials if trial.state.is_finished() and trial.state.name != "FAIL"]
-    assert len(finished) == 6
+    cut_off = [trial for trial in trials if trial.state.name == "FAIL"]
+    assert (len(finished), len(cut_off)) == (6, 3)
     assert len({tuple(sorted(trial.params.items())) for trial in finished}) == 6
-    assert {trial.user_attrs["error"] for trial in trials if trial not in finished} <= {"its process ended"}
+    assert [trial.user_attrs["error"] for trial in cut_off] == ["its process ended"] * 3
+    assert len({tuple(sorted(trial.params.items())) for trial in [*cut_off, trials[4]]}) == 1
     record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert record["best"]["values"][0] >= record["defaults"]["values"][0]
     assert (tmp_path / "sweep" / "winner" / "outcome.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ def main(config):
         diary.write(f"{os.getpid()} {config.x} {config.y} {config.name}\n")
     if config.name == "wrong":
         raise EmbexpError("this one cannot work")
+    if config.name == "at_5" and config.x != 5:
+        raise EmbexpError("only 5 can work")
+    if config.name == "crash_at_5" and config.x == 5:
+        os.kill(os.getpid(), signal.SIGSEGV)
     if config.name == "unlucky":
         raise ValueError("this one might work another time")
     if config.name == "pruned":

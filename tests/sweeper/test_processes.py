@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +53,40 @@ def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path: Path, storage: str)
     assert again.params == cut.params  # the very trial that was cut off is done, not another
 
 
+def test_a_sweep_killed_again_and_again_within_one_trial_ends_with_all_its_trials(tmp_path: Path) -> None:
+    """More kills than the trial has attempts, each while the very same values run."""
+    options = ["x=interval(0,9)", "hydra.sweeper.n_trials=3", "hydra.sweeper.winner=false"]
+    options += ["hydra.sweeper.retries=1", storage_option("study.journal")]
+    (tmp_path / "pause").touch()
+    for _ in range(3):
+        sweeper = start(tmp_path, *options)
+        wait_for((tmp_path / "paused").exists, sweeper)
+        os.kill(sweeper.pid, signal.SIGKILL)
+        sweeper.communicate()
+        (tmp_path / "paused").unlink()
+    (tmp_path / "pause").unlink()
+    finish(start(tmp_path, *options))
+    study = study_at(tmp_path / "study.journal")
+    assert states(study) == {"COMPLETE": 3, "FAIL": 3}
+    first, *others = [trial.params for trial in study.trials[:4]]
+    assert others == [first] * 3
+    assert study.trials[3].state.name == "COMPLETE"
+    assert len(trial_lines(tmp_path)) == 3
+
+
+def test_a_trial_that_crashes_its_process_is_given_up_and_replaced(tmp_path: Path) -> None:
+    options = ["x=interval(0,9)", "name=crash_at_5", "hydra.sweeper.n_trials=2", "hydra.sweeper.winner=false"]
+    options += ["hydra.sweeper.retries=0", storage_option("study.journal")]
+    crashing = start(tmp_path, *options)
+    crashing.communicate()
+    assert crashing.returncode == -signal.SIGSEGV
+    said = finish(start(tmp_path, *options))
+    assert "Trial 0 is given up: its process crashed (Segmentation fault)" in said
+    study = study_at(tmp_path / "study.journal")
+    assert states(study) == {"FAIL": 1, "COMPLETE": 2}
+    assert study.trials[0].params == {"x": 5.0}
+
+
 @pytest.mark.slow
 def test_a_living_sweeper_takes_over_the_trial_of_a_killed_one(tmp_path: Path) -> None:
     options = ["x=interval(0,9)", "hydra.sweeper.n_trials=4", "hydra.sweeper.winner=false"]
@@ -62,11 +95,14 @@ def test_a_living_sweeper_takes_over_the_trial_of_a_killed_one(tmp_path: Path) -
     wait_for((tmp_path / "paused").exists, first)
     (tmp_path / "pause").unlink()
     second = start(tmp_path, *options, storage_option("study.journal"))
-    wait_for(lambda: (tmp_path / "diary.txt").exists() and len(trial_lines(tmp_path)) == 3, second)
-    time.sleep(2)  # it finds that nothing is left to start, and says so, before the fourth's process dies
+    said = []
+    while "waiting" not in (said[-1] if said else ""):  # nothing is left to start but the first one's trial
+        assert second.stdout is not None
+        said.append(second.stdout.readline())
+        assert said[-1], said
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    assert "waiting" in finish(second)
+    finish(second)
     assert states(study_at(tmp_path / "study.journal")) == {"COMPLETE": 4, "FAIL": 1}
     assert len(trial_lines(tmp_path)) == 4
 

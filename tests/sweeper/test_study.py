@@ -48,6 +48,7 @@ def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[Shared
             retries=retries,
             owner=owner,
             sampler=lambda number: optuna.samplers.RandomSampler(seed=number),
+            crashes=folder / "crashes",
         )
 
 
@@ -69,14 +70,41 @@ def test_the_trial_of_a_sweeper_that_is_gone_is_repeated_with_its_values(tmp_pat
         assert here.unfinished() == 3  # the repeat takes no place of its own
 
 
-def test_a_trial_is_repeated_so_often_and_no_more(tmp_path: Path) -> None:
+def test_kills_of_the_sweeper_use_up_no_attempt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    drawn = []
+    for _ in range(4):  # with retries=0 a single failure of the trial's own would end it
+        with ledger(tmp_path, total=1, retries=0) as gone:
+            [trial] = gone.ask(1)
+            drawn.append(trial.params)
+    with ledger(tmp_path, total=1, retries=0) as here:
+        [again] = here.ask(1)
+        here.tell(again.number, [1.0])
+        assert [*drawn, again.params] == [again.params] * 5
+        assert states(here.study) == {"FAIL": 4, "COMPLETE": 1}
+        assert here.unfinished() == 0
+    assert "The process has ended 3 times while trial 0 ran" in caplog.text
+
+
+def test_what_a_trial_does_to_its_own_process_counts_and_another_takes_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given_up = set()
     for number in range(2):  # the first attempt and, with retries=1, one more
         with ledger(tmp_path, total=1) as gone:
-            assert [trial.number for trial in gone.ask(1)] == [number]
+            [trial] = gone.ask(1)
+            assert trial.number == number
+            given_up.add(trial.params["x"])
+            record = gone.crash_record()
+        record.parent.mkdir(exist_ok=True)
+        record.write_text("Fatal Python error: Segmentation fault\n\nCurrent thread …\n")
     with ledger(tmp_path, total=1) as here:
-        assert here.ask(1) == []
-        assert here.unfinished() == 0
-        assert states(here.study) == {"FAIL": 2}
+        [other] = here.ask(1)
+        assert len(given_up) == 1
+        assert other.params["x"] not in given_up
+        assert here.study.trials[1].user_attrs[ERROR] == "its process crashed (Segmentation fault)"
+        here.tell(other.number, [1.0])
+        assert (here.ask(1), here.unfinished()) == ([], 0)
+    assert "Trial 1 is given up: its process crashed (Segmentation fault) (attempt 2)." in caplog.text
 
 
 def test_what_a_job_had_found_when_its_sweeper_died_is_kept(tmp_path: Path) -> None:
@@ -105,8 +133,9 @@ def test_a_mistake_is_not_repeated_and_an_interruption_costs_no_attempt(tmp_path
         mistaken, interrupted = here.ask(2)
         here.tell(mistaken.number, Failure(reason="wrong", retry=False))
         here.tell(interrupted.number, Failure(reason="interrupted", retry=True, counts=False))
-        [again] = here.ask(2)
+        again, other = here.ask(3)
         assert again.params == interrupted.params
+        assert other.params != mistaken.params  # in the place of the one that is given up
 
 
 @pytest.mark.parametrize(

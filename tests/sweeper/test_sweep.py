@@ -55,23 +55,35 @@ def test_the_report_names_the_winner_and_the_command_that_repeats_it(sweep, tmp_
     assert {row[0] for row in space[1:]} == study.best_trial.params.keys()
 
 
-def test_some_failing_trials_are_named_and_the_others_go_on(sweep, caplog) -> None:
+def test_trials_that_fail_are_replaced_until_the_total_is_finished(sweep, capfd) -> None:
     study = sweep(
         "x=interval(0,9)",
         "name=choice(a,wrong,pruned,nan)",
-        "hydra.sweeper.n_trials=12",
+        "hydra.sweeper.n_trials=6",
         "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler",
     )
     found = states(study)
     assert found["COMPLETE"] >= 1
     assert found["FAIL"] >= 1
     assert found["PRUNED"] >= 1
-    assert sum(found.values()) == 12  # such failures are not tried again
+    assert found["COMPLETE"] + found["PRUNED"] == 6
+    assert not [trial for trial in study.trials if "repeats" in trial.user_attrs]  # not tried again
+    assert capfd.readouterr().out.count("is given up: ") == found["FAIL"]
     errors = {trial.user_attrs.get("error") for trial in study.trials} - {None}
     assert errors <= {"this one cannot work", "it returned [nan], which are no finite numbers"}
 
 
-def test_an_error_that_may_pass_is_tried_again_so_often_and_no_more(sweep) -> None:
+def test_a_space_of_which_nothing_else_runs_ends_the_sweep(sweep) -> None:
+    with pytest.raises(SweepError, match=r"The last 10 trials were given up.*n_trials=1 ends the sweep"):
+        sweep(
+            "x=interval(0,9)",
+            "name=at_5",
+            "hydra.sweeper.n_trials=3",
+            "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler",
+        )
+
+
+def test_an_error_that_may_pass_is_tried_again_so_often_and_no_more(sweep, capfd) -> None:
     study = sweep(
         "name=choice(a,unlucky)",
         "hydra.sweeper.n_trials=2",
@@ -82,6 +94,7 @@ def test_an_error_that_may_pass_is_tried_again_so_often_and_no_more(sweep) -> No
     [repeat] = [trial for trial in study.trials if "repeats" in trial.user_attrs]
     assert repeat.params == {"name": "unlucky"}
     assert repeat.user_attrs["error"] == "this one might work another time"
+    assert "no further values: 1 of 2 trials have finished, 1 were given up" in capfd.readouterr().out
 
 
 def test_a_sweep_whose_trials_all_fail_ends_with_the_reason(sweep) -> None:

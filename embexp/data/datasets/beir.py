@@ -14,8 +14,9 @@ from embexp.data.readers.encoding import COMPRESSIONS, check_encoding, format_of
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row, read_rows
 from embexp.data.records import Document, Pair, SplitName, Unit
-from embexp.data.sampling import check_limit, sample
+from embexp.data.sampling import sample
 from embexp.errors import DataError
+from embexp.ranges import Count, Label, check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,10 @@ class BeirFolder:
 
     path: str
     train: Train = "qrels"
-    positive_from: float | None = None
-    label_range: list[float] | None = None
-    limit: int | None = None
-    limit_queries: int | None = None
+    positive_from: Label | None = None
+    label_range: list[Label] | None = None
+    limit: Count | None = None
+    limit_queries: Count | None = None
     encoding: str | None = None
     on_error: OnError = "skip"
     name: str = ""
@@ -84,8 +85,7 @@ class BeirFolder:
     labels: LabelSettings = field(init=False)
 
     def __post_init__(self) -> None:
-        check_limit("limit", self.limit)
-        check_limit("limit_queries", self.limit_queries)
+        check_ranges(self, "dataset")
         check_encoding(self.encoding)
         self.labels = grades(self.positive_from, self.label_range)
         self.name = self.name or Path(self.path).expanduser().resolve().name
@@ -166,7 +166,7 @@ class BeirFolder:
         )
 
 
-def grades(positive_from: float | None, label_range: list[float] | None) -> LabelSettings:
+def grades(positive_from: float | None, label_range: list[Label] | None) -> LabelSettings:
     """Return how qrels are read: a grade of 1 and above is relevant unless the user says otherwise."""
     return LabelSettings(
         positive_from=1.0 if positive_from is None else positive_from, label_range=label_range
@@ -251,8 +251,8 @@ class JudgedRows:
     corpus: Callable[[Problems], Iterator[Row]]
     queries: Callable[[Problems], Iterator[Row]]
     qrels: Mapping[SplitName, Callable[[Problems], Iterator[Row]]] = field(default_factory=dict)
-    limit: int | None = None
-    limit_queries: int | None = None
+    limit: Count | None = None
+    limit_queries: Count | None = None
     on_error: OnError = "skip"
 
     def documents(self) -> Iterator[Document]:

@@ -25,9 +25,10 @@ from embexp.data.readers.tables import SUFFIXES, DocumentColumns, read_table
 from embexp.data.readers.text import read_plain
 from embexp.data.readers.word import read_docx
 from embexp.data.records import Document, Pair, Unit
-from embexp.data.sampling import check_limit, sample
+from embexp.data.sampling import sample
 from embexp.errors import DataError
 from embexp.progress import track
+from embexp.ranges import Count, check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,13 @@ class Folder:
     encoding: str | None = None
     password: str | None = field(default=None, repr=False)
     main_content: bool = True
-    limit: int | None = None
+    limit: Count | None = None
     name: str = "folder"
     unit: Unit = field(default="chunk", init=False)
     labels: LabelSettings = field(default_factory=LabelSettings, init=False)
 
     def __post_init__(self) -> None:
-        check_limit("limit", self.limit)
+        check_ranges(self, "dataset")
         check_encoding(self.encoding)
 
     @property

@@ -15,8 +15,8 @@ from embexp.data.labels import LabelSettings
 from embexp.data.readers.problems import OnError, Problems
 from embexp.data.readers.tables import Row, row_of
 from embexp.data.records import Document, Pair, SplitName, Unit
-from embexp.data.sampling import check_limit
 from embexp.errors import ConfigError, DataError
+from embexp.ranges import Count, Label, check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 
@@ -55,20 +55,19 @@ class HubDataset:
     positive_column: str = "positive"
     negatives_column: str | None = "negatives"
     label_column: str | None = "label"
-    label_values: dict[str, float] | None = None
-    positive_from: float | None = None
-    label_range: list[float] | None = None
+    label_values: dict[str, Label] | None = None
+    positive_from: Label | None = None
+    label_range: list[Label] | None = None
     document_id_column: str | None = "document_id"
     on_error: OnError = "skip"
-    limit: int | None = None
-    limit_queries: int | None = None
+    limit: Count | None = None
+    limit_queries: Count | None = None
     name: str = ""
     unit: Unit = field(default="document", init=False)
     labels: LabelSettings = field(init=False)
 
     def __post_init__(self) -> None:
-        check_limit("limit", self.limit)
-        check_limit("limit_queries", self.limit_queries)
+        check_ranges(self, "dataset")
         read = grades if self.kind == "beir" else LabelSettings
         self.labels = read(positive_from=self.positive_from, label_range=self.label_range)
         self.name = self.name or self.id.rstrip("/").rpartition("/")[2]

@@ -9,8 +9,9 @@ from types import ModuleType
 from embexp.data.labels import LabelSettings
 from embexp.data.readers.text import occurs_in
 from embexp.data.records import Document, Pair, Unit
-from embexp.data.sampling import check_limit, sample
+from embexp.data.sampling import sample
 from embexp.errors import ConfigError
+from embexp.ranges import Count, check_ranges
 from embexp.storage.files import sha256_of
 
 
@@ -25,14 +26,14 @@ class Icd10Cm:
         name: The name in tables and file names.
     """
 
-    limit: int | None = None
+    limit: Count | None = None
     name: str = "icd10cm"
     source: str = field(default="simple_icd_10_cm", init=False)
     unit: Unit = field(default="document", init=False)
     labels: LabelSettings = field(default_factory=LabelSettings, init=False)
 
     def __post_init__(self) -> None:
-        check_limit("limit", self.limit)
+        check_ranges(self, "dataset")
 
     def fingerprint(self) -> str:
         """Return a digest of the settings and of the package's version.

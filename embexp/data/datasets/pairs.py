@@ -16,8 +16,9 @@ from embexp.data.readers.encoding import check_encoding
 from embexp.data.readers.problems import OnError, Problems, UnreadableError
 from embexp.data.readers.tables import Row, check_columns, read_rows, text_of, unpacked
 from embexp.data.records import Document, Generator, Pair, SplitName, Unit
-from embexp.data.sampling import check_limit, sample
+from embexp.data.sampling import sample
 from embexp.errors import DataError
+from embexp.ranges import Count, Label, check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -96,21 +97,21 @@ class PairsFile:
     positive_column: str = "positive"
     negatives_column: str | None = "negatives"
     label_column: str | None = "label"
-    label_values: dict[str, float] | None = None
-    positive_from: float | None = None
-    label_range: list[float] | None = None
+    label_values: dict[str, Label] | None = None
+    positive_from: Label | None = None
+    label_range: list[Label] | None = None
     document_id_column: str | None = "document_id"
     query_id_column: str | None = "query_id"
     split_column: str | None = "split"
     on_error: OnError = "skip"
-    limit: int | None = None
+    limit: Count | None = None
     encoding: str | None = None
     name: str = "pairs"
     unit: Unit = field(default="document", init=False)
     labels: LabelSettings = field(init=False)
 
     def __post_init__(self) -> None:
-        check_limit("limit", self.limit)
+        check_ranges(self, "dataset")
         check_encoding(self.encoding)
         self.labels = LabelSettings(positive_from=self.positive_from, label_range=self.label_range)
 

@@ -18,9 +18,10 @@ from embexp.data.datasets.python_docstrings import Entry, Module, Namespace, com
 from embexp.data.labels import LabelSettings
 from embexp.data.readers.text import first_sentence, is_query, occurs_in, one_line
 from embexp.data.records import Document, Pair, Unit
-from embexp.data.sampling import check_limit, sample
+from embexp.data.sampling import sample
 from embexp.errors import ConfigError
 from embexp.progress import track
+from embexp.ranges import Count, CountOrZero, check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -51,14 +52,14 @@ class PyDocs:
 
     packages: list[str] = field(default_factory=list)
     stdlib: bool = True
-    min_words: int = 8
-    limit: int | None = None
+    min_words: CountOrZero = 8
+    limit: Count | None = None
     name: str = "pydocs"
     unit: Unit = field(default="document", init=False)
     labels: LabelSettings = field(default_factory=LabelSettings, init=False)
 
     def __post_init__(self) -> None:
-        check_limit("limit", self.limit)
+        check_ranges(self, "dataset")
         if not self.stdlib and not self.packages:
             raise ConfigError(
                 "dataset.stdlib=false leaves nothing to read: name some in dataset.packages=[…]."

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
-from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
+from embexp.finetuning.losses.loss import Loss, library_loss
 from embexp.finetuning.query_targets import fused_targets
 from embexp.finetuning.teachers import NO_TEACHER
 from embexp.models.encoder import Embedder
+from embexp.ranges import Positive, ShareBelowOne, check_ranges
+from embexp.user_code import identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,11 +36,11 @@ class MarginMse(Loss):
     """
 
     teacher: Any = None
-    scale: float = 20.0
+    scale: Positive = 20.0
     columns = "ranked"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale)
+        check_ranges(self, "loss")
 
     def fingerprint(self) -> str:
         """Return the teacher's digest."""
@@ -58,12 +62,12 @@ class DistillKl(Loss):
     """
 
     teacher: Any = None
-    scale: float = 20.0
-    temperature: float = 1.0
+    scale: Positive = 20.0
+    temperature: Positive = 1.0
     columns = "ranked"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale, temperature=self.temperature)
+        check_ranges(self, "loss")
 
     def fingerprint(self) -> str:
         """Return the teacher's digest."""
@@ -117,17 +121,13 @@ class QueryDistill(Loss):
         pull: How strongly the targets are held near the queries' own vectors.
     """
 
-    weight: float = 0.5
-    temperature: float = 0.05
-    pull: float = 0.3
+    weight: ShareBelowOne = 0.5
+    temperature: Positive = 0.05
+    pull: Annotated[float, Interval(ge=0, le=1_000)] = 0.3
     columns = "targets"
 
     def __post_init__(self) -> None:
-        require_positive(temperature=self.temperature)
-        if not 0 <= self.weight < 1:
-            raise ConfigError(f"loss.weight={self.weight}: give a number in [0, 1), such as 0.5.")
-        if not self.pull >= 0:
-            raise ConfigError(f"loss.pull={self.pull}: give 0 or more, such as 0.3.")
+        check_ranges(self, "loss")
 
     def targets(self, queries: Sequence[str], passages: Sequence[str], *, embedder: Embedder) -> Vectors:
         """Return the targets of the queries, unit vectors of shape (queries, dimension)."""
@@ -165,7 +165,7 @@ def _digest_of(teacher: Any) -> str:
     """
     if teacher is None:
         raise ConfigError(NO_TEACHER)
-    return str(teacher.fingerprint())
+    return identity(teacher)
 
 
 def _scaled_cosine(scale: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Interval
 
 from embexp.finetuning.losses.gist_guide import SELF, guide_fingerprint, guide_for
-from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
+from embexp.finetuning.losses.loss import Loss, library_loss
+from embexp.ranges import Positive, check_ranges
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,11 +27,11 @@ class Mnrl(Loss):
         scale: The inverse of the softmax temperature; 20 is a temperature of 0.05.
     """
 
-    scale: float = 20.0
+    scale: Positive = 20.0
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -43,11 +46,11 @@ class MnrlSymmetric(Loss):
         scale: The inverse of the softmax temperature.
     """
 
-    scale: float = 20.0
+    scale: Positive = 20.0
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -63,12 +66,12 @@ class CachedMnrl(Loss):
         mini_batch_size: How many texts are embedded at once; it changes the memory needed, not the result.
     """
 
-    scale: float = 20.0
-    mini_batch_size: int = 32
+    scale: Positive = 20.0
+    mini_batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale, mini_batch_size=self.mini_batch_size)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -93,14 +96,14 @@ class Gist(Loss):
     """
 
     guide: str = SELF
-    temperature: float = 0.05
-    margin: float = 0.0
+    temperature: Positive = 0.05
+    margin: Annotated[float, Interval(ge=0, le=2)] = 0.0
     margin_strategy: Literal["absolute", "relative"] = "absolute"
     columns = "pairs"
     max_negatives = 1  # GISTEmbedLoss ignores all others
 
     def __post_init__(self) -> None:
-        require_positive(temperature=self.temperature)
+        check_ranges(self, "loss")
 
     def fingerprint(self) -> str:
         """Return the guide's digest."""
@@ -132,14 +135,14 @@ class CachedGist(Loss):
     """
 
     guide: str = SELF
-    temperature: float = 0.05
-    margin: float = 0.0
+    temperature: Positive = 0.05
+    margin: Annotated[float, Interval(ge=0, le=2)] = 0.0
     margin_strategy: Literal["absolute", "relative"] = "absolute"
-    mini_batch_size: int = 32
+    mini_batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     columns = "pairs"
 
     def __post_init__(self) -> None:
-        require_positive(temperature=self.temperature, mini_batch_size=self.mini_batch_size)
+        check_ranges(self, "loss")
 
     def fingerprint(self) -> str:
         """Return the guide's digest."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embexp.finetuning.losses.loss import Distance, Loss, library_loss, require_positive
+from embexp.finetuning.losses.loss import Distance, Loss, library_loss
+from embexp.ranges import Positive, check_ranges
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -21,12 +22,12 @@ class Triplet(Loss):
         distance_metric: How distance is measured.
     """
 
-    margin: float = 0.3
+    margin: Positive = 0.3
     distance_metric: Distance = "cosine"
     columns = "triplets"
 
     def __post_init__(self) -> None:
-        require_positive(margin=self.margin)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -51,12 +52,12 @@ class Contrastive(Loss):
         distance_metric: How distance is measured.
     """
 
-    margin: float = 0.5
+    margin: Positive = 0.5
     distance_metric: Distance = "cosine"
     columns = "binary"
 
     def __post_init__(self) -> None:
-        require_positive(margin=self.margin)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -74,12 +75,12 @@ class OnlineContrastive(Loss):
         distance_metric: How distance is measured.
     """
 
-    margin: float = 0.5
+    margin: Positive = 0.5
     distance_metric: Distance = "cosine"
     columns = "binary"
 
     def __post_init__(self) -> None:
-        require_positive(margin=self.margin)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embexp.errors import ConfigError
 from embexp.finetuning.losses.loss import Loss, library_loss
 from embexp.finetuning.teachers import Teacher
+from embexp.user_code import identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -69,7 +70,7 @@ class Matryoshka(Loss):
 
     def fingerprint(self) -> str:
         """Return the digest of the inner loss."""
-        return str(self.loss.fingerprint())
+        return identity(self.loss)
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``, without lengths above that of its vectors."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embexp.finetuning.losses.loss import Loss, library_loss, require_positive
+from embexp.finetuning.losses.loss import Loss, library_loss
+from embexp.ranges import Positive, check_ranges
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,11 +32,11 @@ class Cosent(Loss):
         scale: The inverse of the temperature.
     """
 
-    scale: float = 20.0
+    scale: Positive = 20.0
     columns = "scored"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
@@ -50,11 +51,11 @@ class Angle(Loss):
         scale: The inverse of the temperature.
     """
 
-    scale: float = 20.0
+    scale: Positive = 20.0
     columns = "scored"
 
     def __post_init__(self) -> None:
-        require_positive(scale=self.scale)
+        check_ranges(self, "loss")
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
+from embexp.ranges import Share, check_ranges
 from embexp.retrieval.index import Index
 from embexp.synthesis.filters.funnel import Filter
 from embexp.synthesis.filters.models import CrossEncoderFilter, RoundTrip
@@ -37,40 +41,33 @@ class Filters:
         examples: The dropped queries that the report shows for each reason.
     """
 
-    min_query_words: int = 2
-    max_query_words: int = 80
-    min_passage_words: int = 25
-    max_passage_words: int = 300
+    min_query_words: Annotated[int, Interval(ge=0, le=1_000_000)] = 2
+    max_query_words: Annotated[int, Interval(ge=0, le=1_000_000)] = 80
+    min_passage_words: Annotated[int, Interval(ge=0, le=1_000_000)] = 25
+    max_passage_words: Annotated[int, Interval(ge=0, le=1_000_000)] = 300
     same_language: bool = True
     languages: list[str] = field(default_factory=list)
-    copied: float | None = 0.8
-    near_duplicates: float | None = 0.8
+    copied: Share | None = 0.8
+    near_duplicates: Share | None = 0.8
     evidence: bool = True
-    overlap: float | None = 0.5
-    round_trip: int | None = 10
+    overlap: Share | None = 0.5
+    round_trip: Annotated[int, Interval(ge=1, le=1_000_000)] | None = 10
     cross_encoder: str | None = None
-    cross_encoder_least: float = 0.5
-    judge: int | None = None
-    examples: int = 5
+    cross_encoder_least: Share = 0.5
+    judge: Annotated[int, Interval(ge=1, le=5)] | None = None
+    examples: Annotated[int, Interval(ge=0, le=1_000_000)] = 5
 
     def __post_init__(self) -> None:
-        for name in ("copied", "near_duplicates", "overlap", "cross_encoder_least"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"synthesis.filters.{name}={value}: give a share from 0 to 1, or null.")
+        check_ranges(self, "synthesis.filters")
         for name in ("query", "passage"):
             fewest, most = getattr(self, f"min_{name}_words"), getattr(self, f"max_{name}_words")
-            if not 0 <= fewest <= most:
+            if fewest > most:
                 raise ConfigError(
                     f"synthesis.filters.min_{name}_words={fewest} and max_{name}_words={most}: "
                     "the first must not be above the second."
                 )
-        if self.round_trip is not None and self.round_trip < 1:
-            raise ConfigError(f"synthesis.filters.round_trip={self.round_trip}: give 1 or more, or null.")
         if self.languages:
             check_recogniser(f"synthesis.filters.languages={self.languages}")
-        if self.judge is not None and not 1 <= self.judge <= 5:
-            raise ConfigError(f"synthesis.filters.judge={self.judge}: give a grade from 1 to 5, or null.")
 
     def check(self) -> None:
         """Check that languages can be recognised and are known, before anything is paid for.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embexp.tracking.masking import MASK, _is_secret_key, masked, masked_text
+from embexp.masking import MASK, _is_secret_key, masked, masked_text
 
 
 @pytest.mark.parametrize(
