@@ -69,7 +69,9 @@ def source_digest(target: object) -> str | None:
         return _digest_without_file(target) if name == "__main__" else None
     if not is_users(file):
         return None
-    return sha256_of(sorted((name, sha256_of_file(path)) for name, path in _imported(name, Path(file)).items()))
+    return sha256_of(
+        sorted((name, sha256_of_file(path)) for name, path in _imported(name, Path(file)).items())
+    )
 
 
 def is_users(file: str | Path) -> bool:
@@ -93,13 +95,13 @@ def _not_users() -> tuple[Path, ...]:
 
 
 def _digest_without_file(target: object) -> str:
-    """Return a digest of the source of a class in a notebook; where it has none, one that never comes again."""
+    """Return a digest of the source of a class in a notebook; without one, a digest that never recurs."""
     try:
         return sha256_of(inspect.getsource(target))  # type: ignore[arg-type]
     except (OSError, TypeError):
         log.warning(
-            "The source of %s cannot be read, so nothing that depends on it is taken from the cache: define it "
-            "in a file.",
+            "The source of %s cannot be read, so nothing that depends on it is taken from the cache: define "
+            "it in a file.",
             getattr(target, "__qualname__", target),
         )
         return uuid.uuid4().hex
@@ -196,7 +198,7 @@ def _mistake(place: str, problem: str) -> UserCodeError:
 
 
 def _users_frame(error: BaseException) -> str | None:
-    """Return ``file:line, in function`` of the last frame of the user's, if none of embexp's comes after it."""
+    """Return ``file:line, in function`` of the user's last frame, if none of embexp's comes after it."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if is_users(frame.filename):
             return f"{frame.filename}:{frame.lineno}, in {frame.name}"

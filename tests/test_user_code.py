@@ -20,7 +20,8 @@ MODULES = {
     "unrelated.py": "five = 5\n",
 }
 MODULES["own_parts/scale.py"] = (
-    "from . import deep\nfactor = deep.three\n\n\ndef later():\n    import own_parts.late as late\n\n    return late.four\n"
+    "from . import deep\nfactor = deep.three\n\n\n"
+    "def later():\n    import own_parts.late as late\n\n    return late.four\n"
 )
 
 
@@ -83,21 +84,29 @@ def test_code_of_embexp_python_and_packages_is_nobodys_own(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("file", "users"),
-    [("/home/me/loss.py", True), ("/tmp/ipykernel_12/34.py", True), ("<ipython-input-1-ab>", True)]
-    + [("<frozen importlib>", False), ("/home/me/.venv/lib/python3.12/site-packages/torch/nn.py", False)],
+    [
+        ("/home/me/loss.py", True),
+        ("/tmp/ipykernel_12/34.py", True),
+        ("<ipython-input-1-ab>", True),
+        ("<frozen importlib>", False),
+        ("/home/me/.venv/lib/python3.12/site-packages/torch/nn.py", False),
+    ],
 )
 def test_whose_a_file_is(file: str, users: bool) -> None:
     assert is_users(file) is users
 
 
 def caught(action: Callable[[], object]) -> BaseException:
-    with pytest.raises(BaseException) as caught_:  # noqa: B017, PT011
+    with pytest.raises(BaseException) as caught_:  # noqa: PT011
         action()
     return caught_.value
 
 
 BROKEN = {
-    "an exception": ("def act():\n    return 1 / 0\n", "broken.py:2, in act: ZeroDivisionError: division by zero"),
+    "an exception": (
+        "def act():\n    return 1 / 0\n",
+        "broken.py:2, in act: ZeroDivisionError: division by zero",
+    ),
     "a missing file": (
         "def act():\n    open('weights.txt')\n",
         "broken.py:2, in act: FileNotFoundError: [Errno 2] No such file or directory: 'weights.txt'",

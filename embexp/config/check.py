@@ -170,7 +170,8 @@ def as_declared(node: DictConfig) -> DictConfig:
     Args:
         node: The component's part of the configuration, which has been checked.
     """
-    return OmegaConf.create(_as_declared(OmegaConf.to_container(node, resolve=True)))
+    values: dict[str, Any] = _as_declared(OmegaConf.to_container(node, resolve=True))
+    return OmegaConf.create(values)
 
 
 def _as_declared(node: Any) -> Any:

@@ -145,9 +145,11 @@ def _for_the_user(error: BaseException, folders: Sequence[Path]) -> BaseExceptio
 
 
 def _users_or_same(error: Exception | KeyboardInterrupt) -> Exception | KeyboardInterrupt:
-    """Return the error to report for one that the user's own code has raised; any other as it is."""
+    """Return the error to report for one of the user's own code or configuration; any other as it is."""
     from embexp.user_code import users_mistake
 
+    if isinstance(error, OmegaConfBaseException):  # a value refers to another one that is not there
+        return explain(error, [], [conf_dir()])
     mistake = users_mistake(error)
     return error if mistake is None else mistake.with_traceback(error.__traceback__)
 

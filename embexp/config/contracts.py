@@ -1,9 +1,9 @@
-"""Whether a component of the user's has the methods that embexp will call, with the arguments it will pass."""
+"""Whether a component of the user's has the methods that embexp calls, with the arguments that it passes."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from embexp.user_code import UserCodeError, is_users, place_of
 
@@ -24,13 +24,12 @@ def check_contract(component: object, name: str) -> None:
     if protocol is None or not is_users(inspect.getfile(owner)):
         return
     for member in sorted(get_protocol_members(protocol)):
-        known = inspect.getattr_static(component, member, None)
-        if known is None and not hasattr(component, member):
+        if not hasattr(component, member):
             raise UserCodeError(
                 f"{place_of(owner)}: {owner.__qualname__} has no {member!r}, which {name} needs: add it as "
                 f"{protocol.__module__}.{protocol.__name__} describes it."
             )
-        wanted = inspect.getattr_static(protocol, member)
+        wanted = inspect.getattr_static(protocol, member, None)  # None for an attribute without a value
         if inspect.isfunction(wanted) and not _accepts(getattr(component, member), wanted):
             raise UserCodeError(
                 f"{place_of(owner)}: {owner.__qualname__}.{member} has to take the arguments "
@@ -40,26 +39,14 @@ def check_contract(component: object, name: str) -> None:
 
 
 def _protocol(name: str) -> type | None:
-    """Return the protocol of a group; None where its options inherit from a class of embexp's."""
+    """Return the protocol of a group; None where its options are of a class of embexp's."""
     from typing_extensions import is_protocol
 
-    from embexp.pipeline import experiment as parts
+    from embexp.pipeline.experiment import Experiment
 
-    protocols: dict[str, Any] = {
-        "dataset": parts.Dataset,
-        "chunker": parts.Chunker,
-        "synthesis": parts.Synthesis,
-        "llm": parts.LLMSource,
-        "model": parts.ModelSource,
-        "tuned": parts.ModelSource,
-        "loss": parts.Loss,
-        "trainer": parts.FineTuner,
-        "retriever": parts.Retriever,
-        "benchmark": parts.Benchmark,
-        "forgetting": parts.Benchmark,
-    }
-    found = protocols.get(name)
-    return found if found is not None and is_protocol(found) else None
+    hint = get_type_hints(Experiment).get(name)
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if inspect.isclass(kind) and is_protocol(kind)]
+    return kinds[0] if kinds else None
 
 
 def _accepts(method: Any, wanted: Any) -> bool:

@@ -81,12 +81,12 @@ def test_an_edit_of_a_module_that_a_component_imports_makes_its_stages_run_again
     (own / "own_helper.py").write_text(HELPER.replace("return value", "return value or None"))
     forget()
     assert run("run", *options, "hydra.run.dir=C").code == 0
-    assert cached(tmp_path / "C") == ["synthesize", "benchmark"] or cached(tmp_path / "C") == ["synthesize"]
+    stages = cached(tmp_path / "C")  # the same weights come out, so the scores may stay
+    assert "synthesize" in stages
+    assert "finetune" not in stages
 
 
-@pytest.mark.parametrize(
-    "target", ["chunker._target_=own_parts.Chunker", "dataset._target_=own_parts.Pages"]
-)
+@pytest.mark.parametrize("target", ["chunker._target_=own_parts.Chunker", "dataset._target_=own_parts.Pages"])
 def test_an_edited_chunker_or_data_set_reads_the_documents_again(
     run: Run, kb: Path, own: Path, target: str, tmp_path: Path
 ) -> None:
@@ -122,11 +122,15 @@ MISTAKES = {
         ("@dataclass(frozen=True, kw_only=True)\nclass Chunker", "open('weights.txt')\n\nclass Chunker"),
         "own_parts.py:11, in <module>: FileNotFoundError",
     ),
-    "is no Python": ("Chunker", ("    def chunk(self, document, tokens):", "    def chunk(self"), "own_parts.py:13"),
+    "is no Python": (
+        "Chunker",
+        ("    def chunk(self, document, tokens):", "    def chunk(self"),
+        "own_parts.py:13",
+    ),
     "yields something else": (
         "Chunker",
         ("        assert LENGTH\n", "        return [document.text]\n"),
-        "Chunker.chunk returns '# The",
+        "Chunker.chunk returns 'The",
     ),
     "returns nothing": (
         "Chunker",
@@ -140,23 +144,22 @@ MISTAKES = {
     ),
     "lacks a method": (
         "Bare",
-        ("class Pages(Folder):\n    pass\n", "class Pages(Folder):\n    pass\n\n\nclass Bare:\n    pass\n"),
+        (
+            "class Pages(Folder):\n    pass\n",
+            "class Pages(Folder):\n    pass\n\n\n"
+            "class Bare:\n    def __init__(self, max_tokens=None, overlap=0): ...\n",
+        ),
         "Bare has no 'chunk', which chunker needs",
     ),
 }
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_in_a_users_module_is_told_with_its_place(
-    run: Run, kb: Path, own: Path, case: str
-) -> None:
+def test_a_mistake_in_a_users_module_is_told_with_its_place(run: Run, kb: Path, own: Path, case: str) -> None:
     name, (before, after), sentence = MISTAKES[case]
     assert before in OWN
     (own / "own_parts.py").write_text(OWN.replace(before, after))
-    options = [f"chunker._target_=own_parts.{name}"]
-    if name == "Bare":
-        options += ["~chunker.max_tokens", "~chunker.overlap", "~chunker.min_tokens"]
-    done = run("synthesize", *arguments(kb, *options))
+    done = run("synthesize", *arguments(kb, f"chunker._target_=own_parts.{name}"))
     said = " ".join(done.err.split())
     assert done.code == 2, said
     assert sentence in said

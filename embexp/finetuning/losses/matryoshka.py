@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError
 from embexp.finetuning.losses.loss import Loss, library_loss
 from embexp.finetuning.teachers import Teacher
+from embexp.ranges import NonNegative, check_ranges
 from embexp.user_code import identity
 
 if TYPE_CHECKING:
@@ -32,14 +35,13 @@ class Matryoshka(Loss):
     """
 
     loss: Any
-    dims: list[int]
-    weights: list[float] | None = None
+    dims: list[Annotated[int, Interval(ge=1, le=1_000_000)]]
+    weights: list[NonNegative] | None = None
 
     def __post_init__(self) -> None:
-        if not self.dims or min(self.dims) < 1:
-            raise ConfigError(
-                f"loss.dims={list(self.dims)}: give vector lengths above 0, such as [256, 128, 64]."
-            )
+        check_ranges(self, "loss")
+        if not self.dims:
+            raise ConfigError("loss.dims is empty: give vector lengths, such as [256, 128, 64].")
         if self.weights is not None and len(self.weights) != len(self.dims):
             raise ConfigError(
                 f"loss.weights has {len(self.weights)} values for {len(self.dims)} loss.dims: "
