@@ -1,37 +1,43 @@
 """Vectors on disk, so that no text goes through the same model twice.
 
-One folder per model fingerprint holds ``keys.bin`` (a 16-byte digest per row), ``vectors.f32`` (the rows,
-float32), ``seconds.f32`` (the time that encoding each row took) and ``meta.json`` (the dimension). Files are
-append-only, and keys are written last: after a kill, the rows that all files hold are complete, and the next
-writer cuts off the rest. A model's lock is held while a block is encoded and written, so that processes that
-need the same vectors at the same time wait for the first of them instead of encoding twice.
+There is one folder per model fingerprint, whose files ``vector_files`` describes. A model's lock is held
+while a block is encoded and written, so that processes that need the same vectors at the same time wait for
+the first of them instead of encoding twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from embexp.errors import ConfigError, ModelError
+from embexp.errors import ConfigError, DamagedError
+from embexp.models.vector_files import (
+    KEY_BYTES,
+    Rows,
+    Vectors,
+    append_rows,
+    files_size,
+    find_damaged_vectors,
+    last_used,
+    read_rows,
+    repair_vectors,
+    row_bytes,
+)
 from embexp.progress import progress
-from embexp.storage.files import space_checked, write_json
+from embexp.storage.files import space_checked
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    Vectors = npt.NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +48,8 @@ BLOCK = 4096
 """Texts that are encoded before their vectors are written: at most these are lost to a kill."""
 SLOW_BLOCK = 512
 """The same for models that take long for a text, such as cross-encoders."""
-KEY_BYTES = 16
-FLOAT_BYTES = 4
-KEYS, VECTORS, SECONDS, META = "keys.bin", "vectors.f32", "seconds.f32", "meta.json"
+CHECKED_WHOLE = 64 << 20
+"""Folders up to this size are checked whole before vectors are added: that takes some 30 ms at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,8 @@ class EmbeddingCache:
         known = len(stored.keys) if stored else 0
         on_disk = set(stored.keys) if stored else set()
         missing = [key for key in wanted if key not in on_disk]
+        if missing:
+            _repair_lost_keys(folder)
         for start in range(0, len(missing), BLOCK):
             block = {key: wanted[key] for key in missing[start : start + BLOCK]}
             parts += self._encoded(folder, block, encode, prepare)
@@ -128,12 +135,12 @@ class EmbeddingCache:
 
     def _encoded(
         self, folder: Path, block: dict[bytes, str], encode: Encode, prepare: Callable[[], object]
-    ) -> list[_Rows]:
+    ) -> list[Rows]:
         """Encode a block and write it, unless another process has done so in the meantime."""
         import numpy as np
 
         with _locked(folder):
-            stored = _stored(folder, list(block))
+            stored = _stored(folder, list(block), locked=True)
             parts = [stored] if stored else []
             for key in stored.keys if stored else ():
                 del block[key]
@@ -143,36 +150,31 @@ class EmbeddingCache:
                 start = time.perf_counter()
                 vectors = np.asarray(encode(texts), dtype=np.float32)
                 seconds = _shares(texts, time.perf_counter() - start)
-                parts.append(_Rows(list(block), vectors, seconds))
+                parts.append(Rows(list(block), vectors, seconds))
                 self._append(folder, parts[-1])
         return parts
 
-    def _append(self, folder: Path, rows: _Rows) -> None:
+    def _append(self, folder: Path, rows: Rows) -> None:
         """Append rows; the caller holds the lock."""
         width = rows.vectors.shape[1]
-        if len(rows.keys) * _row_bytes(width) + _size(folder) > self.max_bytes:
+        if len(rows.keys) * row_bytes(width) + files_size(folder) > self.max_bytes:
             log.warning("The embedding cache %s is full (%d bytes): not kept.", self.root, self.max_bytes)
             return
-        with space_checked(folder):
-            folder.mkdir(exist_ok=True)
-            dimension = _dimension(folder)
-            if dimension is None:
-                dimension = width
-                write_json(folder / META, {"dimension": dimension})
-            if dimension != width:
-                raise ModelError(
-                    f"{folder} holds vectors of dimension {dimension}, but the model gives "
-                    f"{width}: delete that folder."
-                )
-            count = _complete_rows(folder, dimension)
-            _write_at(folder / VECTORS, count * dimension * FLOAT_BYTES, rows.vectors.tobytes())
-            _write_at(folder / SECONDS, count * FLOAT_BYTES, rows.seconds.tobytes())
-            _write_at(folder / KEYS, count * KEY_BYTES, b"".join(rows.keys))
+        try:
+            with space_checked(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    append_rows(folder, rows)
+                except DamagedError as error:  # of rows that nobody asked for, or of the dimension
+                    _repair(folder, error)
+                    append_rows(folder, rows)
+        except FileNotFoundError:
+            log.warning("%s was deleted while vectors were written to it: they are not kept.", folder)
 
     def _drop_oldest(self, *, keep: Path) -> None:
         """Drop models, the least recently used first, until the cache fits."""
-        folders = sorted((path for path in self.root.iterdir() if path.is_dir()), key=_last_used)
-        total = sum(_size(folder) for folder in folders)
+        folders = sorted((path for path in self.root.glob("*") if path.is_dir()), key=last_used)
+        total = sum(files_size(folder) for folder in folders)
         for folder in folders:
             if total <= self.max_bytes:
                 return
@@ -180,20 +182,11 @@ class EmbeddingCache:
                 continue
             try:
                 with FileLock(folder.with_suffix(".lock"), timeout=0):
-                    total -= _size(folder)
+                    total -= files_size(folder)
                     shutil.rmtree(folder, ignore_errors=True)
                     log.info("Dropped the vectors in %s: the cache holds %d bytes", folder, self.max_bytes)
             except Timeout:
                 continue
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Keys with their vectors, and the seconds that encoding each of them took."""
-
-    keys: list[bytes]
-    vectors: Vectors
-    seconds: npt.NDArray[np.float32]
 
 
 def fetch_in_blocks(
@@ -261,63 +254,40 @@ def _key(role: Role, text: str) -> bytes:
     return hashlib.sha256(f"{role}\0{text}".encode(errors="surrogatepass")).digest()[:KEY_BYTES]
 
 
-def _stored(folder: Path, keys: Sequence[bytes]) -> _Rows | None:
-    """Return the rows of those ``keys`` that are on disk, in the same order; None if there are none."""
-    import numpy as np
+def _stored(folder: Path, keys: Sequence[bytes], *, locked: bool = False) -> Rows | None:
+    """Return the rows of those ``keys`` that are on disk, in the same order; None if there are none.
 
-    try:
-        dimension = _dimension(folder)
-        rows = _complete_rows(folder, dimension or 1)
-        if dimension is None or rows == 0:
+    Damage is told, and repaired: damaged rows count as missing.
+
+    Args:
+        folder: The model's folder.
+        keys: What to look up.
+        locked: Whether the caller holds the model's lock.
+    """
+    for _ in range(2):
+        try:
+            return read_rows(folder, keys)
+        except DamagedError as error:
+            with nullcontext() if locked else _locked(folder):
+                _repair(folder, error)
+        except FileNotFoundError:  # another process has just dropped this model
             return None
-        digests = (folder / KEYS).read_bytes()[: rows * KEY_BYTES]
-        row_of = {digests[row * KEY_BYTES : (row + 1) * KEY_BYTES]: row for row in range(rows)}
-        known = [key for key in keys if key in row_of]
-        if not known:
-            return None
-        vectors = np.memmap(folder / VECTORS, dtype=np.float32, mode="r", shape=(rows, dimension))
-        seconds = np.memmap(folder / SECONDS, dtype=np.float32, mode="r", shape=(rows,))
-        os.utime(folder / KEYS)
-    except FileNotFoundError:  # another process has just dropped this model
-        return None
-    wanted = [row_of[key] for key in known]
-    return _Rows(known, np.asarray(vectors[wanted]), np.asarray(seconds[wanted]))
+    return None
 
 
-def _dimension(folder: Path) -> int | None:
-    try:
-        return int(json.loads((folder / META).read_text(encoding="utf-8"))["dimension"])
-    except FileNotFoundError:
-        return None
+def _repair_lost_keys(folder: Path) -> None:
+    """Check all rows of a small folder: a row whose key was damaged is one that nobody asks for."""
+    if 0 < files_size(folder) <= CHECKED_WHOLE and find_damaged_vectors(folder):
+        with _locked(folder):
+            if problem := find_damaged_vectors(folder):
+                _repair(folder, DamagedError(problem))
 
 
-def _row_bytes(dimension: int) -> int:
-    return (dimension + 1) * FLOAT_BYTES + KEY_BYTES
-
-
-def _complete_rows(folder: Path, dimension: int) -> int:
-    sizes = ((KEYS, KEY_BYTES), (VECTORS, dimension * FLOAT_BYTES), (SECONDS, FLOAT_BYTES))
-    return min(_bytes(folder / name) // size for name, size in sizes)
-
-
-def _write_at(file: Path, position: int, data: bytes) -> None:
-    """Write ``data`` at ``position``; anything beyond it is the torn end of a killed write and is cut off."""
-    with file.open("r+b" if file.exists() else "wb") as stream:
-        stream.truncate(position)
-        stream.seek(position)
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _bytes(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-def _size(folder: Path) -> int:
-    return sum(_bytes(folder / name) for name in (KEYS, VECTORS, SECONDS))
-
-
-def _last_used(folder: Path) -> float:
-    keys = folder / KEYS
-    return keys.stat().st_mtime if keys.exists() else 0.0
+def _repair(folder: Path, error: DamagedError) -> None:
+    """Give up damaged rows, and say so; the caller holds the lock."""
+    kept, lost = repair_vectors(folder)
+    if lost:
+        log.warning(
+            "The vectors in %s are damaged (%s): %s of %s are lost and encoded again.",
+            *(folder, error, f"{lost:,}", f"{kept + lost:,}"),
+        )

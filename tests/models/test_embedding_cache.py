@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
+import random
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +14,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from embexp.errors import ConfigError, EmbexpError, ModelError
-from embexp.models import embedding_cache
+from embexp.errors import ConfigError, DamagedError, EmbexpError
+from embexp.models import embedding_cache, vector_files
 from embexp.models.embedding_cache import EmbeddingCache
 
 DIMENSION = 4
@@ -181,8 +184,8 @@ def known(cache: EmbeddingCache, fingerprint: str) -> bool:
 
 
 def test_the_model_not_used_for_longest_is_dropped(tmp_path: Path) -> None:
-    # A row takes 4 floats, its seconds and a 16-byte key: 36 bytes. Three rows do not fit in 80.
-    cache = EmbeddingCache(tmp_path, max_bytes=80)
+    # A row takes 4 floats, its seconds, a 16-byte key and a checksum: 44 bytes. Three rows do not fit in 100.
+    cache = EmbeddingCache(tmp_path, max_bytes=100)
     cache.get_or_encode("old", "query", ["a"], Encoder())
     cache.get_or_encode("older", "query", ["a"], Encoder())
     used(tmp_path, "old", 2000)
@@ -195,7 +198,7 @@ def test_the_model_not_used_for_longest_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_being_written_is_not_dropped(tmp_path: Path) -> None:
-    cache = EmbeddingCache(tmp_path, max_bytes=40)
+    cache = EmbeddingCache(tmp_path, max_bytes=48)
     cache.get_or_encode("busy", "query", ["a"], Encoder())
     with FileLock(folder_of(tmp_path).with_suffix(".lock")):
         cache.get_or_encode("new", "query", ["a"], Encoder())
@@ -228,7 +231,7 @@ def test_another_dimension_under_the_same_fingerprint_is_refused(tmp_path: Path)
     cache = EmbeddingCache(tmp_path)
     cache.get_or_encode("m", "query", ["a"], Encoder())
 
-    with pytest.raises(ModelError, match=r"holds vectors of dimension 4, but the model gives 8: delete"):
+    with pytest.raises(DamagedError, match=r"holds vectors of dimension 4, but the model gives 8: delete"):
         cache.get_or_encode("m", "query", ["b"], Encoder(8))
 
 
@@ -236,7 +239,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(embedding_cache, "_write_at", full)
+    monkeypatch.setattr(vector_files, "_write_at", full)
     with pytest.raises(EmbexpError, match=r"No space left on the disk"):
         EmbeddingCache(tmp_path).get_or_encode("m", "query", ["a"], Encoder())
 
@@ -244,3 +247,108 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_negative_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"may hold -1 bytes"):
         EmbeddingCache(tmp_path, max_bytes=-1)
+
+
+TEXTS = [f"text {number}" for number in range(50)]
+PARTS = ["keys.bin", "vectors.f32", "seconds.f32", "checks.bin", "meta.json"]
+
+
+def damage(path: Path, draw: random.Random) -> None:
+    """Flip a bit, overwrite a stretch, cut the file, lengthen it or delete it."""
+    content = bytearray(path.read_bytes())
+    place = draw.randrange(len(content))
+    match draw.choice(["flip", "overwrite", "cut", "lengthen", "delete"]):
+        case "flip":
+            content[place] ^= 1 << draw.randrange(8)
+        case "overwrite":
+            content[place : place + 40] = draw.randbytes(len(content[place : place + 40]))
+        case "cut":
+            del content[place:]
+        case "lengthen":
+            content += draw.randbytes(7)
+        case "delete":
+            path.unlink()
+            return
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_damage_anywhere_never_changes_a_vector(tmp_path: Path, seed: int) -> None:
+    draw, cache = random.Random(seed), EmbeddingCache(tmp_path)
+    cache.get_or_encode("m", "query", TEXTS, Encoder())
+    damage(folder_of(tmp_path) / draw.choice(PARTS), draw)
+    asked = draw.sample([*TEXTS, "another"], 20)
+
+    for texts in (asked, TEXTS):
+        np.testing.assert_array_equal(cache.get_or_encode("m", "query", texts, Encoder()), expected(texts))
+    again = Encoder()
+    np.testing.assert_array_equal(cache.get_or_encode("m", "query", TEXTS, again), expected(TEXTS))
+    assert again.calls == []  # repaired
+    assert vector_files.find_damaged_vectors(folder_of(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "reason"),
+    [
+        ("vectors.f32", 5 * 16 + 3, "rows were changed"),
+        ("seconds.f32", 9 * 4, "rows were changed"),
+        ("checks.bin", 8, "rows were changed"),
+        ("keys.bin", 40, "1 of 50 rows were changed"),
+    ],
+)
+def test_only_damaged_rows_are_encoded_again_and_one_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, place: int, reason: str
+) -> None:
+    cache = EmbeddingCache(tmp_path)
+    cache.get_or_encode("m", "query", TEXTS, Encoder())
+    path = folder_of(tmp_path) / file
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+    encode = Encoder()
+
+    cache.get_or_encode("m", "query", TEXTS, encode)
+    assert [len(call) for call in encode.calls] == [1]
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == (
+        f"The vectors in {folder_of(tmp_path)} are damaged ({reason}): 1 of 50 are lost and encoded again."
+    )
+
+
+@pytest.mark.parametrize(
+    "meta", ['{"dimension": 8}', '{"dimension": 2}', '{"dimension": 0}', "{", "[4]", None]
+)
+def test_the_wrong_dimension_costs_no_vector(tmp_path: Path, meta: str | None) -> None:
+    cache, encode = EmbeddingCache(tmp_path), Encoder()
+    cache.get_or_encode("m", "query", TEXTS, Encoder())
+    path = folder_of(tmp_path) / "meta.json"
+    path.write_text(meta) if meta else path.unlink()
+
+    np.testing.assert_array_equal(cache.get_or_encode("m", "query", TEXTS, encode), expected(TEXTS))
+    assert encode.calls == []
+    assert json.loads(path.read_text()) == {"dimension": DIMENSION}
+
+
+def test_the_wrong_dimension_is_repaired_where_none_of_the_vectors_is_asked_for(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path)
+    cache.get_or_encode("m", "query", TEXTS, Encoder())
+    (folder_of(tmp_path) / "meta.json").write_text('{"dimension": 2}')
+
+    np.testing.assert_array_equal(cache.get_or_encode("m", "query", ["new"], Encoder()), expected(["new"]))
+    assert known(cache, "m") is False
+    np.testing.assert_array_equal(cache.get_or_encode("m", "query", TEXTS, Encoder()), expected(TEXTS))
+
+
+def test_a_cache_that_is_deleted_while_a_model_encodes_keeps_nothing_and_hurts_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = EmbeddingCache(tmp_path / "root")
+
+    def encode_and_delete(texts: Sequence[str]) -> np.ndarray:
+        shutil.rmtree(tmp_path / "root")
+        return expected(texts)
+
+    np.testing.assert_array_equal(
+        cache.get_or_encode("m", "query", ["a"], encode_and_delete), expected(["a"])
+    )
+    np.testing.assert_array_equal(cache.get_or_encode("m", "query", ["a"], Encoder()), expected(["a"]))
