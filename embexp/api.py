@@ -52,6 +52,7 @@ def compose_config(*overrides: str, config_dir: str | Path | None = None) -> Dic
         try:
             with open_dict(config):
                 del config["hydra"]
+            OmegaConf.to_container(config, resolve=True)  # its errors name the key, those of resolve do not
             OmegaConf.resolve(config)
             drop_null_options(config)
             expand_models(config)

@@ -85,7 +85,7 @@ def refuse_unswept_space() -> None:
         ConfigError: There are values to sweep, and no ``-m``.
     """
     hydra = HydraConfig.get()
-    params = OmegaConf.select(hydra, "sweeper.params")
+    params = OmegaConf.select(hydra.sweeper, "params")
     if hydra.mode == RunMode.MULTIRUN or not params:
         return
     chosen = {group: hydra.runtime.choices.get(group) for group in ("hparams", "experiment")}

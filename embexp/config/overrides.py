@@ -32,6 +32,10 @@ _FLAGS_WITH_VALUE = (
 )
 _SWEEP = re.compile(r"\s*(choice|range|interval|glob|tag|sort|shuffle|int|float|str|bool)\(.*\)\s*", re.S)
 """Hydra's functions, in a value that is meant as a sweep although its key holds a text."""
+_CHOICE = re.compile(r"\s*choice\((.*)\)\s*", re.S)
+"""Hydra refuses null inside of choice(…), where it also loses quotes, and takes both in a list without it."""
+_ALONE = (r"(?<![\w'\"./-])", r"(?![\w'\"./-])")
+"""What stands before and after a word that is a whole value."""
 
 
 def hydra_arguments(arguments: Sequence[str]) -> list[str]:
@@ -114,7 +118,9 @@ def _readable(key: str, value: str, *, multirun: bool) -> str:
     if key.rpartition(".")[2] in _FOLDERS and value.startswith("~"):
         value = str(Path(value).expanduser())
     if _is_group(key):
-        value = re.sub(r"(?<![\w'\"./-])(null|\d+)(?![\w'\"./-])", r"'\1'", value)
+        value = re.sub(rf"{_ALONE[0]}(null|\d+){_ALONE[1]}", r"'\1'", value)  # names of options are texts
+    if re.search(rf"{_ALONE[0]}'?null'?{_ALONE[1]}", value):
+        value = _CHOICE.sub(r"\1", value)
     override = _parsed(key, value)
     if override is None and _parsed(key, "") is None:
         return value  # the key is at fault

@@ -85,6 +85,6 @@ def register() -> None:
 
 def drop_null_options(config: DictConfig) -> None:
     """Set components to None whose option is ``null``, which Hydra can only compose as an empty mapping."""
-    for name in OPTIONAL:
-        if config[name] is not None and not config[name]:
+    for name in COMPONENTS:
+        if config.get(name) == {}:
             config[name] = None

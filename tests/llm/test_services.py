@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from embexp.config.check import check
-from embexp.config.overrides import settable
+from embexp.config.overrides import hydra_override
 from embexp.config.schema import register
 from embexp.llm.groq import GroqLLM
 from embexp.llm.llm import Request
@@ -124,7 +124,7 @@ def built() -> Iterator[Callable[[list[str]], Any]]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
 
         def build(overrides: list[str]) -> Any:
-            given = ["paths.root=.", "paths.cache=outputs/cache", *map(settable, overrides)]
+            given = ["paths.root=.", "paths.cache=outputs/cache", *map(hydra_override, overrides)]
             config = compose("config", overrides=given)
             check(config)
             return instantiate(config.llm, _convert_="all")
