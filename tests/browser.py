@@ -1,4 +1,4 @@
-"""A Chromium for tests of pages, driven by Playwright; without one on the machine, these tests are skipped."""
+"""A Chromium for tests of pages, driven by Playwright; they are skipped on a machine without one."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_model_card, write_report
 from embexp.reporting.retriever import retriever_advice, retriever_headline
 from embexp.reporting.run_comparison import RunComparison, print_comparison, write_comparison
-from embexp.reporting.verdict import advice, facts, headline
+from embexp.reporting.verdict import advice, facts, headline, in_plain_words
 
 __all__ = [
     "Outcome",
@@ -16,6 +16,7 @@ __all__ = [
     "advice",
     "facts",
     "headline",
+    "in_plain_words",
     "print_comparison",
     "print_outcome",
     "print_side_by_side",

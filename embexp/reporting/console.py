@@ -14,7 +14,7 @@ from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.retriever import retriever_advice, retriever_headline
 from embexp.reporting.tables import COST_COLUMNS, best_value, cost_rows, shown_metrics, training_time
-from embexp.reporting.verdict import VERDICTS, advice, facts, headline
+from embexp.reporting.verdict import VERDICTS, advice, facts, headline, in_plain_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,8 @@ def print_outcome(outcome: Outcome, *, folder: Path, console: Console | None = N
     if outcome.systems:
         out.print(_cost_table(outcome))
     out.print(_headline(outcome), soft_wrap=True)
+    if plainly := in_plain_words(outcome):
+        out.print(f"  {plainly}", soft_wrap=True)
     for point in advice(outcome):
         out.print(f"  {point}", soft_wrap=True)
     if outcome.retriever:

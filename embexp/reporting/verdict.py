@@ -57,7 +57,8 @@ def in_plain_words(outcome: Outcome) -> str:
     if before == after:
         return f"Of 100 questions, {before} have the right answer first, as many as before tuning."
     chance = "" if comparison.better or comparison.worse else "; the difference may be chance"
-    return f"Of 100 questions, {before} had the right answer first before tuning, and {after} have it now{chance}."
+    change = f"{before} had the right answer first before tuning, and {after} have it now"
+    return f"Of 100 questions, {change}{chance}."
 
 
 def advice(outcome: Outcome) -> list[str]:

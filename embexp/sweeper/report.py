@@ -234,10 +234,16 @@ def _plots(study: Study, objectives: Sequence[str]) -> list[_Plot]:
     for title, caption, draw in _drawings(study, objectives):
         with quiet():
             figure = draw()
-        figure.update_layout(title=None, template="plotly_white", margin={"t": 30}, height=420)
+        # Optuna gives some plots a width of its own, which may be wider than the page.
+        figure.update_layout(
+            title=None, template="plotly_white", margin={"t": 30}, height=420, width=None, autosize=True
+        )
         # The page contains plotly's own code once, with the first plot.
         html = plotly.io.to_html(
-            figure, full_html=False, include_plotlyjs=not drawn, config={"displaylogo": False}
+            figure,
+            full_html=False,
+            include_plotlyjs=not drawn,
+            config={"displaylogo": False, "responsive": True},
         )
         drawn.append(_Plot(title, caption, html))
     return drawn

@@ -10,6 +10,7 @@ from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.repeats import Repeats, ScoredTraining, summarise_repeats
 from embexp.benchmarking.retriever_choice import ServedRetriever
+from embexp.benchmarking.seen_documents import AskedQuestions, QuestionGroup
 from embexp.benchmarking.slices import changed_documents, slices
 from embexp.benchmarking.statistics.comparison import compare
 from embexp.benchmarking.statistics.multiple_tests import contrasts
@@ -61,6 +62,7 @@ def full_report() -> Report:
         learning_curve=repeats.curve,
         systems={name: SystemCost(12.5, 0.0021, 276_480, 384) for name in scores},
         retriever=_retriever(untuned, scores["hybrid"], clusters),
+        questions=_asked(untuned, tuned, clusters),
     )
     return Report(
         outcome=outcome,
@@ -138,6 +140,20 @@ def _retriever(untuned: Scores, fused: Scores, clusters: dict[str, str]) -> Serv
             "tuned": (0.560, 0.581, 0.595, 0.604, 0.601, 0.588, 0.557, 0.512),
         },
     )
+
+
+def _asked(untuned: Scores, tuned: Scores, clusters: dict[str, str]) -> AskedQuestions:
+    """Half of the documents were seen in training."""
+    groups = {}
+    for name, odd in (("seen", 1), ("unseen", 0)):
+        ids = {query for query, document in clusters.items() if int(document[1:]) % 2 == odd}
+        means = {
+            each.system: {METRIC: sum(each.per_query[query][METRIC] for query in ids) / len(ids)}
+            for each in (untuned, tuned)
+        }
+        compared = compare(untuned, tuned, metric=METRIC, clusters=clusters, resamples=200)
+        groups[name] = QuestionGroup(queries=len(ids), clusters=30, scores=means, comparison=compared)
+    return AskedQuestions(benchmark="queries", total=240, held_out=False, **groups)
 
 
 def _repeats(task: RetrievalTask, untuned: Scores, tuned: Scores, draw: random.Random) -> Repeats:

@@ -1,7 +1,8 @@
-"""The three pages that a browser is tested with: a run's report, a comparison of runs and a sweep's report."""
+"""The pages that a browser is tested with: a run's report, a comparison of runs, a sweep's report."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ from embexp.sweeper.report import SweepResult, write_sweep_report
 from embexp.sweeper.space import parse_space
 from tests.reporting.full_report import ATTACK, METRIC, full_report
 
+SCRIPT = re.compile("<script>.*?</script>", re.DOTALL)
 LONG = "org/a-cross-encoder-with-a-very-long-name-that-has-no-spaces-at-all"
 SPACE = parse_space(
     {
@@ -31,11 +33,19 @@ SPACE = parse_space(
 
 
 def write_pages(folder: Path) -> dict[str, Path]:
-    """Write the pages, with everything that they can show, and return them by name."""
+    """Write the pages, with everything that they can show, and return them by name.
+
+    ``plots`` is the sweep's page as it is; ``sweep`` lacks the code of Plotly, which takes seconds to draw.
+    """
+    plots = write_sweep_report(broad_sweep(folder))[0]
+    sweep = folder / "sweep_without_plots.html"
+    figures, own = plots.read_text(encoding="utf-8").rsplit("<script>", 1)
+    sweep.write_text(f"{SCRIPT.sub('', figures)}<script>{own}", encoding="utf-8")
     return {
         "report": write_report(folder, full_report())[0],
         "compare": write_comparison(folder, compared_runs())[0],
-        "sweep": write_sweep_report(broad_sweep(folder))[0],
+        "sweep": sweep,
+        "plots": plots,
     }
 
 

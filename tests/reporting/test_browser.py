@@ -2,65 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.reporting.report import write_report
-from embexp.reporting.run_comparison import RunComparison, write_comparison
+from embexp.reporting.run_comparison import write_comparison
+from tests.browser import open_browser
 from tests.reporting.full_report import ATTACK, full_report
+from tests.reporting.report_pages import compared_runs
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": 1280, "phone": 390}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=FLAGS)
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    report = full_report()
-    clusters = {query.id: query.cluster for query in report.queries}
-    systems = {f"{ATTACK} {name}": report.scores[name] for name in ("untuned", "tuned", "bm25")}
-    names = list(systems)
-    compared = RunComparison(
-        metric="ndcg@10",
-        scores=systems,
-        outcomes=dict.fromkeys(systems, report.outcome),
-        clusters=clusters,
-        contrasts=contrasts(
-            systems,
-            [(names[0], other) for other in names[1:]],
-            metric="ndcg@10",
-            clusters=clusters,
-            resamples=200,
-        ),
-    )
-    return {"report": write_report(folder, report)[0], "compare": write_comparison(folder, compared)[0]}
+    return {
+        "report": write_report(folder, full_report())[0],
+        "compare": write_comparison(folder, compared_runs())[0],
+    }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -82,7 +51,6 @@ def test_a_page_makes_no_request_and_fits_the_screen(
         page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         assert messages == []
         assert requests == [address]
-        # what is wider than the page scrolls within its own box
         assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
         assert "hit" not in page.title().split("document.title")[0]
         assert page.locator("script").count() == 1

@@ -19,7 +19,16 @@ from embexp.reporting.console import print_outcome
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_report
 from embexp.reporting.retriever import serving_note
-from embexp.reporting.verdict import VERDICTS, Wording, advice, evidence, facts, headline, more_pairs
+from embexp.reporting.verdict import (
+    VERDICTS,
+    Wording,
+    advice,
+    evidence,
+    facts,
+    headline,
+    in_plain_words,
+    more_pairs,
+)
 
 Change = Callable[..., Outcome]
 
@@ -42,6 +51,52 @@ def test_the_other_verdicts_have_their_own_words(
     verdict: Change, name: str, interval: tuple[float, float], start: str
 ) -> None:
     assert headline(verdict(name, interval)).startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name", "sentence"),
+    [
+        (
+            0.288,
+            0.3457,
+            "WIN",
+            "Of 100 questions, 29 had the right answer first before tuning, and 35 have it now.",
+        ),
+        (
+            0.3,
+            0.301,
+            "NO EVIDENCE",
+            "Of 100 questions, 30 have the right answer first, as many as before tuning.",
+        ),
+        (
+            0.3,
+            0.32,
+            "NO EVIDENCE",
+            "Of 100 questions, 30 had the right answer first before tuning, and 32 have it now; "
+            "the difference may be chance.",
+        ),
+    ],
+)
+def test_a_manager_reads_how_many_of_100_questions_have_the_right_answer_first(
+    verdict: Change, tmp_path: Path, before: float, after: float, name: str, sentence: str
+) -> None:
+    own = verdict(name, {"WIN": (0.01, 0.09), "NO EVIDENCE": (-0.01, 0.03)}[name])
+    scores = {
+        system: {**own.scores[system], "accuracy@1": value}
+        for system, value in {"untuned": before, "tuned": after}.items()
+    }
+    own = own.model_copy(update={"scores": scores})
+    assert in_plain_words(own) == sentence
+    printed = io.StringIO()
+    print_outcome(own, folder=tmp_path, console=Console(file=printed, width=200))
+    html, markdown = write_report(tmp_path, Report(outcome=own, scores={}))
+    assert all(sentence in text for text in (printed.getvalue(), html.read_text(), markdown.read_text()))
+
+
+def test_without_accuracy_at_1_there_is_no_plain_sentence(verdict: Change) -> None:
+    own = verdict("WIN", (0.01, 0.09))
+    scores = {system: {"ndcg@10": 0.5} for system in own.scores}
+    assert in_plain_words(own.model_copy(update={"scores": scores})) == ""
 
 
 def test_without_a_tuned_model_there_is_no_verdict(outcome: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import optuna
@@ -10,8 +9,8 @@ import pytest
 
 from embexp.sweeper.report import SweepResult, write_sweep_report
 from embexp.sweeper.space import parse_space
+from tests.browser import open_browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SPACE = parse_space({"x": "interval(0,10)", "kind": "choice(a,'<b>')"}, [], None)
 
 
@@ -58,14 +57,9 @@ def test_texts_of_a_study_stay_texts(tmp_path: Path, objectives: tuple[str, ...]
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_draws_and_asks_nothing_of_the_network(tmp_path: Path, width: int) -> None:
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     html, *_ = write_sweep_report(found_in(tmp_path))
     said, asked = [], []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -74,7 +68,6 @@ def test_the_page_draws_and_asks_nothing_of_the_network(tmp_path: Path, width: i
         page.wait_for_selector(".plot svg.main-svg")
         drawn = page.locator(".plot .js-plotly-plot").count()
         wide = page.evaluate("document.documentElement.scrollWidth")
-        browser.close()
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert drawn >= 4
