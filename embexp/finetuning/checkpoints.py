@@ -1,18 +1,22 @@
-"""Checkpoints of a training that can be killed at any moment: an incomplete one is never resumed from."""
+"""Checkpoints of a training that can be killed at any moment.
+
+An incomplete or damaged checkpoint is never resumed from: there are checksums of the weights and of every
+other file of a checkpoint.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.errors import EmbexpError
+from embexp.errors import DamagedError, EmbexpError
 from embexp.finetuning.training import Training, TrainingStep
-from embexp.storage.files import atomic_write, sha256_of, write_json
+from embexp.storage.checksums import find_damage, read_checked_json, record_files, write_checked_json
+from embexp.storage.files import atomic_write, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,9 +88,10 @@ class Checkpoints:
     """The checkpoints of one run in its ``work_dir``.
 
     ``checkpoint-STEP/`` holds weights (including the loss's own), optimizer, schedule and random states; it
-    is valid once its ``complete.json`` lists all its files with their sizes. ``start.safetensors`` holds the
-    untuned weights, ``best/STEP.safetensors`` the best trained ones. ``done.json`` marks a training that has
-    ended; ``model.safetensors`` then holds the selected weights, and everything else is removed.
+    is valid once its ``complete.json`` lists all its files with their sizes and checksums.
+    ``start.safetensors`` holds the untuned weights, ``best/STEP.safetensors`` the best trained ones.
+    ``done.json`` marks a training that has ended; ``model.safetensors`` then holds the selected weights, and
+    everything else is removed.
     """
 
     def __init__(self, work_dir: Path) -> None:
@@ -100,11 +105,11 @@ class Checkpoints:
         """
         marker = self.folder / _RUN
         before = _read(marker)
-        if before is not None and before.get("fingerprint") != fingerprint:
+        if marker.exists() and (before is None or before["fingerprint"] != fingerprint):
             log.warning("%s: removing checkpoints of other settings or data.", self.folder)
             for path in [self.folder / _DONE, *self._of_training()]:
                 _remove(path)
-        write_json(marker, {"fingerprint": fingerprint})
+        write_checked_json(marker, {"fingerprint": fingerprint})
 
     def check_space(self, model: nn.Module) -> None:
         """Check that the disk has space for what training will write.
@@ -124,24 +129,38 @@ class Checkpoints:
             )
 
     def latest(self) -> tuple[Path, Progress, int] | None:
-        """Return the newest complete checkpoint, its progress and its step; remove incomplete ones."""
+        """Return the newest usable checkpoint, its progress and its step; remove those that are not."""
         paths = sorted(self.folder.glob(f"{_PREFIX}*"), key=lambda path: _step(path.name), reverse=True)
         for path in paths:
-            marker = _read(path / _COMPLETE)
-            if marker is not None and all(
-                (path / name).is_file() and (path / name).stat().st_size == size
-                for name, size in marker["files"].items()
-            ):
-                return path, _progress(marker["progress"]), _step(path.name)
-            log.warning("%s is incomplete: the process was stopped while writing it. Skipping it.", path)
+            try:
+                return path, self._progress_of(path), _step(path.name)
+            except FileNotFoundError:
+                log.warning("%s is incomplete: the process was stopped while writing it. Skipping it.", path)
+            except DamagedError as error:
+                log.warning("%s is damaged (%s). Skipping it.", path, str(error).rstrip("."))
             _remove(path)
         return None
+
+    def _progress_of(self, path: Path) -> Progress:
+        """Return the progress of a checkpoint after checking its files, and the best weights until then.
+
+        Raises:
+            FileNotFoundError: It was not completed.
+            DamagedError: A file is not as it was written.
+        """
+        marker = read_checked_json(path / _COMPLETE)
+        if problem := find_damage(path, marker["files"]):
+            raise DamagedError(problem)
+        progress = _progress(marker["progress"])
+        if progress.best_step is not None:
+            check_weights(self._best(progress.best_step))
+        return progress
 
     def complete(self, step: int, progress: Progress) -> None:
         """Mark a checkpoint as complete, and remove what is no longer needed."""
         path = self.path(step)
-        sizes = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
-        write_json(path / _COMPLETE, {"files": sizes, "progress": asdict(progress)})
+        files = record_files(path, sorted(file.name for file in path.iterdir()))
+        write_checked_json(path / _COMPLETE, {"files": files, "progress": asdict(progress)})
         paths = sorted(self.folder.glob(f"{_PREFIX}*"), key=lambda path: _step(path.name))
         for old in paths[:-_KEEP]:
             _remove(old)
@@ -161,8 +180,14 @@ class Checkpoints:
 
     def save_start(self, model: nn.Module) -> None:
         """Save the untuned weights, unless an interrupted call already has."""
-        if not (self.folder / _START).is_file():
-            save_weights(self.folder / _START, model)
+        path = self.folder / _START
+        if path.is_file():
+            try:
+                return check_weights(path)
+            except DamagedError as error:
+                log.warning("%s They are saved again.", error)
+        save_weights(path, model)
+        return None
 
     def load_start(self, model: nn.Module) -> None:
         """Load the untuned weights into the model."""
@@ -187,7 +212,7 @@ class Checkpoints:
     def finish(self, training: Training, model: nn.Module) -> None:
         """Save the selected weights and the summary, and remove everything else."""
         save_weights(self.folder / _MODEL, model)
-        write_json(self.folder / _DONE, {"training": asdict(training)})
+        write_checked_json(self.folder / _DONE, {"training": asdict(training)})
         for path in self._of_training():
             if path.name != _MODEL:
                 _remove(path)
@@ -198,6 +223,11 @@ class Checkpoints:
 
         done = _read(self.folder / _DONE)
         if done is None or not (self.folder / _MODEL).is_file():
+            return None
+        try:
+            check_weights(self.folder / _MODEL)
+        except DamagedError as error:
+            log.warning("%s The training is done again.", error)
             return None
         return TypeAdapter(Training).validate_python(done["training"])
 
@@ -224,11 +254,10 @@ def save_checkpoint(folder: Path, model: nn.Module, loss: nn.Module) -> None:
 def load_checkpoint(folder: Path, model: nn.Module, loss: nn.Module) -> None:
     """Load what ``save_checkpoint`` wrote."""
     import torch
-    from safetensors.torch import load_file
 
     _load_weights(folder / _WEIGHTS, model)
     own = loss_weights(loss, model)
-    stored = load_file(folder / _LOSS) if own else {}
+    stored = _read_weights(folder / _LOSS) if own else {}
     with torch.no_grad():
         for at, value in enumerate(own):
             value.copy_(stored[str(at)])
@@ -241,14 +270,38 @@ def loss_weights(loss: nn.Module, model: nn.Module) -> list[nn.Parameter]:
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write a model's weights as safetensors, atomically."""
+    """Write a model's weights as safetensors with their checksum, atomically."""
     _write(path, model.state_dict())
 
 
-def _load_weights(path: Path, model: nn.Module) -> None:
+def check_weights(path: Path) -> None:
+    """Read a file of weights, one tensor at a time, and compare it with its checksum.
+
+    Raises:
+        DamagedError: The weights are not as they were written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stored:
+            written = (stored.metadata() or {}).get("checksum")
+            intact = written == _checksum((name, stored.get_tensor(name)) for name in sorted(stored.keys()))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedError(f"The weights in {path} cannot be read ({error}).") from error
+    if not intact:
+        raise DamagedError(f"The weights in {path} were changed.")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
-    model.load_state_dict(load_file(path))
+    check_weights(path)
+    weights: dict[str, Tensor] = load_file(path)
+    return weights
+
+
+def _load_weights(path: Path, model: nn.Module) -> None:
+    model.load_state_dict(_read_weights(path))
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -256,7 +309,25 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic_write(path, "wb") as stream:
-        stream.write(save(copies))
+        stream.write(save(copies, metadata={"checksum": _checksum(sorted(copies.items()))}))
+
+
+def _checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    import xxhash
+
+    digest = xxhash.xxh3_64()
+    _add_tensors(digest, tensors)
+    return str(digest.hexdigest())
+
+
+def _add_tensors(digest: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Add names, shapes, types and values of tensors to a digest."""
+    import torch
+
+    for name, value in tensors:
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
 
 
 def _mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) -> None:
@@ -267,6 +338,8 @@ def _mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) ->
     import torch
     from safetensors import safe_open
 
+    check_weights(base)
+    check_weights(tuned)
     with safe_open(base, "pt") as old, safe_open(tuned, "pt") as new, torch.no_grad():
         for name, value in model.state_dict().items():
             target = new.get_tensor(name)
@@ -279,13 +352,8 @@ def training_fingerprint(model: nn.Module, *settings: object) -> str:
     """Return a digest of a model's weights and of all settings that shape its training."""
     import hashlib
 
-    import torch
-
     digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    _add_tensors(digest, model.state_dict().items())
     return sha256_of(digest.hexdigest(), *settings)
 
 
@@ -302,11 +370,11 @@ def _number(text: str) -> int:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """Return the content of a marker; None if it is missing or damaged."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_checked_json(path)
+    except (FileNotFoundError, DamagedError):
         return None
-    return content
 
 
 def _remove(path: Path) -> None:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import random
+import re
 import shutil
 
 import pytest
 import torch
 from torch import nn
 
-from embexp.errors import EmbexpError
-from embexp.finetuning.checkpoints import Checkpoints, Progress, training_fingerprint
+from embexp.errors import DamagedError, EmbexpError
+from embexp.finetuning.checkpoints import (
+    Checkpoints,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+    training_fingerprint,
+)
 from embexp.finetuning.training import Training, TrainingStep
 
 
@@ -23,6 +31,8 @@ def write(checkpoints: Checkpoints, step: int, **progress) -> None:
     folder.mkdir()
     (folder / "weights.safetensors").write_bytes(b"1234")
     (folder / "optimizer.pt").write_bytes(b"12")
+    if progress.get("best_step") is not None:
+        checkpoints.save_best(progress["best_step"], nn.Linear(2, 1))
     checkpoints.complete(step, Progress(**progress))
 
 
@@ -51,15 +61,81 @@ def test_two_checkpoints_are_kept(checkpoints):
         lambda folder: (folder / "complete.json").write_text('{"files": {'),
         lambda folder: (folder / "optimizer.pt").unlink(),
         lambda folder: (folder / "weights.safetensors").write_bytes(b"12"),
+        lambda folder: (folder / "weights.safetensors").write_bytes(b"1235"),
+        lambda folder: (folder.parent / "best" / "10.safetensors").unlink(),
+        lambda folder: flip(folder.parent / "best" / "10.safetensors", -1),
     ],
 )
-def test_a_torn_checkpoint_is_skipped_and_removed(checkpoints, tear, caplog):
-    write(checkpoints, 5)
-    write(checkpoints, 10)
+def test_a_torn_or_damaged_checkpoint_is_skipped_and_removed(checkpoints, tear, caplog):
+    write(checkpoints, 5, best_step=5)
+    write(checkpoints, 10, best_step=10)
     tear(checkpoints.folder / "checkpoint-10")
     assert checkpoints.latest()[2] == 5
-    assert "checkpoint-10 is incomplete" in caplog.text
+    (warning,) = [record.message for record in caplog.records]
+    assert re.search(r"checkpoint-10 is (incomplete|damaged \().*Skipping it", warning)
     assert not (checkpoints.folder / "checkpoint-10").exists()
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_damage_anywhere_never_brings_back_other_weights(checkpoints, seed):
+    draw = random.Random(seed)
+    model = nn.Linear(3, 2)
+    for step in (5, 10):
+        folder = checkpoints.folder / f"checkpoint-{step}"
+        save_checkpoint(folder, model, model)
+        (folder / "optimizer.pt").write_bytes(bytes(range(50)))
+        checkpoints.save_best(step, model)
+        checkpoints.complete(step, Progress(best_step=step, best_score=step / 100))
+    files = [path for path in checkpoints.folder.rglob("*") if path.is_file() and path.name != "run.json"]
+    damaged = draw.choice(sorted(files))
+    flip(damaged, draw.randrange(damaged.stat().st_size))
+
+    path, progress, step = checkpoints.latest()
+    assert (path.name, progress) == (f"checkpoint-{step}", Progress(best_step=step, best_score=step / 100))
+    assert step == (5 if "10" in str(damaged.relative_to(checkpoints.folder)) else 10)
+    loaded, best = nn.Linear(3, 2), nn.Linear(3, 2)
+    load_checkpoint(path, loaded, loaded)
+    checkpoints.load_best(step, best)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in loaded.state_dict().items())
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in best.state_dict().items())
+
+
+@pytest.mark.parametrize("place", [3, 40, -1])
+def test_damaged_weights_are_refused(checkpoints, place):
+    checkpoints.save_best(7, nn.Linear(3, 2))
+    flip(checkpoints.folder / "best" / "7.safetensors", place)
+    with pytest.raises(DamagedError, match=r"7\.safetensors (cannot be read|were changed)"):
+        checkpoints.load_best(7, nn.Linear(3, 2))
+
+
+def test_damaged_untuned_weights_are_saved_again(checkpoints, caplog):
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    checkpoints.save_start(model)
+    flip(checkpoints.folder / "start.safetensors", -1)
+    checkpoints.save_start(model)
+    checkpoints.load_start(other)
+    assert torch.equal(other.weight, model.weight)
+    assert "were changed. They are saved again" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "done.json"])
+def test_a_training_whose_result_is_damaged_is_not_finished(checkpoints, name):
+    checkpoints.finish(Training(pairs=1, steps=1, seconds=1.0, pairs_per_second=1.0), nn.Linear(2, 1))
+    flip(checkpoints.folder / name, -20)
+    assert checkpoints.finished() is None
+
+
+def test_what_a_damaged_marker_belongs_to_is_removed(checkpoints):
+    write(checkpoints, 5)
+    flip(checkpoints.folder / "run.json", 5)
+    checkpoints.claim("one run")
+    assert checkpoints.latest() is None
 
 
 def test_without_checkpoints_there_is_nothing_to_resume(checkpoints):

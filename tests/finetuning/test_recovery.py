@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 
 import pytest
 
@@ -12,6 +11,7 @@ from embexp.finetuning.checkpoints import Progress
 from embexp.finetuning.losses import CachedMnrl, Loss, Mnrl
 from embexp.finetuning.recovery import DivergenceError, Recovery, check_loss_level, is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
+from embexp.storage.checksums import read_checked_json
 
 
 def weights(model) -> list[bytes]:
@@ -150,7 +150,7 @@ def test_an_interrupted_run_remembers_its_retries(train, model, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         train(model, Faulty({5: float("nan")}), evaluations=4, on_step=interrupt)
-    marker = json.loads((tmp_path / "work" / "checkpoint-6" / "complete.json").read_text())
+    marker = read_checked_json(tmp_path / "work" / "checkpoint-6" / "complete.json")
     assert marker["progress"]["retries"] == 1
     training = train(again, Faulty({}), evaluations=4)
     assert training.resumed_from == 6
