@@ -10,8 +10,8 @@ from embexp.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from embexp.models.embedding_cache import Vectors
     from embexp.models.encoder import Embedder
+    from embexp.models.vector_files import Vectors
 
 FORM = re.compile(r"int8|binary|dimensions=([1-9]\d*)")
 EPSILON = 1e-12

@@ -327,7 +327,7 @@ def _add_tensors(digest: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
     for name, value in tensors:
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        digest.update(flat.view(torch.uint8).numpy().data)
 
 
 def _mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) -> None:

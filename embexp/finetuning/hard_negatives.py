@@ -15,7 +15,7 @@ from embexp.finetuning.teachers import Teacher
 from embexp.models.encoder import Embedder
 
 if TYPE_CHECKING:
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 log = logging.getLogger(__name__)
 

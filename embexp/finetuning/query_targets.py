@@ -12,7 +12,7 @@ from embexp.progress import progress
 from embexp.retrieval.bm25 import Bm25Retriever
 
 if TYPE_CHECKING:
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 _QUERIES_PER_BLOCK = 256
 _STEPS = 40

@@ -19,8 +19,8 @@ from embexp.storage.files import sha256_of
 from embexp.user_code import identity
 
 if TYPE_CHECKING:
-    from embexp.models.embedding_cache import Vectors
     from embexp.models.sources import ModelSource
+    from embexp.models.vector_files import Vectors
 
 
 class Teacher(Protocol):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from embexp.storage.files import sha256_of
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 REMEDY = (
     "Give the folder of a cross-encoder, or its name on the Hugging Face Hub, as in "

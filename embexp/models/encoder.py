@@ -16,7 +16,7 @@ from embexp.user_code import identity
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 
 class Embedder(Protocol):

@@ -112,7 +112,7 @@ def _checks(rows: Rows) -> npt.NDArray[np.uint64]:
     count = len(rows.keys)
     parts = [np.ascontiguousarray(each).view(np.uint8).reshape(count, -1) for each in columns]
     joined = np.concatenate(parts, axis=1)
-    width, data = joined.shape[1], memoryview(joined.reshape(-1))
+    width, data = joined.shape[1], joined.reshape(-1).data
     digests = (xxhash.xxh3_64_intdigest(data[row * width : (row + 1) * width]) for row in range(count))
     return np.fromiter(digests, dtype=np.uint64, count=count)
 

@@ -18,8 +18,8 @@ from embexp.ranges import Share, check_ranges
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 
 if TYPE_CHECKING:
-    from embexp.models.embedding_cache import Vectors
     from embexp.models.encoder import Embedder
+    from embexp.models.vector_files import Vectors
 
 _Germanic = Literal["danish", "dutch", "english", "german", "norwegian", "porter", "swedish", "yiddish"]
 _Romance = Literal["catalan", "french", "italian", "portuguese", "romanian", "spanish"]

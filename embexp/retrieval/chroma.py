@@ -25,7 +25,7 @@ from embexp.retrieval.index import Hit, blocks, check_k, empty_corpus, passage_v
 from embexp.storage.files import sha256_of, space_checked
 
 if TYPE_CHECKING:
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 log = logging.getLogger(__name__)
 

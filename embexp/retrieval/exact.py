@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 QUERIES_PER_BLOCK = 256
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor, nn
 
-    from embexp.models.embedding_cache import Vectors
+    from embexp.models.vector_files import Vectors
 
 _SCALE = 10.0
 """Brings the loss to the size of others; AdamW itself does not depend on it, but gradient clipping does."""
