@@ -12,7 +12,7 @@ from embexp.config.processes import Returned
 @hydra_command("finetune")
 def main(config: DictConfig) -> Returned:
     """Train on the training split, leave ``model/`` and return the selected weights' score on dev."""
-    experiment, tracker = build(config)
+    experiment, tracker = build(config, asks=["forgetting"])
     from embexp.pipeline.run import run_finetune
     from embexp.reporting.console import print_training
     from embexp.sweeper.trial import live_trial, sweep_tags, trial_values

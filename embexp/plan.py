@@ -11,7 +11,7 @@ from embexp.config.command import hydra_command
 @hydra_command("plan")
 def main(config: DictConfig) -> None:
     """Print the plan of ``synthesis=`` with ``llm=``; no request is sent."""
-    experiment, _ = build(config, needs_key=False)
+    experiment, _ = build(config, needs_key=False, asks=())
     from embexp.pipeline.synthesize import plan_synthesis
     from embexp.reporting.console import print_plan
 

@@ -11,7 +11,7 @@ from embexp.config.command import hydra_command
 @hydra_command("synthesize")
 def main(config: DictConfig) -> None:
     """Write ``data/pairs.jsonl`` with its manifest, its exports, and synthesis.json."""
-    experiment, tracker = build(config)
+    experiment, tracker = build(config, asks=())
     from embexp.pipeline.run import run_synthesis
     from embexp.reporting.console import print_synthesis
 

@@ -35,6 +35,23 @@ class BeirTask(BenchmarkOptions):
     limit: Count | None = None
     merge_duplicates: bool = True
 
+    def check_inputs(self, *, judge: bool) -> None:
+        """Refuse a set that does not exist, before any document is read.
+
+        Raises:
+            EmbexpError: Its files, or a model, are missing.
+        """
+        BenchmarkOptions.check_inputs(self, judge=judge)
+        self.dataset.fingerprint()
+
+    def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:  # noqa: ARG002
+        """Refuse a set that cannot be scored, before anything is trained.
+
+        Raises:
+            DataError: As ``task`` does.
+        """
+        self.task(chunks, (), unit="document")
+
     def task(
         self,
         chunks: Sequence[Chunk],  # noqa: ARG002

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
@@ -12,7 +12,8 @@ from embexp.benchmarking.compact import check_systems
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
-from embexp.errors import ConfigError
+from embexp.errors import ConfigError, ModelError
+from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.sources import ModelSource
 from embexp.ranges import InnerShare, check_ranges
 
@@ -50,6 +51,16 @@ class Benchmark(Protocol):
     @property
     def learning_curve(self) -> Sequence[float]:
         """The shares of the training pairs to train on again, each between 0 and 1."""
+
+    def check_inputs(self, *, judge: bool) -> None:
+        """Refuse, before any document is read, what is missing: models, files, columns, packages.
+
+        Args:
+            judge: Whether a language model is configured that can judge relevance.
+
+        Raises:
+            EmbexpError: Something is missing.
+        """
 
     def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
         """Refuse, before anything is trained, what could not be scored afterwards.
@@ -112,6 +123,25 @@ class BenchmarkOptions:
                 f"benchmark.learning_curve={list(self.learning_curve)} names a share twice: give different "
                 "ones, as in [0.25,0.5]; all pairs and no pairs are measured anyway."
             )
+
+    def check_inputs(self, *, judge: bool) -> None:  # noqa: ARG002 for those that have questions to judge
+        """Refuse models and a reranker that do not exist, before any document is read.
+
+        Raises:
+            ConfigError: There is no such model.
+        """
+        for key, find in self._models_by_key():
+            try:
+                find()
+            except ModelError as error:
+                raise ConfigError(f"{key}: {error}") from error
+
+    def _models_by_key(self) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Yield the key of each model with a function that raises if it does not exist."""
+        for number, source in enumerate(self.models):
+            yield f"benchmark.models[{number}] ({source.name})", source.fingerprint
+        if self.reranker is not None:
+            yield "benchmark.reranker", CrossEncoderScorer(model=self.reranker).fingerprint
 
     def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
         """Accept everything."""

@@ -34,6 +34,8 @@ class Scores:
 Rankings = Mapping[str, Sequence[Hit]]
 """Query id -> hits on units, best first."""
 
+MAX_CUTOFF = 100
+"""Hits of each question that are scored."""
 MAIN_METRIC = "ndcg@10"
 SUMMARY_METRICS = ("accuracy@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@10", "map@100")
 """What a table of systems shows where there is little room."""
@@ -93,9 +95,9 @@ def meanings(metrics: Iterable[str]) -> dict[str, str]:
     return {name: _METRICS[name].meaning for name in names if name in _METRICS}
 
 
-def with_defaults(metric: str) -> tuple[str, ...]:
-    """Return the default metrics, and ``metric`` if it is not among them."""
-    return tuple(dict.fromkeys((*DEFAULT_METRICS, metric)))
+def with_defaults(*metrics: str) -> tuple[str, ...]:
+    """Return the default metrics, and those of ``metrics`` that are not among them."""
+    return tuple(dict.fromkeys((*DEFAULT_METRICS, *metrics)))
 
 
 def retrieve(
@@ -180,7 +182,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
     """Refuse a metric that cannot be computed.
 
     Raises:
-        ConfigError: A name is not ``NAME@K`` with one of the known names.
+        ConfigError: A name is not ``NAME@K`` with one of the known names, or K is beyond the hits scored.
     """
     for metric in metrics:
         match = _NAME.fullmatch(metric)
@@ -192,6 +194,11 @@ def check_metrics(metrics: Sequence[str]) -> None:
                 else f"choose from {', '.join(_METRICS)}, as in ndcg@10."
             )
             raise ConfigError(f"There is no metric {metric!r}: {hint}")
+        if int(match[2]) > MAX_CUTOFF:
+            raise ConfigError(
+                f"metric={metric} looks at {int(match[2]):,} hits, and {MAX_CUTOFF} of each question are scored"
+                f": choose a cut-off up to {MAX_CUTOFF}, as in {match[1]}@{MAX_CUTOFF}."
+            )
 
 
 def evaluate(

@@ -58,6 +58,24 @@ class MtebTask(BenchmarkOptions):
         if not self.id.strip():
             raise ConfigError(f"{KEY} is empty: give the name of an MTEB task, such as {KEY}=SciFact.")
 
+    def check_inputs(self, *, judge: bool) -> None:
+        """Refuse a task that does not exist, before any document is read.
+
+        Raises:
+            ConfigError: mteb is not installed, or a task or a model does not exist.
+        """
+        BenchmarkOptions.check_inputs(self, judge=judge)
+        if not Path(self.id).expanduser().is_dir():
+            _retrieval_task(self.id)
+
+    def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:  # noqa: ARG002
+        """Load the data, so that a task that cannot be scored ends the run before anything is trained.
+
+        Raises:
+            EmbexpError: As ``task`` does.
+        """
+        self.task(chunks, (), unit="document")
+
     def task(
         self,
         chunks: Sequence[Chunk],  # noqa: ARG002

@@ -40,6 +40,22 @@ class OwnQueries(BenchmarkOptions):
     judge_depth: Annotated[int, Interval(ge=1, le=1_000)] = 10
     merge_duplicates: bool = True
 
+    def check_inputs(self, *, judge: bool) -> None:
+        """Refuse a file that cannot be used, before any document is read.
+
+        Raises:
+            DataError: The file or a column is missing, a row is bad, or only some questions have ids.
+            ConfigError: No question has ids and there is no language model to judge; a model is missing.
+        """
+        BenchmarkOptions.check_inputs(self, judge=judge)
+        asked = self._asked()
+        if not asked[0].relevant and not judge:
+            raise ConfigError(
+                f"None of the {len(asked):,} questions of benchmark={self.name} names what answers "
+                "it, and llm is not set: give their ids in the column 'relevant', or choose a language model "
+                "to judge what is found, as in llm=groq."
+            )
+
     def check(self, chunks: Sequence[Chunk], *, judge: bool) -> None:
         """Refuse a file that cannot be scored, before anything is trained.
 
@@ -47,13 +63,8 @@ class OwnQueries(BenchmarkOptions):
             DataError: A row is bad, an id is not in the corpus, or only some questions have ids.
             ConfigError: No question has ids, and there is no language model to judge.
         """
-        task = self.task(chunks, (), unit="chunk")
-        if task.judge_depth and not judge:
-            raise ConfigError(
-                f"None of the {len(task.queries):,} questions of benchmark={self.name} names what answers "
-                "it, and llm is not set: give their ids in the column 'relevant', or choose a language model "
-                "to judge what is found, as in llm=groq."
-            )
+        self.check_inputs(judge=judge)
+        self.task(chunks, (), unit="chunk")
 
     def task(
         self,
@@ -70,12 +81,26 @@ class OwnQueries(BenchmarkOptions):
         Raises:
             DataError: A row is bad, an id is not in the corpus, or only some questions have ids.
         """
-        asked = self.questions.questions()[: self.limit]
+        asked = self._asked()
         if len(chunks) < 2:
             raise DataError(
                 f"The corpus of the {self.name} benchmark has {len(chunks)} chunk: retrieval needs two or "
                 "more to choose from, so add documents."
             )
+        if not asked[0].relevant:
+            queries = [Query(question.id, question.text, question.id) for question in asked]
+            task = RetrievalTask(self.name, chunks, queries, {}, "chunk", judge_depth=self.judge_depth)
+        else:
+            task = self._judged(chunks, asked)
+        return settle_repeated_texts(task, merge=self.merge_duplicates)
+
+    def _asked(self) -> list[Question]:
+        """Return the questions to ask, of which all name what answers them, or none.
+
+        Raises:
+            DataError: A row is bad, or only some questions have ids.
+        """
+        asked = self.questions.questions()[: self.limit]
         judged = [question for question in asked if question.relevant]
         if judged and len(judged) < len(asked):
             bare = next(question for question in asked if not question.relevant)
@@ -83,12 +108,7 @@ class OwnQueries(BenchmarkOptions):
                 f"{bare.where}: this question names no relevant ids, and {judged[0].where} does: name some, "
                 "or put the questions without ids into a file of their own, for a language model to judge."
             )
-        if not judged:
-            queries = [Query(question.id, question.text, question.id) for question in asked]
-            task = RetrievalTask(self.name, chunks, queries, {}, "chunk", judge_depth=self.judge_depth)
-        else:
-            task = self._judged(chunks, asked)
-        return settle_repeated_texts(task, merge=self.merge_duplicates)
+        return asked
 
     def _judged(self, chunks: Sequence[Chunk], asked: Sequence[Question]) -> RetrievalTask:
         owners = {chunk.id: chunk.document_id for chunk in chunks}

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from embexp.benchmarking.benchmark import Benchmark
 from embexp.benchmarking.compact import CompactEmbedder
-from embexp.benchmarking.metrics import DEFAULT_METRICS, Rankings, Scores, evaluate, retrieve
+from embexp.benchmarking.metrics import DEFAULT_METRICS, MAX_CUTOFF, Rankings, Scores, evaluate, retrieve
 from embexp.benchmarking.retriever_choice import RetrieverChoice
 from embexp.benchmarking.task import RetrievalTask
 from embexp.models.cross_encoder import CrossEncoderScorer
@@ -27,8 +27,7 @@ T = TypeVar("T")
 UNTUNED, TUNED, BM25, HYBRID, RETRIEVER = "untuned", "tuned", "bm25", "hybrid", "retriever"
 OWN_SYSTEMS = (UNTUNED, TUNED, BM25, HYBRID, RETRIEVER)
 """The systems of every run; further ones are named after their model, or begin with one of these names."""
-DEPTH = 100
-"""Hits of each question that are scored."""
+DEPTH = MAX_CUTOFF
 
 
 @dataclass(frozen=True, slots=True)

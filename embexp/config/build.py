@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from embexp.config.check import as_declared, check, suggest, unknown_keys
+from embexp.config.check import as_declared, check_own, check_users, groups_of_users, suggest, unknown_keys
 from embexp.config.schema import COMPONENTS, drop_null_options
 from embexp.errors import ConfigError, EmbexpError
 from embexp.package import conf_dir
@@ -30,32 +31,62 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MODELS = "benchmark.models"
+BENCHMARKS = ("benchmark", "forgetting")
+"""The groups whose components ask questions."""
 
 
-def build(config: DictConfig, *, needs_key: bool = True) -> tuple[Experiment, Tracker]:
+def build(
+    config: DictConfig, *, needs_key: bool = True, asks: Collection[str] = BENCHMARKS
+) -> tuple[Experiment, Tracker]:
     """Check ``config`` and construct its components; none of them does any work yet.
+
+    Modules of the user's, which may take long to import, are imported when all else is known to be right.
 
     Args:
         config: The composed configuration.
         needs_key: Whether a language model will be asked, so that its API key must be set.
+        asks: The groups of benchmarks that will be used, so that their files and models must be there.
 
     Raises:
-        ConfigError: A key, a type or a combination is wrong.
+        EmbexpError: A key, a type or a combination is wrong, or a file, model or package is missing.
     """
     drop_null_options(config)
     expand_models(config)
-    leave_out_foreign_presets(config)
-    check(config)
+    values: Any = OmegaConf.to_container(config, resolve=False)
+    users = groups_of_users(values)
+    leave_out_foreign_presets(config, [name for name in COMPONENTS if name not in users])
+    check_own(config)
     from embexp.benchmarking.metrics import check_metrics
+
+    check_metrics([config.metric, config.trainer.get("metric") or config.metric])
+    _save_resolved(config)
+    own = {name: component(config, name) for name in COMPONENTS if name not in users}
+    _check_inputs(own, config, needs_key=needs_key, asks=asks)
+    leave_out_foreign_presets(config, sorted(users))
+    check_users(config)
+    _save_resolved(config)
+    others = {name: component(config, name) for name in sorted(users)}
+    _check_inputs(others, config, needs_key=needs_key, asks=asks)
+    return _experiment(config, {**own, **others})
+
+
+def _check_inputs(
+    parts: Mapping[str, Any], config: DictConfig, *, needs_key: bool, asks: Collection[str]
+) -> None:
+    """Refuse, before any work, a key, a file, a model or a package that is missing."""
+    if needs_key and parts.get("llm"):
+        parts["llm"].check()
+    for name in asks:
+        if parts.get(name):
+            parts[name].check_inputs(judge=config.llm is not None)
+
+
+def _experiment(config: DictConfig, parts: dict[str, Any]) -> tuple[Experiment, Tracker]:
+    """Return the experiment of these components, and its tracker."""
     from embexp.data.datasets.dataset import NoDocuments
     from embexp.pipeline.experiment import Experiment
 
-    check_metrics([config.metric])
-    _save_resolved(config)
-    parts = {name: component(config, name) for name in COMPONENTS}
     tracker = parts.pop("tracker")
-    if parts["llm"] and needs_key:
-        parts["llm"].check()
     if parts["synthesis"].invents_corpus:
         parts["dataset"] = NoDocuments()
     values: Any = OmegaConf.to_container(config, resolve=True)
@@ -155,7 +186,7 @@ def expand_models(config: DictConfig) -> None:
     OmegaConf.update(config, _MODELS, nodes, merge=False, force_add=True)
 
 
-def leave_out_foreign_presets(config: DictConfig) -> None:
+def leave_out_foreign_presets(config: DictConfig, groups: Sequence[str] = COMPONENTS) -> None:
     """Leave out what a preset (``experiment=``) sets for another option of a group than the one in use.
 
     Presets set ``synthesis.target``, say, and ``dataset=pairs`` chooses a synthesis without one. Keys that no
@@ -164,7 +195,7 @@ def leave_out_foreign_presets(config: DictConfig) -> None:
     if not HydraConfig.get().runtime.choices.get("experiment"):
         return
     given = {item.lstrip("+").partition("=")[0] for item in HydraConfig.get().overrides.task}
-    for group in COMPONENTS:
+    for group in groups:
         node = config[group]
         if not isinstance(node, DictConfig) or "_target_" not in node:
             continue

@@ -26,6 +26,16 @@ def check(config: DictConfig) -> None:
         ConfigError: A value is missing, a key is unknown, or a value has the wrong type; the message
             names the key and, for a misspelt one, the nearest that exists.
     """
+    check_own(config)
+    check_users(config)
+
+
+def check_own(config: DictConfig) -> None:
+    """Check all but the components that a module of the user's defines, which may take long to import.
+
+    Raises:
+        ConfigError: As ``check`` does.
+    """
     _check_root(config)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -36,11 +46,38 @@ def check(config: DictConfig) -> None:
         raise ConfigError("The configuration is not a mapping of keys to values.")
     for name, hint in constructor_hints(Config).items():
         _check_type(hint, values[name], name)
+    users = groups_of_users(values)
     for name in COMPONENTS:
-        if values[name] is not None:
+        if values[name] is not None and name not in users:
             check_component(values[name], name)
     _check_sense(values)
     _check_combination(values)
+
+
+def check_users(config: DictConfig) -> None:
+    """Check the components that ``check_own`` leaves out.
+
+    Raises:
+        ConfigError: As ``check`` does.
+        UserCodeError: A module of the user's cannot be imported.
+    """
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    for name in sorted(groups_of_users(values)):
+        check_component(values[name], name)
+
+
+def groups_of_users(values: Mapping[Any, Any]) -> set[str]:
+    """Return the groups that use a class from outside embexp, at any depth; nothing is imported."""
+    return {name for name in COMPONENTS if _has_foreign_target(values.get(name))}
+
+
+def _has_foreign_target(node: Any) -> bool:
+    if isinstance(node, list):
+        return any(_has_foreign_target(item) for item in node)
+    if not isinstance(node, Mapping):
+        return False
+    foreign = not str(node.get("_target_", "embexp.")).startswith("embexp.")
+    return foreign or any(_has_foreign_target(value) for value in node.values())
 
 
 def _check_root(values: DictConfig) -> None:

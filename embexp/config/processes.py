@@ -74,6 +74,6 @@ def _work(config: DictConfig, group: ProcessGroup) -> None:
     from embexp.config.build import build
     from embexp.pipeline.finetune import run_worker
 
-    experiment, _ = build(config, needs_key=False)
+    experiment, _ = build(config, needs_key=False, asks=())
     group.join()
     run_worker(experiment)

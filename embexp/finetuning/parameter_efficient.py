@@ -100,6 +100,8 @@ class Lora:
 
     def __post_init__(self) -> None:
         check_ranges(self, "trainer.method")
+        if importlib.util.find_spec("peft") is None:
+            raise ConfigError('trainer=lora needs peft, which is not installed: pip install "embexp[lora]".')
 
     def extend(self, model: SentenceTransformer) -> None:
         """Add nothing: the updates are merged into the model's own weights."""
@@ -109,15 +111,13 @@ class Lora:
         """Add updates to each linear layer, and merge them afterwards.
 
         Raises:
-            ConfigError: peft is not installed, or the model is not a transformer.
+            ConfigError: The model is not a transformer.
         """
         transformer = getattr(model[0], "auto_model", None)
         if transformer is None:
             raise ConfigError(
                 "trainer=lora needs a transformer, which this model is not: use trainer=default."
             )
-        if importlib.util.find_spec("peft") is None:
-            raise ConfigError('trainer=lora needs peft, which is not installed: pip install "embexp[lora]".')
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -44,11 +45,12 @@ class _LlamaCppClient:
         self, path: Path, *, name: str, completes: bool, slots: int, context: int, threads: int | None
     ) -> None:
         self.model = name
+        self.knows_repeats = False
         self._server = _load(path, slots, context, threads)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="llamacpp")
         self._chat = Chat([name], options=lambda _model: {}, length_key="max_tokens", completes=completes)
 
-    async def send(self, request: Request) -> Reply:
+    async def send(self, request: Request, sent_id: str) -> Reply:  # noqa: ARG002 - one signature for all
         """Run one request; see ``embexp.llm.chat.Client``."""
         if not self._chat.completes:
             return await self._chat.send(request, self._run_chat)
@@ -149,11 +151,16 @@ class LlamaCppLLM:
         return Path(self.model_path).stem if self.model_path else _PACKAGED
 
     def check(self) -> None:
-        """Check that the model's file exists.
+        """Check that the library is installed and the model's file exists.
 
         Raises:
-            ConfigError: It does not.
+            ConfigError: One of them is missing.
         """
+        self._check_file()
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise ConfigError(f"llm=llamacpp needs xllamacpp, which is not installed: {_INSTALL}.")
+
+    def _check_file(self) -> None:
         if self.model_path is not None and not Path(self.model_path).is_file():
             raise ConfigError(f"llm.model_path={self.model_path}: there is no such file; give a GGUF file.")
 
@@ -164,7 +171,7 @@ class LlamaCppLLM:
 
     def fingerprint(self) -> str:
         """Return a digest of what shapes the answers."""
-        self.check()
+        self._check_file()
         return sha256_of(type(self).__name__, self.identity(), self.context_tokens)
 
     def estimate(self, *, requests: int, prompt_tokens: int, completion_tokens: int) -> Estimate:

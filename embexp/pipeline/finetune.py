@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -150,7 +151,8 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapp
     """
     if not data.splits.dev:
         return lambda _: {}
-    unit, seed, metrics = experiment.dataset.unit, experiment.seed, with_defaults(experiment.metric)
+    unit, seed = experiment.dataset.unit, experiment.seed
+    metrics = with_defaults(experiment.metric, *deciding_metrics(experiment.settings))
     tasks = {"": dev_task(data, seed=seed, unit=unit)}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
@@ -163,6 +165,12 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapp
         return values
 
     return scores
+
+
+def deciding_metrics(settings: Mapping[str, Any]) -> list[str]:
+    """Return the metric that ``trainer.metric`` names, often the run's; none for a trainer without it."""
+    metric = settings["trainer"].get("metric")
+    return [str(metric)] if metric else []
 
 
 def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
