@@ -39,7 +39,7 @@ MAX_LABEL = 1_000_000
 Label = Annotated[float, Interval(ge=-MAX_LABEL, le=MAX_LABEL)]
 
 
-def check_ranges(component: object, place: str) -> None:
+def check_ranges(component: Any, place: str) -> None:
     """Check the numbers of a component in its constructor, for those who build it in Python.
 
     Args:

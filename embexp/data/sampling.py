@@ -7,8 +7,6 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import TypeVar
 
-from embexp.errors import ConfigError
-
 _Item = TypeVar("_Item")
 
 
@@ -49,16 +47,6 @@ def sample(
     chosen = kept + [(-negative, item) for _, negative, item in heap]
     for _, item in sorted(chosen, key=lambda entry: entry[0]):
         yield item
-
-
-def check_limit(name: str, value: int | None) -> None:
-    """Refuse a limit below one.
-
-    Raises:
-        ConfigError: The message names the key ``dataset.<name>``.
-    """
-    if value is not None and value < 1:
-        raise ConfigError(f"dataset.{name}={value}: give a number of 1 or more, or null for everything.")
 
 
 def _digest(text: str) -> bytes:

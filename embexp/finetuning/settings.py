@@ -21,21 +21,24 @@ from embexp.ranges import (
 )
 
 
+Epochs = Annotated[int, Interval(ge=1, le=10_000)]
+MaxPairs = Annotated[int, Interval(ge=2, le=1_000_000_000)] | None
+Shares = list[InnerShare] | tuple[InnerShare, ...]
+Select = Literal["best", "one_standard_error", "tuned"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
-    """How to train. Settings that mirror transformers' or sentence-transformers' carry their names.
+class CommonSettings:
+    """What every trainer is told. Settings that mirror a library's carry their names.
 
     Args:
-        epochs: Passes over the training rows.
         batch_size: The most rows in a batch; each row uses the other passages of its batch as negatives.
-        learning_rate: The peak of the schedule.
         lr_scheduler_type: How the learning rate falls after the warm-up, as in ``TrainingArguments``.
         warmup_ratio: The share of steps over which the learning rate rises from 0.
         weight_decay: AdamW's decay, on weights only.
         max_grad_norm: The norm that gradients are clipped to.
         max_tokens: Texts are truncated to this length while training (and mining); the model's own limit is
             restored afterwards. None keeps it throughout.
-        max_pairs: How many positives (or labelled pairs) to train on, sampled by seed; None for all.
         evaluations: Dev evaluations, evenly spread from before the first step to after the last; 0 for none.
         metric: The dev metric that selects the weights.
         patience: Stop after this many evaluations without improvement; None trains to the end.
@@ -59,22 +62,16 @@ class TrainerSettings:
         retries: How often a training that diverges returns to its last good checkpoint, each time at half
             the learning rate.
         method: Which weights to train, as a component of its own; None trains all.
-        select: ``best`` selects the best on dev among untuned, tuned and merged weights, ``tuned`` the
-            trained ones whatever dev says.
         forgetting_floor: With a general set (``benchmark@forgetting=…``), the share of the untuned model's
             score there that selected weights must keep; None sets no such limit.
-        merge: Shares of the tuned weights in averages with the untuned ones, each scored on dev.
     """
 
-    epochs: Annotated[int, Interval(ge=1, le=10_000)] = 1
     batch_size: Annotated[int, Interval(ge=2, le=1_000_000)] = 64
-    learning_rate: ShareAboveZero = 5e-5
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     warmup_ratio: ShareBelowOne = 0.1
     weight_decay: ShareBelowOne = 0.01
     max_grad_norm: Positive = 1.0
     max_tokens: Annotated[int, Interval(ge=8, le=1_000_000)] | None = 128
-    max_pairs: Annotated[int, Interval(ge=2, le=1_000_000_000)] | None = 2000
     evaluations: Annotated[int, Interval(ge=0, le=10_000)] = 4
     metric: str = "ndcg@10"
     patience: Annotated[int, Interval(ge=1, le=10_000)] | None = None
@@ -93,9 +90,7 @@ class TrainerSettings:
     checkpoint_seconds: Seconds = 300.0
     retries: Annotated[int, Interval(ge=0, le=100)] = 3
     method: Any = None
-    select: Literal["best", "tuned"] = "best"
     forgetting_floor: ShareAboveZero | None = 0.95
-    merge: list[InnerShare] | tuple[InnerShare, ...] = ()
 
     def __post_init__(self) -> None:
         check_ranges(self, "trainer")
@@ -104,3 +99,26 @@ class TrainerSettings:
                 f"trainer.range_min={self.range_min} and trainer.range_max={self.range_max}: the first must "
                 "be below the second, such as 0 and 20."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings(CommonSettings):
+    """All settings of one training.
+
+    Args:
+        epochs: Passes over the training rows.
+        learning_rate: The peak of the schedule.
+        max_pairs: How many positives (or labelled pairs) to train on, sampled by seed; None for all.
+        merge: Shares of the tuned weights in averages with the untuned ones, each scored on dev.
+        select: ``best`` selects the best on dev among untuned, tuned and merged weights;
+            ``one_standard_error`` the weights nearest to ``preferred_share`` among those within one standard
+            error of the best; ``tuned`` the trained ones whatever dev says.
+        preferred_share: The share of the tuned weights to select where dev cannot decide.
+    """
+
+    epochs: Epochs = 1
+    learning_rate: ShareAboveZero = 5e-5
+    max_pairs: MaxPairs = 2000
+    merge: Shares = ()
+    select: Select = "best"
+    preferred_share: ShareAboveZero = 0.5

@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from annotated_types import Interval
 
 from embexp.errors import ConfigError, ModelError
 from embexp.progress import without_bars
+from embexp.ranges import check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "m
 UNLIMITED = 8192
 """The length assumed for models without a limit (static embeddings), so that chunkers have a bound."""
 
+TextLength = Annotated[int, Interval(ge=3, le=1_000_000)]
+"""A text's length in tokens; two of them are the model's own special tokens."""
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -45,14 +51,10 @@ class Overrides:
 
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: int | None = None
+    max_tokens: TextLength | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 3:
-            raise ConfigError(
-                f"model.max_tokens is {self.max_tokens}: give 3 or more (two of them are the model's own "
-                "special tokens), or null for the model's own length."
-            )
+        check_ranges(self, "model")
 
 
 def fingerprint_of(folder: Path, overrides: Overrides) -> str:

@@ -6,15 +6,14 @@ import importlib.util
 import logging
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
-
-from annotated_types import Interval
+from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.chunking import TokenCounter
 from embexp.errors import ConfigError, ModelError
 from embexp.models.folder import (
     WEIGHTS,
     Overrides,
+    TextLength,
     TokenizerCounter,
     file_digest,
     fingerprint_of,
@@ -83,7 +82,7 @@ class LocalModel:
     path: str
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: Annotated[int, Interval(ge=3, le=1_000_000)] | None = None
+    max_tokens: TextLength | None = None
 
     def __post_init__(self) -> None:
         self._overrides()
@@ -153,7 +152,7 @@ class PackagedModel:
     extra: str = "offline"
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: Annotated[int, Interval(ge=3, le=1_000_000)] | None = None
+    max_tokens: TextLength | None = None
 
     def __post_init__(self) -> None:
         self._overrides()
@@ -222,7 +221,7 @@ class HubModel:
     revision: str | None = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
-    max_tokens: Annotated[int, Interval(ge=3, le=1_000_000)] | None = None
+    max_tokens: TextLength | None = None
 
     def __post_init__(self) -> None:
         self._overrides()

@@ -76,16 +76,11 @@ class RagSynthesis(WritingSettings):
     temperature: Annotated[float, Interval(ge=0, le=10)] = 0.8
     completion_temperature: Annotated[float, Interval(ge=0, le=10)] = 0.3
     max_tokens: Annotated[int, Interval(ge=1, le=10_000_000)] = 2048
-    passage_characters: Annotated[int, Interval(ge=100, le=10_000_000)] = 6000
+    passage_characters: Annotated[int, Interval(ge=1, le=10_000_000)] = 6000
     least_passage_words: Annotated[int, Interval(ge=0, le=1_000_000)] = 8
     expected_yield: ShareAboveZero = 0.75
     held_out: bool = True
     _held_out: int = field(default=0, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_least("queries_per_call calls_per_chunk passage_characters", 1)
-        self._check_least("neighbours completion_temperature", 0)
 
     @property
     def invents_corpus(self) -> bool:

@@ -86,5 +86,5 @@ def test_without_ids_there_must_be_a_judge() -> None:
 
 @pytest.mark.parametrize("option", ["limit", "judge_depth"])
 def test_numbers_below_one_are_refused(option: str) -> None:
-    with pytest.raises(ConfigError, match=rf"benchmark.{option}=0: give a number from 1 up"):
+    with pytest.raises(ConfigError, match=rf"benchmark.{option} is 0: give a whole number from 1 to"):
         OwnQueries(questions=Asked({}), **{option: 0})

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from embexp.data.sampling import check_limit, sample
+from embexp.data.datasets import PairsFile
+from embexp.data.sampling import sample
 from embexp.errors import ConfigError
 
 NAMES = [f"document {number}" for number in range(100)]
@@ -40,5 +41,7 @@ def test_what_must_be_kept_is_kept_beyond_the_limit():
 
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_limit_below_one_is_refused(value):
-    with pytest.raises(ConfigError, match=rf"dataset.limit={value}: give a number of 1 or more"):
-        check_limit("limit", value)
+    with pytest.raises(
+        ConfigError, match=rf"dataset.limit is {value}: give a whole number from 1 to .*, or null"
+    ):
+        PairsFile(path="pairs.jsonl", limit=value)

@@ -253,9 +253,9 @@ def test_refuses_data_that_cannot_be_split(pairs, settings, message):
     ("settings", "message"),
     [
         ({"dev": 0.5, "test": 0.5}, "split.dev=0.5, split.test=0.5"),
-        ({"test": -0.1}, "split.test=-0.1"),
-        ({"max_test": 0}, "split.max_test=0"),
-        ({"near_duplicate_passages": 0.2}, "split.near_duplicate_passages=0.2"),
+        ({"test": -0.1}, "split.test is -0.1"),
+        ({"max_test": 0}, "split.max_test is 0"),
+        ({"near_duplicate_passages": 0.2}, "split.near_duplicate_passages is 0.2"),
         ({"dev_by": "moon"}, "split.dev_by=moon"),
     ],
 )

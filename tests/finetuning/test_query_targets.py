@@ -65,9 +65,9 @@ def test_a_strong_pull_holds_the_target_near_the_query() -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"weight": 1.0}, r"loss.weight=1.0: give a number in \[0, 1\)"),
-        ({"temperature": 0.0}, r"loss.temperature=0.0: must be above 0"),
-        ({"pull": -1.0}, r"loss.pull=-1.0: give 0 or more"),
+        ({"weight": 1.0}, r"loss.weight is 1.0: give a number from 0 and below 1"),
+        ({"temperature": 0.0}, r"loss.temperature is 0.0: give a number above 0"),
+        ({"pull": -1.0}, r"loss.pull is -1.0: give a number from 0 to"),
     ],
 )
 def test_impossible_options_are_refused(option: dict[str, float], message: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import shutil
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
+
+from embexp.ranges import constructor_hints
 
 CONF = Path(__file__).parents[2] / "conf" / "llm"
 OPTIONS = sorted(CONF.glob("*.yaml"))
@@ -26,7 +28,7 @@ def built(path: Path) -> Any:
     options = {key: NEEDED[key] if value == "???" else value for key, value in composed.items()}
     module, _, kind = options.pop("_target_").rpartition(".")
     target = getattr(importlib.import_module(module), kind)
-    hints = get_type_hints(target.__init__)
+    hints = constructor_hints(target)
     for key, value in options.items():
         TypeAdapter(hints[key]).validate_python(value, strict=not isinstance(value, int))
     return target(**options)

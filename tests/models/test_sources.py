@@ -172,7 +172,9 @@ def test_a_length_for_a_model_without_one_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tokens", [-1, 0, 2])
 def test_a_length_without_room_for_text_is_refused(tokens: int) -> None:
-    with pytest.raises(ConfigError, match=rf"model.max_tokens is {tokens}: give 3 or more"):
+    with pytest.raises(
+        ConfigError, match=rf"model.max_tokens is {tokens}: give a whole number from 3 to .*, or null"
+    ):
         LocalModel(path="x", max_tokens=tokens)
 
 

@@ -80,12 +80,13 @@ def test_the_counter_leaves_room_for_the_two_special_tokens() -> None:
     assert counter.count(["deque", "", "deque " * 400]) == [2, 0, 800]
 
 
-@pytest.mark.parametrize("dimension", [0, 3, 66])
+@pytest.mark.parametrize("dimension", [6, 66])
 def test_a_dimension_that_the_heads_cannot_share_is_refused(dimension: int) -> None:
     with pytest.raises(ConfigError, match=rf"model.dimension is {dimension}: give a multiple of 4"):
         TinyModel(dimension=dimension)
 
 
-def test_a_model_without_layers_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model.layers is 0: give 1 or more"):
-        TinyModel(layers=0)
+@pytest.mark.parametrize(("key", "value"), [("layers", 0), ("dimension", 3), ("seed", -1)])
+def test_sizes_without_sense_are_refused(key: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=rf"model.{key} is {value}: give a whole number from"):
+        TinyModel(**{key: value})

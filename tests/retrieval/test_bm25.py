@@ -93,7 +93,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k1": -0.1}, r"retriever.k1 is -0.1: give 0 or more"),
+        ({"k1": -0.1}, r"retriever.k1 is -0.1: give a number from 0 to"),
         ({"b": 1.5}, r"retriever.b is 1.5: give a number from 0 to 1"),
         ({"stemmer": "klingon"}, r"retriever.stemmer is klingon: give one of .*english"),
         ({"stopwords": "klingon"}, r"retriever.stopwords is klingon"),

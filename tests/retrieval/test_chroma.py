@@ -222,5 +222,5 @@ def test_telemetry_is_off() -> None:
 
 @pytest.mark.parametrize("key", ["ef_construction", "ef_search", "max_neighbors", "batch"])
 def test_impossible_settings_are_refused(key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"retriever.{key} is 0: give 1 or more"):
+    with pytest.raises(ConfigError, match=rf"retriever.{key} is 0: give a whole number from 1 to"):
         ChromaRetriever(**{key: 0})

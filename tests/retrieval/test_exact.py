@@ -115,5 +115,5 @@ def test_no_hits_cannot_be_asked_for(letters: LetterEmbedder, chunks: Make, tmp_
 
 
 def test_an_impossible_block_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"retriever.block is 0: give 1 or more"):
+    with pytest.raises(ConfigError, match=r"retriever.block is 0: give a whole number from 1 to"):
         ExactRetriever(block=0)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from embexp.errors import ConfigError
 from embexp.finetuning.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -60,17 +58,6 @@ class Loss(Protocol):
 
 
 Distance = Literal["cosine", "euclidean", "manhattan"]
-
-
-def require_positive(**options: float) -> None:
-    """Check options of a loss.
-
-    Raises:
-        ConfigError: One is 0, negative or not a number.
-    """
-    for name, value in options.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"loss.{name}={value}: must be above 0; leave it out to use the default.")
 
 
 def library_loss(name: str, model: SentenceTransformer, *arguments: object, **options: object) -> nn.Module:

@@ -237,10 +237,10 @@ def test_filters_are_built_from_options(options: dict[str, object], expected: li
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"copied": 1.5}, r"synthesis\.filters\.copied=1\.5: give a share"),
+        ({"copied": 1.5}, r"synthesis\.filters\.copied is 1\.5: give a number from 0 to 1, or null"),
         ({"min_query_words": 9, "max_query_words": 3}, "min_query_words=9 and max_query_words=3"),
-        ({"round_trip": 0}, r"synthesis\.filters\.round_trip=0"),
-        ({"judge": 6}, r"synthesis\.filters\.judge=6"),
+        ({"round_trip": 0}, r"synthesis\.filters\.round_trip is 0"),
+        ({"judge": 6}, r"synthesis\.filters\.judge is 6: give a whole number from 1 to 5, or null"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
