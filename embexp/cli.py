@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search", "plan", "compare")
+COMMANDS = ("run", "synthesize", "finetune", "benchmark", "search", "plan", "compare", "cache")
 
 
 def main() -> None:

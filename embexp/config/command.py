@@ -35,6 +35,7 @@ from embexp.config.processes import Returned, Task, rank_0_reports, run_task, wo
 from embexp.config.schema import register
 from embexp.errors import EmbexpError, PrunedError
 from embexp.package import conf_dir
+from embexp.storage.files import disk_problem
 
 if TYPE_CHECKING:
     from embexp.finetuning.distributed.process_group import ProcessGroup
@@ -110,9 +111,10 @@ def _job(task: Task, name: str, group: ProcessGroup | None, *, verbose: bool) ->
 
 
 def prepare_libraries() -> None:
-    """Set the environment variables that libraries read when they are imported."""
+    """Set what libraries read when they are imported, and keep logging from reporting its own errors."""
     for name, value in _LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    logging.raiseExceptions = False  # a disk that is full is one sentence, not a traceback for each log line
 
 
 def prepare_torch() -> None:
@@ -135,6 +137,8 @@ def _process_group() -> ProcessGroup | None:
 def _for_the_user(error: BaseException, folders: Sequence[Path]) -> BaseException:
     """Return the error to report for one that ended Hydra itself, outside of a job."""
     overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
+    if problem := disk_problem(error):  # of the folder that Hydra makes, too
+        return problem
     if isinstance(error, USER_MISTAKES):
         return explain(error, overrides, folders)
     if isinstance(error, Exception) and (mistake := unset_component(error, overrides)):
@@ -145,12 +149,12 @@ def _for_the_user(error: BaseException, folders: Sequence[Path]) -> BaseExceptio
 
 
 def _users_or_same(error: Exception | KeyboardInterrupt) -> Exception | KeyboardInterrupt:
-    """Return the error to report for one of the user's own code or configuration; any other as it is."""
+    """Return the error to report for one of a disk or of the user's own code or settings, else it itself."""
     from embexp.user_code import users_mistake
 
     if isinstance(error, OmegaConfBaseException):  # a value refers to another one that is not there
         return explain(error, [], [conf_dir()])
-    mistake = users_mistake(error)
+    mistake = disk_problem(error) or users_mistake(error)
     return error if mistake is None else mistake.with_traceback(error.__traceback__)
 
 

@@ -42,13 +42,16 @@ class Progress:
     """The state of a training besides its weights: the log, the best score so far, what recovery changed.
 
     ``best_step`` and ``best_score`` are those of the trained weights, ``untuned_score`` is the one before the
-    first step; ``level`` is the smoothed loss.
+    first step; ``untuned_questions`` and ``best_questions`` are those of each dev question. ``level`` is the
+    smoothed loss.
     """
 
     history: list[TrainingStep] = field(default_factory=list)
     untuned_score: float | None = None
     best_step: int | None = None
     best_score: float | None = None
+    untuned_questions: list[float] = field(default_factory=list)
+    best_questions: list[float] = field(default_factory=list)
     without_gain: int = 0
     level: float | None = None
     lowest_level: float | None = None
@@ -141,7 +144,18 @@ class Checkpoints:
             _remove(path)
         return None
 
-    def _progress_of(self, path: Path) -> Progress:
+    def find_damage(self) -> str | None:
+        """Read every checkpoint whole, and return what is damaged first; None if nothing is."""
+        for path in sorted(self.folder.glob(f"{_PREFIX}*")):
+            try:
+                self._progress_of(path, whole=True)
+            except FileNotFoundError:  # it is being written, or was when the process was stopped
+                continue
+            except DamagedError as error:
+                return f"{path.name}: {error}"
+        return None
+
+    def _progress_of(self, path: Path, *, whole: bool = False) -> Progress:
         """Return the progress of a checkpoint after checking its files, and the best weights until then.
 
         Raises:
@@ -149,7 +163,7 @@ class Checkpoints:
             DamagedError: A file is not as it was written.
         """
         marker = read_checked_json(path / _COMPLETE)
-        if problem := find_damage(path, marker["files"]):
+        if problem := find_damage(path, marker["files"], whole=whole):
             raise DamagedError(problem)
         progress = _progress(marker["progress"])
         if progress.best_step is not None:

@@ -28,7 +28,7 @@ _PROBLEMS = {
     errno.EDQUOT: f"Your disk quota is used up at {{path}}: {_SPACE}.",
     errno.EFBIG: f"{{path}} would be larger than the file system or your limits allow: {_SPACE}.",
     errno.EROFS: f"{{path}} is on a file system that may only be read: {_ELSEWHERE}.",
-    errno.EACCES: f"{{path}} may not be written: change its permissions, or {_ELSEWHERE}.",
+    errno.EACCES: f"{{path}} may not be read or written: change its permissions, or {_ELSEWHERE}.",
     errno.ENAMETOOLONG: f"The name {{path}} is too long for the file system: {_ELSEWHERE}.",
     errno.ENOTDIR: f"A part of {{path}} is a file and would have to be a folder: {_ELSEWHERE}.",
     errno.EIO: f"The disk of {{path}} fails to read or write: check it, or {_ELSEWHERE}.",
@@ -75,6 +75,8 @@ def disk_problem(error: BaseException, path: Path | None = None) -> EmbexpError 
         code = cause.errno if isinstance(cause, OSError) else _code_in(str(cause).lower())
         if code in _PROBLEMS:
             named = cause.filename if isinstance(cause, OSError) else None
+            if code == errno.EEXIST and not (named and Path(named).is_file()):
+                return None
             return EmbexpError(_PROBLEMS[code].format(path=named or path or _fullest_disk()))
     return None
 

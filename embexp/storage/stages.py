@@ -226,6 +226,11 @@ def _note_use(folder: Path, run: Path | None) -> str:
     return token
 
 
+def runs_of(folder: Path) -> tuple[str, ...]:
+    """Return the folders of the runs that used a stage, in the order of their first use."""
+    return tuple(str(run) for run in _read_use(folder).get("runs", ()))
+
+
 def _read_use(folder: Path) -> dict[str, Any]:
     """Return the token of the last use, and the folders of the runs that used a stage."""
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embexp.errors import TrackingError
 from embexp.masking import masked_text
+from embexp.storage.files import disk_problem
 from embexp.tracking.mlflow_names import shortened
 
 if TYPE_CHECKING:
@@ -153,7 +154,12 @@ def configure_environment() -> None:
 
 @contextmanager
 def store_errors(address: str) -> Iterator[None]:
-    """Turn the errors of MLflow and the libraries below it into a ``TrackingError`` of one sentence."""
+    """Turn the errors of MLflow, the libraries below it and its disk into one sentence.
+
+    Raises:
+        EmbexpError: The disk of MLflow's files is full, or they may not be written.
+        TrackingError: MLflow cannot be used for another reason.
+    """
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -161,6 +167,9 @@ def store_errors(address: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException, OSError) as error:
+        database = sqlite_file(address)
+        if (database or isinstance(error, OSError)) and (problem := disk_problem(error, database)):
+            raise problem from error
         # SQLAlchemy adds the statement and a link; the driver's own message is enough.
         words = masked_text(" ".join(str(getattr(error, "orig", None) or error).split()))
         reason = shortened(words, 400).rstrip(".")

@@ -34,7 +34,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("code", "sentence"),
-    [(errno.ENOSPC, "No space left"), (errno.EACCES, "may not be written")],
+    [(errno.ENOSPC, "No space left"), (errno.EACCES, "may not be read or written")],
 )
 def test_a_bad_disk_is_a_sentence(tmp_path: Path, monkeypatch, code: int, sentence: str) -> None:
     def broken(_: int) -> None:
