@@ -47,8 +47,8 @@ def test_a_bad_disk_is_a_sentence(tmp_path: Path, monkeypatch, code: int, senten
 
 
 def test_other_errors_of_the_system_pass_through(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError), atomic_write(tmp_path / "file") as stream:
-        (tmp_path / "file").mkdir()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError), atomic_write(tmp_path / "folder") as stream:
         stream.write("x")
 
 
