@@ -45,8 +45,16 @@ class Client(Protocol):
     def model(self) -> str:
         """The model that the next request goes to; a fallback once a model is no longer served."""
 
-    async def send(self, request: Request) -> Reply:
+    @property
+    def knows_repeats(self) -> bool:
+        """Whether the service answers a request that it has seen under the same id at no further charge."""
+
+    async def send(self, request: Request, sent_id: str) -> Reply:
         """Send one request once.
+
+        Args:
+            request: The request.
+            sent_id: Its id; the same one again if the answer to it may only have been lost.
 
         Raises:
             RequestError: There is no answer; the class says what to do.

@@ -209,9 +209,9 @@ def connection_error(error: BaseException, url: str) -> Exception:
         return UnreachableError(f"no connection: nothing listens at {target}")
     name = type(causes[-1]).__name__
     if isinstance(error, httpx.TimeoutException):
-        return RetryableError(f"no answer from {host} in time ({name})", kind="overload")
+        return RetryableError(f"no answer from {host} in time ({name})", kind="overload", charged=None)
     hint = "; a service with TLS needs https://" if url.startswith("http://") else ""
-    return RetryableError(f"no connection: {host} ended it ({name}{hint})")
+    return RetryableError(f"no connection: {host} ended it ({name}{hint})", charged=None)
 
 
 def _tls_error(error: ssl.SSLError, host: str) -> EmbexpError:

@@ -20,7 +20,7 @@ from embexp.llm.chat import Client, Reply, prompt_tokens
 from embexp.llm.journal import Journal, request_key
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import Budget, Prices
-from embexp.llm.rate_limiter import RESUME, RateLimiter
+from embexp.llm.rate_limiter import RESUME, Permit, RateLimiter
 from embexp.llm.request_errors import (
     BrokenJsonError,
     RequestError,
@@ -28,6 +28,7 @@ from embexp.llm.request_errors import (
     TooLongError,
     UnreachableError,
 )
+from embexp.llm.sent_requests import Sent
 from embexp.llm.settings import RequestSettings
 from embexp.progress import Bar, progress
 
@@ -77,6 +78,7 @@ class Engine:
         self._refused = 0
         self._tasks: dict[str, asyncio.Task[Completion | str]] = {}
         self._in_flight: set[str] = set()
+        self._lost_keys: set[str] = set()
         self._probe: str | None = None
         self._probed = asyncio.Event()
         self._started = time.monotonic()
@@ -100,8 +102,9 @@ class Engine:
             self._journal.close()
 
     def usage(self) -> Usage:
-        """Return what this run's requests cost, without those answered from the journal."""
-        return self._usage
+        """Return what this run's requests cost; see ``embexp.llm.llm.LLM``."""
+        lost = [sent for key in [*self._lost_keys] for sent in self._journal.sent.lost_of(key)]
+        return self._usage + Usage(unanswered=len(lost), unanswered_usd=sum(sent.usd for sent in lost))
 
     def complete(self, requests: Iterable[Request]) -> Generator[Answer, None, None]:
         """Yield one answer for each request, in their order; see ``embexp.llm.llm.LLM``."""
@@ -144,6 +147,8 @@ class Engine:
 
     def _submit(self, request: Request) -> tuple[str, Future[Answer]]:
         key = request_key(request, self._journal.identity)
+        if self._journal.sent.lost_of(key):
+            self._lost_keys.add(key)
         recorded = self._journal.find(key)
         if recorded is not None:
             done: Future[Answer] = Future()
@@ -189,32 +194,21 @@ class Engine:
             self._limiter.stop(error)
             raise
         self._refused = 0
-        try:
-            await self._journal.append(key, completion, tag=request.tag)
-        except EmbexpError as error:
-            self._limiter.stop(error)
-            raise
         self._usage += completion.usage
         return completion
 
     async def _send_once(self, order: int, key: str, request: Request) -> Completion:
+        """Return the completion once it is on disk; the request is recorded before it is sent."""
         await self._after_probe(key)
         model, prompt = self._client.model, prompt_tokens(request)
         worst = self._prices.cost(model, prompt, request.max_tokens)
         permit = await self._limiter.acquire(order, prompt + request.max_tokens, worst)
         self._in_flight.add(key)
+        sent = self._record(key, worst, permit)
         try:
-            reply = await asyncio.wait_for(self._client.send(request), self._settings.timeout_seconds)
-        except asyncio.TimeoutError as error:
-            seconds = f"{self._settings.timeout_seconds:g}"
-            advice = "raise llm.timeout_seconds or lower llm.max_concurrency"
-            late = UnreachableError(f"no answer within {seconds} s; {advice}", kind="overload")
-            self._limiter.failed(permit, late)
-            self._in_flight.discard(key)
-            raise late from error
+            reply = await self._reply(request, sent)
         except RetryableError as error:
-            self._limiter.failed(permit, error)
-            self._in_flight.discard(key)
+            self._failed(key, sent, permit, error)
             if error.kind != "corrected":
                 self._probed.set()
             raise
@@ -223,14 +217,59 @@ class Engine:
         except BaseException as error:
             if isinstance(error, EmbexpError):
                 self._limiter.stop(error)  # before the permit goes back, or the next request would have it
+            if isinstance(error, RequestError | EmbexpError):
+                self._journal.sent.refused(sent)
             self._limiter.release(permit)
             self._probed.set()
             raise
         self._probed.set()
+        return await self._received(key, request, reply, model, permit, sent)
+
+    async def _reply(self, request: Request, sent: Sent) -> Reply:
+        try:
+            return await asyncio.wait_for(self._client.send(request, sent.id), self._settings.timeout_seconds)
+        except asyncio.TimeoutError as error:
+            advice = "raise llm.timeout_seconds or lower llm.max_concurrency"
+            reason = f"no answer within {self._settings.timeout_seconds:g} s; {advice}"
+            raise UnreachableError(reason, kind="overload", charged=None) from error
+
+    async def _received(
+        self, key: str, request: Request, reply: Reply, model: str, permit: Permit, sent: Sent
+    ) -> Completion:
+        """Write an answer to the journal, and count what it really used."""
         completion = completion_of_reply(reply, model, self._prices)
+        counted = self._journal.sent.usd_of(sent)
         used = reply.prompt_tokens + reply.completion_tokens
-        self._limiter.succeeded(permit, tokens=used, cost=completion.usage.usd, headers=reply.headers)
+        try:
+            self._journal.write(key, completion, tag=request.tag, sent=sent)
+        except EmbexpError as error:
+            self._limiter.stop(error)
+            self._limiter.release(permit)
+            raise
+        cost = completion.usage.usd - counted
+        self._limiter.succeeded(permit, tokens=used, cost=cost, headers=reply.headers)
+        await self._journal.synced()
         return completion
+
+    def _record(self, key: str, worst: float, permit: Permit) -> Sent:
+        """Record a request on disk before it is sent."""
+        try:
+            return self._journal.sent.send(key, worst, again=self._client.knows_repeats)
+        except EmbexpError as error:
+            self._limiter.stop(error)
+            self._limiter.release(permit)
+            raise
+
+    def _failed(self, key: str, sent: Sent, permit: Permit, error: RetryableError) -> None:
+        """Return the permit of a request that has to be sent again; it may have been charged."""
+        cost = 0.0
+        if error.charged is False:
+            self._journal.sent.refused(sent)
+        else:
+            cost = self._journal.sent.lost(sent, spoiled=error.charged is True)
+            self._lost_keys.add(key)
+        self._limiter.failed(permit, error, cost=cost)
+        self._in_flight.discard(key)
 
     async def _after_probe(self, key: str) -> None:
         """Let the first request go alone for a moment, so that what its service refuses is learnt once."""

@@ -106,11 +106,11 @@ def groq_error(error: Exception, *, key_name: str, key: str, base_url: str | Non
         body = error.body if error.body is not None else error.response.text
         return request_error(error.status_code, body, error.response.headers, key_name=key_name, secret=key)
     if isinstance(error, groq.APITimeoutError):
-        return RetryableError("the connection timed out", kind="overload")
+        return RetryableError("the connection timed out", kind="overload", charged=None)
     if isinstance(error, groq.APIConnectionError):
         return connection_error(error.__cause__ or error, _host(base_url) or _GROQ)
     # A body that is not JSON or not UTF-8 surfaces as a ValueError of some kind.
-    return RetryableError(f"the answer cannot be read ({type(error).__name__})")
+    return RetryableError(f"the answer cannot be read ({type(error).__name__})", charged=True)
 
 
 class _GroqClient:
@@ -134,7 +134,12 @@ class _GroqClient:
         """The model in use."""
         return self._chat.model
 
-    async def send(self, request: Request) -> Reply:
+    @property
+    def knows_repeats(self) -> bool:
+        """Groq has no idempotency keys."""
+        return False
+
+    async def send(self, request: Request, sent_id: str) -> Reply:  # noqa: ARG002 - one signature for all
         """Send one request; see ``embexp.llm.chat.Client``."""
         return await self._chat.send(request, self._post)
 

@@ -1,4 +1,4 @@
-"""The journal: every answer on disk before it is used, one JSON object a line, only appended."""
+"""The journal: every answer on disk the moment it arrives, one JSON object a line, only appended."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from embexp.errors import DataError, EmbexpError
 from embexp.llm.llm import Completion, Request, Usage
+from embexp.llm.sent_requests import Sent, SentRequests
 from embexp.storage.files import sha256_of, space_checked, sync_folder
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ class Journal:
 
     An incomplete last line (after a kill) is removed when the file is opened. One process writes at a time.
 
+    ``sent`` holds the requests whose answers have not arrived, in a file beside the journal. ``spent`` is
+    what the answers and, at most, those requests have cost.
+
     Args:
         path: The file; created where it does not exist.
         identity: The model and the settings that shape every answer; part of every line.
@@ -51,7 +55,7 @@ class Journal:
         self.identity = dict(identity)
         self.spent = 0.0
         self._index: dict[bytes, int] = {}
-        self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
+        self._pending: list[asyncio.Future[None]] = []
         self._flusher: asyncio.Task[None] | None = None
         with space_checked(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +64,10 @@ class Journal:
             try:
                 self._file = path.open("a+b")
                 sync_folder(path.parent)
-                self._end = self._recover()
+                self.sent = SentRequests(path.with_name(f"{path.stem}.sent{path.suffix}"))
+                self._end = self._synced = self._recover()
+                self.sent.start()
+                self.spent += self.sent.lost_usd()
             except BaseException:
                 self._lock.release()
                 raise
@@ -93,6 +100,7 @@ class Journal:
             record = json.loads(line)
             self._index[bytes.fromhex(record["key"])] = offset
             self.spent += float(record["usd"])
+            self.sent.answered(str(record.get("sent", "")))
         except (ValueError, KeyError, TypeError) as error:
             log.warning(
                 "%s:%d: not a line of the journal (%s); its request is sent again.",
@@ -111,61 +119,82 @@ class Journal:
             return None
         return completion_of(json.loads(_line_at(self._file.fileno(), offset)))
 
-    async def append(self, key: str, completion: Completion, *, tag: str = "") -> None:
-        """Write an answer and return once it is safely on disk.
+    def write(self, key: str, completion: Completion, *, tag: str = "", sent: Sent | None = None) -> None:
+        """Write an answer at once, so that it outlives this process; ``synced`` waits for the disk.
+
+        Args:
+            key: The key of the request.
+            completion: The answer.
+            tag: What the request was for.
+            sent: The record of the request, which the answer settles.
+
+        Raises:
+            EmbexpError: The disk is full.
+        """
+        self._write([(key, self._line(key, completion, tag, sent))])
+        if sent is not None:
+            self.sent.settle(sent)
+
+    async def synced(self) -> None:
+        """Return when all that was written would survive a power cut, too.
 
         Answers that arrive while the disk is busy are flushed together.
 
         Raises:
             EmbexpError: The disk is full.
         """
-        data = self._line(key, completion, tag)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((bytes.fromhex(key), data, done))
+        self._pending.append(done)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         await done
 
     async def _flush(self) -> None:
         while self._pending:
-            group, self._pending = self._pending, []
-            await self._flush_group(group)
-
-    async def _flush_group(self, group: list[tuple[bytes, bytes, asyncio.Future[None]]]) -> None:
-        block = b"".join(data for _, data, _ in group)
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._disk, self._write, block)
-        except (OSError, EmbexpError) as error:
-            for _, _, done in group:
-                if not done.done():
-                    done.set_exception(error)
-            return
-        for key, data, done in group:
-            self._index[key] = self._end
-            self._end += len(data)
-            if not done.done():
-                done.set_result(None)
-
-    def _write(self, data: bytes) -> None:
-        with space_checked(self.path):
+            group, self._pending, end = self._pending, [], self._end
             try:
-                self._file.write(data)
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            except OSError:
-                os.ftruncate(self._file.fileno(), self._end)
-                raise
+                await asyncio.get_running_loop().run_in_executor(self._disk, self._sync)
+            except (OSError, EmbexpError) as error:
+                self._take_back()
+                group, self._pending = [*group, *self._pending], []
+                _end_all(group, error)
+                return
+            self._synced = end
+            _end_all(group)
+
+    def _take_back(self) -> None:
+        """Remove the lines that did not reach the disk."""
+        os.ftruncate(self._file.fileno(), self._synced)
+        self._index = {key: offset for key, offset in self._index.items() if offset < self._synced}
+        self._end = self._synced
+
+    def _sync(self) -> None:
+        with space_checked(self.path):
+            os.fsync(self._file.fileno())
+
+    def _write(self, lines: Iterable[tuple[str, bytes]]) -> None:
+        """Hand lines to the operating system, which keeps them if this process is killed."""
+        for key, data in lines:
+            with space_checked(self.path):
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[os.write(self._file.fileno(), rest) :]
+                except OSError:
+                    os.ftruncate(self._file.fileno(), self._end)
+                    raise
+            self._index[bytes.fromhex(key)] = self._end
+            self._end += len(data)
 
     def append_now(self, items: Iterable[tuple[str, Completion]], *, tag: str = "") -> None:
         """Write answers and return once they are on disk; for callers without an event loop."""
-        lines = [(bytes.fromhex(key), self._line(key, completion, tag)) for key, completion in items]
-        self._write(b"".join(data for _, data in lines))
-        for key, data in lines:
-            self._index[key] = self._end
-            self._end += len(data)
+        self._write((key, self._line(key, completion, tag)) for key, completion in items)
+        self._sync()
+        self._synced = self._end
 
-    def _line(self, key: str, completion: Completion, tag: str) -> bytes:
-        line = json.dumps(_record(key, self.identity, completion, tag), ensure_ascii=False)
+    def _line(self, key: str, completion: Completion, tag: str, sent: Sent | None = None) -> bytes:
+        record = _record(key, self.identity, completion, tag)
+        line = json.dumps({**record, **({"sent": sent.id} if sent else {})}, ensure_ascii=False)
         return line.encode("utf-8", errors="replace") + b"\n"
 
     async def finish(self) -> None:
@@ -176,8 +205,19 @@ class Journal:
     def close(self) -> None:
         """Close the file and let other processes write to it."""
         self._disk.shutdown(wait=True)
+        self.sent.close()
         self._file.close()
         self._lock.release()
+
+
+def _end_all(group: Iterable[asyncio.Future[None]], error: Exception | None = None) -> None:
+    for done in group:
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
 
 
 def _record(key: str, identity: Mapping[str, object], completion: Completion, tag: str) -> dict[str, Any]:

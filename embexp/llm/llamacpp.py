@@ -18,6 +18,7 @@ from embexp.errors import ConfigError, ModelError
 from embexp.llm.chat import Chat, Reply
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
+from embexp.llm.likelihood import Likelihood
 from embexp.llm.llm import Request
 from embexp.llm.prices import Estimate, Prices, free_estimate
 from embexp.llm.request_errors import request_error
@@ -190,9 +191,8 @@ class LlamaCppLLM:
             EmbexpError: Another process uses the journal.
         """
         self.check()
-        path = Path(self.model_path) if self.model_path else _packaged_model()
         client = _LlamaCppClient(
-            path,
+            self._path(),
             name=self.model,
             completes=not self.chat,
             slots=self.slots,
@@ -203,3 +203,18 @@ class LlamaCppLLM:
         prices = Prices({self.model: {"input": 0.0, "output": 0.0}})
         with Engine(client, Journal(journal, self.identity()), settings, prices, chat=self.chat) as engine:
             yield engine
+
+    @contextmanager
+    def open_likelihood(self) -> Iterator[Likelihood]:
+        """Load the model to ask how likely texts are.
+
+        Raises:
+            ConfigError: The file or the package is missing.
+            ModelError: The file cannot be loaded.
+        """
+        self.check()
+        server = _load(self._path(), self.slots, self.context_tokens, self.threads)
+        yield Likelihood(server, name=self.model, slots=self.slots)
+
+    def _path(self) -> Path:
+        return Path(self.model_path) if self.model_path else _packaged_model()

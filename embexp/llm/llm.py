@@ -47,12 +47,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Requests, tokens by kind, and their cost in US dollars at the configured prices."""
+    """Requests, tokens by kind, and their cost in US dollars at the configured prices.
+
+    ``unanswered`` counts requests that were sent and whose answers never arrived, because a process was
+    killed or a connection broke; ``unanswered_usd`` is the most that the service can have charged for them.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    unanswered: int = 0
+    unanswered_usd: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -60,6 +66,8 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.usd + other.usd,
+            self.unanswered + other.unanswered,
+            self.unanswered_usd + other.unanswered_usd,
         )
 
 
@@ -113,7 +121,10 @@ class LLM(Protocol):
         """
 
     def usage(self) -> Usage:
-        """Return what this run's requests cost, without those answered from the journal."""
+        """Return what this run's requests cost, without those answered from the journal.
+
+        ``unanswered`` includes the lost requests of earlier runs for the same answers.
+        """
 
 
 class LLMSource(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
 from embexp.llm.request_errors import RetryableError, request_error
 from embexp.llm.settings import ServiceSettings
+from embexp.storage.files import sha256_of
+
+_STILL_ANSWERED = 409
+"""What services answer to an idempotency key whose first request they still work on."""
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class _OpenAIClient:
@@ -34,9 +40,18 @@ class _OpenAIClient:
         address: Where the service is.
         key_name: The environment variable of the key, None where the service needs none.
         key_header: The header in which the key is sent.
+        idempotency_header: The header by which the service knows a repeated request, None where it has none.
     """
 
-    def __init__(self, chat: Chat, *, address: Address, key_name: str | None, key_header: str) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        *,
+        address: Address,
+        key_name: str | None,
+        key_header: str,
+        idempotency_header: str | None,
+    ) -> None:
         import httpx
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -44,6 +59,7 @@ class _OpenAIClient:
         self._url = address.url
         self._key_name = key_name
         self._key = _key(key_name)
+        self._idempotency_header = idempotency_header
         bearer = key_header.lower() == "authorization"
         headers = {key_header: f"Bearer {self._key}" if bearer else self._key} if self._key else {}
         self._http = httpx.AsyncClient(
@@ -55,26 +71,42 @@ class _OpenAIClient:
         """The model in use."""
         return self._chat.model
 
-    async def send(self, request: Request) -> Reply:
+    @property
+    def knows_repeats(self) -> bool:
+        """Whether the user named a header for it."""
+        return self._idempotency_header is not None
+
+    async def send(self, request: Request, sent_id: str) -> Reply:
         """Send one request; see ``embexp.llm.chat.Client``."""
-        return await self._chat.send(request, self._post)
+        return await self._chat.send(request, lambda body: self._post(body, sent_id))
 
-    async def _post(self, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
-        return await self._post_to("completions" if self._chat.completes else "chat/completions", body)
+    async def _post(self, body: dict[str, Any], sent_id: str) -> tuple[object, Mapping[str, str]]:
+        path = "completions" if self._chat.completes else "chat/completions"
+        headers = {}
+        if self._idempotency_header is not None:
+            # Services refuse a key that comes with another body, as after a parameter was corrected.
+            headers[self._idempotency_header] = sha256_of(sent_id, body)[:32]
+        return await self._post_to(path, body, headers)
 
-    async def _post_to(self, path: str, body: dict[str, Any]) -> tuple[object, Mapping[str, str]]:
+    async def _post_to(
+        self, path: str, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> tuple[object, Mapping[str, str]]:
         import httpx
 
         try:
-            response = await self._http.post(path, json=body)
+            response = await self._http.post(path, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise connection_error(error, self._url) from error
         try:
             payload: object = json.loads(response.content)
         except ValueError as error:
             if response.status_code < 300:
-                raise RetryableError(f"the answer cannot be read ({type(error).__name__})") from error
+                raise RetryableError(
+                    f"the answer cannot be read ({type(error).__name__})", charged=True
+                ) from error
             payload = response.text
+        if response.status_code == _STILL_ANSWERED and headers:
+            raise RetryableError("the same request is still being answered", kind="overload", charged=None)
         if response.status_code >= 300:
             raise request_error(
                 response.status_code, payload, response.headers, key_name=self._key_name, secret=self._key
@@ -107,17 +139,26 @@ class OpenAICompatibleLLM(ServiceSettings):
             endpoint at its end is taken off, and parameters as ``?api-version=…`` go with every request.
         api_key_env: The environment variable that holds the key; None where none is needed.
         api_key_header: The header in which the key is sent; ``authorization`` sends it as a bearer token.
+        idempotency_header: The header by which the service knows a repeated request, such as
+            ``Idempotency-Key``: a request whose answer was lost is then not charged twice. None where the
+            service has none.
         completes: True for a base model that only completes text.
     """
 
     base_url: str = field()
     api_key_env: str | None = None
     api_key_header: str = "authorization"
+    idempotency_header: str | None = None
     completes: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         service_address(self.base_url)
+        if self.idempotency_header is not None and not _HEADER.fullmatch(self.idempotency_header):
+            raise ConfigError(
+                f"llm.idempotency_header={self.idempotency_header!r} is no name of a header: give one such "
+                "as Idempotency-Key, or null where the service has none."
+            )
 
     @property
     def chat(self) -> bool:
@@ -167,6 +208,7 @@ class OpenAICompatibleLLM(ServiceSettings):
             address=service_address(self.base_url),
             key_name=self.api_key_env,
             key_header=self.api_key_header,
+            idempotency_header=self.idempotency_header,
         )
         answers = Journal(journal, self.identity())
         with Engine(client, answers, self, self.price_list(), chat=self.chat) as engine:

@@ -126,8 +126,9 @@ class RateLimiter:
             self.concurrency = min(self.concurrency, float(self._settings.max_concurrency))
         self._pump()
 
-    def failed(self, permit: Permit, problem: RetryableError) -> None:
-        """Return the permit of a request that has to be sent again."""
+    def failed(self, permit: Permit, problem: RetryableError, *, cost: float = 0.0) -> None:
+        """Return the permit of a request that has to be sent again; ``cost`` is what it may have cost."""
+        self._budget.spent += cost
         self._settle(permit, 0 if problem.kind == "rate" else permit.tokens)
         self._learn(problem.headers, permit)
         if problem.kind != "corrected":

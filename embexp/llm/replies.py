@@ -39,7 +39,8 @@ def content_of(payload: object, headers: Mapping[str, str], *, empty_ok: bool = 
     choices = payload.get("choices") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(choices, list) or not choices:
         _raise_error_of(payload, headers)
-        raise RetryableError(f"the answer holds no choices: {str(payload)[:80]!r}", headers=headers)
+        shown = str(payload)[:80]
+        raise RetryableError(f"the answer holds no choices: {shown!r}", headers=headers, charged=True)
     choice = choices[0] if isinstance(choices[0], Mapping) else {}
     if isinstance(choice.get("error"), Mapping):
         _raise_error_of(choice, headers)

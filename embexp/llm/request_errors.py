@@ -62,6 +62,8 @@ class RetryableError(RequestError):
         kind: ``rate`` and ``overload`` slow requests down; ``corrected`` does not count as a failure.
         wait: The seconds that the service asks to wait, None where it names none.
         headers: The response's headers, which may report limits.
+        charged: False where the service has refused the request or never had it, None where an answer may be
+            on its way or lost, True where an unusable answer has arrived.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class RetryableError(RequestError):
         kind: FailureKind = "error",
         wait: float | None = None,
         headers: Mapping[str, str] = _NO_HEADERS,
+        charged: bool | None = False,
     ) -> None:
         super().__init__(reason)
+        self.charged = charged
         self.kind: FailureKind = kind
         self.wait = wait
         self.headers = headers

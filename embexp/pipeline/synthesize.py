@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from embexp.data.passages import with_passages
 from embexp.data.record_files import export_csv, export_parquet, read_jsonl, write_jsonl
-from embexp.data.records import HELD_OUT, Chunk, Pair
+from embexp.data.records import NEVER_TRAINED, Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.llm.llm import LLM
 from embexp.masking import masked
@@ -70,12 +71,23 @@ def _write(experiment: Experiment, corpus: Corpus, stage: Stage) -> dict[str, An
         index = _context_index(experiment, chunks, stage.folder) if llm else None
         pairs = _judged_then_written(experiment, corpus, chunks, llm, index)
         count = _write_all(stage.folder / "pairs.jsonl", pairs)
+        report = _report(experiment, llm)
     if not count:
         raise DataError(
             f"The data set {experiment.dataset.name} yields no pairs: choose synthesis=extractive, "
             "or a data set with labelled pairs."
         )
-    return {"pairs": count, "report": dict(experiment.synthesis.report())}
+    return {"pairs": count, "report": report}
+
+
+def _report(experiment: Experiment, llm: LLM | None) -> dict[str, Any]:
+    """Return the synthesis's report, with the requests whose answers never arrived."""
+    report: dict[str, Any] = dict(experiment.synthesis.report())
+    if llm is None or "usage" not in report:
+        return report
+    usage = llm.usage()
+    lost = {"unanswered": usage.unanswered, "unanswered_usd": round(usage.unanswered_usd, 6)}
+    return {**report, "usage": {**report["usage"], **lost}}
 
 
 def _write_all(path: Path, pairs: Iterator[Pair]) -> int:
@@ -110,7 +122,7 @@ def _judged_then_written(
     """Yield judged pairs first; written ones go to training if the data set has its own test split."""
     own_test = False
     dataset, synthesis = experiment.dataset, experiment.synthesis
-    for pair in yielded(dataset.labelled(), Pair, dataset, "labelled"):
+    for pair in with_passages(yielded(dataset.labelled(), Pair, dataset, "labelled"), chunks):
         own_test = own_test or pair.split == "test"
         yield pair
     written = yielded(
@@ -124,7 +136,7 @@ def _invent(experiment: Experiment, stage: Stage) -> dict[str, Any]:
     path = stage.folder / "pairs.jsonl"
     with language_model(experiment) as llm:
         count = _write_all(path, experiment.synthesis.pairs((), {}, llm=llm))
-    report = dict(experiment.synthesis.report())
+        report = _report(experiment, llm)
     documents = experiment.synthesis.documents(read_jsonl(path, Pair))
     held = write_chunks(experiment, documents, experiment.model.tokens(), stage.folder)
     return {"pairs": count, "documents": held, "report": report}
@@ -142,7 +154,9 @@ def language_model(experiment: Experiment) -> Iterator[LLM | None]:
 
 def _context_index(experiment: Experiment, chunks: list[Chunk], folder: Path) -> Index:
     """Index the chunks with the untuned model, for the context of prompts and the round-trip check."""
-    embedder = SourceEmbedder(experiment.model, experiment.embeddings)
+    embedder = SourceEmbedder(
+        experiment.model, experiment.embeddings, name=f"untuned {experiment.dataset.name}"
+    )
     path = folder / "context"
     remove_folder(path)  # what an interrupted run left has no checksums; its vectors are cached
     return experiment.retriever.index(chunks, embedder, path=path)
@@ -184,7 +198,7 @@ def save_pairs(
 
 def _pairs(written: WrittenPairs, *, held_out: bool) -> Iterator[Pair]:
     pairs = read_jsonl(written.path, Pair)
-    return (pair for pair in pairs if (pair.generator.kind == HELD_OUT) == held_out)
+    return (pair for pair in pairs if (pair.generator.kind in NEVER_TRAINED) == held_out)
 
 
 def _card_title(experiment: Experiment) -> str:

@@ -160,7 +160,10 @@ def test_a_base_model_at_a_service_completes(
 
     sent: list[tuple[str, dict[str, Any]]] = []
 
-    async def post(self: _OpenAIClient, path: str, body: dict[str, Any]) -> tuple[object, dict[str, str]]:
+    async def post(
+        self: _OpenAIClient, path: str, body: dict[str, Any], headers: dict[str, str]
+    ) -> tuple[object, dict[str, str]]:
+        assert headers == {}
         sent.append((path, body))
         return {"choices": [{"text": " Which?", "finish_reason": "stop"}]}, {}
 

@@ -173,7 +173,7 @@ def test_the_service_s_limit_is_learnt_from_its_headers(
     found = texts(groq(server), journal, requests(180))
     seconds = time.monotonic() - start
     assert len(set(found)) == 180
-    # 60 at once, 60 when the service's two seconds are over, and 60 after two more; by the minute it were 120 s.
+    # 60 at once, 60 when the service's two seconds are over, and 60 after two more; 120 s at 60 a minute.
     assert 4.0 < seconds < 60.0
     assert server.summary()["refused"] < 20
 

@@ -19,8 +19,12 @@ def completion(text: str, usd: float = 0.5) -> Completion:
 
 
 def write(path: Path, *items: tuple[str, Completion]) -> None:
+    async def written(journal: Journal, key: str, one: Completion) -> None:
+        journal.write(key, one)
+        await journal.synced()
+
     async def all_at_once(journal: Journal) -> None:
-        await asyncio.gather(*(journal.append(key, one) for key, one in items))
+        await asyncio.gather(*(written(journal, key, one) for key, one in items))
 
     journal = Journal(path, ASKED)
     asyncio.run(all_at_once(journal))

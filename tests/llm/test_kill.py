@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.llm.chat_server import Response, Sent, chat, prompt_of, serving
 
 HERE = Path(__file__).parent
 COUNT = 400
@@ -58,3 +63,63 @@ def test_kills_repeat_only_what_was_under_way(url: str, tmp_path: Path) -> None:
     found = counts(url)
     assert found["distinct"] == COUNT
     assert found["repeated"] <= 2 * 8  # at most what was under way at each of two kills
+
+
+@dataclass
+class Charging:
+    """A service that charges for each answer, and holds some of them back until the client is killed.
+
+    Args:
+        kill_at: Which of the answers that it charges are held back, by their numbers from 1.
+        header: The header by which it knows a repeated request; an empty one for none.
+    """
+
+    kill_at: tuple[int, ...]
+    header: str
+    charged: Counter[str] = field(default_factory=Counter)
+    known: dict[str, Response] = field(default_factory=dict)
+    hanging: threading.Event = field(default_factory=threading.Event)
+    killed: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, sent: Sent) -> Response:
+        key = sent.headers.get(self.header.lower(), "") if self.header else ""
+        if key in self.known:
+            return self.known[key]
+        prompt = prompt_of(sent)
+        self.charged[prompt] += 1
+        response = chat(f"About: {prompt}", usage={"prompt_tokens": 5, "completion_tokens": 20})
+        if key:
+            self.known[key] = response
+        if self.charged.total() in self.kill_at:
+            self.hanging.set()
+            self.killed.wait(60)
+        return response
+
+
+@pytest.mark.parametrize("header", ["", "Idempotency-Key"])
+def test_one_request_at_a_time_is_paid_twice_at_most_for_each_kill(header: str, tmp_path: Path) -> None:
+    """Each kill comes while the service has charged for a request and its answer is still on the way."""
+    count, kills = 6, (2, 5, 6)  # without a header the last one hits the repetition of the one before
+    service = Charging(kills, header)
+    journal = tmp_path / "journal.jsonl"
+    with serving(service) as server:
+        script = str(HERE / "asking_one_by_one.py")
+        command = [sys.executable, script, server.url, str(journal), str(count), header]
+        for _ in kills:
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL) as client:
+                assert service.hanging.wait(60)
+                client.kill()
+            service.hanging.clear()
+            service.killed.set()
+            service.killed = threading.Event()
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    *answers, usage = ended.stdout.splitlines()
+    assert answers == [f"About: Write query {number}." for number in range(count)]
+    assert set(service.charged) == {f"Write query {number}." for number in range(count)}
+    twice = service.charged.total() - count
+    told = json.loads(usage)
+    if header:
+        assert (twice, told["unanswered"]) == (0, 0)
+    else:
+        assert (twice, told["unanswered"]) == (len(kills), len(kills))  # the closing line says all of it
+        assert told["unanswered_usd"] >= twice * 25 / 1_000_000  # 5 + 20 tokens each, at 1 US$ a million
