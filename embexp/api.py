@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from embexp.data.records import Chunk
+    from embexp.models.sources import ModelSource
     from embexp.reporting.outcome import Outcome
     from embexp.retrieval.index import Index, Retriever
 
@@ -126,9 +127,10 @@ def _hydra(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[
 
 @contextmanager
 def _log_handlers_restored() -> Iterator[None]:
-    """Give the root logger its handlers back afterwards; a run has its own, for the terminal and run.log."""
+    """Give the root logger its handlers back afterwards; a run has its own, which mask secrets."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    factory = logging.getLogRecordFactory()
     try:
         yield
     finally:
@@ -136,6 +138,7 @@ def _log_handlers_restored() -> Iterator[None]:
             handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.setLogRecordFactory(factory)
 
 
 @dataclass(frozen=True)
@@ -255,9 +258,13 @@ class Run:
         systems = self._systems
         chunks = list(read_jsonl(self.folder / "data" / "chunks.jsonl", Chunk))
         cache = EmbeddingCache(Path(self.config.paths.cache) / "embeddings")
+        sources: dict[str, ModelSource] = {
+            "untuned": component(self.config, "model"),
+            "tuned": LocalModel(path=str(self.folder / "model")),
+        }
         embedders = {
-            "untuned": SourceEmbedder(component(self.config, "model"), cache),
-            "tuned": SourceEmbedder(LocalModel(path=str(self.folder / "model")), cache),
+            system: SourceEmbedder(source, cache, name=f"{system} {self.outcome.dataset}")
+            for system, source in sources.items()
         }
         indexes = {
             system: retriever.index(chunks, embedders[model], path=self.folder / "index")

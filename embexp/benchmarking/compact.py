@@ -50,6 +50,8 @@ class CompactEmbedder:
     def __init__(self, embedder: Embedder, form: str) -> None:
         check_systems([form])
         self.fingerprint = f"{embedder.fingerprint} {form}"
+        self.name = f"{embedder.name} {form}"
+        self.address = ""
         self._embedder = embedder
         self._form = form
         self._kept = int(form.partition("=")[2] or 0)

@@ -10,6 +10,9 @@ Unit = Literal["document", "chunk"]
 SplitName = Literal["train", "dev", "test"]
 HELD_OUT = "held_out"
 """The generator kind of queries that may be asked in dev and test, and are never trained on."""
+TEST_ONLY = "test_only"
+"""The generator kind of questions that people asked and that are kept for the test."""
+NEVER_TRAINED = frozenset({HELD_OUT, TEST_ONLY})
 EXTRACTIVE = "extractive"
 """The kind of generator that cuts queries out of documents."""
 CUT_OUT = frozenset({"summary", "title", "heading", "sentence"})
@@ -33,13 +36,17 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage of a document, short enough to embed; ``position`` counts from 0 within the document."""
+    """A passage of a document, short enough to embed; ``position`` counts from 0 within the document.
+
+    ``source`` is the document's; a chunker may leave it out.
+    """
 
     id: str
     document_id: str
     text: str
     title: str = ""
     position: int = 0
+    source: str = ""
 
     @property
     def passage(self) -> str:
@@ -68,7 +75,8 @@ class Pair:
 
     ``label`` is a similarity, a relevance grade or a class, or None for a plain positive
     (``embexp.data.labels`` says how it is read). Pairs that share a ``query_id`` are the judgments of one
-    query. ``split`` is set where a data set has a split of its own.
+    query. ``split`` is set where a data set has a split of its own. ``weight`` is how often training reads
+    the pair in an epoch.
     """
 
     id: str
@@ -83,6 +91,7 @@ class Pair:
     split: SplitName | None = None
     context_ids: tuple[str, ...] = ()
     generator: Generator = Generator(kind="human")
+    weight: int = 1
 
     @property
     def query_key(self) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from embexp.errors import ConfigError, ModelError
+from embexp.models.addresses import plain_address
 from embexp.models.embedding_cache import EmbeddingCache, Encode, Role
 from embexp.models.sources import ModelSource
 from embexp.progress import progress
@@ -29,6 +30,14 @@ class Embedder(Protocol):
     @property
     def fingerprint(self) -> str:
         """A digest of the weights and the prompts; vectors are cached and indexed under it."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called beside others, such as ``tuned pydocs``; empty if it has no name."""
+
+    @property
+    def address(self) -> str:
+        """What ``SentenceTransformer(…)`` loads to encode in the same way; empty if it would not."""
 
     @property
     def dimension(self) -> int:
@@ -61,6 +70,8 @@ class ModelEmbedder:
         batch_size: Texts per batch; None means 64, and fewer for long texts on a CPU.
         cache: Where vectors are kept on disk; None encodes every time.
         label: The start of the progress bar's text.
+        name: What the model is called beside others.
+        address: What ``SentenceTransformer(…)`` loads to encode in the same way.
     """
 
     def __init__(
@@ -71,10 +82,14 @@ class ModelEmbedder:
         batch_size: int | None = None,
         cache: EmbeddingCache | None = None,
         label: str = "Encoding",
+        name: str = "",
+        address: str = "",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"The batch size for encoding is {batch_size}: give 1 or more, such as 64.")
         self.fingerprint = fingerprint
+        self.name = name
+        self.address = address
         self._model = model
         self._batch_size = batch_size
         self._cache = cache
@@ -170,15 +185,22 @@ class SourceEmbedder:
     Args:
         source: The model.
         cache: Where vectors are kept on disk.
+        name: What the model is called beside others; a vector database shows it.
     """
 
-    def __init__(self, source: ModelSource, cache: EmbeddingCache) -> None:
+    def __init__(self, source: ModelSource, cache: EmbeddingCache, *, name: str = "") -> None:
         self.fingerprint = identity(source)
+        self.name = name
         self.seconds: dict[Role, float] = {"query": 0.0, "passage": 0.0}
         self.wall = 0.0
         self.known = 0
         self._source = source
         self._cache = cache
+
+    @cached_property
+    def address(self) -> str:
+        """What ``SentenceTransformer(…)`` loads to encode in the same way; empty if it would not."""
+        return plain_address(self._source)
 
     @cached_property
     def _embedder(self) -> ModelEmbedder:

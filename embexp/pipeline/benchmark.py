@@ -41,6 +41,7 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import dev_task
 from embexp.pipeline.synthesize import language_model
 from embexp.retrieval.exact import ExactRetriever
+from embexp.retrieval.serving import follow_models
 from embexp.storage.files import atomic_write, copy_folder, remove_folder
 from embexp.tracking.tracker import TrackedRun
 from embexp.user_code import identity
@@ -112,6 +113,10 @@ def benchmark(
             results = _read(task, stage.folder, cached=False)
         if (stage.folder / INDEX).is_dir():
             copy_folder(stage.folder / INDEX, out_dir / INDEX)
+            if results.cached:
+                follow_models(
+                    experiment.retriever, _named_embedders(experiment, sources).values(), out_dir / INDEX
+                )
     for name, scores in results.scores.items():
         costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
         _log_system(run, "benchmark", name, {**scores.mean, **costs})
@@ -243,7 +248,7 @@ def _measure(
 ) -> Results:
     """Search with every system, score the rankings and compare the models."""
     cache, metric, seed = experiment.embeddings, experiment.metric, experiment.seed
-    embedders = {name: SourceEmbedder(source, cache) for name, source in sources.items()}
+    embedders = _named_embedders(experiment, sources)
     lengths = _trained_lengths(experiment) if TUNED in sources else []
     systems = search_systems(
         task, experiment.benchmark, embedders, cache, folder, lengths=lengths, retriever=choice
@@ -269,6 +274,14 @@ def _measure(
         map=embedding_map,
         judging=judging,
     )
+
+
+def _named_embedders(experiment: Experiment, sources: Mapping[str, ModelSource]) -> dict[str, SourceEmbedder]:
+    """Return an embedder of each system, named after the system and the data set."""
+    return {
+        system: SourceEmbedder(source, experiment.embeddings, name=f"{system} {experiment.dataset.name}")
+        for system, source in sources.items()
+    }
 
 
 def _index_for_search(

@@ -9,7 +9,6 @@ from typing import Any
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.repeats import Repeats
 from embexp.benchmarking.score_files import write_queries, write_scores
-from embexp.benchmarking.seen_documents import AskedQuestions
 from embexp.benchmarking.slices import changed_documents, slices
 from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.systems import TUNED, UNTUNED
@@ -19,7 +18,7 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_model_card, write_report
-from embexp.reporting.retriever import retriever_label
+from embexp.reporting.tracked_results import further_metrics, headline_metrics
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import RegisteredModel, TrackedRun
 
@@ -54,7 +53,9 @@ def conclude(
     config = out_dir / ".hydra" / "config.yaml"
     yaml = config.read_text(encoding="utf-8") if config.exists() else ""
     reports = write_report(out_dir, _report(experiment, data, outcome, results, yaml))
-    run.log_metrics(_final_metrics(outcome))
+    run.log_metrics(headline_metrics(outcome))
+    with run.child("details", params={}, tags={"stage": "benchmark"}) as child:
+        child.log_metrics(further_metrics(outcome))
     tables = [out_dir / name for name in ("outcome.json", "scores.parquet", "queries.jsonl")]
     for path in (*tables, *reports):
         run.log_artifact(path)
@@ -93,6 +94,7 @@ def _outcome(
         comparison=results.comparison,
         leaks=data.leaks,
         training=tuned.training if tuned else None,
+        teacher=tuned.gate if tuned else None,
         seconds=seconds,
         mlflow={"experiment": run.experiment, "run_id": run.run_id},
         model_dir=str(tuned.model_dir.resolve()) if tuned else "",
@@ -141,57 +143,3 @@ def _report(experiment: Experiment, data: Data, outcome: Outcome, results: Resul
         provenance=provenance(),
         **details,
     )
-
-
-def _by_kind(questions: AskedQuestions) -> dict[str, float]:
-    """Return the difference on questions about seen documents and on the others, where there are both."""
-    groups = {"seen": questions.seen, "unseen": questions.unseen}
-    if questions.seen is None:
-        return {}
-    return {
-        f"{name}/delta": group.comparison.delta
-        for name, group in groups.items()
-        if group is not None and group.comparison is not None
-    }
-
-
-def final_tags(outcome: Outcome) -> dict[str, str]:
-    """Return the tags that name the run's retriever and its verdict in the tracker's table."""
-    if outcome.retriever is None:
-        return {}
-    return {
-        "retriever": retriever_label(outcome.retriever),
-        "retriever_verdict": outcome.retriever.comparison.verdict,
-    }
-
-
-def _final_metrics(outcome: Outcome) -> dict[str, float]:
-    """Return the metrics of the tracker's table: each system's means, the difference and its interval."""
-    metrics = {
-        f"{system}/{metric}": value
-        for system, means in outcome.scores.items()
-        for metric, value in means.items()
-    }
-    if outcome.comparison:
-        low, high = outcome.comparison.interval
-        metrics |= {"delta": outcome.comparison.delta, "delta_low": low, "delta_high": high}
-        metrics["p"] = outcome.comparison.p
-    if outcome.questions:
-        metrics |= _by_kind(outcome.questions)
-    if outcome.retriever:
-        metrics |= {f"retriever/{name}": value for name, value in outcome.retriever.scores.items()}
-        metrics |= {"retriever/delta": outcome.retriever.comparison.delta}
-    if outcome.forgetting:
-        metrics |= {"forgetting/delta": outcome.forgetting.comparison.delta}
-    for score in outcome.suite:
-        values = {UNTUNED: score.untuned, TUNED: score.tuned}
-        metrics |= {
-            f"suite/{score.task}/{name}": value for name, value in values.items() if value is not None
-        }
-    if outcome.seeds:
-        metrics |= {"seeds/mean": outcome.seeds.mean, "seeds/std": outcome.seeds.std}
-    if outcome.index:
-        metrics["index/recall"] = outcome.index.recall
-    if outcome.training:
-        metrics["training/pairs_per_second"] = outcome.training.pairs_per_second
-    return {**metrics, **{f"seconds/{stage}": value for stage, value in outcome.seconds.items()}}

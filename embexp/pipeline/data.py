@@ -134,7 +134,8 @@ def _chunks(
                 f"{document.source or experiment.dataset.name}: give each document an id of its own."
             )
         headers[document.id] = replace(document, text="")
-        yield from yielded(chunker.chunk(document, tokens), Chunk, chunker, "chunk")
+        for chunk in yielded(chunker.chunk(document, tokens), Chunk, chunker, "chunk"):
+            yield chunk if chunk.source else replace(chunk, source=document.source)
 
 
 def _warn_of_truncation(path: Path, count: int, tokens: TokenCounter) -> None:

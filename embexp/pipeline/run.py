@@ -12,13 +12,15 @@ from typing import Protocol
 from embexp.benchmarking.repeats import Repeats
 from embexp.finetuning.training import TrainingStep
 from embexp.pipeline.benchmark import benchmark, check_suite
-from embexp.pipeline.conclude import conclude, final_tags
+from embexp.pipeline.conclude import conclude
 from embexp.pipeline.data import Data, save_data, split_pairs
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.finetune import Tuned, finetune, finetune_folder, teachers_of
+from embexp.pipeline.finetune import Tuned, finetune, finetune_folder
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train
 from embexp.pipeline.synthesize import save_pairs, write_pairs
+from embexp.pipeline.teachers import check_teachers
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.tracked_results import result_tags
 from embexp.storage.stages import deletion_reported
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import RegisteredModel, TrackedRun, Tracker
@@ -72,7 +74,7 @@ def run_experiment(
     """
     clock = _Clock()
     with _tracked(experiment, tracker, tags) as run:
-        teachers_of(experiment)  # a missing model ends the run before pairs are written
+        check_teachers(experiment)  # a missing model ends the run before pairs are written
         with clock.measure("benchmark"):
             check_suite(experiment)
         with clock.measure("synthesize"):
@@ -88,7 +90,7 @@ def run_experiment(
             results = benchmark(experiment, data, tuned.source if tuned else None, run, out_dir)
             repeats = score_repeats(experiment, plan, trained, results, run)
         outcome = conclude(experiment, data, tuned, results, repeats, run, out_dir, seconds=clock.seconds)
-        tracker.tag(run.run_id, final_tags(outcome))
+        tracker.tag(run.run_id, result_tags(outcome, out_dir))
         return outcome
 
 
@@ -106,7 +108,7 @@ def run_finetune(
 ) -> tuple[Tuned, RegisteredModel | None]:
     """Only train: ``out_dir`` then holds ``data`` and ``model``; the test split stays unopened."""
     with _tracked(experiment, tracker, tags) as run:
-        teachers_of(experiment)
+        check_teachers(experiment)
         data = split_pairs(experiment, write_pairs(experiment))
         save_data(experiment, data, run, out_dir)
         tuned = finetune(experiment, data, run, out_dir)
@@ -141,12 +143,13 @@ def run_trial(
         trial.watch(step, metric=experiment.metric, evaluations=evaluations)
 
     config = out_dir / ".hydra" / "config.yaml"
-    all_tags = {**provenance(), **tags, "config": str(config.resolve())}
+    all_tags = {**_origin(experiment), **tags, "config": str(config.resolve())}
     tracked = tracker.run(trial.name, params=trial.params, tags=all_tags)
     with tracked as run, deletion_reported(experiment.cache):
         trial.begin(run_id=run.run_id)
         if config.exists():
             run.log_artifact(config)
+        check_teachers(experiment)
         data = split_pairs(experiment, write_pairs(experiment))
         trial.trains_in(finetune_folder(experiment, data))
         tuned = finetune(replace(experiment, watch=watch), data, run, out_dir)
@@ -174,7 +177,7 @@ def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Ou
         with clock.measure("benchmark"):
             results = benchmark(experiment, data, experiment.tuned, run, out_dir)
         outcome = conclude(experiment, data, None, results, Repeats(), run, out_dir, seconds=clock.seconds)
-        tracker.tag(run.run_id, final_tags(outcome))
+        tracker.tag(run.run_id, result_tags(outcome, out_dir))
         return outcome
 
 
@@ -183,10 +186,20 @@ def _tracked(
     experiment: Experiment, tracker: Tracker, tags: Mapping[str, str] | None = None
 ) -> Iterator[TrackedRun]:
     """Open the tracker's run; within it, an error that the deletion of the cache causes is named as such."""
-    all_tags = {**provenance(), **(tags or {})}
+    all_tags = {**_origin(experiment), **(tags or {})}
     title, params = experiment.title, experiment.params
     with tracker.run(title, params=params, tags=all_tags) as run, deletion_reported(experiment.cache):
         yield run
+
+
+def _origin(experiment: Experiment) -> dict[str, str]:
+    """Return the tags of a run's start: commit, versions and machine, and what it is about."""
+    about = {
+        "dataset": experiment.dataset.name,
+        "model": experiment.model.name,
+        "loss": experiment.names["loss"],
+    }
+    return {**provenance(), **about}
 
 
 class _Clock:

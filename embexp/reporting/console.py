@@ -252,13 +252,12 @@ def print_synthesis(summary: Mapping[str, object], *, folder: Path, again: str =
 
 
 def print_plan(lines: Sequence[str]) -> None:
-    """Print how many requests a synthesis will make and what they cost, and how to start or cap it."""
+    """Print how many requests a run will make and what they cost, and how to start or cap it."""
     out = standard_output()
     for line in lines:
         out.print(line, soft_wrap=True)
-    out.print(
-        "No request was made. To start: python -m embexp.synthesize with the same options.", soft_wrap=True
-    )
+    commands = "python -m embexp.run, or embexp.synthesize for pairs alone,"
+    out.print(f"No request was made. To start: {commands} with the same options.", soft_wrap=True)
     out.print("To cap the cost: llm.budget_usd=5 stops before a request would exceed it.", soft_wrap=True)
 
 

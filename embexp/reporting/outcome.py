@@ -20,6 +20,7 @@ from embexp.benchmarking.seen_documents import AskedQuestions
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.systems import SystemCost
 from embexp.benchmarking.task import RepeatedTexts
+from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.leaks import Leaks
 from embexp.errors import DataError
 from embexp.finetuning.training import Training
@@ -69,6 +70,7 @@ class Outcome(BaseModel):
     retriever: ServedRetriever | None = None
     repeated_texts: RepeatedTexts = RepeatedTexts()
     questions: AskedQuestions | None = None
+    teacher: TeacherGate | None = None
 
     @property
     def metric(self) -> str | None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TRUST = ("questions", "leaks", "judging", "power", "forgetting", "suite", "index")
-_WORK = ("training", "cache")
+_WORK = ("training", "teacher", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)

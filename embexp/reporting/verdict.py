@@ -11,6 +11,7 @@ from embexp.benchmarking.repeats import LearningCurve, Repeat, Seeds
 from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, Verdict
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
 from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED, UNTUNED
+from embexp.benchmarking.teacher_gate import consequence
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.questions import questions_fact, seen_advice, seen_note
 from embexp.reporting.tables import counted, interval_text, signed, training_time
@@ -347,6 +348,11 @@ def _training(outcome: Outcome) -> str:
     )
 
 
+def _teacher(outcome: Outcome) -> str:
+    gate = outcome.teacher
+    return f"Teacher: {gate.reason}. {consequence(gate)}".rstrip() if gate else ""
+
+
 def _index(outcome: Outcome) -> str:
     index = outcome.index
     if index is None:
@@ -384,6 +390,7 @@ _FACTS: Mapping[str, Callable[[Outcome], str]] = {
     "forgetting": _forgetting,
     "suite": _suite,
     "training": _training,
+    "teacher": _teacher,
     "index": _index,
     "judging": _judging,
     "cache": _cache,

@@ -35,14 +35,17 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 TOKEN_PROVIDER = "chromadb.auth.token_authn.TokenAuthClientProvider"
 QUERIES_PER_CALL = 256
 IDS_PER_CALL = 10_000
+LEAST_NAME = 3
+"""Characters that Chroma asks of a collection's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChromaRetriever:
     """Keeps the vectors in a Chroma database in a folder, with one collection per model.
 
-    Indexing again adds what is new or changed and removes what is gone. A folder can be used by one process
-    at a time; others wait for it.
+    A collection is called like the embedder, such as ``tuned-pydocs``. It holds the texts and where they come
+    from, so that any program that reads Chroma can search it. Indexing again adds what is new or changed and
+    removes what is gone. A folder can be used by one process at a time; others wait for it.
 
     Args:
         space: The distance between vectors. They have unit length, so all three give the same ranking.
@@ -71,28 +74,36 @@ class ChromaRetriever:
             RetrievalError: There are no chunks, the folder is in use or broken, or the collection in it was
                 built with another model or other settings.
         """
-        index = ChromaIndex(
-            _open_folder(path, self.lock_seconds),
-            embedder,
-            name=f"embexp-{sha256_of(embedder.fingerprint)[:32]}",
-            settings=_index_settings(self),
-            location=f"the Chroma database in {path}",
-            remedy=f"delete {path} and run again; its vectors are written anew",
-        )
+        index = self.open(embedder, path=path)
         with space_checked(path):
             count = index.update(chunks, self.batch)
         if not count:
             raise empty_corpus(path)
         return index
 
+    def open(self, embedder: Embedder, *, path: Path) -> ChromaIndex:
+        """Open the model's collection as it is; it then names the folder in which the model is now.
+
+        Raises:
+            RetrievalError: The folder is in use or broken, or the collection was built with other settings.
+        """
+        return ChromaIndex(
+            _open_folder(path, self.lock_seconds),
+            embedder,
+            name=_collection_name(embedder) or f"embexp-{sha256_of(embedder.fingerprint)[:32]}",
+            settings=_index_settings(self),
+            location=f"the Chroma database in {path}",
+            remedy=f"delete {path} and run again; its vectors are written anew",
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChromaServerRetriever:
     """Keeps the vectors on a Chroma server, which many processes can use at once.
 
-    Each model and corpus has its own collection, named after a hash of both: the same pair reuses its
-    collection, and no run changes the collection that another one searches. Old collections stay until you
-    delete them.
+    Each model and corpus has its own collection, whose name ends with a hash of both: the same pair reuses
+    its collection, and no run changes the collection that another one searches. Old collections stay until
+    you delete them.
 
     Args:
         host: The server's name or address.
@@ -139,7 +150,8 @@ class ChromaServerRetriever:
         if not corpus:
             raise empty_corpus(path)
         digest = sha256_of(embedder.fingerprint, sorted(_digest(chunk) for chunk in corpus))
-        name = f"{self.collection}-{digest[:32]}"
+        named = _collection_name(embedder)
+        name = f"{self.collection}-{named}-{digest[:12]}" if named else f"{self.collection}-{digest[:32]}"
         location = f"the Chroma server at {self.host}:{self.port}"
         remedy = (
             f"check retriever.host, port and ssl; if it asks for a token, set "
@@ -179,7 +191,7 @@ class ChromaIndex:
     """One model's collection in a Chroma database; a hit's score is its cosine similarity to the query.
 
     The collection is created with its first vectors. An existing one must have been built with the same
-    model and settings.
+    model and settings; one of another model that has the same name is written anew.
 
     Args:
         store: The open database.
@@ -190,7 +202,7 @@ class ChromaIndex:
         remedy: What error messages advise.
 
     Raises:
-        RetrievalError: The collection was built with another model or other settings.
+        RetrievalError: The collection was built with other settings.
     """
 
     def __init__(
@@ -210,18 +222,38 @@ class ChromaIndex:
         self._metadata = {"fingerprint": embedder.fingerprint, **settings}
         self._location = location
         self._remedy = remedy
+        self._function = _embedding_function(embedder)
         with _explained(location, remedy):
             self._collection = store.collection(name)
+            if self._collection is not None and self._is_of_another_model():
+                log.info("The collection %s of %s is of another model: it is written anew", name, location)
+                store.client.delete_collection(name)
+                self._collection = None
         if self._collection is not None:
             self._check_settings()
+            self._point_to_model()
+
+    def _is_of_another_model(self) -> bool:
+        """Return whether the name was taken by another model, as after a run with other options."""
+        stored = (self._collection.metadata or {}).get("fingerprint")
+        return bool(self._embedder.name) and stored != self._embedder.fingerprint
 
     def _check_settings(self) -> None:
         stored = self._collection.metadata or {}
         for key, value in self._metadata.items():
             self._check(key, stored.get(key), value)
-        # The metadata is written by us; this is the space that Chroma really uses.
-        space = (self._collection.configuration.get("hnsw") or {}).get("space")
+        # The metadata is written by us; this is the space that Chroma really uses. Chroma's ``configuration``
+        # would load the model that the collection names, its JSON does not.
+        space = (self._collection.configuration_json.get("hnsw") or {}).get("space")
         self._check("space", space, self._settings["space"])
+
+    def _point_to_model(self) -> None:
+        """Let the collection name the folder in which the model is now: a run may have been copied."""
+        stored = (self._collection.configuration_json.get("embedding_function") or {}).get("config") or {}
+        if self._function is None or stored.get("model_name") == self._embedder.address:
+            return
+        with _explained(self._location, self._remedy, ValueError):
+            self._collection.modify(configuration={"embedding_function": self._function})
 
     def _check(self, key: str, stored: object, expected: object) -> None:
         if stored != expected:
@@ -269,7 +301,7 @@ class ChromaIndex:
         if self._collection is None:
             self._collection = self._store.client.create_collection(
                 self._name,
-                embedding_function=None,
+                embedding_function=self._function,
                 configuration={"hnsw": self._settings},
                 metadata={**self._metadata, "dimension": vectors.shape[1]},
                 get_or_create=True,
@@ -279,7 +311,8 @@ class ChromaIndex:
             self._collection.upsert(
                 ids=[chunks[row].id for row in rows],
                 embeddings=vectors[rows],
-                metadatas=[{"digest": _digest(chunks[row])} for row in rows],
+                documents=[chunks[row].text for row in rows],
+                metadatas=[_metadata(chunks[row]) for row in rows],
             )
         log.info("%d vectors written to %s", len(chunks), self._location)
 
@@ -372,8 +405,6 @@ _opening = threading.Lock()
 
 def _open_folder(path: Path, seconds: float) -> _Store:
     """Open the database in ``path``; share it within a process, where two clients would conflict."""
-    import chromadb
-
     path = path.resolve()
     with _opening, space_checked(path):
         store = _open_stores.get(path)
@@ -389,13 +420,27 @@ def _open_folder(path: Path, seconds: float) -> _Store:
                 "another hydra.run.dir, or use retriever=chroma_server, which many processes may share."
             ) from error
         try:
-            with _explained(f"the Chroma database in {path}", f"delete {path} and run again", ValueError):
-                client = chromadb.PersistentClient(str(path), settings=_client_settings())
+            client = _client(path)
         except BaseException:
             lock.release()
             raise
         store = _open_stores[path] = _Store(client, lock)
         return store
+
+
+def _client(path: Path) -> Any:
+    import chromadb
+
+    with _explained(f"the Chroma database in {path}", f"delete {path} and run again", ValueError):
+        try:
+            return chromadb.PersistentClient(str(path), settings=_client_settings())
+        except ValueError as error:
+            if "different settings" not in str(error):
+                raise
+            raise RetrievalError(
+                f"The Chroma database in {path} is open in this process with another Chroma client: close "
+                "that one first, or use a copy of the folder."
+            ) from error
 
 
 def _index_settings(retriever: ChromaRetriever | ChromaServerRetriever) -> dict[str, str | int]:
@@ -425,9 +470,41 @@ def _explained(location: str, remedy: str, *more: type[Exception]) -> Iterator[N
         raise RetrievalError(f"{location[0].upper()}{location[1:]} failed ({error}): {remedy}.") from error
 
 
+def _collection_name(embedder: Embedder) -> str:
+    """Return the embedder's name in Chroma's alphabet; empty if little is left of it."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", embedder.name)[:60].strip("-")
+    return name if len(name) >= LEAST_NAME else ""
+
+
+def _embedding_function(embedder: Embedder) -> Any:
+    """Return Chroma's own function for the embedder's model; None if it would encode questions otherwise."""
+    from chromadb.utils.embedding_functions import SentenceTransformerEmbeddingFunction
+
+    if not embedder.address:
+        return None
+    # Its constructor loads the model, which is loaded already; a collection keeps only these settings.
+    function = SentenceTransformerEmbeddingFunction.__new__(SentenceTransformerEmbeddingFunction)
+    function.model_name = embedder.address
+    function.device = "cpu"
+    function.normalize_embeddings = True
+    function.kwargs = {}
+    return function
+
+
+def _metadata(chunk: Chunk) -> dict[str, str | int]:
+    """Return what other programs show of a chunk beside its text."""
+    return {
+        "title": chunk.title,
+        "document_id": chunk.document_id,
+        "source": chunk.source,
+        "position": chunk.position,
+        "digest": _digest(chunk),
+    }
+
+
 def _digest(chunk: Chunk) -> str:
-    """Return a digest of a chunk's id and text."""
-    return sha256_of(chunk.id, chunk.passage)[:32]
+    """Return a digest of what the collection holds of a chunk."""
+    return sha256_of(chunk.id, chunk.title, chunk.text, chunk.document_id, chunk.source)[:32]
 
 
 def _slices(items: Sequence[Any], size: int) -> Iterator[list[Any]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from embexp.models.encoder import Embedder
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
 from embexp.retrieval.exact import ExactRetriever
@@ -23,6 +27,22 @@ def with_bm25(retriever: Retriever, weight: float) -> Retriever:
         return retriever
     dense = _dense(retriever)
     return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight) if weight else dense
+
+
+def follow_models(retriever: Retriever, embedders: Iterable[Embedder], path: Path) -> None:
+    """Let the collections of an index that was copied to ``path`` name the folders of their models.
+
+    Args:
+        retriever: What built the index; only Chroma's names models.
+        embedders: The models that it was built with.
+        path: The index.
+    """
+    match retriever:
+        case ChromaRetriever():
+            for embedder in embedders:
+                retriever.open(embedder, path=path)
+        case HybridRetriever():
+            follow_models(retriever.dense, embedders, path)
 
 
 def _dense(retriever: Retriever) -> DenseRetriever:

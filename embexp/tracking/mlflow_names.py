@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from embexp.masking import masked_text
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
 
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
@@ -60,6 +64,14 @@ def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {
         TAGS.get(key, mlflow_key(key)): shortened(masked_text(str(value)), TAG_LENGTH)
         for key, value in tags.items()
+    }
+
+
+def with_artifact_links(tags: Mapping[str, str], info: RunInfo) -> dict[str, str]:
+    """Return tags in whose note links to ``artifact:PATH`` lead to the file on MLflow's page of the run."""
+    page = f"](#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/"
+    return {
+        key: value.replace("](artifact:", page) if key == "note" else value for key, value in tags.items()
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from embexp.benchmarking.statistics.comparison import Comparison
+from embexp.storage.checksums import read_checked_json, write_checked_json
 from tests.pipeline.pipeline_settings import TINY
 
 CONTRACT = {
@@ -85,6 +86,39 @@ def test_a_folder_of_documents_becomes_a_verdict(run, kb: Path, tmp_path: Path) 
     assert verdict == outcome["retriever"]["comparison"]["verdict"]
 
 
+def test_the_tracker_shows_the_verdict_and_few_metrics_first(run, kb: Path, tmp_path: Path) -> None:
+    done = run("run", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", *TINY)
+    assert done.code == 0, done.err
+    outcome = outcome_of(tmp_path / "X")
+    run_id, comparison = outcome["mlflow"]["run_id"], outcome["comparison"]
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)))
+        asked = "SELECT key, value FROM latest_metrics WHERE run_uuid = ?"
+        metrics = dict(database.execute(asked, (run_id,)))
+        children = dict(
+            database.execute(
+                "SELECT name, runs.run_uuid FROM runs JOIN tags ON runs.run_uuid = tags.run_uuid "
+                "WHERE key = 'mlflow.parentRunId' AND tags.value = ?",
+                (run_id,),
+            )
+        )
+        details = dict(database.execute(asked, (children["details"],)))
+    assert tags["verdict"] == comparison["verdict"]
+    assert float(tags["delta"].replace("−", "-")) == pytest.approx(comparison["delta"], abs=5e-4)
+    assert " … " in tags["interval"]
+    assert (tags["model"], tags["loss"], tags["dataset"]) == ("tiny", "mnrl", outcome["dataset"])
+    note = tags["mlflow.note.content"]
+    assert note.startswith(f"**{comparison['verdict']}**: ")
+    assert f"/runs/{run_id}/artifacts/report.html)" in note
+    assert str(tmp_path / "X") in note
+    assert metrics["delta"] == pytest.approx(comparison["delta"])
+    assert {"delta_low", "delta_high", "untuned/ndcg_at_10", "tuned/ndcg_at_10"} <= metrics.keys()
+    assert len(metrics) <= 12
+    assert {"p", "seconds/finetune", "index/recall"} <= details.keys()
+    assert not metrics.keys() & {"p", "seconds/finetune", "tuned/map_at_100"}
+    assert {"finetune", "benchmark untuned", "benchmark tuned"} <= children.keys()
+
+
 def test_no_document_stands_in_two_splits(run, kb: Path, tmp_path: Path) -> None:
     assert (
         run("finetune", "dataset=folder", f"dataset.path={kb}", "hydra.run.dir=X", "tracker=none", *TINY).code
@@ -141,12 +175,12 @@ def test_a_cached_training_that_cannot_be_read_is_done_again(run, beir: Path, tm
     arguments = ["dataset=beir", f"dataset.path={beir}", "tracker=none", *TINY]
     assert run("finetune", *arguments, "hydra.run.dir=X").code == 0
     (marker,) = (tmp_path / "outputs" / "cache" / "finetune").glob("*/done.json")
-    whole = json.loads(marker.read_text())
-    marker.write_text(json.dumps({**whole, "pairs": "many"}))
+    whole = read_checked_json(marker)
+    write_checked_json(marker, {**whole, "result": {**whole["result"], "pairs": "many"}})
     again = run("finetune", *arguments, "hydra.run.dir=Y")
     assert again.code == 0, again.err
     assert again.err.count("is computed again") == 1
-    assert json.loads(marker.read_text())["pairs"] == whole["pairs"]
+    assert read_checked_json(marker)["result"]["pairs"] == whole["result"]["pairs"]
     assert (tmp_path / "Y" / "model" / "model.safetensors").is_file()
 
 

@@ -14,8 +14,10 @@ class LetterEmbedder:
 
     dimension = len(LETTERS)
 
-    def __init__(self, fingerprint: str = "letters") -> None:
+    def __init__(self, fingerprint: str = "letters", *, name: str = "", address: str = "") -> None:
         self.fingerprint = fingerprint
+        self.name = name
+        self.address = address
         self.passages: list[str] = []
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
@@ -32,6 +34,7 @@ class RandomEmbedder:
     """Embeds each text as a random unit vector, seeded with the text."""
 
     fingerprint = "random"
+    name = address = ""
     dimension = 24
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
