@@ -30,8 +30,8 @@ _FLAGS_WITH_VALUE = (
     *(*_CONFIG_DIR, "--config-path", "-cp", "--config-name", "-cn", "--package", "-p"),
     *("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", _RERUN),
 )
-_SWEEP = re.compile(r"\s*(choice|range|interval|glob|tag|sort|shuffle|int|float|str|bool)\(.*\)\s*", re.S)
-"""Hydra's functions, in a value that is meant as a sweep although its key holds a text."""
+_SWEEP = re.compile(r"\s*(choice|range|interval|glob|tag|sort|shuffle)\(.*", re.S)
+"""Hydra's functions, in a value that is meant as a sweep although its key holds a text, or has a mistake."""
 _CHOICE = re.compile(r"\s*choice\((.*)\)\s*", re.S)
 """Hydra refuses null inside of choice(…), where it also loses quotes, and takes both in a list without it."""
 _ALONE = (r"(?<![\w'\"./-])", r"(?![\w'\"./-])")
@@ -39,7 +39,9 @@ _ALONE = (r"(?<![\w'\"./-])", r"(?![\w'\"./-])")
 
 
 def hydra_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return a command line with its overrides as Hydra reads them; its flags stay as they are.
+    """Return a command line with its overrides as Hydra reads them, behind its flags.
+
+    Hydra's parser refuses overrides both before and behind a flag.
 
     Raises:
         ConfigError: An override cannot be meant so (see ``hydra_override``), or a flag is refused.
@@ -47,12 +49,13 @@ def hydra_arguments(arguments: Sequence[str]) -> list[str]:
     if file := _value_of((_RERUN,), arguments):
         raise _no_rerun(Path(file[0]))
     multirun = asks_for_multirun(arguments)
-    read: list[str] = []
-    for argument in arguments:
-        is_value = bool(read) and read[-1] in _FLAGS_WITH_VALUE
-        plain = is_value or argument.startswith("-")
-        read.append(argument if plain else hydra_override(argument, multirun=multirun))
-    return read
+    flags, overrides = [], []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if before in _FLAGS_WITH_VALUE or argument.startswith("-"):
+            flags.append(argument)
+        else:
+            overrides.append(hydra_override(argument, multirun=multirun))
+    return [*flags, *overrides]
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
@@ -128,6 +131,8 @@ def _readable(key: str, value: str, *, multirun: bool) -> str:
         opens = value.lstrip()[:1]
         if opens in ("", '"', "'", "[", "{") and not (is_text and opens in "[{"):
             return value
+        if _SWEEP.fullmatch(value) and not is_text:
+            return value  # as wrong as it is, so that the mistake in it is told
         return _quoted_parts(key, value) if multirun and "," in value else in_quotes(value)
     if override.is_sweep_override():
         if multirun:

@@ -15,7 +15,7 @@ from embexp.reporting.report import render
 from embexp.reporting.tables import duration
 from embexp.storage.files import write_json
 from embexp.sweeper.settings import MAXIMIZE
-from embexp.sweeper.space import described, spelled
+from embexp.sweeper.space import described, key_of, spelled
 from embexp.sweeper.study import ERROR, REPEATS, quiet
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SweepResult:
         directions: ``maximize`` or ``minimize`` for each objective.
         total: The number of trials asked for.
         best: The winner, and the rest of the Pareto front.
-        space: Each key's distribution in Optuna's JSON notation.
+        space: Each distribution in Optuna's JSON notation, by key or by ``KEY if CONDITION``.
         storage: Where the study is kept.
         command: The command that runs the winner again.
         folder: The sweep's folder.
@@ -58,6 +58,11 @@ class SweepResult:
     folder: Path
     winner: Path | None
     baseline: Mapping[str, Any] | None
+
+    @property
+    def keys(self) -> list[str]:
+        """The swept keys; a trial has those whose condition holds."""
+        return list(dict.fromkeys(map(key_of, self.space)))
 
     def ranked(self) -> list[FrozenTrial]:
         """Return the trials: finished ones, best first, then pruned ones, then failed ones."""
@@ -106,10 +111,10 @@ def write_sweep_report(result: SweepResult) -> list[Path]:
     weights = _importance(result.study)
     context = {
         "result": result,
-        "names": list(result.space),
+        "names": result.keys,
         "space": {key: described(text) for key, text in result.space.items()},
         "rows": [_row(result, trial) for trial in result.ranked()],
-        "importance": weights,
+        "importance": {key: weights[key_of(key)] for key in result.space if key_of(key) in weights},
         "plots": _plots(result.study, result.objectives),
         "front": [trial.number for trial in result.best],
         "outcome": _outcome(result.winner),
@@ -126,7 +131,7 @@ def _row(result: SweepResult, trial: FrozenTrial) -> dict[str, Any]:
         "number": trial.number,
         "state": trial.state.name.lower(),
         "values": trial.values if trial.state.name == "COMPLETE" else None,
-        "params": {key: spelled(trial.params[key]) if key in trial.params else "" for key in result.space},
+        "params": {key: spelled(trial.params[key]) if key in trial.params else "–" for key in result.keys},
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "duration": duration(trial.duration.total_seconds()) if trial.duration else "",
         "repeats": trial.user_attrs.get(REPEATS),
@@ -166,7 +171,7 @@ def print_sweep(result: SweepResult) -> None:
 
     out = standard_output()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    short = {key: key.rpartition(".")[2] for key in result.space}
+    short = {key: key.rpartition(".")[2] for key in result.keys}
     heads = [key if list(short.values()).count(name) > 1 else name for key, name in short.items()]
     for name in ("trial", "state", *result.objectives, *heads, "time"):
         table.add_column(name, justify="left" if name == "state" else "right", overflow="fold")
@@ -280,7 +285,7 @@ def _drawings(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, st
     yield (
         "Together",
         "One line per trial: which values were combined.",
-        lambda: visualization.plot_parallel_coordinate(study, **first),
+        lambda: visualization.plot_parallel_coordinate(study, params=_of_all_trials(study), **first),
     )
     if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
         yield (
@@ -288,6 +293,13 @@ def _drawings(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, st
             "Each trial's dev scores while it trained; short lines were pruned.",
             lambda: visualization.plot_intermediate_values(study),
         )
+
+
+def _of_all_trials(study: Study) -> list[str]:
+    """Return the keys that all finished trials have; a line cannot go through others."""
+    from optuna.search_space import intersection_search_space
+
+    return list(intersection_search_space(study.get_trials(deepcopy=False)))
 
 
 def _evaluator() -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from embexp.config.check import suggest
 from embexp.errors import ConfigError
 from embexp.masking import masked
+from embexp.ranges import Seed, check_ranges
 from embexp.storage.files import sha256_of
 from embexp.sweeper.space import Space
 
@@ -34,14 +36,15 @@ class Options:
     """The keys of ``hydra.sweeper``, which docs/sweeps.md explains; ``directions`` has one per objective."""
 
     params: Mapping[str, Any]
-    n_trials: int
+    conditional: Mapping[str, Mapping[str, Any]]
+    n_trials: Annotated[int, Interval(ge=1, le=1_000_000)]
     objectives: tuple[str, ...]
     directions: tuple[Direction, ...]
     sampler: Mapping[str, Any]
     pruner: Mapping[str, Any]
-    seed: int | None
-    batch_size: int
-    retries: int
+    seed: Seed | None
+    batch_size: Annotated[int, Interval(ge=1, le=10_000)]
+    retries: Annotated[int, Interval(ge=0, le=100)]
     baseline: bool
     keep_models: bool
     winner: bool
@@ -49,17 +52,17 @@ class Options:
     storage: str | None
     folder: str
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "hydra.sweeper")
+
 
 def read_options(node: DictConfig) -> Options:
     """Read ``hydra.sweeper``.
 
     Raises:
-        ConfigError: A number is too small, or objectives and directions do not match.
+        ConfigError: A number is out of range, or objectives and directions do not match.
     """
     values: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
-    for name, least in {"n_trials": 1, "batch_size": 1, "retries": 0}.items():
-        if values[name] < least:
-            raise ConfigError(f"hydra.sweeper.{name} is {values[name]}: must be {least} or more.")
     directions = _directions(values["objectives"], values.pop("direction"))
     objectives = tuple(values.pop("objectives"))
     known = Options.__dataclass_fields__

@@ -1,165 +1,156 @@
-"""The search space: from Hydra's sweep syntax to Optuna's distributions, and from values to overrides."""
+"""The search space: which keys a trial has, from which distributions, and its values as overrides."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import QuotedString, Transformer
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from embexp.config.check import check
-from embexp.config.schema import COMPONENTS
+from embexp.config.overrides import hydra_override
+from embexp.config.schema import COMPONENTS, drop_null_options
 from embexp.errors import ConfigError
 from embexp.masking import masked_text
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
+    from optuna import Trial
     from optuna.distributions import BaseDistribution
 
-SYNTAX = "choice(a,b), range(1,10), interval(0.1,1) or tag(log,interval(1e-5,1e-3))"
+_IF = " if "
 DIGITS = 6
 """Significant digits of a sampled number, so that a trial's command can be typed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """Keys that are swept only where another key has one of certain values: a LoRA rank with LoRA alone."""
+
+    key: str
+    values: tuple[str, ...]
+    swept: Mapping[str, BaseDistribution]
+
+    @property
+    def condition(self) -> str:
+        """The condition as it is written: ``trainer=lora``."""
+        return f"{self.key}={','.join(self.values)}"
+
+    def is_open(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a trial with these values, drawn so far, has the keys of this branch."""
+        return self.key in values and spelled(values[self.key]) in self.values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """The swept keys with their distributions, and the overrides that all trials share.
 
-    ``written`` holds the keys as Hydra needs them: with ``++`` if an option file might not define them.
+    ``written`` has the keys that were typed with ``+``, as they were typed.
     """
 
     swept: Mapping[str, BaseDistribution]
-    written: Mapping[str, str]
     fixed: tuple[str, ...]
+    branches: tuple[Branch, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """Return a trial's values as overrides."""
-        return [f"{self.written.get(key, key)}={spelled(value)}" for key, value in values.items()]
+        written = {self.written.get(key, key): spelled(value) for key, value in values.items()}
+        return [hydra_override(f"{key}={text}") for key, text in written.items()]
 
     def as_json(self) -> dict[str, str]:
-        """Return each key's distribution in Optuna's JSON notation."""
+        """Return distributions in Optuna's JSON notation, by key or by ``KEY if CONDITION``."""
         from optuna.distributions import distribution_to_json
 
-        return {key: distribution_to_json(each) for key, each in sorted(self.swept.items())}
+        texts = {key: distribution_to_json(each) for key, each in sorted(self.swept.items())}
+        for branch in self.branches:
+            for key, each in sorted(branch.swept.items()):
+                texts[f"{key}{_IF}{branch.condition}"] = distribution_to_json(each)
+        return texts
+
+    def distribution(self, key: str, values: Mapping[str, Any]) -> BaseDistribution | None:
+        """Return a key's distribution in a trial with these values; None if the trial does not have the key.
+
+        That of an open branch comes before the unconditional one; of several open branches the last wins.
+        """
+        found = self.swept.get(key)
+        for branch in self.branches:
+            if key in branch.swept and branch.is_open(values):
+                found = branch.swept[key]
+        return found
+
+    def order(self) -> list[str]:
+        """Return all keys, each after those that its branches depend on."""
+        parents: dict[str, list[str]] = {key: [] for key in self.swept}
+        for branch in self.branches:
+            for key in branch.swept:
+                parents.setdefault(key, []).append(branch.key)
+        try:
+            return list(TopologicalSorter(parents).static_order())
+        except CycleError as error:
+            circle = ", ".join(dict.fromkeys(error.args[1]))
+            raise ConfigError(
+                f"hydra.sweeper.conditional is circular ({circle}): a key must not depend on itself."
+            ) from error
+
+    def draw(self, trial: Trial) -> None:
+        """Let a new trial draw its values, those that open branches first."""
+        for key in self.order():
+            distribution = self.distribution(key, trial.params)
+            if distribution is not None:
+                _suggest(trial, key, distribution)
+
+    def first_trial(self, forced: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a trial with the given values, and otherwise the first of each key."""
+        values: dict[str, Any] = {}
+        for key in self.order():
+            distribution = self.distribution(key, values)
+            if distribution is not None:
+                values[key] = forced.get(key, probes(distribution)[0])
+        return values
+
+    def opening(self, branch: Branch) -> Iterator[dict[str, Any]]:
+        """Yield the values that open a branch, once for each that its condition names."""
+        outer = next((each for each in self.branches if branch.key in each.swept), None)
+        above = next(self.opening(outer)) if outer and branch.key not in self.swept else {}
+        distribution = self.distribution(branch.key, above)
+        for value in probes(distribution) if distribution else []:
+            if spelled(value) in branch.values:
+                yield {**above, branch.key: value}
 
 
-def parse_space(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoader | None) -> Space:
-    """Parse ``hydra.sweeper.params`` and the command line; the command line wins.
+def key_of(label: str) -> str:
+    """Return the key of ``KEY`` or ``KEY if CONDITION``."""
+    return label.partition(_IF)[0]
 
-    Args:
-        params: Keys with sweeps (or plain values) from the configuration.
-        arguments: The overrides on the command line.
-        loader: Lists the options that ``glob(…)`` matches.
 
-    Raises:
-        ConfigError: A sweep cannot be parsed or is empty, or nothing is swept.
-    """
-    parser = OverridesParser.create(config_loader=loader)
-    swept: dict[str, BaseDistribution] = {}
-    written: dict[str, str] = {}
-    fixed: dict[str, str] = {}
-    for text in [*(_as_override(key, value) for key, value in params.items()), *arguments]:
-        override = _parsed(parser, text)
-        key = override.get_key_element()
-        plain = key.lstrip("+")
-        swept.pop(plain, None)
-        fixed.pop(plain, None)
-        if override.is_sweep_override():
-            swept[plain], written[plain] = _distribution(override), key
-        else:
-            fixed[plain] = text
-    if not swept:
-        raise ConfigError(
-            f"There is nothing to sweep: give a key a sweep, as in trainer.epochs={SYNTAX}, or choose a "
-            "space, as in hparams=mnrl."
+def _suggest(trial: Trial, key: str, distribution: Any) -> None:
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        trial.suggest_categorical(key, distribution.choices)
+    elif isinstance(distribution, IntDistribution):
+        trial.suggest_int(
+            key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
         )
-    return Space(swept=swept, written=written, fixed=tuple(fixed.values()))
+    else:
+        trial.suggest_float(
+            key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
 
 
-def _as_override(key: str, value: Any) -> str:
-    below = key.partition(".")[0] in COMPONENTS and "." in key
-    return f"{'++' if below else ''}{key}={'null' if value is None else value}"
-
-
-def _parsed(parser: OverridesParser, text: str) -> Override:
-    try:
-        return parser.parse_override(text)
-    except HydraException as error:
-        key, _, value = text.partition("=")
-        raise ConfigError(
-            f"The sweep of {key.lstrip('+')} is {value!r}, which cannot be read: write {SYNTAX}."
-        ) from error
-
-
-def _distribution(override: Override) -> BaseDistribution:
-    """Return Optuna's distribution for a sweep in Hydra's syntax.
-
-    ``interval`` becomes a float (an int for ``int(interval(…))``), logarithmic under ``tag(log, …)``.
-    ``range`` keeps its exclusive stop: ``range(1,10,3)`` is 1, 4 or 7. Everything else is a choice.
-
-    Raises:
-        ConfigError: The sweep is empty, its bounds are reversed, or its tag does not apply.
-    """
-    from optuna.distributions import CategoricalDistribution
-
-    value = override.value()
-    tags = set(getattr(value, "tags", ()))
-    allowed = {"log"} if isinstance(value, IntervalSweep) else set()
-    if unknown := sorted(tags - allowed):
-        raise _invalid(override, f"the tag {unknown[0]!r} does not apply; log goes with an interval")
-    if isinstance(value, IntervalSweep):
-        return _interval(override, value)
-    if isinstance(value, RangeSweep):
-        return _range(override)
-    choices = list(override.sweep_iterator(transformer=_as_choice))
-    if not choices:
-        raise _invalid(override, "it matches nothing")
-    distinct = {(type(choice), choice): choice for choice in choices}
-    return CategoricalDistribution(list(distinct.values()))  # type: ignore[arg-type]
-
-
-def _interval(override: Override, value: IntervalSweep) -> BaseDistribution:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    low, high, logarithmic = value.start or 0, value.end or 0, "log" in value.tags
-    if low > high:
-        raise _invalid(override, "its start is above its end")
-    if logarithmic and low <= 0:
-        raise _invalid(override, "a logarithm needs a start above 0")
-    if isinstance(low, int) and isinstance(high, int):
-        return IntDistribution(low, high, log=logarithmic)
-    return FloatDistribution(float(low), float(high), log=logarithmic)
-
-
-def _range(override: Override) -> BaseDistribution:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    items: list[Any] = sorted(override.sweep_iterator())  # type: ignore[type-var]
-    if not items:
-        raise _invalid(override, "it is empty; the stop is exclusive, as in Python")
-    step = items[1] - items[0] if len(items) > 1 else 1
-    if all(isinstance(item, int) for item in items):
-        return IntDistribution(items[0], items[-1], step=step)
-    rounded = [float(f"{item:.12g}") for item in items]
-    return FloatDistribution(rounded[0], rounded[-1], step=float(f"{step:.12g}"))
-
-
-def _as_choice(value: Any) -> Any:
+def as_choice(value: Any) -> Any:
     """Return numbers and booleans unchanged, and everything else as Hydra writes it."""
+    if isinstance(value, QuotedString) and value.text == "null":
+        return "null"  # an option's name, in quotes for Hydra alone
     return value if isinstance(value, (bool, int, float)) else Transformer.str(value)
-
-
-def _invalid(override: Override, reason: str) -> ConfigError:
-    key = override.get_key_element().lstrip("+")
-    return ConfigError(f"The sweep {key}={override.get_value_string()} cannot be searched: {reason}.")
 
 
 def spelled(value: Any) -> str:
@@ -189,14 +180,17 @@ def described(distribution_json: str) -> str:
 
 def default_values(config: DictConfig, space: Space) -> dict[str, Any] | None:
     """Return the configured values of the swept keys; None if one of them lies outside the space."""
-    values = {}
-    for key, distribution in space.swept.items():
+    values: dict[str, Any] = {}
+    for key in space.order():
+        distribution = space.distribution(key, values)
+        if distribution is None:
+            continue
         value = config.hydra.runtime.choices.get(key)
         if value is None:
             node = OmegaConf.select(config, key)
             value = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
         try:
-            value = _as_choice(value)
+            value = as_choice(value)
             inside = distribution._contains(distribution.to_internal_repr(value))
         except (ValueError, TypeError):
             inside = False
@@ -212,15 +206,25 @@ def check_space(config: DictConfig, loader: ConfigLoader, space: Space) -> None:
     Raises:
         ConfigError, HydraException: One of these trials cannot run.
     """
-    probes = {key: _probes(distribution) for key, distribution in space.swept.items()}
-    first = {key: values[0] for key, values in probes.items()}
-    _check_trial(config, loader, space, first)
-    for key, values in probes.items():
-        for value in values[1:]:
-            _check_trial(config, loader, space, {**first, key: value})
+    for forced in _forced(space):
+        _check_trial(config, loader, space, space.first_trial(forced))
 
 
-def _probes(distribution: Any) -> list[Any]:
+def _forced(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield the values to check: every choice and both bounds of each key, in each branch that has it."""
+    yield {}
+    for key, distribution in space.swept.items():
+        for value in probes(distribution)[1:]:
+            yield {key: value}
+    for branch in space.branches:
+        for opening in space.opening(branch):
+            for key, distribution in branch.swept.items():
+                for value in probes(distribution):
+                    yield {**opening, key: value}
+
+
+def probes(distribution: Any) -> list[Any]:
+    """Return every choice of a distribution, or its bounds."""
     from optuna.distributions import CategoricalDistribution
 
     if isinstance(distribution, CategoricalDistribution):
@@ -235,6 +239,7 @@ def _check_trial(config: DictConfig, loader: ConfigLoader, space: Space, values:
             del trial["hydra"]
         try:
             if set(COMPONENTS) <= set(trial):
+                drop_null_options(trial)
                 check(trial)
         except ConfigError as error:
             shown = " ".join(f"{key}={spelled(value)}" for key, value in values.items())
@@ -260,5 +265,5 @@ def command_of(config: DictConfig, space: Space, values: Mapping[str, Any]) -> s
     sources = config.hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
     given = [part for folder in folders for part in ("--config-dir", str(folder))]
-    overrides = [masked_text(text.lstrip("+")) for text in (*space.fixed, *space.overrides(values))]
+    overrides = [masked_text(text) for text in (*space.fixed, *space.overrides(values))]
     return shlex.join(["python", "-m", f"embexp.{config.hydra.job.name}", *given, *overrides])

@@ -97,7 +97,8 @@ class SharedStudy:
             while len(trials) < count and self._may_start():
                 with quiet():
                     self.study.sampler = self.sampler(len(self.trials()))
-                    trial = self.study.ask(dict(self.space.swept))
+                    trial = self.study.ask()
+                    self.space.draw(trial)
                 trial.set_user_attr(OWNER, self.owner)
                 trials.append(trial)
         return trials

@@ -18,9 +18,9 @@ from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from embexp.config.saved import write_configuration
 from embexp.errors import ConfigError, EmbexpError, PrunedError, SweepError
-from embexp.masking import masked, masked_text
-from embexp.storage.files import atomic_write
+from embexp.masking import masked_text
 from embexp.sweeper.crashes import crash_record
 from embexp.sweeper.report import SweepResult, print_sweep, write_sweep_report
 from embexp.sweeper.settings import Options, read_options, shared_settings, study_name, sweep_folder
@@ -30,7 +30,6 @@ from embexp.sweeper.space import (
     default_values,
     described,
     hydra_config_set,
-    parse_space,
 )
 from embexp.sweeper.stores import store_at
 from embexp.sweeper.study import (
@@ -48,6 +47,7 @@ from embexp.sweeper.study import (
     sampler_factory,
     values_from,
 )
+from embexp.sweeper.syntax import parse_space
 from embexp.sweeper.trial import TrialSlot, discard_losers
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import NoTracker
@@ -77,7 +77,7 @@ def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arg
         SweepError: The storage cannot be used, or every trial failed.
     """
     options = read_options(config.hydra.sweeper)
-    space = parse_space(options.params, arguments, context.config_loader)
+    space = parse_space(options.params, arguments, context.config_loader, conditional=options.conditional)
     check_space(config, context.config_loader, space)
     settings = shared_settings(config, options)
     name = study_name(config, options, space, settings)
@@ -103,7 +103,7 @@ def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arg
             sampler=sampler_factory(_built, options.sampler, options.seed),
             crashes=folder / "crashes",
         )
-        _save_config(config, folder)
+        write_configuration(folder / "multirun.yaml", OmegaConf.to_container(config))
         tracker = _tracker(config)
         with _parent_run(tracker, shared) as run:
             sweep = _Sweep(
@@ -126,12 +126,6 @@ def _built(node: Any) -> Any:
             f"hydra.sweeper names {node.get('_target_')!r}, which cannot be built: "
             f"{str(error).splitlines()[0]}. Name a sampler or pruner as Optuna does, with its own arguments."
         ) from error
-
-
-def _save_config(config: DictConfig, folder: Path) -> None:
-    values = masked(OmegaConf.to_container(config, resolve=False))
-    with atomic_write(folder / "multirun.yaml") as stream:
-        stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))  # type: ignore[call-overload]
 
 
 def _tracker(config: DictConfig) -> Tracker:

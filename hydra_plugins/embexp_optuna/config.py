@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 
 @dataclass
@@ -15,6 +16,7 @@ class EmbexpOptunaConf:
     _target_: str = "hydra_plugins.embexp_optuna.sweeper.EmbexpOptunaSweeper"
     _recursive_: bool = False  # sampler and pruner are built when needed
     params: dict[str, Any] = field(default_factory=dict)
+    conditional: dict[str, Any] = field(default_factory=dict)
     n_trials: int = 20
     objectives: list[str] = field(default_factory=lambda: ["quality"])
     direction: Any = None
@@ -32,6 +34,9 @@ class EmbexpOptunaConf:
     trial_slot: str | None = None  # set by the sweeper for each of its jobs; not meant for users
 
 
-ConfigStore.instance().store(
-    group="hydra/sweeper", name="embexp_optuna", node=EmbexpOptunaConf, provider="embexp"
-)
+_OPTIONS = OmegaConf.structured(EmbexpOptunaConf)
+for _name in ("sampler", "pruner"):
+    # Open: an override may set any argument of Optuna's class, which no file of ours lists.
+    _OPTIONS[_name]._set_flag("struct", False)
+
+ConfigStore.instance().store(group="hydra/sweeper", name="embexp_optuna", node=_OPTIONS, provider="embexp")

@@ -15,7 +15,8 @@ from embexp.config.schema import COMPONENTS, register
 from embexp.errors import ConfigError
 from embexp.package import conf_dir
 from embexp.sweeper.settings import read_options
-from embexp.sweeper.space import check_space, default_values, parse_space
+from embexp.sweeper.space import check_space, default_values
+from embexp.sweeper.syntax import parse_space
 
 register()
 CONF = conf_dir()

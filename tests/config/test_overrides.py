@@ -144,6 +144,11 @@ def test_the_name_of_an_option_is_a_text(override: str, read: str) -> None:
     assert hydra_override(override) == read
 
 
+def test_flags_may_stand_among_the_overrides() -> None:
+    given = ["loss=cosent", "--config-dir", "conf", "model=tiny", "-m"]
+    assert hydra_arguments(given) == ["--config-dir", "conf", "-m", "loss=cosent", "model=tiny"]
+
+
 def test_the_values_of_flags_stay_as_they_are() -> None:
     given = ["--config-dir", "my (conf)=1", "-cn", "a,b", "--cfg", "job", "dataset.path=a,b"]
     assert hydra_arguments(given) == [*given[:-1], "dataset.path='a,b'"]

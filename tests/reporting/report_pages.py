@@ -11,7 +11,7 @@ from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.reporting.report import write_report
 from embexp.reporting.run_comparison import RunComparison, write_comparison
 from embexp.sweeper.report import SweepResult, write_sweep_report
-from embexp.sweeper.space import parse_space
+from embexp.sweeper.syntax import parse_space
 from tests.reporting.full_report import ATTACK, METRIC, full_report
 
 SCRIPT = re.compile("<script>.*?</script>", re.DOTALL)

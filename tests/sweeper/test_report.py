@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 
 from embexp.sweeper.report import SweepResult, write_sweep_report
-from embexp.sweeper.space import parse_space
+from embexp.sweeper.syntax import parse_space
 from tests.browser import open_browser
 
 SPACE = parse_space({"x": "interval(0,10)", "kind": "choice(a,'<b>')"}, [], None)
@@ -72,3 +74,24 @@ def test_the_page_draws_and_asks_nothing_of_the_network(tmp_path: Path, width: i
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert drawn >= 4
     assert wide <= width
+
+
+def test_plots_and_importance_of_a_space_with_branches(tmp_path: Path) -> None:
+    space = parse_space(
+        {"kind": "choice(a,b)", "x": "interval(0,10)"},
+        [],
+        None,
+        conditional={"kind=b": {"y": "choice(null,1)"}},
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1), direction="maximize")
+    for _ in range(8):
+        trial = study.ask()
+        space.draw(trial)
+        study.tell(trial, trial.params["x"])
+    result = replace(found_in(tmp_path), study=study, space=space.as_json(), best=[study.best_trial])
+    html, markdown, record = write_sweep_report(result)
+    assert {trial.params.get("y", "none") for trial in study.trials} == {"none", "null", 1}
+    assert html.read_text().count('class="plot"') >= 4
+    assert set(json.loads(record.read_text())["importance"]) == {"kind", "x", "y"}
+    [row] = [line for line in markdown.read_text().splitlines() if line.startswith("| y if kind=b | null")]
+    assert row.endswith("% |")

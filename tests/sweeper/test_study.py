@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 import pytest
 
-from embexp.sweeper.space import parse_space
 from embexp.sweeper.stores import FileStore
 from embexp.sweeper.study import (
     ERROR,
@@ -21,6 +20,7 @@ from embexp.sweeper.study import (
     sampler_factory,
     values_from,
 )
+from embexp.sweeper.syntax import parse_space
 from tests.sweeper.parabola_sweeps import states
 
 SPACE = parse_space({"x": "interval(0,10)"}, [], None)

@@ -55,6 +55,33 @@ def test_the_report_names_the_winner_and_the_command_that_repeats_it(sweep, tmp_
     assert {row[0] for row in space[1:]} == study.best_trial.params.keys()
 
 
+def test_one_choice_opens_others_and_the_report_shows_it(sweep, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "hparams").mkdir(parents=True)
+    (tmp_path / "conf" / "hparams" / "branches.yaml").write_text(
+        "# @package _global_\n"
+        "hydra:\n  sweeper:\n"
+        "    params: {name: 'choice(a,b)', x: 'interval(4,6)'}\n"
+        "    conditional:\n      name=b: {x: 'interval(0,3)', y: 'choice(2,4)'}\n"
+    )
+    folder = f"hydra.searchpath=['file://{tmp_path / 'conf'}']"
+    study = sweep(folder, "+hparams=branches", "hydra.sweeper.n_trials=8")
+    assert study.trials[0].params == {"name": "a", "x": 5.0}  # what holds without a sweep
+    for trial in study.trials:
+        opened = trial.params["name"] == "b"
+        assert ("y" in trial.params) == opened
+        assert (trial.params["x"] <= 3) == opened
+    assert len({trial.params["name"] for trial in study.trials}) == 2
+    trials, space = tables((tmp_path / "sweep" / "sweep.md").read_text())
+    cells = [dict(zip(trials[0], row, strict=True)) for row in trials[1:]]
+    assert all((cell["y"] == "–") == (cell["name"] == "a") for cell in cells)
+    values = [row[:2] for row in space[1:]]
+    assert ["x if name=b", "0.0 … 3.0"] in values
+    assert ["y if name=b", "2 \\| 4"] in values or ["y if name=b", "2 | 4"] in values
+    page = (tmp_path / "sweep" / "sweep.html").read_text()
+    assert "y if name=b" in page
+    assert "A dash: the trial did not have that key" in page
+
+
 def test_trials_that_fail_are_replaced_until_the_total_is_finished(sweep, capfd) -> None:
     study = sweep(
         "x=interval(0,9)",
@@ -173,7 +200,7 @@ def test_a_file_that_is_no_database_is_one_sentence(sweep, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("n_trials=0", "hydra.sweeper.n_trials is 0: must be 1 or more"),
+        ("n_trials=0", "hydra.sweeper.n_trials is 0: give a whole number from 1 to"),
         ("direction=up", "hydra.sweeper.direction is 'up'"),
         ("direction=[minimize,maximize]", "2 directions for 1 objectives"),
         ("objectives=[]", "hydra.sweeper.objectives is empty"),
