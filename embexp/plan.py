@@ -1,4 +1,4 @@
-"""``python -m embexp.plan``: requests, tokens, price and time of a synthesis, before any is spent."""
+"""``python -m embexp.plan``: what a synthesis or a teacher will ask a language model, and its price."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from embexp.config.command import hydra_command
 
 @hydra_command("plan")
 def main(config: DictConfig) -> None:
-    """Print the plan of ``synthesis=`` with ``llm=``; no request is sent."""
+    """Print the plan of ``synthesis=`` and of a teacher with ``llm=``; no request is sent."""
     experiment, _ = build(config, needs_key=False, asks=())
-    from embexp.pipeline.synthesize import plan_synthesis
+    from embexp.pipeline.plan import plan_requests
     from embexp.reporting.console import print_plan
 
-    print_plan(plan_synthesis(experiment))
+    print_plan(plan_requests(experiment))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from embexp.models.sources import ModelSource
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import DEFAULT_WEIGHT, HybridIndex
-from embexp.retrieval.index import Hit
+from embexp.retrieval.index import Hit, Index
 from embexp.user_code import identity
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ def search_systems(
         results[f"{best} {form}"] = replace(compact, cost=cost)
     if benchmark.reranker:
         index = ExactRetriever().index(task.corpus, embedders[best], path=folder)
-        passages = retrieve(replace(task, unit="chunk", own={}, copies={}), index, k=benchmark.rerank_depth)
+        passages = first_passages(task, index, k=benchmark.rerank_depth)
         reranker = CrossEncoderScorer(model=benchmark.reranker)
         results[f"{best} reranked"] = _reranked(task, results[best], passages, reranker, cache)
     return results
@@ -226,24 +226,46 @@ def _reranked(
     reranker: CrossEncoderScorer,
     cache: EmbeddingCache,
 ) -> SystemResult:
-    """Order each question's first passages by the cross-encoder's scores; the rest keeps its order.
-
-    Where documents are judged, a document has the rank of its best passage.
-    """
-    chunks = {chunk.id: chunk for chunk in task.corpus}
-    texts = {query.id: query.text for query in task.queries}
-    pairs = [(texts[query], chunks[hit.id].passage) for query, hits in passages.items() for hit in hits]
-    scored = reranker.scores(pairs, cache)
-    scores: Iterator[float] = iter(scored.vectors[:, 0].tolist())
-    rankings = {}
-    for query, hits in passages.items():
-        best = sorted((Hit(hit.id, next(scores)) for hit in hits), key=lambda hit: (-hit.score, hit.id))
-        units = [Hit(task.unit_of(chunks[hit.id]), hit.score) for hit in best]
-        units = [hit for hit in units if hit.id not in task.own.get(query, ())]
-        rankings[query] = _first_of_each([*units, *_below(units, base.rankings[query])])[:DEPTH]
+    """Order each question's first passages by the cross-encoder's scores; the rest keeps its order."""
+    scored = reranker.scores(texts_of(task, passages), cache)
+    rankings = {
+        query: _first_of_each([*units, *_below(units, base.rankings[query])])[:DEPTH]
+        for query, units in ordered_by(task, passages, scored.vectors[:, 0].tolist()).items()
+    }
     query_seconds = base.cost.query_seconds + scored.seconds / len(task.queries)
     cost = replace(base.cost, query_seconds=query_seconds, cached=base.cost.cached or scored.known > 0)
     return SystemResult(rankings, cost)
+
+
+def first_passages(task: RetrievalTask, index: Index, *, k: int) -> Rankings:
+    """Return each question's first ``k`` chunks, whatever the task judges."""
+    return retrieve(replace(task, unit="chunk", own={}, copies={}), index, k=k)
+
+
+def texts_of(task: RetrievalTask, passages: Rankings) -> list[tuple[str, str]]:
+    """Return (question, passage) of every hit on a chunk, question by question."""
+    chunks = {chunk.id: chunk.passage for chunk in task.corpus}
+    texts = {query.id: query.text for query in task.queries}
+    return [(texts[query], chunks[hit.id]) for query, hits in passages.items() for hit in hits]
+
+
+def ordered_by(task: RetrievalTask, passages: Rankings, scores: Iterable[float]) -> dict[str, list[Hit]]:
+    """Return the units that a task judges, in the order of the scores of their passages.
+
+    Where documents are judged, a document has the rank of its best passage.
+
+    Args:
+        task: The task.
+        passages: Query id -> hits on chunks.
+        scores: A score for each hit, in the order of ``texts_of``.
+    """
+    chunks, drawn = {chunk.id: chunk for chunk in task.corpus}, iter(scores)
+    rankings = {}
+    for query, hits in passages.items():
+        best = sorted((Hit(hit.id, next(drawn)) for hit in hits), key=lambda hit: (-hit.score, hit.id))
+        units = [Hit(task.unit_of(chunks[hit.id]), hit.score) for hit in best]
+        rankings[query] = _first_of_each([hit for hit in units if hit.id not in task.own.get(query, ())])
+    return rankings
 
 
 def _below(read: Sequence[Hit], hits: Sequence[Hit]) -> list[Hit]:

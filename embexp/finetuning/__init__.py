@@ -2,7 +2,15 @@
 
 from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, Method, QueryAdapter, QueryEncoder
 from embexp.finetuning.settings import TrainerSettings
-from embexp.finetuning.teachers import BiEncoderTeacher, CrossEncoderTeacher, Labels, Teacher
+from embexp.finetuning.teachers import (
+    BiEncoderTeacher,
+    CrossEncoderTeacher,
+    HybridTeacher,
+    Labels,
+    LlmRanker,
+    QueryLikelihood,
+    Teacher,
+)
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.finetuning.training import FineTuner, Training, TrainingStep, UntunedModel
 
@@ -11,12 +19,15 @@ __all__ = [
     "CrossEncoderTeacher",
     "FineTuner",
     "Full",
+    "HybridTeacher",
     "Labels",
     "LastLayers",
+    "LlmRanker",
     "Lora",
     "Method",
     "QueryAdapter",
     "QueryEncoder",
+    "QueryLikelihood",
     "SentenceTransformerFineTuner",
     "Teacher",
     "TrainerSettings",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.records import Pair
 from embexp.errors import ConfigError
-from embexp.finetuning.teachers import Teacher
+from embexp.finetuning.teachers.teacher import Teacher
 from embexp.models.encoder import Embedder
 
 if TYPE_CHECKING:

@@ -139,7 +139,9 @@ class SentenceTransformerFineTuner(TrainerSettings):
         )
         if group is not None:
             steps = plan.steps * self.epochs
-            announce_training(group, rows.columns, outputs=rows.outputs, seed=seed, steps=steps)
+            announce_training(
+                group, rows.columns, loss=repr(loss), outputs=rows.outputs, seed=seed, steps=steps
+            )
         trained = TrainingLoop(
             context=context, model=model, loss=loss, rows=rows, plan=plan, seed=seed, group=group
         ).run()

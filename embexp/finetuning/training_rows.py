@@ -2,8 +2,8 @@
 
 There are three families. *Contrastive* rows hold positives, and negatives if the loss reads them (``pairs``,
 ``triplets``); *labelled* rows hold every pair with its label (``scored``, ``binary``, ``classes``);
-*distillation* rows hold a teacher's scores or vectors (``ranked``, ``vectors``, ``targets``). See
-``Loss.columns``.
+*distillation* rows hold a teacher's scores or vectors (``ranked``, ``lists``, ``vectors``, ``targets``).
+See ``Loss.columns``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from embexp.finetuning.hard_negatives import (
 )
 from embexp.finetuning.losses.distillation import QueryDistill
 from embexp.finetuning.losses.loss import Loss
+from embexp.finetuning.passage_lists import passage_lists, to_unit_range
 from embexp.finetuning.settings import TrainerSettings
-from embexp.finetuning.teachers import NO_TEACHER, Labels, Teacher
+from embexp.finetuning.teachers.labels import Labels
+from embexp.finetuning.teachers.teacher import NO_TEACHER, Teacher
 from embexp.finetuning.training import UntunedModel
 from embexp.models.encoder import Embedder, ModelEmbedder
 
@@ -67,6 +69,7 @@ class RowRequest:
         max_pairs: How many positives (or labelled pairs) to use; None for all.
         seed: Fixes the sample.
         max_negatives: The most negatives that the loss reads.
+        embedder: The untuned model, for lists of passages.
         targets: Returns the vectors that queries should have, given the training passages.
         distinct: What two rows of a batch must not share besides their texts.
         teacher: The teacher of the loss, if it has one.
@@ -82,6 +85,7 @@ class RowRequest:
     max_negatives: int | None = None
     distinct: Literal["text", "chunk", "document"] = "chunk"
     teacher: Teacher | None = None
+    embedder: Embedder | None = None
     targets: Callable[[Sequence[str], Sequence[str]], Vectors] | None = None
 
 
@@ -151,7 +155,8 @@ def training_rows(
         seed=seed,
         distinct=settings.distinct,
         max_negatives=loss.max_negatives,
-        teacher=loss.teacher,
+        teacher=loss.teacher.prepared(pool.texts, embedder) if loss.teacher is not None else None,
+        embedder=embedder,
         targets=partial(loss.targets, embedder=embedder) if isinstance(loss, QueryDistill) else None,
     )
     rows = build_rows(loss.columns, request)
@@ -169,6 +174,7 @@ def _negative_source(
 ) -> NegativeSource:
     if settings.negatives == "random":
         return RandomNegatives(pool=pool, seed=seed)
+    rescores = settings.cross_encoder
     return MinedNegatives(
         pool=pool,
         embedder=embedder,
@@ -177,7 +183,7 @@ def _negative_source(
         absolute_margin=settings.absolute_margin,
         range_min=settings.range_min,
         range_max=settings.range_max,
-        cross_encoder=settings.cross_encoder,
+        cross_encoder=rescores.prepared(pool.texts, embedder) if rescores is not None else None,
     )
 
 
@@ -406,11 +412,54 @@ def _ranked_rows(request: RowRequest) -> Rows:
             for pair, texts in zip(positives, negatives, strict=True)
         ]
         scores = _scores(teacher, rankings)
+    return _scored_lists(rankings, scores)
+
+
+def _scored_lists(rankings: Sequence[_Ranking], scores: list[list[float]]) -> Rows:
+    """Return the rows of equally long rankings and their scores."""
     columns: dict[str, Column] = {"anchor": [query for query, _ in rankings]}
     for rank in range(len(rankings[0][1])):
         columns[f"negative_{rank}" if rank else "positive"] = [passages[rank] for _, passages in rankings]
     columns["scores"] = scores
     return _unkeyed(columns)
+
+
+def _list_rows(request: RowRequest) -> Rows:
+    """Return (anchor, positive, negative_1 …, scores) rows, with scores in [0, 1].
+
+    The passages are those that the untuned model or BM25 would find. Lists of which the teacher thinks the
+    same throughout teach nothing and are left out.
+
+    Raises:
+        ConfigError: The loss has no teacher, or there is only one training passage.
+        DataError: The teacher gave a score that is not a number, or the same everywhere.
+    """
+    import numpy as np
+
+    teacher = _teacher(request)
+    if isinstance(teacher, Labels):
+        rankings, scores = _rankings_from_labels(request, teacher)
+    else:
+        positives = _positives(request)
+        most = request.max_negatives if request.count is None else request.count
+        length = 1 + max(most if most is not None else _MOST_LISTED, 1)
+        lists = passage_lists(positives, request.pool, _untuned(request), length=length)
+        rankings = [(pair.query, texts) for pair, texts in zip(positives, lists, strict=True)]
+        scores = _scores(teacher, rankings)
+    scaled = to_unit_range(scores)
+    kept = np.flatnonzero(scaled.max(axis=1) > scaled.min(axis=1)).tolist()
+    if len(kept) < len(rankings):
+        log.info(
+            "%d of %d queries are left out: the teacher gives all their passages the same score.",
+            *(len(rankings) - len(kept), len(rankings)),
+        )
+    return _scored_lists([rankings[at] for at in kept], scaled[kept].tolist())
+
+
+def _untuned(request: RowRequest) -> Embedder:
+    if request.embedder is None:
+        raise ConfigError("Lists of passages are made with the untuned model: give RowRequest an embedder.")
+    return request.embedder
 
 
 def _vector_rows(request: RowRequest) -> Rows:
@@ -505,6 +554,7 @@ _BUILDERS: dict[str, Callable[[RowRequest], Rows]] = {
     "binary": _binary_rows,
     "classes": _class_rows,
     "ranked": _ranked_rows,
+    "lists": _list_rows,
     "vectors": _vector_rows,
     "targets": _target_rows,
 }

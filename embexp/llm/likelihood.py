@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 from embexp.errors import ModelError
+
+_SECONDS = 600.0
+"""How long the server, which may be reading a passage, may take to answer."""
 
 
 class Likelihood:
@@ -29,7 +31,7 @@ class Likelihood:
         self._server = server
         self._name = name
         self._slots = slots
-        self._tokens = lru_cache(maxsize=100_000)(self._tokenize)
+        self._tokens: dict[str, tuple[int, ...]] = {}
 
     def log_likelihoods(self, items: Sequence[tuple[str, str]]) -> list[float]:
         """Return log P(text | prompt) of each (prompt, text), in nats; 0 for an empty text.
@@ -39,11 +41,12 @@ class Likelihood:
         Raises:
             ModelError: A prompt does not fit into the context, or the model gave no probabilities.
         """
+        self._tokenize([text for _, text in items])
         with ThreadPoolExecutor(self._slots, thread_name_prefix="likelihood") as pool:
             return list(pool.map(lambda item: self._log_likelihood(*item), items))
 
     def _log_likelihood(self, prompt: str, text: str) -> float:
-        tokens = self._tokens(text)
+        tokens = self._tokens[text]
         if not tokens:
             return 0.0
         body = {
@@ -77,13 +80,14 @@ class Likelihood:
         content: list[Mapping[str, Any]] = (answer["choices"][0].get("logprobs") or {}).get("content", [])
         return content
 
-    def _tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the text's tokens in the model's vocabulary."""
+    def _tokenize(self, texts: Sequence[str]) -> None:
+        """Look up the tokens of texts that are new, which the model's own server knows."""
         import httpx
 
-        url = f"{self._server.listening_address}/tokenize"
+        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
         # Never through a proxy: the address is this process's own.
-        with httpx.Client(trust_env=False, timeout=600) as client:
-            response = client.post(url, json={"content": text})
-        response.raise_for_status()
-        return tuple(int(token) for token in response.json()["tokens"])
+        with httpx.Client(trust_env=False, timeout=_SECONDS) as client:
+            for text in new:
+                response = client.post(f"{self._server.listening_address}/tokenize", json={"content": text})
+                response.raise_for_status()
+                self._tokens[text] = tuple(int(token) for token in response.json()["tokens"])

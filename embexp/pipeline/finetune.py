@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.metrics import with_defaults
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask, smaller_corpus
+from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
 from embexp.finetuning.training import GENERAL, Training, TrainingStep, UntunedModel
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.sources import LocalModel
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.teachers import loss_to_train, teacher_gate, teachers_of
 from embexp.progress import without_bars
 from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
@@ -42,6 +44,7 @@ class Tuned:
     training: Training
     model_dir: Path
     cached: bool
+    gate: TeacherGate | None = None
 
     @property
     def source(self) -> LocalModel:
@@ -63,18 +66,26 @@ def finetune(
         out_dir: The run's folder; None leaves the model in the cache.
         name: The name of the child run.
     """
+    gate = teacher_gate(experiment, data, _dev_questions(experiment, data))
+    gated = replace(experiment, loss=loss_to_train(experiment.loss, gate))
     with experiment.stages.stage("finetune", *_inputs(experiment, data)) as stage:
         params = {"loss": experiment.names["loss"], "pairs": len(data.splits.train)}
         with run.child(name, params=params, tags={"stage": "finetune"}) as child:
             stored = stage.stored(TypeAdapter(Training).validate_python)
-            training = stored or _train(experiment, data, stage, child)
+            training = stored or _train(gated, data, stage, child)
             for step in stored.history if stored else ():
                 child.log_metrics(step.metrics, step=step.step)
         model_dir = stage.folder / "model"
         if out_dir is not None:
             copy_folder(model_dir, out_dir / "model")
             model_dir = out_dir / "model"
-    return Tuned(training, model_dir, cached=stored is not None)
+    return Tuned(training, model_dir, cached=stored is not None, gate=gate)
+
+
+def _dev_questions(experiment: Experiment, data: Data) -> Callable[[], RetrievalTask | None]:
+    """Return a function that returns the dev questions, None where there are none."""
+    unit, seed = experiment.dataset.unit, experiment.seed
+    return lambda: dev_task(data, seed=seed, unit=unit) if data.splits.dev else None
 
 
 def finetune_folder(experiment: Experiment, data: Data) -> Path:
@@ -91,11 +102,6 @@ def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
         experiment.seed,
         experiment.metric,
     )
-
-
-def teachers_of(experiment: Experiment) -> list[str]:
-    """Return the digests of the models that the loss and the trainer use, which settings alone do not fix."""
-    return [identity(experiment.loss), identity(experiment.trainer)]
 
 
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:

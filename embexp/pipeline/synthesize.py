@@ -228,33 +228,3 @@ def _diversity_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
         for name, value in measured.items()
         if isinstance(value, (int, float)) and name != "sample"
     }
-
-
-def plan_synthesis(experiment: Experiment) -> list[str]:
-    """Return the plan as sentences: requests, tokens, price live and as a batch, and time.
-
-    Raises:
-        ConfigError: The synthesis asks no language model, or none is configured.
-    """
-    synthesis, llm = experiment.synthesis, experiment.llm
-    plan = None
-    if llm is not None:
-        chunks = [] if synthesis.invents_corpus else chunk_documents(experiment).chunks()
-        plan = synthesis.plan(chunks, chat=llm.chat)
-    if llm is None or plan is None:
-        raise ConfigError(
-            "There is nothing to plan: choose a synthesis that asks a language model, as in "
-            "synthesis=rag llm=groq or synthesis=entries llm=groq."
-        )
-    estimate = llm.estimate(
-        requests=plan.requests,
-        prompt_tokens=round(plan.prompt_tokens()),
-        completion_tokens=round(plan.completion_tokens),
-    )
-    lines = [f"target: {plan.target:,} pairs", *estimate.lines()]
-    if plan.capacity is not None and plan.capacity < plan.target:
-        lines.append(
-            f"The documents have room for {plan.capacity:,} questions: add documents, or raise "
-            "synthesis.calls_per_chunk."
-        )
-    return lines

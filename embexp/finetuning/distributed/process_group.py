@@ -185,15 +185,21 @@ class ProcessGroup:
 
 
 def announce_training(
-    group: ProcessGroup, columns: Mapping[str, Any], *, outputs: int | None, seed: int, steps: int
+    group: ProcessGroup,
+    columns: Mapping[str, Any],
+    *,
+    loss: str,
+    outputs: int | None,
+    seed: int,
+    steps: int,
 ) -> None:
-    """Send the workers the training rows, as an Arrow stream."""
+    """Send the workers the training rows, as an Arrow stream, and which loss reads them (its ``repr``)."""
     import pyarrow as pa
 
     sink, table = pa.BufferOutputStream(), pa.table(columns)
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    record = {"kind": TRAINING, "outputs": outputs, "seed": seed, "steps": steps}
+    record = {"kind": TRAINING, "loss": loss, "outputs": outputs, "seed": seed, "steps": steps}
     group.send(record, sink.getvalue().to_pybytes())
 
 

@@ -91,7 +91,7 @@ class _Worker:
         """Compute the gradients of one try, step by step."""
         seed, settings = training["seed"], self.settings
         module = build_loss(
-            self.loss,
+            self._loss(training["loss"]),
             model,
             outputs=rows.outputs,
             seed=seed,
@@ -118,6 +118,11 @@ class _Worker:
             self._step(trainer, module, message[0], seed)
             message = self.group.receive()
         return message
+
+    def _loss(self, announced: str) -> Loss:
+        """Return the loss that rank 0 trains with: its teacher's gate may have chosen the other one."""
+        fallback = self.loss.fallback
+        return fallback if fallback is not None and repr(fallback) == announced else self.loss
 
     def _step(self, trainer: GradientTrainer, module: nn.Module, step: dict[str, Any], seed: int) -> None:
         """Add this process's gradients to those of rank 0, which also handles a lack of memory."""

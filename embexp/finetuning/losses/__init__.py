@@ -2,6 +2,7 @@
 
 from embexp.finetuning.losses.distillation import DistillKl, EmbedDistill, MarginMse, QueryDistill
 from embexp.finetuning.losses.in_batch import CachedGist, CachedMnrl, Gist, Mnrl, MnrlSymmetric
+from embexp.finetuning.losses.listwise import Listwise
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.margins import Contrastive, OnlineContrastive, Triplet
 from embexp.finetuning.losses.matryoshka import Matryoshka
@@ -17,6 +18,7 @@ __all__ = [
     "DistillKl",
     "EmbedDistill",
     "Gist",
+    "Listwise",
     "Loss",
     "MarginMse",
     "Matryoshka",

@@ -11,7 +11,7 @@ from annotated_types import Interval
 from embexp.errors import ConfigError
 from embexp.finetuning.losses.loss import Loss, library_loss
 from embexp.finetuning.query_targets import fused_targets
-from embexp.finetuning.teachers import NO_TEACHER
+from embexp.finetuning.teachers.teacher import NO_TEACHER
 from embexp.models.encoder import Embedder
 from embexp.ranges import Positive, ShareBelowOne, check_ranges
 from embexp.user_code import identity

@@ -6,11 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from embexp.finetuning.teachers import Teacher
+from embexp.finetuning.teachers.teacher import Teacher
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
+
+Gate = Literal["fallback", "warn", "stop", "off"]
+"""What happens to a teacher that does not order the dev questions' passages better than the untuned model."""
 
 
 class Loss(Protocol):
@@ -29,17 +32,22 @@ class Loss(Protocol):
             - ``binary``: text_a, text_b, label (0 or 1)
             - ``classes``: text_a, text_b, label (the number of a class)
             - ``ranked``: anchor, positive, negative_1 …, scores (the teacher's score for each passage)
+            - ``lists``: as ``ranked``, with scores in [0, 1] and passages that any retriever would find
             - ``vectors``: anchor, positive, label (the teacher's vectors of both)
             - ``targets``: anchor, label (the vector that the query should have)
 
         max_negatives: The most negatives of a row that the loss reads; None for any number.
         teacher: The teacher whose scores or vectors the loss learns from.
+        gate: What happens to a teacher that does not help on dev; ``off`` does not ask.
+        fallback: The loss that trains where ``gate`` is ``fallback`` and the teacher does not help.
         dims: Shorter vector lengths that the loss trains; the benchmark scores the tuned model at each.
     """
 
     columns: str
     max_negatives: int | None = None
     teacher: Teacher | None = None
+    gate: Gate = "off"
+    fallback: Loss | None = None
     dims: Sequence[int] = ()
 
     def fingerprint(self) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Interval
 
 from embexp.errors import ConfigError
-from embexp.finetuning.losses.loss import Loss, library_loss
-from embexp.finetuning.teachers import Teacher
+from embexp.finetuning.losses.loss import Gate, Loss, library_loss
+from embexp.finetuning.teachers.teacher import Teacher
 from embexp.ranges import NonNegative, check_ranges
 from embexp.user_code import identity
 
@@ -69,6 +69,18 @@ class Matryoshka(Loss):
         """The teacher of the inner loss."""
         teacher: Teacher | None = self.loss.teacher
         return teacher
+
+    @property
+    def gate(self) -> Gate:  # type: ignore[override]
+        """What happens to a teacher of the inner loss that does not help."""
+        gate: Gate = self.loss.gate
+        return gate
+
+    @property
+    def fallback(self) -> Loss | None:  # type: ignore[override]
+        """The loss that the inner one falls back on, for the same lengths."""
+        inner = self.loss.fallback
+        return None if inner is None else replace(self, loss=inner)
 
     def fingerprint(self) -> str:
         """Return the digest of the inner loss."""

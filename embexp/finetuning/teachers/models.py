@@ -1,4 +1,4 @@
-"""Teachers: the labels themselves, a cross-encoder's scores, or another bi-encoder's vectors."""
+"""Models as teachers: a cross-encoder's scores, or another bi-encoder's vectors."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Interval
 
-from embexp.errors import ConfigError
+from embexp.finetuning.teachers.teacher import Teacher
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache, Role, fetch_in_blocks
 from embexp.models.encoder import PLURAL, ModelEmbedder
@@ -23,68 +23,8 @@ if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
 
 
-class Teacher(Protocol):
-    """A model, or people's labels, from whose scores or vectors the model in training learns."""
-
-    def fingerprint(self) -> str:
-        """Return a digest that changes when its scores do."""
-
-    def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        """Return a score for each (query, passage), shape (len(pairs),); higher is better.
-
-        Raises:
-            ConfigError: The teacher cannot score pairs.
-        """
-
-    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        """Return the unit vectors of each (query, passage), shape (len(pairs), 2, dimension).
-
-        Raises:
-            ConfigError: The teacher gives scores only.
-        """
-
-
-NO_TEACHER = (
-    "This loss learns from a teacher, and loss.teacher is not set: choose one, as in "
-    "teacher@loss.teacher=cross_encoder, bi_encoder or labels."
-)
-
-
-def _no_vectors(teacher: Teacher) -> NoReturn:
-    raise ConfigError(
-        f"This loss learns a teacher's vectors, and {type(teacher).__name__} gives scores only: set "
-        "teacher@loss.teacher=bi_encoder, or choose loss=margin_mse, which learns scores."
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
-class Labels:
-    """The labels of the pairs as scores: each query needs several labelled passages.
-
-    Args:
-        scale: A score is the label, brought to [0, 1], times this.
-    """
-
-    scale: Positive = 20.0
-
-    def fingerprint(self) -> str:
-        """Return a digest of the settings; the labels are part of the pairs."""
-        return f"labels {self.scale:g}"
-
-    def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        """Raise ConfigError: only labelled pairs have a score."""
-        raise ConfigError(
-            f"The labels of the training pairs cannot score {len(pairs)} other pairs: name a model, as in "
-            "teacher@trainer.cross_encoder=cross_encoder."
-        )
-
-    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:  # noqa: ARG002
-        """Raise ConfigError: labels are scores."""
-        _no_vectors(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossEncoderTeacher:
+class CrossEncoderTeacher(Teacher):
     """A cross-encoder, which reads query and passage together: slow, with the best scores.
 
     Args:
@@ -116,12 +56,8 @@ class CrossEncoderTeacher:
         Raises:
             ModelError: There is no such model, it gives several numbers for a pair, or one that is none.
         """
-        scores: Vectors = self._scorer().scores(pairs, _cache_at(self.cache)).vectors[:, 0]
+        scores: Vectors = self._scorer().scores(pairs, cache_at(self.cache)).vectors[:, 0]
         return scores
-
-    def vectors(self, pairs: Sequence[tuple[str, str]]) -> Vectors:  # noqa: ARG002
-        """Raise ConfigError: a cross-encoder has no vectors."""
-        _no_vectors(self)
 
     def _scorer(self) -> CrossEncoderScorer:
         return CrossEncoderScorer(
@@ -134,7 +70,7 @@ class CrossEncoderTeacher:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiEncoderTeacher:
+class BiEncoderTeacher(Teacher):
     """Another embedding model, larger or trained before: its similarities, or its vectors.
 
     Args:
@@ -192,7 +128,7 @@ class BiEncoderTeacher:
             return embedder().encode_queries(block) if role == "query" else embedder().encode_passages(block)
 
         return fetch_in_blocks(
-            _cache_at(self.cache),
+            cache_at(self.cache),
             fingerprint,
             role,
             texts,
@@ -202,5 +138,6 @@ class BiEncoderTeacher:
         ).vectors
 
 
-def _cache_at(folder: str | None) -> EmbeddingCache | None:
+def cache_at(folder: str | None) -> EmbeddingCache | None:
+    """Return the cache in a folder; None where there is no folder."""
     return EmbeddingCache(Path(folder)) if folder is not None else None

@@ -1,0 +1,80 @@
+"""The plan of a run: the requests to a language model and their price, before any is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from embexp.benchmarking.teacher_gate import MOST_QUESTIONS
+from embexp.data.records import Chunk
+from embexp.errors import ConfigError
+from embexp.pipeline.data import chunk_documents
+from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.teachers import list_length
+
+
+def plan_requests(experiment: Experiment) -> list[str]:
+    """Return the plan as sentences: requests, tokens, price live and as a batch, and time.
+
+    Pairs that a language model writes come first, then the passages that one grades as the loss's teacher.
+
+    Raises:
+        ConfigError: Neither the synthesis nor the teacher asks a language model, or none is configured.
+    """
+    chunks: list[Chunk] = []
+    if experiment.llm is not None and not experiment.synthesis.invents_corpus:
+        chunks = chunk_documents(experiment).chunks()
+    lines = [*_synthesis(experiment, chunks), *_teacher(experiment, chunks)]
+    if not lines:
+        raise ConfigError(
+            "There is nothing to plan: choose a synthesis that asks a language model, as in "
+            "synthesis=rag llm=groq or synthesis=entries llm=groq, or a teacher that does, as in "
+            "loss=listwise teacher@loss.teacher=llm_ranker llm=groq."
+        )
+    return lines
+
+
+def _synthesis(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
+    """Return the plan of the synthesis; nothing where it asks no language model."""
+    llm = experiment.llm
+    plan = experiment.synthesis.plan(chunks, chat=llm.chat) if llm is not None else None
+    if llm is None or plan is None:
+        return []
+    estimate = llm.estimate(
+        requests=plan.requests,
+        prompt_tokens=round(plan.prompt_tokens()),
+        completion_tokens=round(plan.completion_tokens),
+    )
+    lines = [f"target: {plan.target:,} pairs", *estimate.lines()]
+    if plan.capacity is not None and plan.capacity < plan.target:
+        lines.append(
+            f"The documents have room for {plan.capacity:,} questions: add documents, or raise "
+            "synthesis.calls_per_chunk."
+        )
+    return lines
+
+
+def _teacher(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
+    """Return the most that the teacher of the loss will cost; nothing for one that costs nothing.
+
+    The number of pairs is known once they are written: until then it is the one that the synthesis aims at,
+    and the labelled ones.
+    """
+    loss, settings = experiment.loss, experiment.settings
+    if loss.teacher is None:
+        return []
+    pairs = settings["synthesis"].get("target") or 0
+    pairs += sum(1 for _ in experiment.dataset.labelled())
+    trained = min(pairs, settings["trainer"].get("max_pairs") or pairs)
+    asked = 0 if loss.gate == "off" else min(MOST_QUESTIONS, round(pairs * settings["split"]["dev"]))
+    characters = round(fmean(len(chunk.passage) for chunk in chunks)) if chunks else _CHARACTERS
+    estimate = loss.teacher.estimate(
+        queries=trained + asked, passages=list_length(loss), characters=characters
+    )
+    if estimate is None:
+        return []
+    return [f"teacher: at most {trained + asked:,} queries, one request each", *estimate.lines()]
+
+
+_CHARACTERS = 600
+"""The length of a passage where there are no documents yet to measure it by."""
