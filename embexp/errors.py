@@ -1,8 +1,17 @@
 """The errors that you can act on: each message names the value, where it stands and the remedy."""
 
 
+from embexp.masking import masked_text
+
+
 class EmbexpError(Exception):
-    """A mistake in the input or the environment; commands print its message and exit with 2."""
+    """A mistake in the input or the environment; commands print its message and exit with 2.
+
+    Secrets in the message are masked, wherever it is shown or stored.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked_text(message))
 
 
 class ConfigError(EmbexpError):
@@ -27,6 +36,10 @@ class RetrievalError(EmbexpError):
 
 class TrackingError(EmbexpError):
     """A tracking server or database that cannot be used."""
+
+
+class RunMissingError(TrackingError):
+    """A run that the tracker does not have, or does not have any more."""
 
 
 class SweepError(EmbexpError):

@@ -13,7 +13,7 @@ from dataclasses import is_dataclass
 from functools import cache
 from inspect import isclass
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Interval
 
@@ -49,7 +49,7 @@ def check_ranges(component: Any, place: str) -> None:
     Raises:
         ConfigError: A number is out of range, or is none.
     """
-    for name, hint in _numeric_hints(type(component)).items():
+    for name, hint in _numeric_hints(component.__class__).items():
         value = getattr(component, name)
         try:
             typed(hint, list(value) if isinstance(value, tuple) else value)
@@ -190,6 +190,8 @@ def _describe_one(hint: Any) -> str:
             return f"a {kind}{ends}"
         container = "mapping whose values are" if get_origin(hint) in (dict, Mapping) else "list of"
         return f"a {container} {kind}s{ends}"
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
     return ""
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
+from embexp.errors import DataError
+from embexp.ranges import MAX_LABEL
 from embexp.storage.files import sha256_of
 
 log = logging.getLogger(__name__)
 
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Relevance judgments: query id -> unit id -> grade (1 or more is relevant)."""
@@ -78,6 +82,23 @@ class RetrievalTask:
     repeated: RepeatedTexts = RepeatedTexts()
     judge_depth: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse ids and grades that trec_eval would silently cut off or cannot hold.
+
+        Raises:
+            DataError: An id holds a NUL character or half of a surrogate pair, or a grade is too high.
+        """
+        units = [chunk.document_id if self.unit == "document" else chunk.id for chunk in self.corpus]
+        for ids in (units, [query.id for query in self.queries], self.qrels, *self.qrels.values()):
+            _check_ids(ids, self.name)
+        for query, grades in self.qrels.items():
+            for unit, grade in grades.items():
+                if not -MAX_LABEL <= grade <= MAX_LABEL:
+                    raise DataError(
+                        f"{self.name}: the grade of {unit!r} for the question {query!r} is {grade}: give a "
+                        f"whole number up to {MAX_LABEL:,}."
+                    )
+
     @property
     def clusters(self) -> dict[str, str]:
         """Query id -> source document."""
@@ -97,6 +118,18 @@ class RetrievalTask:
         asked = (corpus, [(query.id, query.text) for query in self.queries], self.qrels, self.unit)
         own = {query: sorted(units) for query, units in self.own.items()}
         return sha256_of(*asked, *([own, self.copies] if own or self.copies else []))
+
+
+def _check_ids(ids: Iterable[str], task: str) -> None:
+    names = list(ids)
+    joined = "\n".join(names)
+    if "\0" in joined or not joined.isascii():
+        for name in names:
+            if _UNUSABLE.search(name):
+                raise DataError(
+                    f"{task}: the id {name!r} holds a NUL character or half of a surrogate pair, which "
+                    "trec_eval cannot compare: give it another id."
+                )
 
 
 def smaller_corpus(

@@ -20,8 +20,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from embexp.config.check import as_declared, check_own, check_users, groups_of_users, suggest, unknown_keys
+from embexp.config.saved import FOLDER, write_configuration
 from embexp.config.schema import COMPONENTS, drop_null_options
 from embexp.errors import ConfigError, EmbexpError
+from embexp.masking import masked, remember_secrets
 from embexp.package import conf_dir
 
 if TYPE_CHECKING:
@@ -235,23 +237,16 @@ def _model(name: str) -> Any:
 
 
 def _save_resolved(config: DictConfig) -> None:
-    """Overwrite Hydra's copy of the configuration: values resolved, secrets masked everywhere."""
-    from embexp.masking import masked, masked_text
-    from embexp.storage.files import atomic_write
-
-    values: Any = masked(OmegaConf.to_container(config, resolve=True))
-    with atomic_write(output_dir() / ".hydra" / "config.yaml") as stream:
-        stream.write(OmegaConf.to_yaml(OmegaConf.create(values)))
-    for name in ("overrides.yaml", "hydra.yaml"):  # Hydra's record of the command line
-        path = output_dir() / ".hydra" / name
-        if path.exists():
-            path.write_text(masked_text(path.read_text(encoding="utf-8")), encoding="utf-8")
+    """Overwrite the run's copy of the configuration with one whose values are resolved."""
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    remember_secrets(values)
+    write_configuration(output_dir() / FOLDER / "config.yaml", values)
 
 
 def overrides_of(*groups: str) -> str:
-    """Return the command line's overrides of ``groups``, quoted for a shell, to repeat in another command."""
-    overrides = (item.lstrip("+") for item in HydraConfig.get().overrides.task)
-    return shlex.join(item for item in overrides if item.partition("=")[0].split(".")[0] in groups)
+    """Return the command line's overrides of some groups, quoted for another command; secrets are masked."""
+    given: Any = masked([item.lstrip("+") for item in HydraConfig.get().overrides.task])
+    return shlex.join(item for item in given if item.partition("=")[0].split(".")[0] in groups)
 
 
 def output_dir() -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +31,10 @@ from embexp.config.multirun import (
 )
 from embexp.config.overrides import config_dirs, hydra_arguments
 from embexp.config.processes import Returned, Task, rank_0_reports, run_task, worker_folder
+from embexp.config.saved import masked_display
 from embexp.config.schema import register
 from embexp.errors import EmbexpError, PrunedError
+from embexp.masking import mask_logging, masked_terminal, masked_text, masked_traceback, remember_secrets
 from embexp.package import conf_dir
 from embexp.storage.files import disk_problem
 
@@ -69,6 +70,8 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
 def _main(task: Task, name: str) -> None:
     verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+    remember_secrets(sys.argv[1:])
+    mask_logging()
     try:
         sys.argv[1:] = hydra_arguments(sys.argv[1:])
     except EmbexpError as error:
@@ -79,7 +82,7 @@ def _main(task: Task, name: str) -> None:
     try:
         prepare_libraries()
         group = _process_group()
-        with worker_folder(group):
+        with masked_terminal(), worker_folder(group), masked_display(sys.argv[1:]):
             start = hydra.main(config_path=str(folders[0]), config_name="config", version_base="1.3")
             start(_job(task, name, group, verbose=verbose))()
     except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
@@ -176,18 +179,18 @@ def _report(
     goes to stderr alone. Of several processes, rank 0 reports what it finds, too.
     """
     if verbose:
-        traceback.print_exception(error)
+        print(masked_traceback(error), file=sys.stderr)
     elif in_job:
         log.debug("traceback", exc_info=error)
     if isinstance(error, KeyboardInterrupt):
         text = "Interrupted. Finished stages are kept; run the same command again to continue."
         code = USER_ERROR
     elif isinstance(error, EmbexpError) or str(error).startswith("Only one of --"):  # Hydra, of its flags
-        text, code = str(error), USER_ERROR
+        text, code = masked_text(str(error)), USER_ERROR
     else:
         kind = "" if isinstance(error, JobInternalError) else f"{type(error).__name__}: "
         text = (
-            f"An internal error in embexp, not a mistake in your input: {kind}{error}. "
+            f"An internal error in embexp, not a mistake in your input: {kind}{masked_text(str(error))}. "
             "Set HYDRA_FULL_ERROR=1 to see the traceback."
         )
         code = INTERNAL_ERROR

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from embexp.errors import ConfigError, EmbexpError, PrunedError
+from embexp.masking import masked, masked_text
 from embexp.storage.files import write_json
 
 _FAILED = "failed.json"
@@ -112,7 +113,7 @@ def picklable(error: Exception) -> Exception:
         return PrunedError(str(error))
     if isinstance(error, EmbexpError):
         return JobUserError(str(error))
-    return JobInternalError(f"{type(error).__name__}: {error}")
+    return JobInternalError(masked_text(f"{type(error).__name__}: {error}"))
 
 
 def record_failure(error: Exception) -> None:
@@ -120,7 +121,7 @@ def record_failure(error: Exception) -> None:
     hydra = HydraConfig.get()
     failure = _Failure(
         job=int(hydra.job.num),
-        overrides=[text.lstrip("+") for text in hydra.overrides.task],
+        overrides=[str(masked(text.lstrip("+"))) for text in hydra.overrides.task],
         error=str(error),
         mistake=isinstance(error, EmbexpError),
     )

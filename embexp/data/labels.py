@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 from embexp.data.records import Pair
 from embexp.errors import ConfigError, DataError
-from embexp.ranges import Label, check_ranges
+from embexp.ranges import MAX_LABEL, Label, check_ranges
 
 log = logging.getLogger(__name__)
 
-MAX_LABEL = 1e6
 """No scale of judgments is wider: a label beyond it is a mistake."""
 _MAX_GRADE, _MIN_STARS, _MAX_RATING = 5, 4, 10
 _MIN_PERCENTAGE = 50
@@ -102,7 +101,7 @@ def label_scale(pairs: Iterable[Pair], settings: LabelSettings | None = None) ->
         settings: What the data set says about its labels.
 
     Raises:
-        DataError: A label is not a number.
+        DataError: A label is not a number, or beyond what trec_eval can count.
     """
     settings = settings or LabelSettings()
     labels: set[float] = set()
@@ -111,6 +110,10 @@ def label_scale(pairs: Iterable[Pair], settings: LabelSettings | None = None) ->
             if not math.isfinite(pair.label):
                 raise DataError(
                     f"Pair {pair.id} has the label {pair.label}: give a number, or none for a plain positive."
+                )
+            if abs(pair.label) > MAX_LABEL:
+                raise DataError(
+                    f"Pair {pair.id} has the label {pair.label:g}, beyond {MAX_LABEL:,}: correct it."
                 )
             labels.add(pair.label)
     kind, scale = _scale(labels)

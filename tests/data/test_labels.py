@@ -183,3 +183,9 @@ def test_numbers_are_read_in_the_forms_that_people_write(value, number, form):
 def test_a_range_that_is_given_moves_the_middle_of_similarities_alone():
     assert label_scale(labelled(0.5, 3.5), LabelSettings(label_range=[1, 5])).positive_from == 3
     assert label_scale(labelled(0.0, 3.0), LabelSettings(label_range=[0, 5])).positive_from == 1
+
+
+@pytest.mark.parametrize("label", [1e7, -1e7])
+def test_a_label_beyond_what_trec_eval_counts_is_refused(label: float) -> None:
+    with pytest.raises(DataError, match=r"has the label .*beyond 1,000,000: correct it"):
+        label_scale([Pair(id="p", query="q", positive="p", document_id="d", label=label)])
