@@ -7,7 +7,7 @@ TOOLS := $(VENV)/.tools
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test test-fast lint wheel clean
+.PHONY: help run test test-fast lint docs wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ $(TOOLS): $(READY)
 run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether it helped
 	$(BIN)/python -m embexp.run $(ARGS)
 
-test: $(TOOLS) lint  ## Run every test, with real models too
+test: $(TOOLS) lint docs  ## Run every test, with real models too
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-fast: $(TOOLS)  ## Run the tests without real models
@@ -36,6 +36,10 @@ lint: $(TOOLS)  ## Check style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+docs: $(TOOLS)  ## Build the site into site/, and fail on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: $(TOOLS)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --installer pip

