@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
 
 _QUERIES_PER_BLOCK = 256
-_STEPS = 40
-_RATE = 0.01
 
 
 def fused_targets(
@@ -25,33 +23,35 @@ def fused_targets(
     embedder: Embedder,
     *,
     weight: float,
-    temperature: float,
-    pull: float,
+    ridge: float,
 ) -> Vectors:
-    """Return the vectors at which the queries would rank the passages as the fusion does.
+    """Return the vectors whose cosines with the passages come nearest to the scores of the fusion.
 
-    The teacher of a query is ``softmax((cosine + weight / (1 - weight) * share) / temperature)`` over all
-    passages, with the share of the query's words that ``Bm25Index.normalised`` gives. Its target is the unit
-    vector ``v`` that minimises the cross-entropy of ``softmax(cosine(v, passages) / temperature)`` with the
-    teacher, plus ``pull * (1 - cosine(v, query))``, found by 40 steps of Adam from the query's own vector.
+    The fusion scores a passage ``cosine + weight / (1 - weight) * share``, with the share of the query's words
+    that ``Bm25Index.normalised`` gives. The target is ``q + weight / (1 - weight) * r``, normalised, where
+    ``r`` is the ridge regression of the shares on the passages' centred vectors: ``r`` is linear in the
+    words of the query, so what an encoder learns from one query holds for others with the same words.
 
     Args:
         queries: The training queries.
         passages: The corpus to rank.
         embedder: The untuned model.
         weight: The share of BM25 in the fusion, in [0, 1).
-        temperature: Divides the scores of teacher and student; the smaller, the fewer passages count.
-        pull: How strongly the targets are held near the queries' own vectors.
+        ridge: The penalty, as a share of the mean variance of a dimension; the larger, the nearer the targets
+            stay to the directions in which passages differ most.
 
     Returns:
         Unit vectors, float32, shape (queries, dimension).
     """
     import numpy as np
-    import torch
-    from torch.nn.functional import normalize
 
-    corpus = torch.from_numpy(embedder.encode_passages(passages))
     vectors = embedder.encode_queries(queries)
+    corpus = embedder.encode_passages(passages)
+    centred = corpus - corpus.mean(axis=0)
+    gram = centred.T.astype(np.float64) @ centred
+    dimension = len(gram)
+    # The least penalty keeps the system solvable where passages are fewer than dimensions.
+    penalty = max(ridge * np.trace(gram) / dimension, 1e-6)
     chunks = [
         Chunk(id=f"{number:09}", document_id="", text=passage) for number, passage in enumerate(passages)
     ]
@@ -59,19 +59,11 @@ def fused_targets(
     parts: list[Vectors] = []
     with progress("Computing targets", total=len(queries)) as bar:
         for start in range(0, len(queries), _QUERIES_PER_BLOCK):
-            own = torch.from_numpy(vectors[start : start + _QUERIES_PER_BLOCK])
-            share = torch.from_numpy(np.stack([next(shares) for _ in range(len(own))]))
-            scores = own @ corpus.T + weight / (1 - weight) * share
-            teacher = torch.softmax(scores / temperature, dim=1)
-            target = own.clone().requires_grad_(True)
-            optimizer = torch.optim.Adam([target], lr=_RATE)
-            for _ in range(_STEPS):
-                unit = normalize(target, dim=1)
-                student = torch.log_softmax(unit @ corpus.T / temperature, dim=1)
-                loss = -(teacher * student).sum() + pull * (1 - (unit * own).sum(1)).sum()
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            parts.append(normalize(target.detach(), dim=1).numpy())
+            own = vectors[start : start + _QUERIES_PER_BLOCK]
+            block = np.stack([next(shares) for _ in range(len(own))])
+            regression = np.linalg.solve(gram + penalty * np.eye(dimension), centred.T @ block.T).T
+            target = own + weight / (1 - weight) * regression
+            lengths = np.linalg.norm(target, axis=1, keepdims=True)
+            parts.append((target / np.maximum(lengths, 1e-12)).astype(np.float32))
             bar.advance(len(own))
     return np.concatenate(parts)

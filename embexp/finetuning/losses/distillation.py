@@ -117,13 +117,12 @@ class QueryDistill(Loss):
 
     Args:
         weight: The share of BM25 in the teacher.
-        temperature: Divides the scores of teacher and student; the smaller, the fewer passages count.
-        pull: How strongly the targets are held near the queries' own vectors.
+        ridge: The penalty of the regression that fits the targets to BM25; the larger, the nearer they stay
+            to the directions in which passages differ most.
     """
 
     weight: ShareBelowOne = 0.5
-    temperature: Positive = 0.05
-    pull: Annotated[float, Interval(ge=0, le=1_000)] = 0.3
+    ridge: Annotated[float, Interval(ge=0, le=1_000)] = 0.01
     columns = "targets"
 
     def __post_init__(self) -> None:
@@ -131,9 +130,7 @@ class QueryDistill(Loss):
 
     def targets(self, queries: Sequence[str], passages: Sequence[str], *, embedder: Embedder) -> Vectors:
         """Return the targets of the queries, unit vectors of shape (queries, dimension)."""
-        return fused_targets(
-            queries, passages, embedder, weight=self.weight, temperature=self.temperature, pull=self.pull
-        )
+        return fused_targets(queries, passages, embedder, weight=self.weight, ridge=self.ridge)
 
     def build(self, model: SentenceTransformer, outputs: int | None) -> nn.Module:
         """Return the loss module over ``model``."""
