@@ -16,6 +16,7 @@ from typing import IO, Any
 from embexp.errors import EmbexpError
 
 _BLOCK = 1 << 20
+_LONGEST_PATH = 160
 
 
 _SPACE = (
@@ -29,7 +30,8 @@ _PROBLEMS = {
     errno.EFBIG: f"{{path}} would be larger than the file system or your limits allow: {_SPACE}.",
     errno.EROFS: f"{{path}} is on a file system that may only be read: {_ELSEWHERE}.",
     errno.EACCES: f"{{path}} may not be read or written: change its permissions, or {_ELSEWHERE}.",
-    errno.ENAMETOOLONG: f"The name {{path}} is too long for the file system: {_ELSEWHERE}.",
+    errno.ENAMETOOLONG: "The name {path} is too long for the file system: choose a shorter one "
+    "(hydra.run.dir=…, paths.cache=…, paths.root=…, tracker.experiment=…).",
     errno.ENOTDIR: f"A part of {{path}} is a file and would have to be a folder: {_ELSEWHERE}.",
     errno.EIO: f"The disk of {{path}} fails to read or write: check it, or {_ELSEWHERE}.",
 }
@@ -74,11 +76,18 @@ def disk_problem(error: BaseException, path: Path | None = None) -> EmbexpError 
             return None
         code = cause.errno if isinstance(cause, OSError) else _code_in(str(cause).lower())
         if code in _PROBLEMS:
-            named = cause.filename if isinstance(cause, OSError) else None
+            # Of a copy, the second name is that of the target.
+            named = (cause.filename2 or cause.filename) if isinstance(cause, OSError) else None
             if code == errno.EEXIST and not (named and Path(named).is_file()):
                 return None
-            return EmbexpError(_PROBLEMS[code].format(path=named or path or _fullest_disk()))
+            name = str(named or path or _fullest_disk())
+            return EmbexpError(_PROBLEMS[code].format(path=_shortened(name)))
     return None
+
+
+def _shortened(name: str) -> str:
+    """Return a path without its middle where it is very long."""
+    return name if len(name) <= _LONGEST_PATH else f"{name[:60]}…{name[-40:]}"
 
 
 def _code_in(text: str) -> int | None:

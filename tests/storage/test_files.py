@@ -32,10 +32,19 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> Non
     assert names(tmp_path) == ["pairs.jsonl"]
 
 
-@pytest.mark.parametrize(
-    ("code", "sentence"),
-    [(errno.ENOSPC, "No space left"), (errno.EACCES, "may not be read or written")],
-)
+CODES = {
+    errno.ENOSPC: r"No space left on the disk that holds .*free some .*embexp\.cache prune.* run the same",
+    errno.EDQUOT: "Your disk quota is used up at .*free some",
+    errno.EFBIG: "would be larger than the file system or your limits allow",
+    errno.EROFS: "is on a file system that may only be read: choose another folder .*paths.cache",
+    errno.EACCES: "may not be read or written: change its permissions",
+    errno.EPERM: "may not be read or written: change its permissions",
+    errno.ENAMETOOLONG: "is too long for the file system: choose a shorter one",
+    errno.EIO: "fails to read or write: check it",
+}
+
+
+@pytest.mark.parametrize(("code", "sentence"), CODES.items())
 def test_a_bad_disk_is_a_sentence(tmp_path: Path, monkeypatch, code: int, sentence: str) -> None:
     def broken(_: int) -> None:
         raise OSError(code, os.strerror(code))
@@ -44,6 +53,53 @@ def test_a_bad_disk_is_a_sentence(tmp_path: Path, monkeypatch, code: int, senten
     with pytest.raises(EmbexpError, match=sentence), atomic_write(tmp_path / "x.json") as stream:
         stream.write("x")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("(sqlite3.OperationalError) database or disk is full", "No space left"),
+        ("attempt to write a readonly database", "may not be read or written"),
+        ("disk I/O error", "fails to read or write"),
+        ('IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })', "No space left"),
+        ("[enforce fail at x.cc:1] . PytorchStreamWriter failed writing file data/2", "No space left"),
+        ("File name too long (os error 36)", "too long"),
+        ("Quota exceeded (os error 122)", "quota"),
+    ],
+)
+def test_what_libraries_say_of_a_disk_is_the_same_sentence(words: str, sentence: str) -> None:
+    problem = files.disk_problem(RuntimeError(words), Path("here"))
+    assert problem is not None
+    assert sentence in str(problem)
+    assert "here" in str(problem)
+
+
+def test_the_cause_of_an_error_is_looked_at_too() -> None:
+    error = RuntimeError("Saving failed")
+    error.__cause__ = OSError(errno.ENOSPC, "full", "a", None, "b")
+    assert "holds b:" in str(files.disk_problem(error))  # the target of a copy
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), FileNotFoundError(errno.ENOENT, "gone"), EmbexpError("disk is full")]
+)
+def test_other_errors_are_no_problem_of_a_disk(error: Exception) -> None:
+    assert files.disk_problem(error) is None
+
+
+def test_a_file_where_a_folder_has_to_be_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(EmbexpError, match=r"file.* would have to be a folder"),
+        atomic_write(tmp_path / "file" / "below" / "deep") as stream,
+    ):
+        stream.write("x")
+
+
+def test_a_long_path_is_shortened_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(EmbexpError) as raised, atomic_write(tmp_path / ("x" * 300) / "y") as stream:
+        stream.write("x")
+    assert len(str(raised.value)) < 300
 
 
 def test_other_errors_of_the_system_pass_through(tmp_path: Path) -> None:
