@@ -196,8 +196,8 @@ def check_metrics(metrics: Sequence[str]) -> None:
             raise ConfigError(f"There is no metric {metric!r}: {hint}")
         if int(match[2]) > MAX_CUTOFF:
             raise ConfigError(
-                f"metric={metric} looks at {int(match[2]):,} hits, and {MAX_CUTOFF} of each question are scored"
-                f": choose a cut-off up to {MAX_CUTOFF}, as in {match[1]}@{MAX_CUTOFF}."
+                f"metric={metric} looks at {int(match[2]):,} hits, and {MAX_CUTOFF} per question are scored: "
+                f"choose a cut-off up to {MAX_CUTOFF}, as in {match[1]}@{MAX_CUTOFF}."
             )
 
 

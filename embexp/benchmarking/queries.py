@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from annotated_types import Interval
@@ -12,6 +12,7 @@ from annotated_types import Interval
 from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.repeated_texts import settle_repeated_texts
 from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.data.datasets.file_names import FileNames
 from embexp.data.datasets.questions import Question, QuestionFile
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
@@ -113,10 +114,7 @@ class OwnQueries(BenchmarkOptions):
     def _judged(self, chunks: Sequence[Chunk], asked: Sequence[Question]) -> RetrievalTask:
         owners = {chunk.id: chunk.document_id for chunk in chunks}
         documents = set(owners.values())
-        for question in asked:
-            for name in question.relevant:
-                if name not in owners and name not in documents:
-                    raise _unknown(question, name, [*documents, *owners])
+        asked = _with_ids(asked, {*owners, *documents}, FileNames(documents))
         of_chunks = all(name in owners for question in asked for name in question.relevant)
         qrels: dict[str, dict[str, int]] = {}
         queries = []
@@ -136,7 +134,28 @@ class OwnQueries(BenchmarkOptions):
         return RetrievalTask(self.name, chunks, queries, qrels, "chunk" if of_chunks else "document")
 
 
-def _unknown(question: Question, name: str, known: Sequence[str]) -> DataError:
+def _with_ids(asked: Sequence[Question], ids: Collection[str], documents: FileNames) -> list[Question]:
+    """Return the questions with the ids that they mean, where they name documents by a part of the path.
+
+    Raises:
+        DataError: A name is of no document and no chunk, or of several.
+    """
+    found = []
+    for question in asked:
+        relevant: dict[str, int] = {}
+        for name, grade in question.relevant.items():
+            try:
+                meant = name if name in ids else documents.find(name)
+            except DataError as error:
+                raise DataError(f"{question.where}: {error}") from error
+            if meant is None or meant not in ids:
+                raise _unknown(question, name, ids)
+            relevant[meant] = max(grade, relevant.get(meant, 0))
+        found.append(replace(question, relevant=relevant))
+    return found
+
+
+def _unknown(question: Question, name: str, known: Collection[str]) -> DataError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"ids look like {min(known)!r}."
     return DataError(

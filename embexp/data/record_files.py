@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from embexp.data.readers.delimited import FORMULA
 from embexp.data.records import Chunk, Document, Generator, Pair
 from embexp.errors import DataError
 from embexp.storage.files import atomic_write
@@ -64,8 +65,16 @@ def _flat_rows(pairs: Iterable[Pair]) -> Iterator[dict[str, object]]:
         yield row
 
 
+def _as_text(value: object) -> object:
+    """Put an apostrophe before a text that a spreadsheet would run as a formula, or that begins with one."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+
 def export_csv(path: Path, pairs: Iterable[Pair]) -> int:
-    """Write pairs as CSV, one row each, atomically, and return their number."""
+    """Write pairs as CSV, one row each, atomically, and return their number.
+
+    No cell can run as a formula; reading the file again gives the same texts.
+    """
     import csv
 
     count = 0
@@ -73,7 +82,7 @@ def export_csv(path: Path, pairs: Iterable[Pair]) -> int:
         writer = csv.DictWriter(stream, [field.name for field in fields(Pair)], lineterminator="\n")
         writer.writeheader()
         for row in _flat_rows(pairs):
-            writer.writerow(row)
+            writer.writerow({column: _as_text(value) for column, value in row.items()})
             count += 1
     return count
 
@@ -83,9 +92,8 @@ def export_parquet(path: Path, pairs: Iterable[Pair]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [(field.name, pa.float64() if field.name == "label" else pa.string()) for field in fields(Pair)]
-    )
+    numbers = {"label": pa.float64(), "weight": pa.int64()}
+    schema = pa.schema([(field.name, numbers.get(field.name, pa.string())) for field in fields(Pair)])
     rows, count = _flat_rows(pairs), 0
     with atomic_write(path, "wb") as stream, pq.ParquetWriter(stream, schema) as writer:
         while group := list(islice(rows, _ROWS_PER_GROUP)):

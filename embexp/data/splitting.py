@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
 from embexp.data.labels import LabelScale, LabelSettings, label_scale
-from embexp.data.records import CUT_OUT, HELD_OUT, Pair
+from embexp.data.records import CUT_OUT, NEVER_TRAINED, TEST_ONLY, Pair
 from embexp.data.sampling import shuffle_key
 from embexp.errors import ConfigError, DataError
 from embexp.ranges import Count, ShareBelowOne, check_ranges
 
 log = logging.getLogger(__name__)
+
+HUMAN = "human"
+"""The query type of what people asked."""
+FEW_PEOPLE = 20
+"""With questions of people about as many documents, dev and test ask them, however many others there are."""
+
+MIN_DEV_QUESTIONS = 20
+"""Fewer dev questions cannot tell two models, or two weights of BM25, apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +125,23 @@ def split_by_document(
         groups.sort(key=lambda group: shuffle_key(seed, group.id))
         quotas = _quotas(groups, settings)
         query_type = _type_to_ask(groups, [quotas[name] for name in missing], settings)
+        _warn_of_few_people(groups, query_type)
+        if query_type == HUMAN:
+            quotas = _quotas_of_people(groups, quotas, missing)
+        wanted = quotas["dev"]
         _shrink(quotas, missing, _room(groups, query_type, need_train=need_train))
         if "test" in missing:
             chosen, groups = _take(groups, query_type, quotas["test"])
             test = _spread(_asked(chosen, query_type), settings.max_test)
         if "dev" in missing:
             chosen, groups = _take(groups, query_type, quotas["dev"], questions=settings.max_dev)
-            dev = _asked(chosen, query_type)
+            dev, groups = _enough_for_dev(chosen, groups, query_type, documents=wanted)
         train = sorted(
             (pair for group in groups for pair in group.pairs), key=lambda pair: _pair_key(seed, pair)
         )
     if query_type and not settings.train_on_test_type:
         train = [pair for pair in train if pair.query_type != query_type]
-    train = [pair for pair in train if pair.generator.kind != HELD_OUT]
+    train = [pair for pair in train if pair.generator.kind not in NEVER_TRAINED]
     scale = label_scale(ordered, labels)
     splits = Splits(_spread(train, settings.max_train), _spread(dev, settings.max_dev), test, scale)
     if need_train and not splits.train:
@@ -243,12 +255,48 @@ def _quotas(groups: Sequence[_Group], settings: SplitSettings) -> dict[str, int]
 
 
 def _type_to_ask(groups: Sequence[_Group], quotas: Sequence[int], settings: SplitSettings) -> str | None:
-    """Choose the first query type that enough groups have, else the commonest of them; None for any type."""
+    """Choose the first query type that enough groups have, else the commonest of them; None for any type.
+
+    Questions of people come first even where they are few, as long as there are enough to tell anything:
+    what matters is whether theirs are answered.
+    """
     enough = min(sum(quotas), len(groups))
     counts = {name: sum(group.asks(name) for group in groups) for name in settings.test_types}
+    if HUMAN in settings.test_types[:1] and counts[HUMAN] >= FEW_PEOPLE:
+        return HUMAN
     usable = [name for name in settings.test_types if counts[name] >= len(quotas)]
     first = next((name for name in usable if counts[name] >= enough), None)
     return first or max(usable, key=lambda name: counts[name], default=None)
+
+
+def _warn_of_few_people(groups: Sequence[_Group], query_type: str | None) -> None:
+    """Warn where people's questions are too few to be the test, and others are."""
+    asked = sum(group.asks(HUMAN) for group in groups)
+    if asked and query_type not in (HUMAN, None):
+        log.warning(
+            "People's questions are about %d documents, too few to test on: dev and test ask questions of "
+            "the type %s. Give questions about %d documents or more.",
+            *(asked, query_type, FEW_PEOPLE),
+        )
+
+
+def _quotas_of_people(
+    groups: Sequence[_Group], quotas: Mapping[str, int], missing: Sequence[str]
+) -> dict[str, int]:
+    """Return the sizes of dev and test where people's questions are asked about a part of the documents only.
+
+    The others are about documents that have none and can only train. Of those that have some, the test gets
+    at most a half and dev a fifth, so that some train; all of them, if they are kept for the test.
+    """
+    asked = [group for group in groups if group.asks(HUMAN)]
+    if len(asked) == len(groups):
+        return dict(quotas)
+    size = sum(group.size for group in asked)
+    people = [pair for group in asked for pair in group.pairs if pair.query_type == HUMAN]
+    kept = all(pair.generator.kind == TEST_ONLY for pair in people)
+    dev = min(quotas["dev"], max(1, size // 5)) if "dev" in missing else 0
+    test = size - dev if kept else min(quotas["test"], max(1, size // 2))
+    return {"dev": dev, "test": test}
 
 
 def _room(groups: Sequence[_Group], query_type: str | None, *, need_train: bool) -> int:
@@ -308,6 +356,40 @@ def _asked(groups: Iterable[_Group], query_type: str | None) -> list[Pair]:
                 used.add(pair.chunk_id)
             asked.append(pair)
     return asked
+
+
+def _enough_for_dev(
+    chosen: Sequence[_Group], groups: Sequence[_Group], query_type: str | None, *, documents: int
+) -> tuple[list[Pair], list[_Group]]:
+    """Return the dev questions, of several types where one has too few, and the groups that are left.
+
+    Too few questions of the chosen type decide nothing, so that questions of other types are asked as well:
+    first about the same documents, then about others, up to dev's share of the documents. Where even they
+    do not make ``MIN_DEV_QUESTIONS``, dev asks the chosen type alone, and whoever chooses by it must say so.
+    """
+    dev, taken = _asked(chosen, query_type), list(chosen)
+    asked = len({pair.query_key for pair in dev})
+    if query_type is None or asked >= MIN_DEV_QUESTIONS:
+        return dev, list(groups)
+    room = documents - sum(group.size for group in chosen)
+    for group in groups:
+        if room >= group.size and len(groups) > len(taken) - len(chosen) + 1:
+            taken.append(group)
+            room -= group.size
+    mixed = _asked([_of_type_first(group, query_type) for group in taken], None)
+    if len({pair.query_key for pair in mixed}) < MIN_DEV_QUESTIONS:
+        return dev, list(groups)
+    counts = Counter(pair.query_type for pair in mixed)
+    log.warning(
+        "Dev has only %d questions of the type %s, too few to choose by: others are asked as well (%s).",
+        *(asked, query_type, ", ".join(f"{name} {count}" for name, count in counts.most_common())),
+    )
+    names = {group.id for group in taken}
+    return mixed, [group for group in groups if group.id not in names]
+
+
+def _of_type_first(group: _Group, query_type: str) -> _Group:
+    return replace(group, pairs=sorted(group.pairs, key=lambda pair: pair.query_type != query_type))
 
 
 def _spread(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:

@@ -213,6 +213,16 @@ def _sample(items: Sequence[_Item], most: int | None, *, seed: int, what: str) -
     return [items[at] for at in sorted(random.Random(seed).sample(range(len(items)), most))]
 
 
+def _weighted(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return each pair as often as its weight says, and log it where any counts more than once."""
+    repeated = [pair for pair in pairs for _ in range(max(pair.weight, 1))]
+    if len(repeated) > len(pairs):
+        log.info(
+            "%d training pairs are read %d times in an epoch, by their weights.", len(pairs), len(repeated)
+        )
+    return repeated
+
+
 # Contrastive rows
 
 
@@ -227,7 +237,8 @@ def _positives(request: RowRequest) -> list[Pair]:
             f"{request.scale.positive_from:g}. Set dataset.positive_from to the lowest label of a positive, "
             "or choose a loss that reads scores (loss=cosent)."
         )
-    return _sample(list(positives.values()), request.max_pairs, seed=request.seed, what="positive pairs")
+    weighted = _weighted(list(positives.values()))
+    return _sample(weighted, request.max_pairs, seed=request.seed, what="positive pairs")
 
 
 def _pair_rows(request: RowRequest) -> Rows:
@@ -327,7 +338,7 @@ def _labelled(
     request: RowRequest, value: Callable[[float | None], float]
 ) -> Iterator[tuple[str, str, float]]:
     """Yield (query, passage, value) of all pairs, and negatives of value 0 if the values do not differ."""
-    pairs = _sample(request.pairs, request.max_pairs, seed=request.seed, what="labelled pairs")
+    pairs = _sample(_weighted(request.pairs), request.max_pairs, seed=request.seed, what="labelled pairs")
     values = [value(pair.label) for pair in pairs]
     for pair, own in zip(pairs, values, strict=True):
         yield pair.query, pair.positive, own

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from embexp.data.records import Generator, Pair
+from embexp.data.records import TEST_ONLY, Generator, Pair
 from embexp.data.splitting import Splits, SplitSettings, _by_document, _by_query, split_by_document
 from embexp.errors import ConfigError, DataError
 
@@ -262,3 +262,45 @@ def test_refuses_data_that_cannot_be_split(pairs, settings, message):
 def test_refuses_settings_that_cannot_work(settings, message):
     with pytest.raises(ConfigError, match=message):
         SplitSettings(**settings)
+
+
+def people_among(documents_asked, documents, kind="human"):
+    """Questions of people about the first documents, and extracted ones about all."""
+    asked = [
+        pair(f"h{at}", f"d{at}", query_type="human", generator=Generator(kind=kind))
+        for at in range(documents_asked)
+    ]
+    extracted = [
+        pair(f"e{at}", f"d{at}", query_type="title", generator=Generator(kind="extractive"))
+        for at in range(documents)
+    ]
+    return [*asked, *extracted]
+
+
+def test_few_questions_of_people_are_the_test_and_some_of_them_train():
+    splits = split(people_among(60, 200))
+    assert {item.query_type for item in splits.test} == {"human"}
+    assert len(splits.test) == 30  # half of the documents that people ask about, and a fifth for dev
+    assert sum(item.query_type == "human" for item in splits.dev) == 12
+    assert sum(item.query_type == "human" for item in splits.train) == 60 - 30 - 12
+    assert not documents(splits.train) & documents([*splits.dev, *splits.test])
+
+
+def test_questions_that_are_kept_for_the_test_never_train():
+    splits = split(people_among(60, 200, kind=TEST_ONLY))
+    assert len(splits.test) == 48
+    assert {item.query_type for item in splits.train} == {"title"}
+    assert not documents(splits.train) & documents([*splits.dev, *splits.test])
+
+
+def test_many_questions_of_people_keep_the_shares():
+    splits = split(people_among(180, 200))
+    assert (len(splits.test), len(splits.dev)) == (40, 20)
+    assert {item.query_type for item in [*splits.dev, *splits.test]} == {"human"}
+
+
+def test_too_few_questions_of_people_are_told(caplog):
+    caplog.set_level(logging.WARNING)
+    splits = split(people_among(5, 200), test_types=["human", "title"])
+    assert "human" not in {item.query_type for item in splits.test}
+    assert "People's questions are about 5 documents, too few to test on" in caplog.text

@@ -56,6 +56,17 @@ def test_a_pair_that_stands_twice_is_one_row():
     assert len(build_rows("pairs", request([pair(0), pair(0, id="again"), pair(1)]))) == 2
 
 
+def test_a_pair_is_read_as_often_as_its_weight_says():
+    rows = build_rows("pairs", request([pair(0, weight=3), pair(1)]))
+    assert rows.columns["anchor"] == ["q0", "q0", "q0", "q1"]
+    assert len(build_rows("pairs", request([pair(0, weight=3), pair(1)], max_pairs=2))) == 2
+
+
+def test_a_labelled_pair_is_read_as_often_as_its_weight_says():
+    rows = build_rows("scored", request([pair(0, label=0.2, weight=2), pair(1, label=0.9)]))
+    assert rows.columns["text_a"] == ["q0", "q0", "q1"]
+
+
 def test_negatives_that_all_pairs_list_are_used():
     pairs = [pair(0, negatives=("a", "b")), pair(1, negatives=("c", "d", "e"))]
     rows = build_rows("pairs", request(pairs))

@@ -14,7 +14,7 @@ from tests.pipeline.pipeline_settings import TINY
 
 SLOW = "raise RuntimeError('own_slow was imported')\n"
 """Stands for ``import torch``, which takes seconds."""
-QUESTIONS = "question,file\nwhat boils,kettle.md\n"
+QUESTIONS = "frage,datei\nwhat boils,kettle.md\n"
 CASES = {
     "a key": (["trainer.epoch=2"], "trainer.epoch is not an option of trainer: did you mean 'epochs'?"),
     "a value": (["trainer.epochs=many"], "trainer.epochs"),
@@ -42,7 +42,7 @@ CASES = {
         "benchmark.questions.text_column",
     ),
     "answers or a judge": (
-        ["benchmark=queries", "benchmark.questions.path=q.csv", "benchmark.questions.text_column=question"],
+        ["benchmark=queries", "benchmark.questions.path=q.csv", "benchmark.questions.text_column=frage"],
         "llm is not set",
     ),
     "a benchmark's folder": (

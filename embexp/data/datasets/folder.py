@@ -9,7 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from embexp.data.datasets.folder_questions import FolderQuestions
 from embexp.data.labels import LabelSettings
 from embexp.data.readers.encoding import check_encoding, format_of
 from embexp.data.readers.epub import read_epub
@@ -21,6 +25,7 @@ from embexp.data.readers.office import read_odf, read_pptx, read_xlsx
 from embexp.data.readers.pdf import read_pdf
 from embexp.data.readers.problems import OnError, Problems, UnreadableError, printable
 from embexp.data.readers.reading import Reader, Reading
+from embexp.data.readers.sizes import MAX_MB, check_size, most_mb
 from embexp.data.readers.tables import SUFFIXES, DocumentColumns, read_table
 from embexp.data.readers.text import read_plain
 from embexp.data.readers.word import read_docx
@@ -58,6 +63,7 @@ _SKIPPED_FOLDERS = frozenset(
     )
 )
 """Folders of packages and build results; hidden ones, such as .git and .venv, are skipped too."""
+_LEAVES = "link out of the folder, which dataset.follow_links=true would follow"
 
 
 @dataclass(kw_only=True)
@@ -77,7 +83,20 @@ class Folder:
         encoding: The encoding of text files ("cp1252"); None lets the bytes of each file decide.
         password: Opens encrypted PDFs.
         main_content: Leave navigation, footers and other boilerplate of web pages out.
+        follow_links: Read what symbolic links outside the folder point to, too.
+        max_file_mb: The most megabytes of text in one file, unpacked; files with pictures may have eight times
+            as many. Tables in lines are streamed and may have any size.
         limit: At most this many documents, spread evenly; None for all.
+        questions: A table of people's questions and of the files that answer them; None for none. A file is
+            named by its path or the end of it, in any case, with or without its extension; several are a
+            list, or text with ``;`` between them. Of a file with several passages, training reads the one
+            that shares most words with the question.
+        questions_for: ``train`` divides the questions by document into train, dev and test; ``test`` trains
+            on none of them.
+        question_column: The column of the question; other common names are recognised.
+        file_column: The column of its files, likewise.
+        clicks_column: How often the files of the row were chosen, likewise; each row counts once without it.
+        min_clicks: Files that were chosen less often than this, over all rows, are left out.
         name: The name in tables and file names.
     """
 
@@ -91,7 +110,15 @@ class Folder:
     encoding: str | None = None
     password: str | None = field(default=None, repr=False)
     main_content: bool = True
+    follow_links: bool = False
+    max_file_mb: Annotated[int, Interval(ge=1, le=1_000_000)] = MAX_MB
     limit: Count | None = None
+    questions: str | None = None
+    questions_for: Literal["train", "test"] = "train"
+    question_column: str = "text"
+    file_column: str = "relevant"
+    clicks_column: str = "clicks"
+    min_clicks: Count = 1
     name: str = "folder"
     unit: Unit = field(default="chunk", init=False)
     labels: LabelSettings = field(default_factory=LabelSettings, init=False)
@@ -99,6 +126,8 @@ class Folder:
     def __post_init__(self) -> None:
         check_ranges(self, "dataset")
         check_encoding(self.encoding)
+        if self.questions is not None:
+            self.unit = "document"
 
     @property
     def source(self) -> str:
@@ -111,9 +140,10 @@ class Folder:
         Raises:
             DataError: The path does not exist.
         """
-        settings = {key: value for key, value in asdict(self).items() if key != "path"}
+        settings = {key: value for key, value in asdict(self).items() if key not in ("path", "questions")}
         files = [(name, _digest(file)) for name, file in self._files(Problems())]
-        return sha256_of("folder", settings, files)
+        asked = self._questions()
+        return sha256_of("folder", settings, files, *([asked.fingerprint()] if asked else []))
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents, files in the order of their paths, and log what was skipped.
@@ -137,8 +167,30 @@ class Folder:
         problems.close(f"{self.path}: {count:,} documents")
 
     def labelled(self) -> Iterator[Pair]:
-        """Yield nothing: files have no judged pairs."""
-        return iter(())
+        """Yield the questions of the table with the files that answer them; nothing without a table.
+
+        The pairs name documents and have no passage yet (``embexp.data.passages``).
+
+        Raises:
+            DataError: The table cannot be used.
+        """
+        asked = self._questions()
+        return asked.pairs([name for name, _ in self._files(Problems(quiet=True))]) if asked else iter(())
+
+    def _questions(self) -> FolderQuestions | None:
+        """Return the table of questions as it is to be read; None without one."""
+        if self.questions is None:
+            return None
+        return FolderQuestions(
+            path=self.questions,
+            text_column=self.question_column,
+            relevant_column=self.file_column,
+            clicks_column=self.clicks_column,
+            min_clicks=self.min_clicks,
+            encoding=self.encoding,
+            on_error=self.on_error,
+            test_only=self.questions_for == "test",
+        )
 
     def _read_all(self, problems: Problems) -> Iterator[Document]:
         columns = DocumentColumns(text=self.text_column, title=self.title_column, id=self.id_column)
@@ -148,6 +200,7 @@ class Folder:
             encoding=self.encoding,
             password=self.password,
             main_content=self.main_content,
+            max_mb=self.max_file_mb,
         )
         files = list(self._files(problems))
         for name, file in track(files, "Reading files", total=len(files)):
@@ -182,9 +235,12 @@ class Folder:
             return
         if not root.is_dir():
             raise DataError(f"{self.path} does not exist: check dataset.path for a typing error.")
-        for file in _walk(root, problems, self.include):
+        table = str(Path(self.questions).expanduser().resolve()) if self.questions else ""
+        for file in _walk(root, problems, self.include, follow_links=self.follow_links):
             name = printable(file.relative_to(root).as_posix())
-            if not _matches(name, self.include or ["*"]) or _matches(name, self.exclude):
+            if str(file.resolve()) == table:
+                problems.count("table of questions", name)
+            elif not _matches(name, self.include or ["*"]) or _matches(name, self.exclude):
                 problems.count("left out by include or exclude", name)
             elif not _known(file):
                 problems.count(f"of no known format ({file.suffix.lower() or 'no suffix'})", name)
@@ -201,11 +257,15 @@ def _documents(
         UnreadableError: The file may not be read, or its reader gives up.
     """
     try:
-        reader = READERS.get(format_of(file))
+        suffix = format_of(file)
+        reader = READERS.get(suffix)
         if not file.stat().st_size:
             reading.problems.count("empty file", name)
+        elif reader:
+            check_size(file, most_mb(suffix, reading.max_mb))
+            yield from reader(file, reading)
         else:
-            yield from reader(file, reading) if reader else table(file)
+            yield from table(file)
     except PermissionError as error:
         message = f"{file}: {error.strerror}; check its permissions."
         raise UnreadableError("unreadable file", message) from error
@@ -219,20 +279,28 @@ def _digest(file: Path) -> str:
         return ""
 
 
-def _walk(root: Path, problems: Problems, include: list[str]) -> Iterator[Path]:
+def _walk(root: Path, problems: Problems, include: list[str], *, follow_links: bool) -> Iterator[Path]:
     """Yield each file below a folder once, sorted; hidden files and loops of links are left out."""
     seen: set[str] = set()
+    inside = "" if follow_links else os.path.join(os.path.realpath(root), "")
     for folder, folders, files in os.walk(root, followlinks=True):
-        if os.path.realpath(folder) in seen:
+        real = os.path.realpath(folder)
+        if real in seen:
             folders.clear()
             continue
-        seen.add(os.path.realpath(folder))
+        if not os.path.join(real, "").startswith(inside):
+            problems.count(_LEAVES, Path(folder).relative_to(root).as_posix())
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = _entered(root, Path(folder), folders, problems, include)
         for name in sorted(files):
             file = Path(folder, name)
             real = os.path.realpath(file)
             if name.startswith("."):
                 problems.count("hidden", name)
+            elif not real.startswith(inside):
+                problems.count(_LEAVES, file.relative_to(root).as_posix())
             elif not file.is_file():
                 problems.count("broken link or special file", name)
             elif real in seen:

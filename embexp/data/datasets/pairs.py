@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,14 +12,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from embexp.data.labels import MAX_LABEL, LabelSettings, read_label
+from embexp.data.datasets.names_for_texts import refuse_names
+from embexp.data.labels import LabelSettings, read_label
 from embexp.data.readers.encoding import check_encoding
 from embexp.data.readers.problems import OnError, Problems, UnreadableError
 from embexp.data.readers.tables import Row, check_columns, read_rows, text_of, unpacked
 from embexp.data.records import Document, Generator, Pair, SplitName, Unit
 from embexp.data.sampling import sample
 from embexp.errors import DataError
-from embexp.ranges import Count, Label, check_ranges
+from embexp.ranges import MAX_LABEL, Count, Label, check_ranges
 from embexp.storage.files import sha256_of, sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,11 @@ class PairsFile:
         document_id_column: The document of the passage; without it, equal passages are one document.
         query_id_column: What the judgments of one query share; without it, equal queries are one.
         split_column: train, dev or test, where the file has a split of its own.
+        weight_column: How often training reads the pair in an epoch, a whole number.
+        clicks_column: How often the passage was chosen for the query. Training reads a pair once more for
+            each doubling of its clicks; repeated rows add up.
+        count_repeats: Count each row as a click where there is no column of clicks.
+        min_clicks: Pairs with fewer clicks, over all rows, are left out.
         on_error: ``skip`` leaves bad rows out and counts them; ``fail`` stops at the first.
         limit: At most this many pairs, spread evenly; None for all.
         encoding: The encoding of a text file, such as cp1252; None lets its bytes decide.
@@ -103,6 +110,10 @@ class PairsFile:
     document_id_column: str | None = "document_id"
     query_id_column: str | None = "query_id"
     split_column: str | None = "split"
+    weight_column: str | None = "weight"
+    clicks_column: str | None = None
+    count_repeats: bool = False
+    min_clicks: Count = 1
     on_error: OnError = "skip"
     limit: Count | None = None
     encoding: str | None = None
@@ -147,11 +158,36 @@ class PairsFile:
             DataError: The file is missing, empty or lacks a column, or a row is bad and ``on_error``
                 is ``fail``.
         """
-        return self._pairs(quiet=False)
+        pairs = self._pairs(quiet=False)
+        if self.clicks_column is None and not self.count_repeats:
+            return pairs
+        return weighted_by_clicks(pairs, self._clicks(), least=self.min_clicks)
+
+    def _clicks(self) -> Counter[tuple[str, str]]:
+        """Return the clicks of each query and passage, over all rows."""
+        clicks: Counter[tuple[str, str]] = Counter()
+        problems = Problems(quiet=True)
+        columns, labels = self._columns(), _Labels()
+        for number, row in enumerate(
+            read_rows(Path(self.path).expanduser(), problems, encoding=self.encoding)
+        ):
+            if number == 0:
+                columns = columns.recognised(map(str, row.values), place=self.path, quiet=True)
+                if self.clicks_column is not None:
+                    check_columns(row, [self.clicks_column], "dataset.clicks_column")
+            value = read_label(row.values.get(self.clicks_column))[0] if self.clicks_column else 1.0
+            with problems.guard(row.where):
+                for pair in _pairs_of_row(row, columns, labels):
+                    clicks[pair.query, pair.positive] += max(value or 0.0, 0.0)  # type: ignore[assignment]
+        return clicks
 
     def _pairs(self, *, quiet: bool) -> Iterator[Pair]:
         problems = Problems(self.on_error, quiet=quiet)
-        columns = PairColumns(
+        rows = read_rows(Path(self.path).expanduser(), problems, encoding=self.encoding)
+        return pairs_of(rows, self._columns(), problems, limit=self.limit, place=self.path)
+
+    def _columns(self) -> PairColumns:
+        return PairColumns(
             query=self.query_column,
             positive=self.positive_column,
             negatives=self.negatives_column,
@@ -160,9 +196,8 @@ class PairsFile:
             document_id=self.document_id_column,
             query_id=self.query_id_column,
             split=self.split_column,
+            weight=self.weight_column,
         )
-        rows = read_rows(Path(self.path).expanduser(), problems, encoding=self.encoding)
-        return pairs_of(rows, columns, problems, limit=self.limit, place=self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +216,7 @@ class PairColumns:
     document_id: str | None = "document_id"
     query_id: str | None = "query_id"
     split: str | None = "split"
+    weight: str | None = None
     label_values: Mapping[str, float] | None = None
     numbered: tuple[str, ...] = ()
 
@@ -277,7 +313,8 @@ def pairs_of(
             labels are words without a known value.
     """
     count = 0
-    for pair in sample(_distinct_pairs(rows, columns, problems), limit, key=lambda pair: pair.id):
+    pairs = refuse_names(_distinct_pairs(rows, columns, problems), column=columns.positive, place=place)
+    for pair in sample(pairs, limit, key=lambda pair: pair.id):
         count += 1
         yield pair
     if not count:
@@ -374,6 +411,7 @@ def _pairs_of_row(row: Row, columns: PairColumns, labels: _Labels) -> list[Pair]
         split=split,
         context_ids=row.texts("context_ids"),
         generator=_generator(row),
+        weight=_weight(row, columns.weight),
     )
     pairs: list[Pair] = []
     for query, passage in product(row.texts(columns.query), positives):
@@ -420,7 +458,7 @@ def _label(row: Row, columns: PairColumns, labels: _Labels) -> float | None:
     if abs(label) > MAX_LABEL:
         raise UnreadableError(
             "label out of range",
-            f"{row.where}: label {text[:80]!r} is beyond {MAX_LABEL:,.0f}; correct it.",
+            f"{row.where}: label {text[:80]!r} is beyond {MAX_LABEL:,}; correct it.",
         )
     return label
 
@@ -433,6 +471,39 @@ def _split(row: Row, column: str | None) -> SplitName | None:
             f"{row.where}: split {value!r} is none of train, dev and test; use one of them.",
         )
     return SPLIT_NAMES[value.lower()] if value else None
+
+
+def _weight(row: Row, column: str | None) -> int:
+    value = row.text(column)
+    if not value or column is None:
+        return 1
+    number, _ = read_label(row.values[column])
+    if number is None or number < 1:
+        raise UnreadableError(
+            "weight not a number",
+            f"{row.where}: weight {value[:80]!r} is not a number from 1 up; write one, or leave it empty.",
+        )
+    return round(number)
+
+
+def weighted_by_clicks(
+    pairs: Iterable[Pair], clicks: Mapping[tuple[str, str], float], *, least: int
+) -> Iterator[Pair]:
+    """Yield the pairs with enough clicks, each with their weight, and log how many have too few."""
+    dropped = 0
+    for pair in pairs:
+        count = clicks[pair.query, pair.positive]
+        if count < least:
+            dropped += 1
+            continue
+        yield replace(pair, weight=weight_of_clicks(count))
+    if dropped:
+        log.info("%s pairs have fewer than %d clicks and are left out.", f"{dropped:,}", least)
+
+
+def weight_of_clicks(count: float) -> int:
+    """Return how often training reads a pair in an epoch: once more for each doubling of its clicks."""
+    return 1 + int(math.log2(count)) if count >= 1 else 1
 
 
 def _generator(row: Row) -> Generator:

@@ -72,7 +72,8 @@ def test_a_struct_of_parquet_gives_its_own_ids_alone(tmp_path: Path) -> None:
 
 def test_ids_and_places_are_kept(tmp_path: Path) -> None:
     path = csv(tmp_path, "id,text,relevant", "q7,how to boil,a")
-    assert QuestionFile(path=path).questions() == [Question("q7", "how to boil", f"{path}:2", {"a": 1})]
+    wanted = Question("q7", "how to boil", f"{path}:2", {"a": 1}, {"a": 1.0})
+    assert QuestionFile(path=path).questions() == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_ids_and_places_are_kept(tmp_path: Path) -> None:
         (["text,relevant,grade", "x,a,2.5"], r"q.csv:2: grade '2.5' is not a whole number"),
         (["text,relevant,grade", "x,a,-1"], r"q.csv:2: grade '-1' is not a whole number from 0 up"),
         (["id,text", "1,x", "1,y"], r"q.csv:3: the id '1' is in .*q.csv:2 with another text"),
-        (["question,relevant", "x,a"], r"no column 'text'; there are question, relevant.*text_column"),
+        (["frage,relevant", "x,a"], r"no column 'text'; there are frage, relevant.*text_column"),
         (["text,relevant"], r"holds no question"),
     ],
 )
