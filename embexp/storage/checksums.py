@@ -18,8 +18,8 @@ from embexp.errors import DamagedError
 from embexp.storage.files import write_json
 
 BLOCK = 1 << 20
-QUICK_BYTES = 512 << 20
-"""What a quick check reads at most, about: less than a second from memory, a few from an SSD."""
+QUICK_BYTES = 4 << 30
+"""What a quick check reads at most, about: a second from memory, a few from an SSD. Most models fit."""
 _HEX = 16
 _LOCK = ".lock"
 
@@ -62,7 +62,7 @@ def find_damage(folder: Path, records: Mapping[str, FileRecord], *, whole: bool 
     """Compare files with their records, and return what is wrong with the first that differs, or None.
 
     All sizes are compared. Of the content, ``whole`` compares everything; otherwise a set of more than
-    512 MiB is compared in part: the first and the last block of each file, and others at random.
+    4 GiB is compared in part: the first and the last block of each file, and others at random.
 
     Args:
         folder: The folder that the records are relative to.
