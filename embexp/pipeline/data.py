@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from embexp.data.labels import LabelScale
 from embexp.data.leaks import Leaks, audit
 from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Document, Pair
+from embexp.data.repeated_lines import REPEATED_LINES
 from embexp.data.splitting import Splits, split_by_document
 from embexp.errors import DataError
 from embexp.masking import masked
@@ -43,6 +45,11 @@ class Corpus:
     def chunks(self) -> list[Chunk]:
         """Return every chunk."""
         return list(read_jsonl(self.folder / "chunks.jsonl", Chunk))
+
+    @cached_property
+    def repeated_lines(self) -> int:
+        """How many lines that most documents repeat were left out of them."""
+        return sum(int(each.metadata.get(REPEATED_LINES, 0)) for each in self.headers().values())
 
     def headers(self) -> dict[str, Document]:
         """Return document id -> document, without the texts."""
@@ -84,7 +91,9 @@ class Data:
     def counts(self) -> dict[str, Any]:
         """The number of documents, of chunks, and of pairs in each split."""
         pairs = {name: len(getattr(self.splits, name)) for name in SPLITS}
-        return {"documents": self.written.corpus.documents, "chunks": len(self.chunks), "pairs": pairs}
+        corpus = self.written.corpus
+        counts = {"documents": corpus.documents, "chunks": len(self.chunks), "pairs": pairs}
+        return counts if not corpus.repeated_lines else {**counts, REPEATED_LINES: corpus.repeated_lines}
 
 
 def chunk_documents(experiment: Experiment) -> Corpus:

@@ -30,6 +30,7 @@ from embexp.data.readers.tables import SUFFIXES, DocumentColumns, read_table
 from embexp.data.readers.text import read_plain
 from embexp.data.readers.word import read_docx
 from embexp.data.records import Document, Pair, Unit
+from embexp.data.repeated_lines import without_repeated_lines
 from embexp.data.sampling import sample
 from embexp.errors import DataError
 from embexp.progress import track
@@ -84,8 +85,10 @@ class Folder:
         password: Opens encrypted PDFs.
         main_content: Leave navigation, footers and other boilerplate of web pages out.
         follow_links: Read what symbolic links outside the folder point to, too.
-        max_file_mb: The most megabytes of text in one file, unpacked; files with pictures may have eight times
-            as many. Tables in lines are streamed and may have any size.
+        max_file_mb: The most megabytes of text in one file, unpacked; files with pictures may have eight
+            times as many. Tables in lines are streamed and may have any size.
+        repeated_lines: ``drop`` leaves out lines that most of the documents repeat, such as navigation and
+            footers, and the running headers of PDFs; ``keep`` keeps them.
         limit: At most this many documents, spread evenly; None for all.
         questions: A table of people's questions and of the files that answer them; None for none. A file is
             named by its path or the end of it, in any case, with or without its extension; several are a
@@ -112,6 +115,7 @@ class Folder:
     main_content: bool = True
     follow_links: bool = False
     max_file_mb: Annotated[int, Interval(ge=1, le=1_000_000)] = MAX_MB
+    repeated_lines: Literal["drop", "keep"] = "drop"
     limit: Count | None = None
     questions: str | None = None
     questions_for: Literal["train", "test"] = "train"
@@ -154,7 +158,11 @@ class Folder:
         """
         problems = Problems(self.on_error)
         count = 0
-        for document in sample(self._read_all(problems), self.limit, key=lambda document: document.id):
+        documents = self._read_all(problems)
+        if self.repeated_lines == "drop":
+            keeps = "dataset.repeated_lines=keep"
+            documents = without_repeated_lines(documents, place=self.path, option=keeps)
+        for document in sample(documents, self.limit, key=lambda document: document.id):
             count += 1
             yield document
         if not count:
@@ -200,6 +208,7 @@ class Folder:
             encoding=self.encoding,
             password=self.password,
             main_content=self.main_content,
+            page_lines=self.repeated_lines == "keep",
             max_mb=self.max_file_mb,
         )
         files = list(self._files(problems))
@@ -282,13 +291,13 @@ def _digest(file: Path) -> str:
 def _walk(root: Path, problems: Problems, include: list[str], *, follow_links: bool) -> Iterator[Path]:
     """Yield each file below a folder once, sorted; hidden files and loops of links are left out."""
     seen: set[str] = set()
-    inside = "" if follow_links else os.path.join(os.path.realpath(root), "")
+    top = Path(os.path.realpath(root))
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()
             continue
-        if not os.path.join(real, "").startswith(inside):
+        if not follow_links and not Path(real).is_relative_to(top):
             problems.count(_LEAVES, Path(folder).relative_to(root).as_posix())
             folders.clear()
             continue
@@ -299,7 +308,7 @@ def _walk(root: Path, problems: Problems, include: list[str], *, follow_links: b
             real = os.path.realpath(file)
             if name.startswith("."):
                 problems.count("hidden", name)
-            elif not real.startswith(inside):
+            elif not follow_links and not Path(real).is_relative_to(top):
                 problems.count(_LEAVES, file.relative_to(root).as_posix())
             elif not file.is_file():
                 problems.count("broken link or special file", name)

@@ -12,6 +12,7 @@ from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading, stream_of
 from embexp.data.readers.text import document_of, one_line
 from embexp.data.records import Document
+from embexp.data.repeated_lines import without_page_lines
 
 if TYPE_CHECKING:
     from io import BytesIO
@@ -51,7 +52,12 @@ def read_pdf(path: Path, reading: Reading) -> Iterator[Document]:
         message = f"{path}: not a PDF that can be read ({reason}); is it complete? Download or save it again."
         raise UnreadableError("broken file", message) from error
     _report_empty(path, pages, reading)
-    text = "\n\n".join(text for text, _ in pages if text)
+    texts = [text for text, _ in pages]
+    if not reading.page_lines:
+        texts, removed = without_page_lines(texts)
+        if removed:
+            reading.problems.count("repeated header or footer of a PDF's pages", path.name)
+    text = "\n\n".join(text for text in texts if text)
     yield document_of(path, text, title=title)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from embexp.data.readers.encoding import open_binary
 from embexp.data.readers.problems import Problems
+from embexp.data.readers.sizes import MAX_MB
 from embexp.data.records import Document
 
 
@@ -21,12 +22,16 @@ class Reading:
         encoding: The encoding of text files; None lets the bytes decide.
         password: Opens encrypted PDFs; None for files without one.
         main_content: Leave navigation and other boilerplate of web pages out.
+        page_lines: Keep the running headers and footers of pages.
+        max_mb: The most megabytes of text in one file, unpacked.
     """
 
     problems: Problems = field(default_factory=lambda: Problems(quiet=True))
     encoding: str | None = None
     password: str | None = field(default=None, repr=False)
     main_content: bool = True
+    page_lines: bool = False
+    max_mb: int = MAX_MB
 
 
 Reader = Callable[[Path, Reading], Iterator[Document]]
