@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,16 @@ CHUNKS = [
     Chunk("c3", "fuse.md", "The fuse is rated at 13 ampere.", "", 1, "fuse.md"),
 ]
 NAME = "tuned-my-kettles"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "retrieval.md"
+NEEDS = ("chromadb", "langchain_chroma", "llama_index.embeddings.huggingface")
+EXAMPLES = [
+    pytest.param(needs, code, id=needs)
+    for needs, code in zip(
+        NEEDS,
+        re.findall(r"```py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL),
+        strict=True,
+    )
+]
 QUESTION = "how is the lid sealed?"
 
 
@@ -126,6 +140,31 @@ def test_llama_index_answers(written: Path, copied: Path, model: Path) -> None:
     (chunk,) = [chunk for chunk in CHUNKS if chunk.id == own[0][0].id]
     assert result.node.get_content() == chunk.text
     assert result.node.metadata["source"] == chunk.source
+
+
+@pytest.fixture(scope="module")
+def run_folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with X/model and X/index, as the examples of the documentation name them."""
+    folder = tmp_path_factory.mktemp("examples")
+    shutil.copytree(model, folder / "X" / "model")
+    cache = EmbeddingCache(folder / "cache")
+    named = SourceEmbedder(LocalModel(path=str(folder / "X" / "model")), cache, name="tuned pydocs")
+    ChromaRetriever().index(CHUNKS, named, path=folder / "X" / "index")
+    gc.collect()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("needs", "code"), EXAMPLES)
+def test_the_examples_of_the_documentation_run(run_folder: Path, needs: str, code: str) -> None:
+    pytest.importorskip(needs, reason=f"{needs} is not installed")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "ANONYMIZED_TELEMETRY": "False"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=run_folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert sum(chunk.text in done.stdout for chunk in CHUNKS) == 3
 
 
 @pytest.mark.parametrize("options", [{"query_prompt": "query: "}, {"passage_prompt": "passage: "}])
