@@ -23,14 +23,19 @@ from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.query_text import acceptable, clean, key
 from embexp.synthesis.salience import Sentence, Terms, cosine, cut, sentences
+from embexp.synthesis.stated_queries import asks, comments, definitions, questions
 
 log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-QueryType = Literal["summary", "title", "heading", "sentence", "keywords", "span", "words"]
+_Written = Literal["faq", "summary", "title", "heading", "definition", "sentence", "comment"]
+QueryType = Literal[_Written, "keywords", "span", "words"]
 _PATH = " > "
-_LEAST_WORDS: Mapping[str, int] = {"summary": 2, "title": 1, "heading": 2, "sentence": 4, "keywords": 3}
+_LEAST_WORDS: Mapping[str, int] = {
+    **{"faq": 3, "summary": 2, "title": 1, "heading": 2, "definition": 1, "sentence": 4},
+    **{"comment": 4, "keywords": 3},
+}
 _MOST_KEYWORDS = 6
 _PSEUDO_WORDS = (4, 12)
 """The fewest and the most words of a span, and of words drawn from a chunk."""
@@ -57,11 +62,50 @@ class _Source:
     shuffled: Sequence[Chunk]
     terms: Terms
     shared_queries: frozenset[str]
+    shared_terms: frozenset[str]
     most_words: int
 
     def fits(self, kind: QueryType, query: str) -> bool:
         """Return whether a cleaned text can be a query of this kind."""
         return acceptable(query, least=_LEAST_WORDS[kind], most=self.most_words)
+
+
+def _questions(source: _Source) -> Iterator[_Candidate]:
+    """Yield the questions that stand in the document, headings and titles among them, for what follows."""
+    for chunk in source.shuffled:
+        above, _, last = chunk.title.rpartition(_PATH)
+        heading = clean(last)
+        if asks(heading) and key(heading) not in source.shared_queries and source.fits("faq", heading):
+            body = _without_heading(chunk.text, heading)
+            yield _Candidate(heading, chunk, f"{above}\n{body}" if above else body)
+        yield from _cut_out("faq", questions, chunk, source)
+
+
+def _definitions(source: _Source) -> Iterator[_Candidate]:
+    """Yield the terms that the document defines, for its passage without the term.
+
+    A term that several documents seem to define ("Note: …") is a label and is left out.
+    """
+    for chunk in source.shuffled:
+        for candidate in _cut_out("definition", definitions, chunk, source):
+            if key(candidate.query) not in source.shared_terms:
+                yield candidate
+
+
+def _comments(source: _Source) -> Iterator[_Candidate]:
+    """Yield the comments in the document's code, for the passage without them."""
+    for chunk in source.shuffled:
+        yield from _cut_out("comment", comments, chunk, source)
+
+
+def _cut_out(
+    kind: QueryType, find: Callable[[str], Iterator[Sentence]], chunk: Chunk, source: _Source
+) -> Iterator[_Candidate]:
+    """Yield what ``find`` finds in a chunk and the passage does not repeat, for the rest of the passage."""
+    for found in find(chunk.text):
+        rest = cut(chunk.text, found)
+        if source.fits(kind, found.text) and (kind == "definition" or key(found.text) not in key(rest)):
+            yield _Candidate(found.text, chunk, f"{chunk.title}\n{rest}" if chunk.title else rest)
 
 
 def _summaries(source: _Source) -> Iterator[_Candidate]:
@@ -151,10 +195,13 @@ def _joined(tokens: Sequence[str], chunk: Chunk) -> str:
 
 
 _KINDS: Mapping[QueryType, Callable[[_Source], Iterator[_Candidate]]] = {
+    "faq": _questions,
     "summary": _summaries,
     "title": _titles,
     "heading": _headings,
+    "definition": _definitions,
     "sentence": _salient_sentences,
+    "comment": _comments,
     "keywords": _keyword_queries,
     "span": _spans,
     "words": _drawn_words,
@@ -168,6 +215,15 @@ def _shared_headings(chunks: Iterable[Chunk]) -> frozenset[str]:
         if _PATH in chunk.title:
             owners[key(clean(chunk.title.rpartition(_PATH)[2]))].add(chunk.document_id)
     return frozenset(heading for heading, documents in owners.items() if len(documents) > 1)
+
+
+def _shared_terms(chunks: Iterable[Chunk]) -> frozenset[str]:
+    """Return the terms, as ``key`` writes them, that more than one document seems to define."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for chunk in chunks:
+        for term in definitions(chunk.text):
+            owners[key(term.text)].add(chunk.document_id)
+    return frozenset(term for term, documents in owners.items() if len(documents) > 1)
 
 
 def _shared_summaries(documents: Iterable[Document], chunks: Iterable[Chunk]) -> frozenset[str]:
@@ -202,11 +258,11 @@ def _without_heading(text: str, heading: str) -> str:
 
 
 def _all_types() -> list[QueryType]:
-    return ["summary", "title", "heading", "sentence", "keywords"]
+    return ["faq", "summary", "title", "heading", "definition", "sentence", "comment", "keywords"]
 
 
 def _most_human_types() -> list[QueryType]:
-    return ["summary", "sentence"]
+    return ["faq", "summary", "sentence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +360,7 @@ class Extractive:
             by_document[chunk.document_id].append(chunk)
         terms = Terms.read(track((chunk.passage for chunk in chunks), "Weighing words", total=len(chunks)))
         shared = _shared_headings(chunks) | _shared_summaries(documents.values(), chunks)
+        labels = _shared_terms(chunks) if "definition" in self.query_types else frozenset()
         return [
             _Source(
                 document=documents.get(document_id, Document(id=document_id, text="")),
@@ -311,6 +368,7 @@ class Extractive:
                 shuffled=sorted(by_document[document_id], key=lambda chunk: self._draw(chunk.id)),
                 terms=terms,
                 shared_queries=shared,
+                shared_terms=labels,
                 most_words=self.max_query_words,
             )
             for document_id in sorted(by_document, key=self._draw)
@@ -404,7 +462,7 @@ _MOST_PER_DOCUMENT = 10
 def held_out_pairs(
     chunks: Sequence[Chunk], documents: Mapping[str, Document], *, seed: int
 ) -> Iterator[Pair]:
-    """Yield queries in the authors' own words: summaries, and the most salient sentences of chunks.
+    """Yield queries in the authors' own words: questions, summaries, the most salient sentences of chunks.
 
     A model that is tuned and tested on questions by one language model may only learn that model's style.
     These queries come from people.
@@ -418,7 +476,7 @@ def held_out_pairs(
         target=max(len({chunk.document_id for chunk in chunks}), _ENOUGH),
         per_document=_MOST_PER_DOCUMENT,
         held_out_share=1.0,
-        query_types=["summary", "sentence"],
+        query_types=["faq", "summary", "sentence"],
         seed=seed,
     )
     for pair in extractive.pairs(chunks, documents):

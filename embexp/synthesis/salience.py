@@ -20,7 +20,7 @@ _NOT_PROSE = re.compile(
     r"(?: {4,}|\t|\s*(?:#|\||\+[-=]|>>>|\.\.\.|\.\. |:\w+|[-=~^_*]{3,}\s*$|`[^`]*`\s*$|<))"
 )
 _END = re.compile(
-    rf"(?<=[.!?{SPACED_ENDS}])[\"')\]]*\s+(?![a-z])"
+    rf"(?<=[.!?{SPACED_ENDS}])[\"')\]*_]*\s+(?![a-z])"
     rf"|(?<=[{UNSPACED_ENDS}])(?![{UNSPACED_ENDS}{CLOSERS}])|(?<=[{UNSPACED_ENDS}][{CLOSERS}])|\Z"
 )
 _LONE_MARKER = re.compile(r"^[ \t]*(?:[-*+>•]|\d{1,3}[.)])?[ \t]*$", re.MULTILINE)

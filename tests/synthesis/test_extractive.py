@@ -147,11 +147,11 @@ def test_no_chunks_no_pairs():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target": 0}, "synthesis.target=0"),
-        ({"per_document": -1}, "synthesis.per_document=-1"),
-        ({"held_out_share": 1.5}, "synthesis.held_out_share=1.5"),
+        ({"target": 0}, "synthesis.target is 0"),
+        ({"per_document": -1}, "synthesis.per_document is -1"),
+        ({"held_out_share": 1.5}, "synthesis.held_out_share is 1.5"),
         ({"query_types": []}, "query_types is empty"),
-        ({"query_types": ["poem"]}, "no kind 'poem'; choose from summary, title"),
+        ({"query_types": ["poem"]}, "no kind 'poem'; choose from faq, summary, title"),
         ({"held_out_types": ["poem"]}, "no kind 'poem'"),
     ],
 )
@@ -255,3 +255,35 @@ def test_short_documents_give_spans_too():
     pairs = written(chunks, {}, query_types=["span"], min_passage_words=2)
     assert {pair.query for pair in pairs} >= {"card arrival", "top up failed"}
     assert any(pair.chunk_id == "2" and " " not in pair.query for pair in pairs)
+
+
+def test_a_question_in_a_faq_asks_for_its_answer():
+    text = "## Is the pump loud?\n\nNo: it runs at forty decibels in a closed room with its door shut."
+    chunk = Chunk("c", "d", text, "Pumps > Is the pump loud?")
+    (pair,) = of_kind("faq", [chunk], {"d": Document(id="d", text=text, title="Pumps")})
+
+    assert pair.query == "Is the pump loud?"
+    assert pair.positive.startswith("Pumps\nNo: it runs at forty decibels")
+
+
+def test_a_label_that_two_documents_have_is_no_term():
+    def glossary(name, term):
+        text = (
+            f"{term}: what people of the trade call it every day.\n\nNote: this line is there in all of them."
+        )
+        return Chunk(f"{name}-0", name, text, "")
+
+    chunks = [glossary("a", "Backwash"), glossary("b", "Turbidity")]
+    pairs = of_kind("definition", chunks, {})
+
+    assert sorted(pair.query for pair in pairs) == ["Backwash", "Turbidity"]
+    assert all("Note: this line" in pair.positive for pair in pairs)
+
+
+def test_a_comment_asks_for_the_passage_without_it():
+    text = "Start it:\n\n```sh\n# Keep the pump running at night\npump start --daemon --verbose now\n```"
+    (pair,) = of_kind("comment", [Chunk("c", "d", text, "Pumps")], {})
+
+    assert pair.query == "Keep the pump running at night"
+    assert "pump start" in pair.positive
+    assert "Keep the pump" not in pair.positive
