@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from embexp.benchmarking.metrics import evaluate, retrieve
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import RetrievalTask
+from embexp.data.splitting import MIN_DEV_QUESTIONS
 from embexp.models.encoder import Embedder
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """The weights of BM25 that are tried; 0 is the model alone."""
-MIN_QUESTIONS = 20
-"""With fewer dev questions the default is served: they could not tell two weights apart."""
 DEPTH = 200
 
 
@@ -104,7 +103,7 @@ def choose_retriever(
         folder: Where an index may keep files.
     """
     models = list(embedders)
-    if task is None or len(task.queries) < MIN_QUESTIONS:
+    if task is None or len(task.queries) < MIN_DEV_QUESTIONS:
         count = len(task.queries) if task else 0
         return _default_choice(models, f"{count} dev questions are too few to choose by: the default")
     scores = {

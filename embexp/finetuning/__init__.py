@@ -1,5 +1,6 @@
 """Fine-tuning: training rows, hard negatives, batches, losses and a trainer that resumes after a kill."""
 
+from embexp.finetuning.auto import AutoFineTuner
 from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, Method, QueryAdapter, QueryEncoder
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.teachers import (
@@ -12,11 +13,20 @@ from embexp.finetuning.teachers import (
     Teacher,
 )
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
-from embexp.finetuning.training import FineTuner, Training, TrainingStep, UntunedModel
+from embexp.finetuning.training import (
+    DevScores,
+    FineTuner,
+    Training,
+    TrainingPlan,
+    TrainingStep,
+    UntunedModel,
+)
 
 __all__ = [
+    "AutoFineTuner",
     "BiEncoderTeacher",
     "CrossEncoderTeacher",
+    "DevScores",
     "FineTuner",
     "Full",
     "HybridTeacher",
@@ -32,6 +42,7 @@ __all__ = [
     "Teacher",
     "TrainerSettings",
     "Training",
+    "TrainingPlan",
     "TrainingStep",
     "UntunedModel",
 ]

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 from embexp.errors import ConfigError
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.recovery import DivergenceError, check_loss_level
+from embexp.finetuning.training import question_scores
 from embexp.progress import Bar
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ class DevEvaluation(TrainerCallback):  # type: ignore[misc]
         earlier = [value for value in (progress.untuned_score, progress.best_score) if value is not None]
         progress.without_gain = 0 if score > max(earlier, default=-math.inf) else progress.without_gain + 1
         if step == 0:
-            progress.untuned_score = score
+            progress.untuned_score, progress.untuned_questions = score, question_scores(metrics, metric)
         elif progress.best_score is None or score > progress.best_score:
             self._context.checkpoints.save_best(step, model)
             progress.best_step, progress.best_score = step, score
+            progress.best_questions = question_scores(metrics, metric)
         log.info("Step %d: dev %s %.4f (best %.4f)", step, metric, score, max([score, *earlier]))
         self.seconds += time.monotonic() - start
 

@@ -241,7 +241,7 @@ class Checkpoints:
         try:
             check_weights(self.folder / _MODEL)
         except DamagedError as error:
-            log.warning("%s The training is done again.", error)
+            log.warning("%s Training starts over.", error)
             return None
         return TypeAdapter(Training).validate_python(done["training"])
 

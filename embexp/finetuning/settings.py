@@ -20,7 +20,6 @@ from embexp.ranges import (
     check_ranges,
 )
 
-
 Epochs = Annotated[int, Interval(ge=1, le=10_000)]
 MaxPairs = Annotated[int, Interval(ge=2, le=1_000_000_000)] | None
 Shares = list[InnerShare] | tuple[InnerShare, ...]

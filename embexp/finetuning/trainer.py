@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.data.splitting import Splits
+from embexp.data.splitting import MIN_DEV_QUESTIONS, Splits
 from embexp.errors import DataError
 from embexp.finetuning.batch_sampler import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
@@ -17,7 +17,7 @@ from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_modes import dropout_rates, text_length, training_length
-from embexp.finetuning.model_selection import UNTUNED, select_weights
+from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
@@ -78,7 +78,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
                 "There is no training pair: give more documents or pairs, or lower split.dev and split.test."
             )
         checkpoints = Checkpoints(work_dir)
-        checkpoints.claim(self._fingerprint(model, loss, splits, seed))
+        checkpoints.claim(self.training_key(model, loss, splits, seed=seed))
         method: Method = self.method or Full()
         if (training := checkpoints.finished()) is not None:
             log.info("Training in %s is complete (%d steps): not training again.", work_dir, training.steps)
@@ -87,6 +87,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             for point in training.history:
                 on_step(point)
             return replace(training, resumed_from=training.steps)
+        _warn_of_few_questions(self, splits)
         checkpoints.check_space(model)
         method.extend(model)
         evaluate = _at_own_length(model, dev_scores, untuned)
@@ -158,9 +159,11 @@ class SentenceTransformerFineTuner(TrainerSettings):
             selected=selected.name,
             candidates=selected.dev,
             general=selected.general,
+            reason=selected.reason,
         )
 
-    def _fingerprint(self, model: SentenceTransformer, loss: Loss, splits: Splits, seed: int) -> str:
+    def training_key(self, model: SentenceTransformer, loss: Loss, splits: Splits, *, seed: int) -> str:
+        """Return a digest of all that shapes a training: checkpoints of another one are not continued."""
         pairs = [
             sha256_of(
                 *(pair.id, pair.query_id, pair.query, pair.positive, pair.negatives, pair.label),
@@ -178,6 +181,17 @@ class SentenceTransformerFineTuner(TrainerSettings):
             repr(splits.label_scale()),
             len(splits.dev),
             seed,
+        )
+
+
+def _warn_of_few_questions(settings: TrainerSettings, splits: Splits) -> None:
+    """Say before training that dev cannot choose, while something can be done about it."""
+    count = len({pair.query_key for pair in splits.dev})
+    if settings.select != TUNED and settings.evaluations and count < MIN_DEV_QUESTIONS:
+        log.warning(
+            "Dev has %d questions, too few to select weights by (at least %d are needed): add documents or "
+            "pairs, or raise split.dev.",
+            *(count, MIN_DEV_QUESTIONS),
         )
 
 

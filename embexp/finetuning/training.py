@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from embexp.data.splitting import Splits
 from embexp.models.embedding_cache import EmbeddingCache
@@ -37,6 +37,55 @@ class TrainingStep:
     metrics: Mapping[str, float]
 
 
+class DevScores(dict[str, float]):
+    """Mean metrics on dev; ``per_question`` is question id -> metric -> value behind them."""
+
+    def __init__(
+        self, mean: Mapping[str, float], per_question: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        super().__init__(mean)
+        self.per_question = per_question or {}
+
+
+def question_scores(scores: Mapping[str, float], metric: str) -> list[float]:
+    """Return the score of each dev question, in the order of their ids; empty where only means are known."""
+    if not isinstance(scores, DevScores):
+        return []
+    values = [scores.per_question[name].get(metric) for name in sorted(scores.per_question)]
+    return [float(value) for value in values if value is not None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingPlan:
+    """What ``trainer=auto`` decided before training; ``embexp.finetuning.auto`` has the rules.
+
+    Attributes:
+        epochs, learning_rate, max_pairs, merge, select, preferred_share: The settings of the training.
+        reason: What they follow from, in a sentence.
+        pairs_per_second: The measured speed of training; None without a time budget.
+        evaluation_seconds: The measured time of a dev evaluation; None without a time budget.
+    """
+
+    epochs: int
+    learning_rate: float
+    max_pairs: int | None
+    merge: tuple[float, ...]
+    select: Literal["best", "one_standard_error", "tuned"]
+    preferred_share: float
+    reason: str
+    pairs_per_second: float | None = None
+    evaluation_seconds: float | None = None
+
+    def __str__(self) -> str:
+        pairs = "all pairs" if self.max_pairs is None else f"up to {self.max_pairs:,} pairs"
+        shares = ", ".join(f"{share:g}" for share in self.merge) or "none"
+        rule = self.select.replace("_", " ")
+        return (
+            f"{self.reason}: {self.epochs} {'epoch' if self.epochs == 1 else 'epochs'} of {pairs} at a "
+            f"learning rate of {self.learning_rate:g}, merged shares {shares}, selected by dev ({rule})"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """The summary of a fine-tune.
@@ -52,6 +101,8 @@ class Training:
         selected: Which weights were selected: untuned, tuned, "merged 0.5".
         candidates: The dev score of each candidate.
         general: The score of each candidate on a general set, if there is one.
+        reason: Why these weights were selected; None if there was no choice.
+        plan: What ``trainer=auto`` decided; None for settings that were given.
     """
 
     pairs: int
@@ -64,6 +115,8 @@ class Training:
     selected: str | None = None
     candidates: Mapping[str, float] = field(default_factory=dict)
     general: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    plan: TrainingPlan | None = None
 
     def selected_score(self, metric: str) -> float | None:
         """Return a metric's value on dev with the selected weights; None if they were never scored.
@@ -141,7 +194,8 @@ class FineTuner(Protocol):
             model: The untuned model.
             loss: The loss to minimise.
             splits: Training and dev pairs; the test pairs are not read.
-            dev_scores: Scores a model on dev: metric name to value, higher is better.
+            dev_scores: Scores a model on dev: metric name to value, higher is better. With ``DevScores`` the
+                choice of weights knows how sure it can be.
             work_dir: Holds checkpoints; a call that finds some there resumes from the newest.
             seed: Fixes every random choice.
             on_step: Called with each point of the log; a resumed run repeats the earlier points.

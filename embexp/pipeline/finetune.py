@@ -18,7 +18,8 @@ from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask, smaller_corpus
 from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
-from embexp.finetuning.training import GENERAL, Training, TrainingStep, UntunedModel
+from embexp.data.words import words
+from embexp.finetuning.training import GENERAL, DevScores, Training, TrainingStep, UntunedModel
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.sources import LocalModel
 from embexp.pipeline.data import Data
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 DEV_DISTRACTORS = 500
 """Unjudged chunks in the dev corpus: enough to tell checkpoints apart, few enough to embed often."""
+LEAST_WORDS = 2
+"""A passage with fewer words, left after a question was cut out of it, answers nothing."""
 
 
 @dataclass(frozen=True)
@@ -149,26 +152,29 @@ def run_worker(experiment: Experiment) -> None:
     experiment.trainer.run_worker(experiment.loss, experiment.model.load)
 
 
-def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], Mapping[str, float]]:
+def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], DevScores]:
     """Return a function that scores a model on the dev questions by exact search.
 
     Where ``benchmark@forgetting`` names a general set, a part of it is scored too; its metrics have the
     prefix ``general_``.
     """
     if not data.splits.dev:
-        return lambda _: {}
+        return lambda _: DevScores({})
     unit, seed = experiment.dataset.unit, experiment.seed
     metrics = with_defaults(experiment.metric, *deciding_metrics(experiment.settings))
     tasks = {"": dev_task(data, seed=seed, unit=unit)}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
-    def scores(embedder: Embedder) -> Mapping[str, float]:
+    def scores(embedder: Embedder) -> DevScores:
         values: dict[str, float] = {}
-        for prefix, task in tasks.items():
-            means = score_embedder(task, embedder, system="dev", folder=data.folder, metrics=metrics).mean
-            values |= {f"{prefix}{name}": value for name, value in means.items()}
-        return values
+        scored = {
+            prefix: score_embedder(task, embedder, system="dev", folder=data.folder, metrics=metrics)
+            for prefix, task in tasks.items()
+        }
+        for prefix, each in scored.items():
+            values |= {f"{prefix}{name}": value for name, value in each.mean.items()}
+        return DevScores(values, scored[""].per_query)
 
     return scores
 
@@ -183,4 +189,25 @@ def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
     """Return the dev questions over their own documents and a random sample of others."""
     asked = {pair.document_id for pair in data.splits.dev}
     chunks = smaller_corpus(data.chunks, asked, distractors=DEV_DISTRACTORS, seed=seed)
-    return HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit, scale=data.splits.label_scale())
+    task = HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit, scale=data.splits.label_scale())
+    return _answerable(task)
+
+
+def _answerable(task: RetrievalTask) -> RetrievalTask:
+    """Leave out the questions of which nothing is left to find, as of a passage that is its own question."""
+    filled = {task.unit_of(chunk) for chunk in task.corpus if len(words(chunk.passage)) >= LEAST_WORDS}
+    right = {
+        name: {unit for unit, grade in grades.items() if grade > 0} for name, grades in task.qrels.items()
+    }
+    kept = [query for query in task.queries if right[query.id] & filled]
+    left_out = len(task.queries) - len(kept)
+    if not left_out:
+        return task
+    log.warning(
+        "%d of %d dev questions cannot be answered: nothing is left of the passages that answer them once "
+        "the question is cut out. %s",
+        *(left_out, len(task.queries), "They are left out." if kept else "Dev cannot choose weights."),
+    )
+    if not kept:
+        return task
+    return replace(task, queries=kept, qrels={query.id: task.qrels[query.id] for query in kept})

@@ -16,6 +16,7 @@ from embexp.benchmarking.task import RetrievalTask
 from embexp.data.records import Pair
 from embexp.data.sampling import shuffle_key
 from embexp.errors import ConfigError
+from embexp.finetuning.auto import AutoFineTuner
 from embexp.models.encoder import SourceEmbedder
 from embexp.pipeline.benchmark import Results
 from embexp.pipeline.data import Data
@@ -73,8 +74,7 @@ def plan_trainings(experiment: Experiment, data: Data) -> list[PlannedTraining]:
 
 
 def _part(experiment: Experiment, data: Data, share: float) -> PlannedTraining:
-    most = experiment.settings["trainer"].get("max_pairs") or len(data.splits.train)
-    count = round(share * min(most, len(data.splits.train)))
+    count = round(share * _pairs_of_the_whole(experiment, data))
     if count < MIN_PAIRS:
         raise ConfigError(
             f"benchmark.learning_curve holds {share:g}, which is {count} of "
@@ -84,6 +84,16 @@ def _part(experiment: Experiment, data: Data, share: float) -> PlannedTraining:
     key = sha256_of(data.key, "part", count)[:24]
     part = replace(data, key=key, splits=replace(data.splits, train=train))
     return PlannedTraining(experiment.seed, share, part)
+
+
+def _pairs_of_the_whole(experiment: Experiment, data: Data) -> int:
+    """Return how many training pairs the run's own training may use."""
+    trainer, total = experiment.trainer, len(data.splits.train)
+    if isinstance(trainer, AutoFineTuner):
+        most = trainer.plan(data.splits).max_pairs
+    else:
+        most = experiment.settings["trainer"].get("max_pairs")
+    return min(most or total, total)
 
 
 def _first_documents(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pair]:

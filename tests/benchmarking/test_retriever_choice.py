@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from embexp.benchmarking.retriever_choice import (
-    MIN_QUESTIONS,
     WEIGHTS,
     RetrieverChoice,
     _one_standard_error,
@@ -17,6 +16,7 @@ from embexp.benchmarking.retriever_choice import (
 )
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
+from embexp.data.splitting import MIN_DEV_QUESTIONS
 from tests.retrieval.letter_embedder import RandomEmbedder
 
 
@@ -111,7 +111,7 @@ def test_questions_that_nothing_answers_choose_nothing(tmp_path: Path) -> None:
     assert "all choices score 0.000 on dev, which tells nothing" in choice.reason
 
 
-@pytest.mark.parametrize("questions", [0, MIN_QUESTIONS - 1])
+@pytest.mark.parametrize("questions", [0, MIN_DEV_QUESTIONS - 1])
 def test_too_few_questions_choose_nothing(questions: int, tmp_path: Path) -> None:
     task = made_task(answerable=True, questions=questions) if questions else None
     choice = choose(task, tmp_path)

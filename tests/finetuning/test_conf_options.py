@@ -90,7 +90,8 @@ def learns(loss: str, trainer: str, untuned: Any, teacher: str, folder: Path) ->
         config = composed(f"loss={loss}", teacher)
     check(config)
     settings = copy.deepcopy(composed(f"trainer={trainer}").trainer)
-    settings.update(learning_rate=FASTER * settings.learning_rate, batch_size=32, evaluations=2)
+    rate = 1e-4 if settings.learning_rate == "auto" else settings.learning_rate
+    settings.update(learning_rate=FASTER * rate, batch_size=32, evaluations=2)
     settings.update(epochs=LONGER.get(loss, 5))
     model = copy.deepcopy(untuned)
     training = instantiate(settings, _convert_="all").fit(

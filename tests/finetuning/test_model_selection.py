@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from embexp.finetuning.losses import Mnrl
+from embexp.finetuning.model_selection import Candidate, choose
+from embexp.finetuning.settings import TrainerSettings
+from embexp.finetuning.training import DevScores
 
 
 def state(model) -> dict[str, np.ndarray]:
@@ -89,3 +94,70 @@ def test_the_floor_is_the_users(train, model, floor, selected):
         dev_scores=lambda _: {"ndcg@10": next(dev), "general_ndcg@10": next(general)},
     )
     assert training.selected == selected
+
+
+def candidate(name, share, *questions):
+    return Candidate(name=name, share=share, score=float(np.mean(questions)), questions=questions)
+
+
+def noisy(mean, *, count=100, seed=0):
+    return np.random.default_rng(seed).normal(mean, 0.3, count)
+
+
+UNEQUAL = [
+    candidate("untuned", 0, *noisy(0.5)),
+    candidate("tuned", 1, *noisy(0.52, seed=1)),
+    candidate("merged 0.5", 0.5, *noisy(0.51, seed=2)),
+]
+CLEAR = [candidate("untuned", 0, *noisy(0.5)), candidate("tuned", 1, *noisy(0.8))]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "select", "share", "chosen", "reason"),
+    [
+        (CLEAR, "best", 0.5, "tuned", "the best on 100 dev questions"),
+        (CLEAR, "one_standard_error", 0.5, "tuned", "within one standard error of the best on 100"),
+        (CLEAR[::-1], "one_standard_error", 0.1, "tuned", "within one standard error"),
+        (UNEQUAL, "one_standard_error", 0.5, "merged 0.5", "within one standard error"),
+        (UNEQUAL, "one_standard_error", 1.0, "tuned", "within one standard error"),
+    ],
+)
+def test_within_one_standard_error_the_preferred_share_decides(candidates, select, share, chosen, reason):
+    best, why = choose(candidates, TrainerSettings(select=select, preferred_share=share))
+    assert best.name == chosen
+    assert why.startswith(reason)
+
+
+def test_too_few_questions_choose_nothing():
+    few = [candidate("untuned", 0, *[0.9] * 19), candidate("tuned", 1, *[0.1] * 19)]
+    best, why = choose(few, TrainerSettings(select="one_standard_error", preferred_share=0.75))
+    assert (best.name, why) == ("tuned", "19 dev questions are too few to choose by")
+
+
+@pytest.mark.parametrize("score", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("select", ["best", "one_standard_error"])
+@pytest.mark.parametrize(("shares", "chosen"), [((0.5,), "merged 0.5"), ((), "tuned")])
+def test_dev_that_tells_nothing_never_decides_for_the_untuned_model(score, select, shares, chosen, caplog):
+    alike = [("untuned", 0.0), ("tuned", 1.0), *((f"merged {share}", share) for share in shares)]
+    candidates = [candidate(name, share, *[score] * 30) for name, share in alike]
+    best, why = choose(candidates, TrainerSettings(select=select))
+    assert best.name == chosen
+    assert why == "dev tells nothing: all weights score the same"
+    assert f"All weights score {score:.3f} on every dev question, which tells nothing" in caplog.text
+
+
+def test_equal_means_of_different_answers_are_a_tie():
+    tied = [candidate("untuned", 0, *[0.0, 1.0] * 15), candidate("tuned", 1, *[1.0, 0.0] * 15)]
+    assert choose(tied, TrainerSettings())[0].name == "untuned"
+
+
+def test_a_dev_set_that_cannot_choose_is_named_before_training(train, model, splits, caplog):
+    few = replace(splits, dev=splits.dev[:3])
+    same = DevScores({"ndcg@10": 0.0}, {str(number): {"ndcg@10": 0.0} for number in range(3)})
+    training = train(
+        model, Mnrl(), splits=few, dev_scores=lambda _: same, epochs=1, evaluations=2, merge=[0.5]
+    )
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0].startswith("Dev has 3 questions, too few to select weights by (at least 20 are needed)")
+    assert (training.selected, training.best_step) == ("merged 0.5", 3)
+    assert training.reason == "dev tells nothing: all weights score the same"
