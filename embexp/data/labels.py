@@ -144,7 +144,7 @@ def _scale(labels: set[float]) -> tuple[str, LabelScale]:
     bar = (max(low, 0.0) + high) / 2
     if 0 < highest < bar:
         log.warning(
-            "No label reaches %g, the middle of %g to %g: %g is taken instead.", bar, low, high, highest / 2
+            "No label reaches %g, the midpoint of %g to %g: using %g instead.", bar, low, high, highest / 2
         )
         bar = highest / 2
     return kind, LabelScale(low=float(low), high=float(high), positive_from=bar, graded=False)

@@ -381,8 +381,8 @@ def _enough_for_dev(
         return dev, list(groups)
     counts = Counter(pair.query_type for pair in mixed)
     log.warning(
-        "Dev has only %d questions of the type %s, too few to select weights by: questions of other types are "
-        "added (%s).",
+        "Dev has only %d questions of the type %s, too few to select weights by: questions of other types "
+        "are added (%s).",
         *(asked, query_type, ", ".join(f"{name} {count}" for name, count in counts.most_common())),
     )
     names = {group.id for group in taken}

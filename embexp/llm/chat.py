@@ -251,7 +251,9 @@ class Chat:
                 "llm.fallback_models to models that your account may use."
             )
         del self._models[0]
-        log.warning("THE MODEL %s IS GONE (%s): from here on %s answers.", model, reason, self.model)
+        log.warning(
+            "THE MODEL %s IS NO LONGER AVAILABLE (%s): using %s from now on.", model, reason, self.model
+        )
 
 
 def _as_chat(payload: object) -> object:

@@ -90,7 +90,7 @@ class ModelParameters:
         if name in _LENGTHS:
             return self._change_length(model, changes, name, body, said)
         changes.dropped.add(name)
-        log.warning("%s refuses %s=%s, which is left out from here on (%s).", model, name, body[name], said)
+        log.warning("%s rejects %s=%s; leaving it out from now on (%s).", model, name, body[name], said)
         return True
 
     def _named(self, body: Mapping[str, Any], refusal: RejectedError) -> str | None:
@@ -111,19 +111,21 @@ class ModelParameters:
         smaller = [int(number) for number in re.findall(r"\d+", said) if 1 < int(number) < body[name]]
         if smaller and other not in said:
             changes.most_tokens = max(smaller)
-            log.warning("%s writes at most %d tokens: %s is lowered.", model, changes.most_tokens, name)
+            log.warning("%s writes at most %d tokens; lowering %s.", model, changes.most_tokens, name)
         elif other in changes.renamed:
             changes.dropped.update(_LENGTHS)
             log.warning("%s refuses %s too, so no limit is sent (%s).", model, name, said)
         else:
             changes.renamed[name] = other
-            log.info("%s takes %s in place of %s; that is used from here on.", model, other, name)
+            log.info("%s expects %s instead of %s; using it from now on.", model, other, name)
         return True
 
     def _join_system(self, model: str, changes: _Changes, said: str) -> bool:
         if not changes.joins_system:
             changes.joins_system = True
-            log.info("%s takes no system message; it goes before the user's from here on (%s).", model, said)
+            log.info(
+                "%s takes no system message; putting it before the user's from now on (%s).", model, said
+            )
         return True
 
 

@@ -158,7 +158,10 @@ class EmbeddingCache:
         """Append rows; the caller holds the lock."""
         width = rows.vectors.shape[1]
         if len(rows.keys) * row_bytes(width) + files_size(folder) > self.max_bytes:
-            log.warning("The embedding cache %s is full (%d bytes): not kept.", self.root, self.max_bytes)
+            log.warning(
+                "The embedding cache %s is full (%d bytes): new vectors are not stored.",
+                *(self.root, self.max_bytes),
+            )
             return
         try:
             with space_checked(folder):

@@ -226,7 +226,7 @@ def _asked(experiment: Experiment, data: Data, results: Results) -> AskedQuestio
     if asked.seen:
         log.warning(
             "%s of %s questions ask about documents that training pairs come from: they show how the tuned "
-            "model does on documents that it knows, not on new ones. Both kinds are scored apart.",
+            "model performs on documents that it has seen, not on new ones. Each kind is scored separately.",
             *(f"{asked.seen.queries:,}", f"{asked.total:,}"),
         )
     if asked.trained_on:

@@ -126,7 +126,7 @@ class StageCache:
         try:
             held = lock.acquire(timeout=0)
         except Timeout:
-            log.info("%s: another process works on the same inputs; waiting for its result.", name)
+            log.info("%s: another process is working on the same inputs; waiting for its result.", name)
             held = lock.acquire()
         with held:
             done = _undamaged_result(name, folder)

@@ -111,7 +111,9 @@ class RagSynthesis(WritingSettings):
         llm = self._checked(llm)
         self.filters.check()
         if index is None and self.filters.round_trip:
-            log.warning("There is no index: the round trip is left out, and context is the same document.")
+            log.warning(
+                "There is no index: the round-trip check is skipped, and context is from the same document."
+            )
         serial = SerialIndex(index) if index is not None else None
         examples = self._examples(chat=llm.chat)
         turns = self._turns(chunks, serial, examples, chat=llm.chat)

@@ -135,7 +135,7 @@ def test_how_labels_are_read_is_logged(caplog):
     read = "Labels from 1 to 5, read as ratings: 3 and above is a positive (dataset.positive_from)"
     assert read in caplog.text
     label_scale(labelled(0.01, 0.3))
-    assert "No label reaches 0.5, the middle of 0 to 1: 0.15 is taken instead." in caplog.text
+    assert "No label reaches 0.5, the midpoint of 0 to 1: using 0.15 instead." in caplog.text
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -220,8 +220,8 @@ def test_a_model_that_is_gone_is_replaced_loudly(
     with groq(server).open(journal) as engine:
         models = {answer.completion.model for answer in engine.complete(requests(20)) if answer.completion}
     assert models == {"openai/gpt-oss-120b"}
-    assert "THE MODEL llama-3.3-70b-versatile IS GONE" in caplog.text
-    assert caplog.text.count("IS GONE") == 1
+    assert "THE MODEL llama-3.3-70b-versatile IS NO LONGER AVAILABLE" in caplog.text
+    assert caplog.text.count("IS NO LONGER AVAILABLE") == 1
 
 
 def test_a_model_that_is_gone_without_a_fallback_ends_the_run(

@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_encoded_but_not_kept(tmp_path: Path, caplog: pytes
     cache = EmbeddingCache(tmp_path, max_bytes=10)
 
     np.testing.assert_array_equal(cache.get_or_encode("m", "query", ["a"], Encoder()), expected(["a"]))
-    assert "is full (10 bytes): not kept" in caplog.text
+    assert "is full (10 bytes): new vectors are not stored" in caplog.text
     assert not known(cache, "m")
 
 

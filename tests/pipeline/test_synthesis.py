@@ -300,7 +300,7 @@ def test_another_model_takes_over_loudly_and_signs_its_pairs(run, tmp_path: Path
     server = serve(gone=["llama-3.3-70b-versatile"])
     done = run("synthesize", *ENTRIES, "synthesis.target=20", f"llm.base_url={server.url}", "hydra.run.dir=X")
     assert done.code == 0, done.err
-    assert "THE MODEL llama-3.3-70b-versatile IS GONE" in done.err
+    assert "THE MODEL llama-3.3-70b-versatile IS NO LONGER AVAILABLE" in done.err
     models = {pair["generator"]["model"] for pair in rows(tmp_path / "X/data/pairs.jsonl")}
     assert models == {"openai/gpt-oss-120b"}
     assert "openai/gpt-oss-120b (20)" in (tmp_path / "X/data/README.md").read_text()

@@ -243,7 +243,7 @@ def test_the_round_trip_drops_queries_that_lead_elsewhere() -> None:
 def test_without_an_index_the_round_trip_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         write(FakeLLM(), filters=Filters())
-    assert "the round trip is left out" in caplog.text
+    assert "the round-trip check is skipped" in caplog.text
 
 
 def test_the_judge_has_the_last_word() -> None:
