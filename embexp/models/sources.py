@@ -55,6 +55,14 @@ class ModelSource(Protocol):
         """Return a counter that uses the model's tokenizer; no weights are loaded."""
 
 
+class NotOnHubError(ModelError):
+    """The Hub does not give a model; ``problem`` says why, without the key that names the model."""
+
+    def __init__(self, message: str, problem: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
 PATIENCE_SECONDS = 5.0
 """How long the Hub may take to answer before it counts as unreachable."""
 WANTED = [WEIGHTS, "*.json", "*.txt", "*.model", "README.md"]
@@ -281,14 +289,17 @@ class HubModel:
                 f"See https://huggingface.co/{self.id}/commits/main."
             ) from error
         except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
-            raise ModelError(
-                f"model.id is {self.id}: the Hugging Face Hub has no such model, or you may not read it. "
-                "Check the spelling; for a private or gated one accept its terms and set HF_TOKEN."
+            problem = "the Hugging Face Hub has no such model, or you may not read it"
+            raise NotOnHubError(
+                f"model.id is {self.id}: {problem}. Check the spelling; for a private or gated one accept "
+                "its terms and set HF_TOKEN.",
+                problem,
             ) from error
         except (OSError, _network_error()) as error:
-            raise ModelError(
-                f"The model {self.id} is not in the cache and the Hugging Face Hub cannot be reached "
-                f"({type(error).__name__}: {error}). {WITHOUT_NETWORK}"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            problem = f"is not in the cache and the Hugging Face Hub cannot be reached ({reason})"
+            raise NotOnHubError(
+                f"The model {self.id} {problem}. {WITHOUT_NETWORK}", f"it {problem}"
             ) from error
         return Path(folder)
 
@@ -324,7 +335,13 @@ def model_folder(model: str, *, key: str, remedy: str) -> Path:
     Raises:
         ModelError: There is no such folder, or the Hub's model cannot be had.
     """
-    return local_folder(model, key=key, remedy=remedy) or HubModel(name=model, id=model).folder()
+    folder = local_folder(model, key=key, remedy=remedy)
+    if folder is not None:
+        return folder
+    try:
+        return HubModel(name=model, id=model).folder()
+    except NotOnHubError as error:
+        raise ModelError(f"{key}={model}: {error.problem}. {remedy}") from error
 
 
 def local_folder(model: str, *, key: str, remedy: str) -> Path | None:

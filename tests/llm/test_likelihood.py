@@ -19,7 +19,7 @@ SURPRISE = {1: -2.0, 2: -0.5, 3: -4.0, 4: -8.0}
 
 
 class FakeServer:
-    """What xllamacpp's server does: it writes the tokens that the grammar allows and tells their logarithms."""
+    """What xllamacpp's server does: it writes the tokens that the grammar allows, and says how likely."""
 
     def __init__(self, address: str) -> None:
         self.listening_address = address

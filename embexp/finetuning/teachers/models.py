@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Interval
 
+from embexp.errors import ModelError
 from embexp.finetuning.teachers.teacher import Teacher
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache, Role, fetch_in_blocks
@@ -49,6 +50,14 @@ class CrossEncoderTeacher(Teacher):
             ModelError: There is no such model.
         """
         return self._scorer().fingerprint()
+
+    def check(self) -> None:
+        """Check that the model is there; download it if necessary.
+
+        Raises:
+            ModelError: It is not.
+        """
+        _check(self)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
         """Return the logit of each (query, passage), shape (len(pairs),).
@@ -91,6 +100,14 @@ class BiEncoderTeacher(Teacher):
     def fingerprint(self) -> str:
         """Return a digest that changes with the weights, the prompts or the scale."""
         return sha256_of("bi-encoder", identity(self.model), self.scale)
+
+    def check(self) -> None:
+        """Check that the model is there; download it if necessary.
+
+        Raises:
+            ModelError: It is not.
+        """
+        _check(self)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
         """Return the scaled cosine of each (query, passage), shape (len(pairs),)."""
@@ -136,6 +153,17 @@ class BiEncoderTeacher(Teacher):
             label=f"Encoding {PLURAL[role]} with the teacher",
             prepare=embedder,
         ).vectors
+
+
+def _check(teacher: Teacher) -> None:
+    """Raise a ModelError that names a teacher without a model, if this one's cannot be had."""
+    try:
+        teacher.fingerprint()
+    except ModelError as error:
+        raise ModelError(
+            f"The teacher cannot be had. {error} Or choose teacher@loss.teacher=hybrid, which needs no other "
+            "model."
+        ) from error
 
 
 def cache_at(folder: str | None) -> EmbeddingCache | None:

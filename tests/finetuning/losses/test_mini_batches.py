@@ -13,6 +13,7 @@ from embexp.finetuning.losses import (
     DistillKl,
     EmbedDistill,
     Gist,
+    Listwise,
     MarginMse,
     Matryoshka,
     Mnrl,
@@ -38,6 +39,7 @@ LOSSES = [
     MarginMse(teacher=None),
     DistillKl(teacher=None),
     EmbedDistill(teacher=None),
+    Listwise(),
     Matryoshka(loss=MarginMse(teacher=None), dims=[32]),
 ]
 
@@ -47,12 +49,13 @@ def test_mini_batches_give_the_same_gradients(loss, model):
     import torch
 
     model.eval()
-    texts = {"triplets": 3, "ranked": 3}.get(loss.columns, 2)
+    texts = {"triplets": 3, "ranked": 3, "lists": 4}.get(loss.columns, 2)
     columns = [[f"text {number} {column}" for number in range(6)] for column in range(texts)]
     labels = {
         "binary": torch.tensor([1, 0, 1, 0, 1, 0]),
         "classes": torch.tensor([0, 1, 2, 0, 1, 2]),
         "ranked": torch.linspace(-1, 1, 12).reshape(6, 2),
+        "lists": torch.linspace(0, 1, 18).reshape(6, 3),
         "vectors": torch.linspace(-1, 1, 6 * 2 * 8).reshape(6, 2, 8),
     }.get(loss.columns, torch.linspace(0, 1, 6))
     outputs = {"classes": 3, "vectors": 8}.get(loss.columns)
