@@ -1,6 +1,5 @@
 """The errors that you can act on: each message names the value, where it stands and the remedy."""
 
-
 from embexp.masking import masked_text
 
 

@@ -81,6 +81,7 @@ def _masked_yaml(text: str) -> str:
         values = OmegaConf.to_container(OmegaConf.create(body))
     except Exception:  # noqa: BLE001 whatever YAML's and OmegaConf's parsers raise for a text that is none
         return masked_text(text)
+    remember_secrets(values)
     safe = masked(values)
     return text if safe == values else f"{head}\n{_yaml(safe)}".lstrip("\n")
 

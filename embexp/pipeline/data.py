@@ -20,7 +20,6 @@ from embexp.data.records import Chunk, Document, Pair
 from embexp.data.repeated_lines import REPEATED_LINES
 from embexp.data.splitting import Splits, split_by_document
 from embexp.errors import DataError
-from embexp.masking import masked
 from embexp.pipeline.experiment import Experiment
 from embexp.progress import track
 from embexp.storage.manifest import write_manifest
@@ -206,7 +205,7 @@ def _split(experiment: Experiment, written: WrittenPairs, folder: Path) -> dict[
 def save_data(experiment: Experiment, data: Data, run: TrackedRun, out_dir: Path) -> None:
     """Copy chunks and splits to ``out_dir/data``, each with its manifest, and log the data set."""
     names = ("dataset", "chunker", "synthesis", "llm", "split")
-    settings: Any = masked({name: experiment.settings[name] for name in names})
+    settings = {name: experiment.settings[name] for name in names}
     commit = provenance().get("git_commit")
     folder = out_dir / "data"
     folder.mkdir(parents=True, exist_ok=True)

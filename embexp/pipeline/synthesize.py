@@ -14,7 +14,6 @@ from embexp.data.record_files import export_csv, export_parquet, read_jsonl, wri
 from embexp.data.records import NEVER_TRAINED, Chunk, Pair
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.llm.llm import LLM
-from embexp.masking import masked
 from embexp.models.encoder import SourceEmbedder
 from embexp.pipeline.data import (
     CORPUS_FILES,
@@ -175,7 +174,7 @@ def save_pairs(
     folder = out_dir / "data"
     path = folder / "pairs.jsonl"
     names = ("dataset", "chunker", "synthesis", "llm")
-    settings: Any = masked({name: experiment.settings[name] for name in names})
+    settings = {name: experiment.settings[name] for name in names}
     accepted = write_jsonl(path, _pairs(written, held_out=False))
     summary = _summary(experiment, written, accepted, seconds)
     commit = provenance().get("git_commit")

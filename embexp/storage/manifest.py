@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from embexp.masking import masked
 from embexp.package import __version__
 from embexp.storage.files import sha256_of_file, write_json
 
@@ -24,7 +25,7 @@ def write_manifest(
     Args:
         path: The finished data file.
         records: How many records it holds.
-        settings: The resolved options that produced it.
+        settings: The resolved options that produced it; secrets are masked.
         commit: The git commit of the code, or None if it is unknown.
         usage: The requests, tokens and dollars spent on a language model to write it.
     """
@@ -36,7 +37,7 @@ def write_manifest(
         "records": records,
         "embexp_version": __version__,
         "git_commit": commit,
-        "settings": settings,
+        "settings": masked(settings),
         **({"usage": usage} if usage else {}),
     }
     write_json(target, manifest)
