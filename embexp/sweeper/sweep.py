@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,19 +22,18 @@ from embexp.config.saved import write_configuration
 from embexp.errors import ConfigError, EmbexpError, PrunedError, SweepError
 from embexp.masking import masked_text
 from embexp.sweeper.crashes import crash_record
+from embexp.sweeper.parent_run import open_parent_run, tag_best
 from embexp.sweeper.report import SweepResult, print_sweep, write_sweep_report
 from embexp.sweeper.settings import Options, read_options, shared_settings, study_name, sweep_folder
 from embexp.sweeper.space import (
     check_space,
     command_of,
     default_values,
-    described,
     hydra_config_set,
 )
 from embexp.sweeper.stores import store_at
 from embexp.sweeper.study import (
     ERROR,
-    PARENT,
     REPORTED,
     VALUES,
     WINNER,
@@ -49,7 +48,6 @@ from embexp.sweeper.study import (
 )
 from embexp.sweeper.syntax import parse_space
 from embexp.sweeper.trial import TrialSlot, discard_losers
-from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import NoTracker
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ def run_sweep(config: DictConfig, context: HydraContext, launcher: Launcher, arg
         )
         write_configuration(folder / "multirun.yaml", OmegaConf.to_container(config))
         tracker = _tracker(config)
-        with _parent_run(tracker, shared) as run:
+        with open_parent_run(tracker, shared) as run:
             sweep = _Sweep(
                 config=config,
                 options=options,
@@ -139,28 +137,6 @@ def _tracker(config: DictConfig) -> Tracker:
     return tracker
 
 
-@contextmanager
-def _parent_run(tracker: Tracker, shared: SharedStudy) -> Iterator[TrackedRun]:
-    """Open the study's run in the tracker, the parent of all trials; create it if this sweeper is the first.
-
-    Several sweepers share the run: each marks it as running when it begins, and as ended when it is done.
-    """
-    study = shared.study
-    with shared.store.lock(f"{study.study_name} parent"):
-        run_id = study.user_attrs.get(PARENT)
-        if not run_id:
-            params: dict[str, object] = {
-                **{f"space.{key}": described(text) for key, text in shared.space.as_json().items()},
-                "n_trials": shared.total,
-            }
-            tags = {"study": study.study_name, "stage": "sweep", **provenance()}
-            with tracker.run(study.study_name, params=params, tags=tags) as created:
-                run_id = created.run_id
-            shared.note(PARENT, run_id)
-    with tracker.resume(run_id) as run:
-        yield run
-
-
 @dataclass(kw_only=True)
 class _Sweep:
     """A sweep whose study is open."""
@@ -192,7 +168,7 @@ class _Sweep:
         if not best:
             raise self._all_failed()
         self._say_what_is_missing()
-        self._tag_best(best[0])
+        tag_best(self.tracker, self.shared, best[0])
         self._discard_losers(last=True)
         if self.options.winner:
             self._run_winner(best[0])
@@ -264,7 +240,7 @@ class _Sweep:
 
     def _wait(self) -> None:
         if not self._waiting:
-            log.info("The last trials run in another sweeper; waiting for it.")
+            log.info("Another sweeper is running the last trials; waiting for it.")
         self._waiting = True
         time.sleep(WAIT_SECONDS)
 
@@ -303,21 +279,13 @@ class _Sweep:
                 *(len(slots) - failed, self.options.n_trials, failed),
             )
 
-    def _tag_best(self, best: FrozenTrial) -> None:
-        """Tag the best trial's run, and untag one that was the best before."""
-        before = self.shared.study.user_attrs.get(WINNER)
-        for trial in self.shared.trials():
-            run_id, is_best = trial.user_attrs.get("run_id"), trial.number == best.number
-            if run_id and (is_best or trial.number == before):
-                self.tracker.tag(run_id, {"best": str(is_best).lower()})
-
     def _run_winner(self, best: FrozenTrial) -> None:
         """Run the winner's whole command, unless this study has done so; this opens the test split."""
         with self.shared.store.lock(f"{self.shared.study.study_name} winner"):
             if self.shared.study.user_attrs.get(WINNER) == best.number and (self.folder / "winner").is_dir():
                 log.info("The winner, trial %d, is already in %s.", best.number, self.folder / "winner")
                 return
-            log.info("The winner is trial %d; its whole command runs now.", best.number)
+            log.info("Trial %d wins; running its full command now.", best.number)
             job = self._job(best.params, "winner", self._slot())
             returned = self.launcher.launch([job], initial_job_idx=best.number)[0]
             if returned.status != JobStatus.COMPLETED:

@@ -13,15 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import ConfigError, PrunedError, TrackingError
+from embexp.errors import ConfigError, PrunedError, RunMissingError, TrackingError
 from embexp.masking import masked, masked_text
-from embexp.tracking.mlflow_names import TAG_LENGTH, flat_params, mlflow_key, mlflow_tags, shortened
+from embexp.tracking.mlflow_names import (
+    TAG_LENGTH,
+    flat_params,
+    mlflow_key,
+    mlflow_tags,
+    shortened,
+    with_artifact_links,
+)
 from embexp.tracking.mlflow_registry import register, store_model
 from embexp.tracking.mlflow_store import (
+    OpenExperiment,
     configure_environment,
     open_experiment,
     sqlite_file,
     store_errors,
+    stored_run,
     tracking_address,
 )
 from embexp.tracking.tracker import RegisteredModel
@@ -36,6 +45,8 @@ log = logging.getLogger(__name__)
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 DIGEST_LENGTH = 36
+RUN_VARIABLE = "MLFLOW_RUN_ID"
+"""MLflow's variable for a run that exists already, to log into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,8 @@ class MlflowTracker:
     """Keeps runs in MLflow.
 
     Args:
-        experiment: Name of the MLflow experiment; created if it does not exist.
+        experiment: Name of the MLflow experiment; created if it does not exist. None takes the environment's
+            ``MLFLOW_EXPERIMENT_NAME``, else ``embexp``.
         root: Folder that holds ``mlflow.db`` and ``mlruns/`` if there is no ``uri``, so that a bare
             ``mlflow ui`` in it shows every run.
         uri: Address of a tracking server or database (``http://…``, ``postgresql+psycopg2://…``,
@@ -60,7 +72,7 @@ class MlflowTracker:
             ``register`` is not a valid name or conflicts with ``log_model``.
     """
 
-    experiment: str = "embexp"
+    experiment: str | None = None
     root: str = "."
     uri: str | None = None
     artifacts: str | None = None
@@ -68,7 +80,7 @@ class MlflowTracker:
     register: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.experiment.strip():
+        if self.experiment is not None and not self.experiment.strip():
             raise ConfigError(
                 "tracker.experiment is empty: give it a name, for example tracker.experiment=embexp."
             )
@@ -98,32 +110,55 @@ class MlflowTracker:
             return given
         return f"sqlite:///{(Path(self.root).resolve() / 'mlflow.db').as_posix()}"
 
+    @property
+    def experiment_name(self) -> str:
+        """The experiment in use: ``experiment``, else the environment's, else ``embexp``."""
+        return self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or "embexp"
+
     def prepare(self) -> None:
         """Create the database and the experiment if they are missing.
 
         Call it once before several processes start to log; concurrent calls are safe.
 
         Raises:
+            ConfigError: The environment names one run to log to.
             TrackingError: The server or the database cannot be used.
         """
+        if os.environ.get(RUN_VARIABLE):
+            raise ConfigError(
+                f"{RUN_VARIABLE} names one run to log to, and -m opens several: unset it, or run without -m."
+            )
         self._open()
 
-    def _open(self) -> tuple[MlflowClient, str]:
+    def _open(self) -> OpenExperiment:
         configure_environment()
+        self._check_experiment_id()
         with store_errors(self.address):
-            return open_experiment(self.address, self.experiment, self._artifacts())
+            return open_experiment(self.address, self.experiment_name, self._artifacts())
+
+    def _check_experiment_id(self) -> None:
+        """Refuse an experiment that the environment gives by its id alone, which creates no experiment."""
+        given = os.environ.get("MLFLOW_EXPERIMENT_ID")
+        if given and not self.experiment and not os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+            raise ConfigError(
+                f"MLFLOW_EXPERIMENT_ID is {given}, and embexp takes experiments by name: set "
+                "MLFLOW_EXPERIMENT_NAME or tracker.experiment instead."
+            )
 
     def _artifacts(self) -> str | None:
         if self.artifacts and "://" in self.artifacts:
             return self.artifacts
         if self.artifacts or self.address.startswith("sqlite:"):
-            folder = re.sub(r"[^\w.\-]+", "_", self.experiment)
+            folder = re.sub(r"[^\w.\-]+", "_", self.experiment_name)
             return (Path(self.artifacts or Path(self.root) / "mlruns").resolve() / folder).as_uri()
         return None
 
     @contextmanager
     def run(self, name: str, *, params: Mapping[str, object], tags: Mapping[str, str]) -> Iterator[MlflowRun]:
         """Open a run: FINISHED when the block ends, FAILED on an exception, KILLED on Ctrl-C.
+
+        Where the environment's ``MLFLOW_RUN_ID`` names a run, as in an MLflow project, that one is used
+        once, as MLflow's own ``start_run`` does.
 
         Args:
             name: The run's name in MLflow's table.
@@ -134,8 +169,13 @@ class MlflowTracker:
         Raises:
             TrackingError: The server or the database cannot be used.
         """
-        client, experiment_id = self._open()
-        with _ending(_create_run(self, client, experiment_id, name, params, tags)) as run:
+        opened = self._open()
+        given = os.environ.get(RUN_VARIABLE, "").strip()
+        if given and "parent_run_id" not in tags:
+            run = _take_run(self, opened, given, params, tags)
+        else:
+            run = _create_run(self, opened, name, params, tags)
+        with _ending(run):
             yield run
 
     @contextmanager
@@ -143,27 +183,55 @@ class MlflowTracker:
         """Reopen a run, such as that of a sweep that is continued; it ends like a new one.
 
         Raises:
-            TrackingError: The server or the database cannot be used, or has no such run.
+            RunMissingError: There is no such run, it has been deleted, or it is in another experiment.
+            TrackingError: The server or the database cannot be used.
         """
-        client, experiment_id = self._open()
+        opened = self._open()
         with store_errors(self.address):
-            if "error" in client.get_run(run_id).data.tags:
-                client.delete_tag(run_id, "error")
-            client.update_run(run_id, status="RUNNING")
-        run = MlflowRun(tracker=self, client=client, experiment_id=experiment_id, run_id=run_id)
-        with _ending(run):
+            stored = stored_run(opened.client, run_id)
+            if stored.info.experiment_id != opened.experiment_id:
+                raise RunMissingError(f"The run {run_id} is in another experiment than {opened.name}.")
+            if "error" in stored.data.tags:
+                opened.client.delete_tag(run_id, "error")
+            opened.client.update_run(run_id, status="RUNNING")
+        with _ending(MlflowRun(tracker=self, opened=opened, run_id=run_id)) as run:
             yield run
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run, open or ended; secrets are masked.
 
         Raises:
+            RunMissingError: There is no such run, or it has been deleted.
             TrackingError: The server or the database cannot be used.
         """
-        client, _ = self._open()
+        client = self._open().client
         with store_errors(self.address):
-            for key, value in mlflow_tags(tags).items():
+            info = stored_run(client, run_id).info
+            for key, value in mlflow_tags(with_artifact_links(tags, info)).items():
                 client.set_tag(run_id, key, value)
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run with the runs nested under it; ``mlflow gc`` then removes their files.
+
+        Raises:
+            TrackingError: The server or the database cannot be used.
+        """
+        configure_environment()
+        with store_errors(self.address):
+            from mlflow import MlflowClient
+
+            client = MlflowClient(tracking_uri=self.address)
+            try:
+                experiment_id = stored_run(client, run_id).info.experiment_id
+            except RunMissingError:
+                return  # deleted before
+            nested = [run_id]
+            for parent in nested:
+                query = f"tags.`mlflow.parentRunId` = '{parent}'"
+                found = client.search_runs([experiment_id], filter_string=query, max_results=1000)
+                nested += [run.info.run_id for run in found]
+            for each in reversed(nested):
+                client.delete_run(each)
 
     def download(self, run_id: str, names: Sequence[str], folder: Path) -> None:
         """Copy artifacts of a past run into ``folder``; nothing is created in MLflow.
@@ -203,6 +271,8 @@ class MlflowTracker:
 def _refuse_folder(uri: str, name: str) -> None:
     if "://" in uri.replace("file://", "") or uri == "databricks":
         return
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
+        raise ConfigError(f"{name} is {uri!r}, which lacks a scheme: write http://{uri} or https://{uri}.")
     folder = Path(uri.removeprefix("file://").removeprefix("file:"))
     raise ConfigError(
         f"{name} is {uri!r}, a plain folder, and MLflow no longer keeps runs in one: name a database, "
@@ -215,14 +285,23 @@ class MlflowRun:
     """An open run; it knows its id, so any number of runs can be open in any threads."""
 
     tracker: MlflowTracker
-    client: MlflowClient
-    experiment_id: str
+    opened: OpenExperiment
     run_id: str
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client for the store that holds the run."""
+        return self.opened.client
 
     @property
     def experiment(self) -> str:
         """The name of the experiment that the run belongs to."""
-        return self.tracker.experiment
+        return self.opened.name
+
+    @property
+    def experiment_id(self) -> str:
+        """The id of that experiment."""
+        return self.opened.experiment_id
 
     @contextmanager
     def child(
@@ -230,7 +309,7 @@ class MlflowRun:
     ) -> Iterator[MlflowRun]:
         """Open a run nested under this one; it ends like a run of the tracker."""
         nested = {**tags, "parent_run_id": self.run_id}
-        with _ending(_create_run(self.tracker, self.client, self.experiment_id, name, params, nested)) as run:
+        with _ending(_create_run(self.tracker, self.opened, name, params, nested)) as run:
             yield run
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
@@ -310,23 +389,66 @@ class MlflowRun:
 
 def _create_run(
     tracker: MlflowTracker,
-    client: MlflowClient,
-    experiment_id: str,
+    opened: OpenExperiment,
     name: str,
     params: Mapping[str, object],
     tags: Mapping[str, str],
 ) -> MlflowRun:
     """Create a run with its parameters and tags."""
+    origin = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL"}
+    with store_errors(tracker.address):
+        own_tags = {**origin, **mlflow_tags(tags)}
+        info = opened.client.create_run(opened.experiment_id, run_name=masked_text(name), tags=own_tags).info
+        _log_params(opened.client, info.run_id, flat_params(masked(params)))  # type: ignore[arg-type]
+    return MlflowRun(tracker=tracker, opened=opened, run_id=info.run_id)
+
+
+def _take_run(
+    tracker: MlflowTracker,
+    opened: OpenExperiment,
+    run_id: str,
+    params: Mapping[str, object],
+    tags: Mapping[str, str],
+) -> MlflowRun:
+    """Log into the run that the environment names, and forget the variable: it is meant for one run.
+
+    Raises:
+        RunMissingError: There is no such run.
+        TrackingError: It is in another experiment, or has other parameters.
+    """
+    wanted = flat_params(masked(params))  # type: ignore[arg-type]
+    with store_errors(tracker.address):
+        try:
+            stored = stored_run(opened.client, run_id)
+        except RunMissingError as error:
+            raise RunMissingError(f"{error} {RUN_VARIABLE} names it: unset that, or correct it.") from error
+        if stored.info.experiment_id != opened.experiment_id:
+            other = opened.client.get_experiment(stored.info.experiment_id).name
+            raise TrackingError(
+                f"{RUN_VARIABLE} names a run of the experiment {other!r}, not of {opened.name!r}: set "
+                f"tracker.experiment={other}, or unset {RUN_VARIABLE}."
+            )
+        changed = [key for key in wanted if stored.data.params.get(key, wanted[key]) != wanted[key]]
+        if changed:
+            key = changed[0]
+            raise TrackingError(
+                f"{RUN_VARIABLE} names a run with {key}={stored.data.params[key]}, and this one has "
+                f"{key}={wanted[key]}: unset it to open a run of its own."
+            )
+        opened.client.update_run(run_id, status="RUNNING")
+        for key, value in mlflow_tags(tags).items():
+            opened.client.set_tag(run_id, key, value)
+        _log_params(opened.client, run_id, wanted)
+    os.environ.pop(RUN_VARIABLE)
+    return MlflowRun(tracker=tracker, opened=opened, run_id=run_id)
+
+
+def _log_params(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> None:
     from mlflow.entities import Param
 
-    origin = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL"}
-    safe = masked(params)
-    entries = [Param(key, value) for key, value in flat_params(safe).items()]  # type: ignore[arg-type]
-    with store_errors(tracker.address):
-        info = client.create_run(experiment_id, run_name=name, tags={**origin, **mlflow_tags(tags)}).info
-        for start in range(0, len(entries), PARAMS_PER_CALL):
-            client.log_batch(info.run_id, params=entries[start : start + PARAMS_PER_CALL])
-    return MlflowRun(tracker=tracker, client=client, experiment_id=experiment_id, run_id=info.run_id)
+    entries = [Param(key, value) for key, value in params.items()]
+    for start in range(0, len(entries), PARAMS_PER_CALL):
+        client.log_batch(run_id, params=entries[start : start + PARAMS_PER_CALL])
 
 
 def _user() -> str:

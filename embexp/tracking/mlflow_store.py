@@ -7,16 +7,19 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embexp.errors import TrackingError
+from embexp.errors import RunMissingError, TrackingError
 from embexp.masking import masked_text
 from embexp.storage.files import disk_problem
 from embexp.tracking.mlflow_names import shortened
+from embexp.tracking.mlflow_server import SECONDS, reach_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +36,20 @@ ENVIRONMENT = {
 }
 _FLUENT = threading.Lock()
 """MLflow's log_model reads the process-wide tracking address; one thread at a time may change it."""
-SECONDS = 10
 TIME_LIMITS = {"sqlite": "timeout", "postgresql": "connect_timeout", "mysql": "connect_timeout"}
 
 
-def open_experiment(address: str, experiment: str, artifacts: str | None) -> tuple[MlflowClient, str]:
-    """Return a client and an experiment's id; create the database and the experiment where they are missing.
+@dataclass(frozen=True)
+class OpenExperiment:
+    """An experiment that runs can be logged to."""
+
+    client: MlflowClient
+    experiment_id: str
+    name: str
+
+
+def open_experiment(address: str, name: str, artifacts: str | None) -> OpenExperiment:
+    """Return a client with an experiment; create the database and the experiment where they are missing.
 
     Raises:
         TrackingError: No server answers, a database driver is missing, or the experiment was deleted.
@@ -50,7 +61,7 @@ def open_experiment(address: str, experiment: str, artifacts: str | None) -> tup
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=address)
-        return client, _experiment_id(client, experiment, artifacts)
+        return OpenExperiment(client, _experiment_id(client, name, artifacts), name)
 
 
 def sqlite_file(address: str) -> Path | None:
@@ -89,15 +100,7 @@ def _created_once(database: Path) -> Iterator[None]:
 def _reach(address: str) -> None:
     """Connect once with a short time limit: MLflow itself retries for up to an hour."""
     if address.startswith(("http://", "https://")):
-        import requests
-
-        try:
-            requests.get(address, timeout=SECONDS, stream=True).close()
-        except requests.RequestException as error:
-            raise TrackingError(
-                f"No MLflow server answers at {masked_text(address)} ({type(error).__name__}): start it "
-                "(mlflow server), correct tracker.uri or MLFLOW_TRACKING_URI, or use tracker=none."
-            ) from error
+        reach_server(address)
     elif "://" in address and not address.startswith("databricks"):
         _connect(address)
 
@@ -142,6 +145,26 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
             "or choose another name."
         )
     return str(experiment.experiment_id)
+
+
+def stored_run(client: MlflowClient, run_id: str) -> Run:
+    """Return a run that can be logged to.
+
+    Raises:
+        RunMissingError: There is no such run, or it has been deleted.
+        MlflowException: The store cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RunMissingError(f"The run {run_id} was not found in MLflow.") from error
+    if run.info.lifecycle_stage == "deleted":
+        raise RunMissingError(f"The run {run_id} has been deleted in MLflow.")
+    return run
 
 
 def configure_environment() -> None:

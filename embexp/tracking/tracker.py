@@ -93,10 +93,20 @@ class Tracker(Protocol):
         """
 
     def resume(self, run_id: str) -> AbstractContextManager[TrackedRun]:
-        """Reopen a run that has ended or was cut off; it ends like a new one."""
+        """Reopen a run that has ended or was cut off; it ends like a new one.
+
+        Raises:
+            RunMissingError: The tracker has no such run, or not where it now keeps runs.
+        """
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run, open or ended."""
+        """Set tags of a run, open or ended.
+
+        In ``note``, which is Markdown, a link to ``artifact:PATH`` leads to a file that the run keeps.
+
+        Raises:
+            RunMissingError: The tracker has no such run.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from embexp.errors import ConfigError, ModelError, TrackingError
+from embexp.errors import ConfigError, EmbexpError, ModelError, TrackingError
 from embexp.tracking import mlflow_store as store
 from embexp.tracking.mlflow import MlflowRun, MlflowTracker
 
@@ -194,7 +194,7 @@ def test_a_server_that_is_not_mlflow_is_named() -> None:
     server = HTTPServer(("127.0.0.1", 0), _NotMlflow)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:\d+ cannot be used: .*404"):
+        with pytest.raises(TrackingError, match=r"What answers at http://127\.0\.0\.1:\d+ is no MLflow"):
             MlflowTracker(uri=f"http://127.0.0.1:{server.server_port}").prepare()
     finally:
         server.shutdown()
@@ -233,7 +233,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TrackingError, match="cannot be used"):
+    with pytest.raises(EmbexpError, match="is a file and would have to be a folder"):
         MlflowTracker(root=str(tmp_path / "file")).prepare()
 
 
@@ -250,14 +250,16 @@ def test_a_locked_database_is_named(tracker: MlflowTracker, monkeypatch: pytest.
 
 def test_a_deleted_experiment_is_named_with_the_way_back(tracker: MlflowTracker) -> None:
     doomed = MlflowTracker(root=tracker.root, experiment="doomed")
-    client, experiment_id = doomed._open()
+    opened = doomed._open()
+    client, experiment_id = opened.client, opened.experiment_id
     client.delete_experiment(experiment_id)
     with pytest.raises(TrackingError, match=f"restore --experiment-id {experiment_id}"):
         doomed.prepare()
 
 
 def test_an_experiment_that_another_process_has_just_created_is_used(tracker: MlflowTracker) -> None:
-    client, experiment_id = tracker._open()
+    opened = tracker._open()
+    client, experiment_id = opened.client, opened.experiment_id
 
     class Late:
         """A client that sees the experiment only after it has failed to create it."""
@@ -339,7 +341,8 @@ def test_eight_processes_on_an_empty_folder_lose_no_run(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 8
-    client, experiment_id = MlflowTracker(root=str(tmp_path))._open()
+    opened = MlflowTracker(root=str(tmp_path))._open()
+    client, experiment_id = opened.client, opened.experiment_id
     runs = client.search_runs([experiment_id])
     assert sorted(run.data.metrics["ndcg_at_10"] for run in runs) == list(range(8))
     assert {run.info.status for run in runs} == {"FINISHED"}

@@ -22,7 +22,8 @@ TEXTS = ["how do I cap a deque?", "The kettle boils water.", ""]
 
 
 def next_version(tracker: MlflowTracker, name: str, verdict: Verdict | None) -> RegisteredModel:
-    client, experiment_id = tracker._open()
+    opened = tracker._open()
+    client, experiment_id = opened.client, opened.experiment_id
     run = client.create_run(experiment_id).info.run_id
     model = client.create_logged_model(experiment_id, "model", run)
     client.finalize_logged_model(model.model_id, "READY")
@@ -31,7 +32,7 @@ def next_version(tracker: MlflowTracker, name: str, verdict: Verdict | None) -> 
 
 
 def champion(tracker: MlflowTracker, name: str) -> int | None:
-    client, _ = tracker._open()
+    client = tracker._open().client
     version = client.get_registered_model(name).aliases.get("champion")
     return version and int(version)
 
@@ -60,7 +61,7 @@ def test_the_champion_moves_only_on_win(tracker: MlflowTracker) -> None:
 
 def test_a_version_names_its_run_and_verdict(tracker: MlflowTracker) -> None:
     next_version(tracker, "named", "WIN")
-    client, _ = tracker._open()
+    client = tracker._open().client
     version = client.get_model_version_by_alias("named", "champion")
     assert version.tags == {"verdict": "WIN"}
     assert client.get_run(version.run_id).info.run_id == version.run_id

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from embexp.errors import TrackingError
 from embexp.tracking.mlflow import MlflowTracker
 from tests import mlflow_server
 
@@ -36,6 +38,17 @@ def test_runs_and_files_reach_a_server(address: str, tmp_path: Path) -> None:
 def test_a_server_on_postgresql_works_the_same(postgres: str, tmp_path: Path) -> None:
     with mlflow_server.started(tmp_path, backend=postgres) as address:
         _logs_the_same(MlflowTracker(uri=address), tmp_path)
+
+
+def test_a_server_behind_an_own_authority_works_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow_server.started(tmp_path, authority=trustme.CA()) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "ca.pem"))
+        _logs_the_same(MlflowTracker(uri=address), tmp_path)
+        monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")
+        with pytest.raises(TrackingError, match="no certificate that is trusted here"):
+            MlflowTracker(uri=address).prepare()
 
 
 def _logs_the_same(tracker: MlflowTracker, folder: Path) -> None:
