@@ -7,7 +7,7 @@ TOOLS := $(VENV)/.tools
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test test-fast lint docs wheel clean
+.PHONY: help run test test-fast lint docs wheel clean clean-runs
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ docs: $(TOOLS)  ## Build the site into site/, and fail on a broken link
 wheel: $(TOOLS)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --installer pip
 
-clean:  ## Delete the environment and the files of all runs
-	rm -rf $(VENV) dist mlflow.db*
+clean:  ## Delete the environment and what was built; runs stay
+	rm -rf $(VENV) dist site
+
+clean-runs:  ## Delete the runs, their cache and mlflow.db, after asking
+	@printf 'Delete everything in outputs/ and mlruns/, and mlflow.db? [y/N] ' && read answer && [ "$$answer" = y ]
+	rm -f mlflow.db*
 	find outputs mlruns -mindepth 1 ! -name README.md -delete

@@ -273,12 +273,20 @@ class Run:
         return {chunk.id: chunk for chunk in chunks}, indexes
 
 
-def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs", trust: bool = False) -> Run:
+def load_run(
+    folder: str | Path = "latest",
+    *,
+    outputs: str | Path = "outputs",
+    cache: str | Path | None = None,
+    trust: bool = False,
+) -> Run:
     """Load a finished run.
 
     Args:
         folder: The run's folder, or ``"latest"`` for the newest run that left a model.
-        outputs: Where ``"latest"`` looks for runs.
+        outputs: A folder that ``"latest"`` searches.
+        cache: The cache whose index of runs ``"latest"`` searches, too, for runs in other folders; None is
+            ``cache`` in ``outputs``.
         trust: Whether the run's configuration may name classes that are not embexp's own, which are imported
             and called. Set it only for runs whose origin you trust.
 
@@ -286,13 +294,16 @@ def load_run(folder: str | Path = "latest", *, outputs: str | Path = "outputs", 
         DataError: There is no such run, or it is not finished.
     """
     if folder == "latest":
-        outcomes = [path for path in Path(outputs).rglob("outcome.json") if (path.parent / "model").is_dir()]
-        if not outcomes:
+        from embexp.storage.run_index import finished_runs
+
+        found = finished_runs(Path(cache or Path(outputs) / "cache"), Path(outputs))
+        latest = next((each for each in found if (each / "model").is_dir()), None)
+        if latest is None:
             raise DataError(
-                f"There is no finished run below {outputs}: start one with python -m embexp.run, "
-                "or name a run's folder."
+                f"There is no finished run below {outputs}, nor in the index of its cache: start one with "
+                "python -m embexp.run, or name a run's folder."
             )
-        return Run(max(outcomes, key=lambda path: path.stat().st_mtime).parent, trust=trust)
+        return Run(latest, trust=trust)
     _require(Path(folder), "outcome.json", ".hydra/config.yaml")
     return Run(Path(folder), trust=trust)
 

@@ -23,7 +23,7 @@ _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """List, measure, verify or prune the cache of finished steps and vectors."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     actions = {"list": _list, "size": _size, "verify": _verify, "prune": _prune}
     try:
         actions[options.action](options, entries(Path(options.cache)))
@@ -34,9 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m embexp.cache", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's arguments, which completion in a shell reads, too."""
+    made = argparse.ArgumentParser(prog="python -m embexp.cache", description=__doc__)
+    actions = made.add_subparsers(dest="action", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--cache", default="outputs/cache", help="the cache's folder (outputs/cache)")
     for name, text in (
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run", metavar="FOLDER", help="what this run used, and no other run that still exists"
     )
     prune.add_argument("--dry-run", action="store_true", help="show what would be deleted")
-    return parser
+    return made
 
 
 def _age(text: str) -> float:

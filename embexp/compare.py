@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import combinations
 from pathlib import Path
 
 from embexp.errors import DataError, EmbexpError
@@ -14,7 +13,7 @@ from embexp.errors import DataError, EmbexpError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare past runs, print the tables, and leave a report."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         _compare_runs(
             options.run,
@@ -30,18 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m embexp.compare", description=__doc__)
-    parser.add_argument("run", nargs="+", help="a run's folder, or the id of its MLflow run")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's arguments, which completion in a shell reads, too."""
+    made = argparse.ArgumentParser(prog="python -m embexp.compare", description=__doc__)
+    made.add_argument("run", nargs="+", help="a run's folder, or the id of its MLflow run")
+    made.add_argument(
         "--system",
         action="append",
         help="a system of each run to compare (default: untuned and tuned); repeatable",
     )
-    parser.add_argument("--metric", help="the metric to compare by (default: the first verdict's)")
-    parser.add_argument("--out", help="the report's folder (default: outputs/comparisons/DATE/TIME)")
-    parser.add_argument("--root", default=".", help="the folder of mlflow.db (default: the current one)")
-    return parser
+    made.add_argument("--metric", help="the metric to compare by (default: the first verdict's)")
+    made.add_argument("--out", help="the report's folder (default: outputs/comparisons/DATE/TIME)")
+    made.add_argument("--root", default=".", help="the folder of mlflow.db (default: the current one)")
+    return made
 
 
 def _compare_runs(
@@ -59,28 +59,14 @@ def _compare_runs(
     Raises:
         EmbexpError: A run cannot be read, or the runs were not asked the same questions.
     """
-    from embexp.benchmarking.metrics import MAIN_METRIC
-    from embexp.benchmarking.statistics.multiple_tests import contrasts
-    from embexp.benchmarking.task import clusters_of
-    from embexp.pipeline.past_runs import check_same_questions, read_run, systems_of
-    from embexp.reporting.run_comparison import RunComparison, print_comparison, write_comparison
+    from embexp.pipeline.past_runs import compare_runs, read_run
+    from embexp.reporting.run_comparison import print_comparison, write_comparison
     from embexp.tracking.mlflow import MlflowTracker
 
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{twice[0]} is named twice: name each run once.")
     runs = [read_run(name, MlflowTracker(root=root)) for name in names]
-    check_same_questions(runs)
-    chosen = systems_of(runs, systems)
-    metric = metric or runs[0].outcome.metric or MAIN_METRIC
-    clusters = clusters_of(runs[0].queries.values())
-    scores = {label: own for label, (_, own) in chosen.items()}
-    comparison = RunComparison(
-        metric=metric,
-        scores=scores,
-        outcomes={label: run.outcome for label, (run, _) in chosen.items()},
-        clusters=clusters,
-        contrasts=contrasts(scores, list(combinations(scores, 2)), metric=metric, clusters=clusters),
-    )
+    comparison = compare_runs(runs, systems, metric)
     print_comparison(comparison, write_comparison(folder, comparison)[0])
 
 

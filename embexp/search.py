@@ -12,9 +12,9 @@ from embexp.errors import EmbexpError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search the corpus of a past run with its models and its retriever and print what each finds."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        run = load_run(options.run, outputs=options.outputs, trust=options.trust)
+        run = load_run(options.run, outputs=options.outputs, cache=options.cache, trust=options.trust)
         results = run.search(options.question, k=options.k)
     except EmbexpError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -41,18 +41,20 @@ def _note(run: Run) -> str:
     return serving_note(chosen, in_last_column=run.served == "retriever") if chosen else ""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m embexp.search", description=__doc__)
-    parser.add_argument("question", help="what to search for")
-    parser.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
-    parser.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's arguments, which completion in a shell reads, too."""
+    made = argparse.ArgumentParser(prog="python -m embexp.search", description=__doc__)
+    made.add_argument("question", help="what to search for")
+    made.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
+    made.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")
+    made.add_argument("--cache", help="the cache whose index of runs 'latest' reads (OUTPUTS/cache)")
+    made.add_argument(
         "--trust",
         action="store_true",
         help="let the run's configuration name classes outside embexp",
     )
-    parser.add_argument("-k", type=int, default=5, help="how many results to show (5)")
-    return parser
+    made.add_argument("-k", type=int, default=5, help="how many results to show (5)")
+    return made
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from embexp.config.saved import masked_display
 from embexp.config.schema import register
 from embexp.errors import EmbexpError, PrunedError
 from embexp.masking import mask_logging, masked_terminal, masked_text, masked_traceback, remember_secrets
-from embexp.package import conf_dir
+from embexp.package import __version__, conf_dir
 from embexp.storage.files import disk_problem
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
 
 def _main(task: Task, name: str) -> None:
     verbose = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
+    if "--version" in sys.argv[1:]:  # which would be Hydra's
+        print(f"embexp {__version__}")
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     remember_secrets(sys.argv[1:])
     mask_logging()

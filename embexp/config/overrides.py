@@ -18,8 +18,10 @@ from embexp.errors import ConfigError
 from embexp.package import conf_dir
 
 _FOLDERS = ("dir", "root", "cache", "folder", "artifacts")
+PATH_KEYS = (*_FOLDERS, "path")
+"""The last part of keys whose values are files or folders."""
 _TEXTS = (
-    *(*_FOLDERS, "path", "id", "name", "encoding", "password", "subdir", "storage", "study_name", "uri"),
+    *(*PATH_KEYS, "id", "name", "encoding", "password", "subdir", "storage", "study_name", "uri"),
     *("experiment", "register", "model", "revision", "guide", "reranker", "query_prompt", "passage_prompt"),
 )
 """The last part of keys whose values are texts, whatever they look like; so are those of columns."""

@@ -19,6 +19,7 @@ from embexp.pipeline.finetune import Tuned
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_model_card, write_report
 from embexp.reporting.tracked_results import further_metrics, headline_metrics
+from embexp.storage.run_index import record_run
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import RegisteredModel, TrackedRun
 
@@ -48,6 +49,7 @@ def conclude(
     """
     outcome = _outcome(experiment, data, tuned, results, repeats, run, seconds)
     outcome.write(out_dir / "outcome.json")
+    record_run(experiment.cache, out_dir)
     write_scores(out_dir / "scores.parquet", [*results.scores.values(), *repeats.scores])
     write_queries(out_dir / "queries.jsonl", results.task.queries)
     config = out_dir / ".hydra" / "config.yaml"
