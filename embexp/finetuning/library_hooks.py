@@ -53,12 +53,12 @@ HOOKS = (
     ),
     Hook(
         "torch.cpu:_is_avx512_bf16_supported",
-        "distributed/gradients.py",
+        "../models/precision.py",
         "no public query for bf16 units",
     ),
     Hook(
         "torch.cpu:_is_amx_tile_supported",
-        "distributed/gradients.py",
+        "../models/precision.py",
         "no public query for bf16 units",
     ),
     Hook(

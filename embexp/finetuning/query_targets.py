@@ -27,10 +27,10 @@ def fused_targets(
 ) -> Vectors:
     """Return the vectors whose cosines with the passages come nearest to the scores of the fusion.
 
-    The fusion scores a passage ``cosine + weight / (1 - weight) * share``, with the share of the query's words
-    that ``Bm25Index.normalised`` gives. The target is ``q + weight / (1 - weight) * r``, normalised, where
-    ``r`` is the ridge regression of the shares on the passages' centred vectors: ``r`` is linear in the
-    words of the query, so what an encoder learns from one query holds for others with the same words.
+    The fusion scores a passage ``cosine + weight / (1 - weight) * share``, with the share of the query's
+    words that ``Bm25Index.normalised`` gives. The target is ``q + weight / (1 - weight) * r``, normalised,
+    where ``r`` is the ridge regression of the shares on the passages' centred vectors: ``r`` is linear in
+    the words of the query, so what an encoder learns from one query holds for others with the same words.
 
     Args:
         queries: The training queries.

@@ -127,7 +127,7 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         model,
         experiment.loss,
         data.splits,
-        dev_scores=lambda trained: score(ModelEmbedder(trained, fingerprint="in training")),
+        dev_scores=lambda trained: score(ModelEmbedder(trained, fingerprint="in training", bf16=True)),
         work_dir=stage.folder / "work",
         seed=experiment.seed,
         on_step=on_step,

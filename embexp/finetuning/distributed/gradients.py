@@ -22,6 +22,7 @@ from embexp.finetuning.model_modes import attention, prompts_for, routes_for, tr
 from embexp.finetuning.recovery import is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training_rows import QUERY_COLUMNS, Rows
+from embexp.models.precision import has_bf16
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -60,7 +61,7 @@ def training_arguments(
         warmup_steps=settings.warmup_ratio,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        bf16=_has_bf16(model.device.type) if settings.bf16 is None else settings.bf16,
+        bf16=has_bf16(model.device.type) if settings.bf16 is None else settings.bf16,
         use_cpu=model.device.type == "cpu",
         prompts=prompts_for(model, columns, query_columns=QUERY_COLUMNS) or None,
         router_mapping=routes_for(model, columns, query_columns=QUERY_COLUMNS) or None,
@@ -74,18 +75,6 @@ def training_arguments(
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-
-
-def _has_bf16(device: str) -> bool:
-    """Say whether a device multiplies bf16 matrices in hardware: a recent GPU, or a CPU with such units.
-
-    On a CPU with avx512_bf16 or AMX a product of bf16 matrices is more than twice as fast as one of
-    float32; weights, gradients and the optimizer stay float32 (Micikevicius et al. 2018, arXiv 1710.03740).
-    """
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device == "cpu" and bool(units)
 
 
 class GradientTrainer(SentenceTransformerTrainer):  # type: ignore[misc]

@@ -1,0 +1,43 @@
+"""Mixed precision: which devices multiply bf16 matrices in hardware, and encoding in it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+LEAST_DIMENSION = 256
+"""In smaller models the conversions cost more than the products of matrices gain."""
+
+
+def has_bf16(device: str) -> bool:
+    """Return whether a device multiplies bf16 matrices in hardware: a recent GPU, or a CPU with such units.
+
+    On a CPU with avx512_bf16 or AMX a product of bf16 matrices is more than twice as fast as one of
+    float32; weights, gradients and the optimizer stay float32 (Micikevicius et al. 2018, arXiv 1710.03740).
+
+    Args:
+        device: ``cpu``, ``cuda``, … as in ``torch.device.type``.
+    """
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device == "cpu" and bool(units)
+
+
+def encoding_in_bf16(model: SentenceTransformer) -> AbstractContextManager[object]:
+    """Return a context in which the model encodes in bf16, where its device and size make that faster.
+
+    The cosine to the float32 vector is above .9999 for MiniLM, but nDCG@10 of a few hundred questions moves
+    by about .001: little enough to tell checkpoints apart, too much for a verdict.
+    """
+    import torch
+
+    device = model.device.type
+    if (model.get_embedding_dimension() or 0) < LEAST_DIMENSION or not has_bf16(device):
+        return nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16)
