@@ -22,7 +22,7 @@ from embexp.errors import ConfigError, RetrievalError
 from embexp.models.encoder import Embedder
 from embexp.ranges import Seconds, check_ranges
 from embexp.retrieval.index import Hit, blocks, check_k, empty_corpus, passage_vectors, query_vectors
-from embexp.storage.files import sha256_of, space_checked
+from embexp.storage.files import disk_problem, sha256_of, space_checked
 
 if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
@@ -460,14 +460,15 @@ def _client_settings(**more: str) -> Any:
 
 @contextmanager
 def _explained(location: str, remedy: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn Chroma's errors into RetrievalErrors that name the database and the remedy."""
+    """Turn Chroma's errors into ones that name the database and the remedy."""
     import httpx
     from chromadb.errors import ChromaError
 
     try:
         yield
     except (ChromaError, httpx.HTTPError, *more) as error:
-        raise RetrievalError(f"{location[0].upper()}{location[1:]} failed ({error}): {remedy}.") from error
+        failure = RetrievalError(f"{location[0].upper()}{location[1:]} failed ({error}): {remedy}.")
+        raise disk_problem(error, location) or failure from error
 
 
 def _collection_name(embedder: Embedder) -> str:

@@ -64,12 +64,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def disk_problem(error: BaseException, path: Path | None = None) -> EmbexpError | None:
+def disk_problem(error: BaseException, path: Path | str | None = None) -> EmbexpError | None:
     """Return a sentence for an error that a disk causes; None for every other error.
 
     Args:
         error: What was raised, by the system or by a library.
-        path: What was written, if the error itself does not name it.
+        path: What was written, as a path or in words, if the error itself does not name it.
     """
     for cause in causes(error):
         if isinstance(cause, EmbexpError):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from embexp.data.records import Chunk
-from embexp.errors import ConfigError, RetrievalError
+from embexp.errors import ConfigError, EmbexpError, RetrievalError
 from embexp.retrieval import chroma
 from embexp.retrieval.chroma import ChromaIndex, ChromaRetriever
 from embexp.retrieval.exact import ExactRetriever
@@ -224,3 +224,18 @@ def test_telemetry_is_off() -> None:
 def test_impossible_settings_are_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"retriever.{key} is 0: give a whole number from 1 to"):
         ChromaRetriever(**{key: 0})
+
+
+def test_a_disk_that_is_full_is_named_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chromadb.errors import InternalError
+
+    def full(*_: object, **__: object) -> None:
+        raise InternalError("error returned from database: (code: 13) database or disk is full")
+
+    monkeypatch.setattr("embexp.retrieval.chroma.ChromaIndex._add", full)
+    with pytest.raises(
+        EmbexpError, match=r"No space left on the disk that holds the Chroma database in .*free"
+    ):
+        ChromaRetriever().index(
+            [Chunk("c1", "d1", "abc", title="", position=0)], LetterEmbedder(), path=tmp_path
+        )
