@@ -261,6 +261,8 @@ def _environment_secrets() -> Iterator[str]:
                 yield value.strip()
         elif _WHOLE_ADDRESS.fullmatch(value):
             yield from _passwords_of(value)
+        elif name.lower().endswith("_proxy") and "@" in value:
+            yield from _passwords_of(f"http://{value}")
 
 
 @cache

@@ -206,10 +206,11 @@ def test_the_password_of_an_address_is_masked_where_a_library_reads_it_in_parts(
 def test_the_value_of_a_secret_variable_is_masked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SERVICE_API_KEY", "rosebud-1941")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:xanadu77@proxy:3128")
+    monkeypatch.setenv("all_proxy", "me:kane-of-x@proxy:3128")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     monkeypatch.setenv("OTHER", "left-alone")
-    shown = masked_text(f"rosebud-1941 xanadu77 {tmp_path} {Path.cwd()} left-alone")
-    assert shown == f"{MASK} {MASK} {tmp_path} {Path.cwd()} left-alone"
+    shown = masked_text(f"rosebud-1941 xanadu77 kane-of-x {tmp_path} {Path.cwd()} left-alone")
+    assert shown == f"{MASK} {MASK} {MASK} {tmp_path} {Path.cwd()} left-alone"
 
 
 def test_the_value_of_a_variable_that_a_setting_names_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from embexp.config.schema import COMPONENTS, OPTIONAL, Config
+from embexp.config.schema import COMPONENTS, LAUNCHER_NUMBERS, OPTIONAL, Config
 from embexp.errors import ConfigError
 from embexp.masking import masked
 from embexp.ranges import constructor_hints, senseless, typed
@@ -242,6 +242,23 @@ def _check_types(target: Any, given: Mapping[str, Any], place: str) -> None:
     for key, value in given.items():
         if key in hints and _is_plain(value):
             _check_type(hints[key], value, f"{place}.{key}")
+
+
+def check_launcher(node: Any, place: str = "hydra.launcher") -> None:
+    """Refuse a launcher whose numbers make no sense; types are checked by the launcher's own schema.
+
+    Args:
+        node: The configuration of a launcher, a part of it, or a value.
+        place: Its key, for messages.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            check_launcher(value, f"{place}.{key}")
+    elif (hint := LAUNCHER_NUMBERS.get(place.rpartition(".")[2])) and node not in (None, MISSING):
+        _check_type(hint, node, place)
 
 
 def _check_type(hint: Any, value: Any, place: str) -> None:

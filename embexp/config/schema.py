@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from embexp.ranges import Seed
+from embexp.ranges import Count, CountOrZero, Seconds, Seed
 
 COMPONENTS = (
     "dataset",
@@ -34,6 +35,27 @@ _NULL_OPTIONS = {"llm": None, "suite": None, "model": None, "benchmark": None} |
     ("experiment", "hparams"), "_global_"
 )
 """Groups that can be left empty, with the package of their options."""
+LAUNCHER_NUMBERS: dict[str, Any] = {
+    "n_jobs": Annotated[int, Interval(ge=-1_024, le=-1)] | Annotated[int, Interval(ge=1, le=1_024)],
+    "batch_size": Count | Literal["auto"],
+    "timeout_min": Annotated[int, Interval(ge=1, le=1_000_000)],
+    "cpus_per_task": Annotated[int, Interval(ge=1, le=10_000)],
+    "gpus_per_node": Annotated[int, Interval(ge=0, le=1_000)],
+    "mem_gb": Annotated[float, Interval(gt=0, le=1_000_000)],
+    "nodes": Annotated[int, Interval(ge=1, le=10_000)],
+    "tasks_per_node": Annotated[int, Interval(ge=1, le=10_000)],
+    "array_parallelism": Annotated[int, Interval(ge=1, le=1_000_000)],
+    "max_num_timeout": Annotated[int, Interval(ge=0, le=1_000)],
+    "num_cpus": Annotated[float, Interval(gt=0, le=10_000)],
+    "num_gpus": Annotated[float, Interval(ge=0, le=1_000)],
+    "cpus_per_gpu": Annotated[int, Interval(ge=1, le=10_000)],
+    "gpus_per_task": Annotated[int, Interval(ge=0, le=1_000)],
+    "signal_delay_s": Annotated[int, Interval(ge=0, le=1_000_000)],
+    "timeout": Seconds,
+    "max_calls": CountOrZero,
+    "max_retries": Annotated[int, Interval(ge=-1, le=1_000)],
+}
+"""The ranges of numbers in ``hydra.launcher``, whose classes are not ours, by the last part of the key."""
 
 
 @dataclass

@@ -14,13 +14,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from embexp.config.check import as_declared, check, check_component
-from embexp.config.schema import COMPONENTS, register
+from embexp.config.check import as_declared, check, check_component, check_launcher
+from embexp.config.schema import COMPONENTS, LAUNCHER_NUMBERS, register
 from embexp.errors import ConfigError, EmbexpError
 from embexp.finetuning import SentenceTransformerFineTuner
 from embexp.finetuning.losses import Mnrl
 from embexp.package import conf_dir
 from embexp.ranges import constructor_hints, interval_of, numbers_in
+from embexp.sweeper.settings import read_options
 from tests.documented_ranges import PAGE, with_ranges
 
 register()
@@ -200,3 +201,63 @@ def test_the_constructor_holds_the_same_ranges_for_those_who_call_it() -> None:
         Mnrl(scale=math.nan)
     with pytest.raises(ConfigError, match=r"trainer\.epochs is True: give a whole number"):
         SentenceTransformerFineTuner(epochs=True)
+
+
+LAUNCHERS = sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_the_numbers_of_a_launcher_are_checked_before_it_starts(name: str) -> None:
+    package = {"cores": "joblib", "slurm": "submitit", "slurm_local": "submitit"}.get(name, "ray")
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=[f"hydra/launcher={name}"], return_hydra_config=True)
+    node = OmegaConf.to_container(config.hydra.launcher)
+    check_launcher(node)
+    numbers = [path for path in leaves(node) if path[-1] in LAUNCHER_NUMBERS]
+    assert numbers
+    for path in numbers:
+        hint = LAUNCHER_NUMBERS[path[-1]]
+        for value in TRIED:
+            changed = OmegaConf.to_container(OmegaConf.create(node))
+            at(changed, path[:-1])[path[-1]] = value
+            if sensible(value, hint):
+                check_launcher(changed)
+            else:
+                with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.{'.'.join(path)} is "):
+                    check_launcher(changed)
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("override", ["hydra.launcher.n_jobs=0", "hydra.launcher.batch_size=-1"])
+def test_a_launcher_that_cannot_work_is_one_sentence(override: str, command: Any) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    done = command("run", "-m", "hydra/launcher=cores", override, "tracker=none", "seed=1,2")
+    assert done.returncode == 2
+    assert f"error: {override.partition('=')[0]} is " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_trials", 0),
+        ("n_trials", 1e30),
+        ("batch_size", -1),
+        ("retries", True),
+        ("seed", -1),
+        ("seed", 2**32),
+    ],
+)
+def test_the_numbers_of_a_sweep_are_checked(key: str, value: Any) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=["hparams=tiny", "paths.root=."], return_hydra_config=True)
+    node = OmegaConf.to_container(config.hydra.sweeper)
+    with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.{key} is "):
+        read_options(OmegaConf.create({**node, key: value}))
