@@ -180,8 +180,8 @@ def _run(arguments: Sequence[str], folder: Path, log: Path, *, interrupt: bool) 
     return 0
 
 
-def survive_damages(folder: Path, *, trials: int, seed: int = 0) -> list[Trial]:
-    """Make a small run, damage its cache again and again, and return the trials.
+def survive_damages(folder: Path, *, trials: int, seed: int = 0) -> Iterator[Trial]:
+    """Make a small run, damage its cache again and again, and yield each trial as it ends.
 
     A quarter of the damages hits the checkpoints of an interrupted training.
 
@@ -202,10 +202,8 @@ def survive_damages(folder: Path, *, trials: int, seed: int = 0) -> list[Trial]:
         raise RuntimeError(f"The undamaged run fails: {text}")
     run([f"paths.cache={torn}", f"hydra.run.dir={folder / 'torn-run'}"], interrupt=True)
     expected, of_torn = scores_of(folder / "reference"), trials // 4
-    done = list(try_damages(run, whole, folder, expected, places=PLACES, trials=trials - of_torn, seed=seed))
-    return done + list(
-        try_damages(run, torn, folder, expected, places=CHECKPOINT_PLACES, trials=of_torn, seed=seed)
-    )
+    yield from try_damages(run, whole, folder, expected, places=PLACES, trials=trials - of_torn, seed=seed)
+    yield from try_damages(run, torn, folder, expected, places=CHECKPOINT_PLACES, trials=of_torn, seed=seed)
 
 
 def main() -> None:
@@ -213,11 +211,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    trials: list[Trial] = []
     with tempfile.TemporaryDirectory() as folder:
-        trials = survive_damages(Path(folder), trials=options.trials, seed=options.seed)
-    for trial in trials:
-        if not (trial.same and trial.noticed):
-            print(json.dumps(asdict(trial)))
+        for trial in survive_damages(Path(folder), trials=options.trials, seed=options.seed):
+            print(json.dumps(asdict(trial)), flush=True)
+            trials.append(trial)
     counts = tally(trials)
     ratio = counts["repaired"] / counts["tried"]
     line = {"benchmark": "damages", "ours": counts["repaired"], "peer": counts["tried"], "ratio": ratio}
