@@ -158,6 +158,8 @@ class LlmRanker(Teacher):
                     readable = grade is not None and 0 <= grade <= HIGHEST
                     unreadable += not readable
                     grades[query, passage] = grade if readable and grade is not None else 0
+            spent = llm.usage()
+        log.info("teacher: %s requests were sent, for %.2f US$.", f"{spent.requests:,}", spent.usd)
         if unreadable > (1 - _LEAST_READABLE) * len(grades):
             raise DataError(
                 f"{self._llm.model} gave no readable grade for {unreadable:,} of {len(grades):,} passages: "
