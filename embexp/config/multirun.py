@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,25 +59,43 @@ class BeforeJobs(Callback):
 
     folder: Path | None = None
     """The folder of the multirun that this process has started."""
+    started: float = 0.0
+    """When it started, in seconds since the epoch."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check and prepare the tracker, and keep the multirun's folder."""
         from embexp.config.build import component
-        from embexp.config.check import check_component
+        from embexp.config.check import check_component, check_launcher
 
         # paths.root reads the working directory from HydraConfig. It gets a copy, because it makes its
         # configuration read-only and a sweeper may set its folder.
         HydraConfig.instance().set_config(copy.deepcopy(config))
         BeforeJobs.folder = Path(str(config.hydra.sweep.dir))
+        BeforeJobs.started = time.time()
         for old in BeforeJobs.folder.glob(f"*/{_FAILED}"):
             old.unlink()
-        if config.get("tracker") is None:
-            return
         try:
+            check_launcher(OmegaConf.to_container(config.hydra.launcher, resolve=True))
+            if config.get("tracker") is None:
+                return
             check_component(OmegaConf.to_container(config.tracker, resolve=True), "tracker")
             component(config, "tracker").prepare()
         except EmbexpError as error:
             raise StopMultirunError(error) from error
+
+
+class AfterJobs(Callback):
+    """Ends a multirun with its table; a sweep has a report of its own."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print the runs side by side, where two or more have an outcome."""
+        from embexp.config.multirun_table import finished_runs, print_multirun
+
+        if BeforeJobs.folder is None or not str(config.hydra.sweeper._target_).startswith("hydra."):
+            return
+        runs = finished_runs(BeforeJobs.folder, since=BeforeJobs.started)
+        if len(runs) > 1:
+            print_multirun(BeforeJobs.folder, runs)
 
 
 def refuse_unswept_space() -> None:

@@ -34,8 +34,8 @@ def without_repeated_lines(documents: Iterable[Document], *, place: str, option:
     """Yield the documents without the lines that more than half of them hold, and log these.
 
     Case, white space and numbers do not matter, so that "Page 3 of 9" equals "Page 4 of 12". Headings, rows
-    of tables and code stay, and so does a document that has nothing else. The documents are kept in a temporary
-    file between the two passes.
+    of tables and code stay, and so does a document that has nothing else. The documents are kept in a
+    temporary file between the two passes.
 
     Args:
         documents: The documents.

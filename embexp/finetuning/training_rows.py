@@ -50,6 +50,8 @@ QUERY_COLUMNS = ("anchor", "text_a")
 _MOST_LISTED = 4
 """The most negatives of a pair that are used unless ``trainer.hard_negatives`` asks for more."""
 _MOST_CLASSES = 100
+_NEGATIVE_COLUMNS = frozenset({"pairs", "ranked", "vectors", "targets"})
+"""Rows in which negatives are columns; in others each of them is a row of its own, or there is no limit."""
 _Item = TypeVar("_Item")
 _Ranking = tuple[str, tuple[str, ...]]
 """A query and its passages, the best first."""
@@ -198,7 +200,22 @@ def build_rows(columns: str, request: RowRequest) -> Rows:
             f"The loss reads {columns!r} columns, which cannot be built; known are "
             f"{', '.join(sorted(_BUILDERS))}."
         )
-    return _BUILDERS[columns](request)
+    rows = _BUILDERS[columns](request)
+    _warn_of_fewer_negatives(columns, rows, request.count)
+    return rows
+
+
+def _warn_of_fewer_negatives(columns: str, rows: Rows, asked: int | None) -> None:
+    """Warn where the loss reads fewer negatives of a positive than ``trainer.hard_negatives`` asks for."""
+    if not asked or columns not in _NEGATIVE_COLUMNS:
+        return
+    read = sum(name.startswith("negative") for name in rows.columns)
+    if read < asked:
+        log.warning(
+            "trainer.hard_negatives=%d asks for %d negatives of each positive, and %s: the others have no "
+            "effect. Compare this loss with others at trainer.hard_negatives=%s.",
+            *(asked, asked, f"this loss reads {read}" if read else "this loss reads none", read or "null"),
+        )
 
 
 def _sample(items: Sequence[_Item], most: int | None, *, seed: int, what: str) -> list[_Item]:

@@ -5,29 +5,38 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
-from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.metrics import MAIN_METRIC, Scores
 from embexp.benchmarking.score_files import read_queries, read_scores
+from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.systems import TUNED
-from embexp.benchmarking.task import Query
+from embexp.benchmarking.task import Query, clusters_of
 from embexp.errors import DataError
+from embexp.pipeline.run_names import names_by_difference, settings_of
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.run_comparison import RunComparison
 from embexp.tracking.mlflow import MlflowTracker
 
+_TOLD = ("dataset", "model", "loss", "seed")
+"""What outcome.json says of the settings of a run whose configuration is not at hand."""
 FILES = ("outcome.json", "scores.parquet", "queries.jsonl")
+_MOST_TESTED = 9
+"""Of more systems, not every two are tested: that would take long, and Holm's correction find nothing."""
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A finished run: the name that it was requested by, its outcome, scores and questions."""
+    """A finished run: the name that it was requested by, its outcome, scores, questions and settings."""
 
     name: str
     outcome: Outcome
     scores: Mapping[str, Scores]
     queries: Mapping[str, Query]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_run(name: str, tracker: MlflowTracker) -> PastRun:
@@ -57,12 +66,51 @@ def _read(folder: Path, name: str) -> PastRun:
                 f"{name} is not the folder of a finished run or benchmark (no {needed}): name another, or "
                 "run it again, which takes finished stages from the cache."
             )
+    outcome = Outcome.read(folder / "outcome.json")
+    told = {key: str(value) for key, value in outcome.model_dump(include={*_TOLD}).items()}
     return PastRun(
         name=name,
-        outcome=Outcome.read(folder / "outcome.json"),
+        outcome=outcome,
         scores={scores.system: scores for scores in read_scores(folder / "scores.parquet")},
         queries={query.id: query for query in read_queries(folder / "queries.jsonl")},
+        settings=settings_of(folder) or told,
     )
+
+
+def compare_runs(runs: Sequence[PastRun], systems: Sequence[str], metric: str | None = None) -> RunComparison:
+    """Compare systems of past runs with each other, named by what differs between the runs.
+
+    Args:
+        runs: The runs.
+        systems: Which systems of each run to compare.
+        metric: The metric to compare by; None is that of the first run's verdict.
+
+    Raises:
+        DataError: The runs were not asked the same questions, or there are fewer than two systems.
+        ConfigError: A run has no such metric.
+    """
+    check_same_questions(runs)
+    chosen = systems_of(runs, systems)
+    metric = metric or runs[0].outcome.metric or MAIN_METRIC
+    clusters = clusters_of(runs[0].queries.values())
+    scores = {label: own for label, (_, own) in chosen.items()}
+    return RunComparison(
+        metric=metric,
+        scores=scores,
+        outcomes={label: run.outcome for label, (run, _) in chosen.items()},
+        folders={label: run.name for label, (run, _) in chosen.items()},
+        clusters=clusters,
+        contrasts=contrasts(scores, _to_test(scores, metric), metric=metric, clusters=clusters),
+    )
+
+
+def _to_test(scores: Mapping[str, Scores], metric: str) -> list[tuple[str, str]]:
+    """Return which systems to test against each other: any two; of many, with the first or the best."""
+    pairs = list(combinations(scores, 2))
+    if len(scores) <= _MOST_TESTED:
+        return pairs
+    best = max(scores, key=lambda name: scores[name].mean.get(metric, 0.0))
+    return [pair for pair in pairs if {next(iter(scores)), best} & set(pair)]
 
 
 def check_same_questions(runs: Sequence[PastRun]) -> None:
@@ -97,6 +145,7 @@ def systems_of(runs: Sequence[PastRun], wanted: Sequence[str]) -> dict[str, tupl
     Raises:
         DataError: No run has such a system, or there are fewer than two to compare.
     """
+    names = names_by_difference({run.name: run.settings for run in runs})
     chosen: dict[str, tuple[PastRun, Scores]] = {}
     for system in wanted:
         having = [run for run in runs if system in run.scores]
@@ -105,7 +154,7 @@ def systems_of(runs: Sequence[PastRun], wanted: Sequence[str]) -> dict[str, tupl
             raise DataError(f"No run has a system {system!r}: choose from {', '.join(known)}.")
         different = having if system == TUNED else _different(having, system)
         for run in different:
-            label = system if len(different) == 1 and system != TUNED else f"{run.name} {system}"
+            label = system if len(different) == 1 and system != TUNED else f"{names[run.name]} {system}"
             chosen[label] = (run, run.scores[system])
     if len(chosen) < 2:
         raise DataError(

@@ -371,3 +371,18 @@ def test_a_teacher_without_vectors_is_named():
         name = type(teacher).__name__
         with pytest.raises(ConfigError, match=rf"{name} gives scores only.*bi_encoder.*margin_mse"):
             build_rows("vectors", request([pair(0)], teacher=teacher))
+
+
+@pytest.mark.parametrize(
+    ("columns", "most", "said"),
+    [
+        ("pairs", 1, "asks for 3 negatives of each positive, and this loss reads 1"),
+        ("pairs", None, ""),
+        ("triplets", None, ""),
+        ("scored", None, ""),
+    ],
+)
+def test_fewer_negatives_than_asked_for_are_told(columns, most, said, caplog):
+    build_rows(columns, request([pair(0), pair(1)], count=3, max_negatives=most))
+    assert said in caplog.text
+    assert bool(said) == ("trainer.hard_negatives=3" in caplog.text)

@@ -12,6 +12,7 @@ from omegaconf import open_dict, read_write
 from embexp.config.multirun import BeforeJobs
 from embexp.config.schema import register
 from embexp.package import conf_dir
+from tests.pipeline.pipeline_settings import TINY
 
 JOBS = ["dataset=folder", "tracker=none", "synthesis.target=10", "hydra.sweep.dir=jobs"]
 
@@ -73,3 +74,26 @@ def test_the_configuration_stays_as_it_is_for_the_sweeper(tmp_path: Path) -> Non
     with read_write(config), open_dict(config):
         config.hydra.sweep.dir = "elsewhere"
     assert config.hydra.sweep.dir == "elsewhere"
+
+
+def test_a_multirun_ends_with_its_table(run, kb: Path) -> None:
+    options = ["dataset=folder", "dataset.path=kb", "tracker=none", "hydra.sweep.dir=jobs", *TINY]
+    ended = run("run", "-m", *options, "loss=mnrl,cosent", "synthesis.target=60")
+    assert ended.code == 0, ended.err
+    table = ended.out[ended.out.index("2 runs, side by side:") :]
+    for name in ("loss=mnrl tuned", "loss=cosent tuned", "untuned", "p (Holm)"):
+        assert name in table
+    assert "Best by ndcg@10: " in table
+    assert "more than luck" in table or "may be luck" in table
+    assert "Not like for like" in table  # a loss over scores reads a row for each negative, too
+    assert "Again     python -m embexp.compare jobs/0 jobs/1" in table
+    page = (kb.parent / "jobs" / "compare.html").read_text()
+    assert "loss=cosent tuned" in page
+
+
+def test_runs_with_other_questions_keep_their_own_verdicts(run, kb: Path) -> None:
+    options = ["dataset=folder", "dataset.path=kb", "tracker=none", "hydra.sweep.dir=jobs", *TINY]
+    ended = run("benchmark", "-m", *options, "seed=0,1")
+    assert ended.code == 0, ended.err
+    assert "2 runs, each with its own verdict (" in ended.out
+    assert "seed=1: No verdict: there is no tuned model to compare." in ended.out
