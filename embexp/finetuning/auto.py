@@ -43,9 +43,9 @@ Minutes = Annotated[float, Interval(gt=0, le=1_000_000)]
 PEOPLE, MODEL, CUT = "written by people", "written by a language model", "cut out of the documents"
 SURE_QUESTIONS = 100
 """From this many dev questions of people's words on, the best on dev is taken at its word."""
-MIN_STEPS = 30
+MIN_STEPS = 24
 """Few labelled pairs are seen more than three times, until there are this many steps."""
-MOST_EPOCHS = 10
+MOST_EPOCHS = 8
 LABELLED_PAIRS, WEAK_PAIRS = 5000, 2300
 TIMED_BATCHES = 4
 _MARGIN = 0.9
@@ -61,7 +61,7 @@ class AutoFineTuner(CommonSettings):
     The plan follows from who wrote the training pairs and whether the dev questions can be trusted:
 
     - *Pairs by people* (half of them or more): three epochs of up to 5,000 pairs at 1e-4, more epochs (up to
-      ten) where three make fewer than 30 steps. Good pairs bear a high rate and repetition: of all that was
+      eight) where three make fewer than 24 steps. Good pairs bear a high rate and repetition: of all that was
       measured, these two account for most of the gain (docs/finetuning.md).
     - *Other pairs* (cut out of documents, or written by a language model): one epoch of up to 2,300 pairs,
       since repetition teaches their style. The rate is 1e-4 if dev asks questions in people's own words,
@@ -224,7 +224,7 @@ class AutoFineTuner(CommonSettings):
 
 
 def _epochs_of_labelled(pairs: int, batch_size: int) -> int:
-    """Return three, or as many up to ten as make thirty steps."""
+    """Return three, or as many up to eight as make 24 steps."""
     steps = math.ceil(max(pairs, 1) / batch_size)
     return min(max(3, math.ceil(MIN_STEPS / steps)), MOST_EPOCHS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNTUNED, TUNED = "untuned", "tuned"
+_FEWEST = 5
+"""Fewer questions show no harm either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +44,25 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selected:
-    """The name of the selected weights, why they are, and the scores of all on dev and on the general set."""
+    """The name of the selected weights, and the scores of all on dev and on the general set.
+
+    ``reason`` says why they are selected, ``by_dev`` whether dev could choose.
+    """
 
     name: str
     dev: Mapping[str, float]
     general: Mapping[str, float]
     reason: str | None = None
+    by_dev: bool = True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen weights, why they are, and whether dev chose them."""
+
+    candidate: Candidate
+    reason: str
+    by_dev: bool = True
 
 
 def select_weights(context: TrainingContext, model: SentenceTransformer, *, step: int) -> Selected:
@@ -67,78 +83,92 @@ def select_weights(context: TrainingContext, model: SentenceTransformer, *, step
     checkpoints.save_tuned(model)
     candidates += [_merged_candidate(context, model, weight, step=step) for weight in settings.merge]
     eligible = [candidate for candidate in candidates if not _forgets(candidate, candidates[0], settings)]
-    best, reason = choose(eligible, settings)
+    choice = choose(eligible, settings)
+    best = choice.candidate
     if best.share == 0:
         checkpoints.load_start(model)
         log.warning("No eligible weights scored above the untuned model on dev: it is kept.")
     else:
         checkpoints.load_mix(model, weight=best.share)
     scores = ", ".join(f"{candidate.name} {candidate.score:.4f}" for candidate in candidates)
-    log.info("Selected the %s weights (%s): dev %s of %s.", best.name, reason, settings.metric, scores)
-    return _selected(best.name, candidates, reason)
+    log.info("Selected the %s weights (%s): dev %s of %s.", best.name, choice.reason, settings.metric, scores)
+    return _selected(best.name, candidates, choice)
 
 
 def _selected(
     name: str,
     candidates: Sequence[Candidate],
-    reason: str | None = None,
+    choice: Choice | None = None,
     *,
     names: Sequence[str] | None = None,
 ) -> Selected:
     """Return the selection; ``names`` are the weights that were considered, None for all."""
     dev = {each.name: each.score for each in candidates if names is None or each.name in names}
     general = {each.name: each.general for each in candidates if each.general is not None}
-    return Selected(name, dev, general, reason)
+    if choice is None:
+        return Selected(name, dev, general)
+    return Selected(name, dev, general, choice.reason, choice.by_dev)
 
 
-def choose(candidates: Sequence[Candidate], settings: TrainerSettings) -> tuple[Candidate, str]:
-    """Choose by dev, or near ``preferred_share`` where dev cannot decide; return why, too.
+def choose(candidates: Sequence[Candidate], settings: TrainerSettings) -> Choice:
+    """Choose by dev, or near ``preferred_share`` where dev cannot decide.
 
     Dev questions on which all candidates score the same tell nothing, whatever their number: the untuned
     weights are then not chosen, since nothing speaks for them. The one-standard-error rule (Breiman et al.
-    1984) allows all candidates whose paired difference to the best is within its standard error; it needs
-    the scores of at least ``MIN_DEV_QUESTIONS`` questions, below which dev decides nothing.
+    1984) allows all candidates whose paired difference to the best is within its standard error. It needs
+    the scores of ``MIN_DEV_QUESTIONS`` questions or more; fewer only rule out what they show to be harmful.
 
     Args:
         candidates: The eligible weights, at least one; of equal ones an earlier one is chosen.
         settings: ``select`` and ``preferred_share``.
     """
     best = max(candidates, key=lambda candidate: candidate.score)
-    preferred = settings.preferred_share
-
-    def nearest(allowed: Sequence[Candidate]) -> Candidate:
-        return min(allowed, key=lambda each: (abs(each.share - preferred), -each.score))
-
-    trained = [candidate for candidate in candidates if candidate.share > 0]
     count = len(best.questions)
+    trained = [candidate for candidate in candidates if candidate.share > 0]
     if len(trained) < len(candidates) > 1 and _all_alike(candidates):
-        chosen = nearest(trained)
+        chosen = _nearest(trained, settings)
         log.warning(
             "All weights score %.3f on every dev question, which tells nothing: the %s weights are selected "
             "unseen. Give dev questions that the documents answer and that differ in difficulty (more "
             "documents, split.dev, split.test_types).",
             *(best.score, chosen.name),
         )
-        return chosen, "dev tells nothing: all weights score the same"
+        return Choice(chosen, "dev tells nothing: all weights score the same", by_dev=False)
     if settings.select != "one_standard_error" or not count:
-        return best, f"the best on {count} dev questions" if count else "the best on dev"
+        return Choice(best, f"the best on {count} dev questions" if count else "the best on dev")
     if count < MIN_DEV_QUESTIONS:
-        chosen = nearest(trained or candidates)
-        return chosen, f"{count} dev questions are too few to choose by"
-    close = [candidate for candidate in candidates if _within_one_error(candidate, best)]
-    chosen = nearest(close)
-    return chosen, f"within one standard error of the best on {count} dev questions"
+        untuned = next((candidate for candidate in candidates if candidate.share == 0), None)
+        harmless = [each for each in trained if untuned is None or not _harmful(each, untuned)]
+        chosen = _nearest(harmless or candidates[:1], settings)
+        return Choice(chosen, f"{count} dev questions are too few to choose by", by_dev=False)
+    close = [candidate for candidate in candidates if _errors_below(candidate, best) <= 1]
+    reason = f"within one standard error of the best on {count} dev questions"
+    return Choice(_nearest(close, settings), reason)
+
+
+def _nearest(candidates: Sequence[Candidate], settings: TrainerSettings) -> Candidate:
+    preferred = settings.preferred_share
+    return min(candidates, key=lambda each: (abs(each.share - preferred), -each.score))
 
 
 def _all_alike(candidates: Sequence[Candidate]) -> bool:
     return len({(candidate.score, *candidate.questions) for candidate in candidates}) == 1
 
 
-def _within_one_error(candidate: Candidate, best: Candidate) -> bool:
+def _errors_below(candidate: Candidate, other: Candidate) -> float:
+    """Return how many standard errors of the paired difference a candidate is below another."""
     import numpy as np
 
-    difference = np.asarray(best.questions) - np.asarray(candidate.questions)
-    return bool(difference.mean() <= difference.std(ddof=1) / len(difference) ** 0.5)
+    difference = np.asarray(other.questions) - np.asarray(candidate.questions)
+    if not difference.any():
+        return 0.0
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    return float(difference.mean() / error) if error else math.copysign(math.inf, difference.mean())
+
+
+def _harmful(candidate: Candidate, untuned: Candidate) -> bool:
+    """Return whether even few questions show that these weights are worse than the untuned ones."""
+    return len(candidate.questions) >= _FEWEST and _errors_below(candidate, untuned) > 2
 
 
 def _trained_candidates(context: TrainingContext) -> list[Candidate]:

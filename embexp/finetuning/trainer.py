@@ -160,6 +160,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             candidates=selected.dev,
             general=selected.general,
             reason=selected.reason,
+            chosen_by_dev=selected.by_dev,
         )
 
     def training_key(self, model: SentenceTransformer, loss: Loss, splits: Splits, *, seed: int) -> str:

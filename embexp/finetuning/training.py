@@ -102,6 +102,7 @@ class Training:
         candidates: The dev score of each candidate.
         general: The score of each candidate on a general set, if there is one.
         reason: Why these weights were selected; None if there was no choice.
+        chosen_by_dev: Whether dev could choose them.
         plan: What ``trainer=auto`` decided; None for settings that were given.
     """
 
@@ -116,6 +117,7 @@ class Training:
     candidates: Mapping[str, float] = field(default_factory=dict)
     general: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
+    chosen_by_dev: bool = True
     plan: TrainingPlan | None = None
 
     def selected_score(self, metric: str) -> float | None:

@@ -12,6 +12,7 @@ from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, 
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
 from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED, UNTUNED
 from embexp.benchmarking.teacher_gate import consequence
+from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.questions import questions_fact, seen_advice, seen_note
 from embexp.reporting.tables import counted, interval_text, signed, training_time
@@ -77,6 +78,7 @@ def advice(outcome: Outcome) -> list[str]:
     return [
         *_advice_on_the_model(outcome, comparison),
         *seen_advice(outcome),
+        *_advice_on_dev(outcome.training),
         *_advice_on_seeds(outcome.seeds),
         *_advice_on_other_systems(outcome, comparison.metric),
     ]
@@ -177,6 +179,16 @@ VERDICTS: Mapping[Verdict, Wording] = {
         tone="loss",
     ),
 }
+
+
+def _advice_on_dev(training: Training | None) -> list[str]:
+    """Return a warning if the weights were selected without dev."""
+    if training is None or training.chosen_by_dev:
+        return []
+    return [
+        f"The {training.selected} weights were selected unseen, since {training.reason}. Give more questions "
+        "that the documents answer, or raise split.dev."
+    ]
 
 
 def _advice_on_seeds(seeds: Seeds | None) -> list[str]:

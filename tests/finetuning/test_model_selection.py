@@ -123,15 +123,24 @@ CLEAR = [candidate("untuned", 0, *noisy(0.5)), candidate("tuned", 1, *noisy(0.8)
     ],
 )
 def test_within_one_standard_error_the_preferred_share_decides(candidates, select, share, chosen, reason):
-    best, why = choose(candidates, TrainerSettings(select=select, preferred_share=share))
-    assert best.name == chosen
-    assert why.startswith(reason)
+    choice = choose(candidates, TrainerSettings(select=select, preferred_share=share))
+    assert choice.candidate.name == chosen
+    assert choice.reason.startswith(reason)
+    assert choice.by_dev
 
 
-def test_too_few_questions_choose_nothing():
-    few = [candidate("untuned", 0, *[0.9] * 19), candidate("tuned", 1, *[0.1] * 19)]
-    best, why = choose(few, TrainerSettings(select="one_standard_error", preferred_share=0.75))
-    assert (best.name, why) == ("tuned", "19 dev questions are too few to choose by")
+@pytest.mark.parametrize(
+    ("tuned", "count", "chosen"),
+    [(0.45, 19, "tuned"), (0.9, 19, "tuned"), (-0.5, 19, "untuned"), (-0.5, 4, "tuned")],
+)
+def test_too_few_questions_only_rule_out_harm(tuned, count, chosen):
+    few = [
+        candidate("untuned", 0, *noisy(0.5, count=count)),
+        candidate("tuned", 1, *noisy(tuned, count=count, seed=1)),
+    ]
+    choice = choose(few, TrainerSettings(select="one_standard_error", preferred_share=0.75))
+    assert choice.candidate.name == chosen
+    assert (choice.reason, choice.by_dev) == (f"{count} dev questions are too few to choose by", False)
 
 
 @pytest.mark.parametrize("score", [0.0, 0.4, 1.0])
@@ -140,15 +149,15 @@ def test_too_few_questions_choose_nothing():
 def test_dev_that_tells_nothing_never_decides_for_the_untuned_model(score, select, shares, chosen, caplog):
     alike = [("untuned", 0.0), ("tuned", 1.0), *((f"merged {share}", share) for share in shares)]
     candidates = [candidate(name, share, *[score] * 30) for name, share in alike]
-    best, why = choose(candidates, TrainerSettings(select=select))
-    assert best.name == chosen
-    assert why == "dev tells nothing: all weights score the same"
+    choice = choose(candidates, TrainerSettings(select=select))
+    assert choice.candidate.name == chosen
+    assert (choice.reason, choice.by_dev) == ("dev tells nothing: all weights score the same", False)
     assert f"All weights score {score:.3f} on every dev question, which tells nothing" in caplog.text
 
 
 def test_equal_means_of_different_answers_are_a_tie():
     tied = [candidate("untuned", 0, *[0.0, 1.0] * 15), candidate("tuned", 1, *[1.0, 0.0] * 15)]
-    assert choose(tied, TrainerSettings())[0].name == "untuned"
+    assert choose(tied, TrainerSettings()).candidate.name == "untuned"
 
 
 def test_a_dev_set_that_cannot_choose_is_named_before_training(train, model, splits, caplog):
@@ -161,3 +170,4 @@ def test_a_dev_set_that_cannot_choose_is_named_before_training(train, model, spl
     assert told[0].startswith("Dev has 3 questions, too few to select weights by (at least 20 are needed)")
     assert (training.selected, training.best_step) == ("merged 0.5", 3)
     assert training.reason == "dev tells nothing: all weights score the same"
+    assert not training.chosen_by_dev

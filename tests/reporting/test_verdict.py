@@ -314,6 +314,22 @@ def test_seeds_are_shown_with_their_spread_and_verdicts(repeated: Outcome) -> No
     assert "The verdict depends on the training seed" in advice(repeated)[1]
 
 
+def test_weights_that_dev_did_not_choose_are_named(outcome: Outcome) -> None:
+    assert outcome.training
+    unseen = replace(
+        outcome.training,
+        selected="merged 0.5",
+        reason="12 dev questions are too few to choose by",
+        chosen_by_dev=False,
+    )
+    told = (
+        "The merged 0.5 weights were selected unseen, since 12 dev questions are too few to choose by. "
+        "Give more questions that the documents answer, or raise split.dev."
+    )
+    assert told in advice(outcome.model_copy(update={"training": unseen}))
+    assert not any("unseen" in line for line in advice(outcome))
+
+
 def test_seeds_that_agree_need_no_warning(repeated: Outcome) -> None:
     assert repeated.seeds
     agreed = replace(repeated.seeds, runs=repeated.seeds.runs[:1] * 2)
