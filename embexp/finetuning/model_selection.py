@@ -134,13 +134,15 @@ def choose(candidates: Sequence[Candidate], settings: TrainerSettings) -> Choice
             *(best.score, chosen.name),
         )
         return Choice(chosen, "dev tells nothing: all weights score the same", by_dev=False)
-    if settings.select != "one_standard_error" or not count:
+    if settings.select == "best" or not count:
         return Choice(best, f"the best on {count} dev questions" if count else "the best on dev")
-    if count < MIN_DEV_QUESTIONS:
+    if count < MIN_DEV_QUESTIONS or settings.select == "preferred":
         untuned = next((candidate for candidate in candidates if candidate.share == 0), None)
         harmless = [each for each in trained if untuned is None or not _harmful(each, untuned)]
-        chosen = _nearest(harmless or candidates[:1], settings)
-        return Choice(chosen, f"{count} dev questions are too few to choose by", by_dev=False)
+        chosen = _nearest(harmless or [each for each in candidates if each.share == 0], settings)
+        if count < MIN_DEV_QUESTIONS:
+            return Choice(chosen, f"{count} dev questions are too few to choose by", by_dev=False)
+        return Choice(chosen, f"nearest to the preferred share of those that {count} dev questions allow")
     close = [candidate for candidate in candidates if _errors_below(candidate, best) <= 1]
     reason = f"within one standard error of the best on {count} dev questions"
     return Choice(_nearest(close, settings), reason)

@@ -23,7 +23,7 @@ from embexp.ranges import (
 Epochs = Annotated[int, Interval(ge=1, le=10_000)]
 MaxPairs = Annotated[int, Interval(ge=2, le=1_000_000_000)] | None
 Shares = list[InnerShare] | tuple[InnerShare, ...]
-Select = Literal["best", "one_standard_error", "tuned"]
+Select = Literal["best", "one_standard_error", "preferred", "tuned"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,8 @@ class TrainerSettings(CommonSettings):
         merge: Shares of the tuned weights in averages with the untuned ones, each scored on dev.
         select: ``best`` selects the best on dev among untuned, tuned and merged weights;
             ``one_standard_error`` the weights nearest to ``preferred_share`` among those within one standard
-            error of the best; ``tuned`` the trained ones whatever dev says.
+            error of the best; ``preferred`` the weights nearest to ``preferred_share``, unless dev shows that
+            they are worse than the untuned ones; ``tuned`` the trained ones whatever dev says.
         preferred_share: The share of the tuned weights to select where dev cannot decide.
     """
 

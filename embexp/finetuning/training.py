@@ -70,7 +70,7 @@ class TrainingPlan:
     learning_rate: float
     max_pairs: int | None
     merge: tuple[float, ...]
-    select: Literal["best", "one_standard_error", "tuned"]
+    select: Literal["best", "one_standard_error", "preferred", "tuned"]
     preferred_share: float
     reason: str
     pairs_per_second: float | None = None

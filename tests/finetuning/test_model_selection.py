@@ -120,6 +120,8 @@ CLEAR = [candidate("untuned", 0, *noisy(0.5)), candidate("tuned", 1, *noisy(0.8)
         (CLEAR[::-1], "one_standard_error", 0.1, "tuned", "within one standard error"),
         (UNEQUAL, "one_standard_error", 0.5, "merged 0.5", "within one standard error"),
         (UNEQUAL, "one_standard_error", 1.0, "tuned", "within one standard error"),
+        ([*CLEAR, UNEQUAL[2]], "preferred", 0.5, "merged 0.5", "nearest to the preferred share of those"),
+        ([CLEAR[1], candidate("untuned", 0, *noisy(1.5))], "preferred", 0.5, "untuned", "nearest to"),
     ],
 )
 def test_within_one_standard_error_the_preferred_share_decides(candidates, select, share, chosen, reason):
