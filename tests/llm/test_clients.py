@@ -129,7 +129,7 @@ def test_a_batch_without_a_service_says_so(requests: Requests, journal: Path) ->
 
 
 def test_a_batch_size_beyond_groq_s_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"llm\.batch_size=50001"):
+    with pytest.raises(ConfigError, match=r"llm\.batch_size is 50001"):
         GroqBatchLLM(batch_size=50_001)
 
 
@@ -288,7 +288,7 @@ def test_llamacpp_without_its_packages_says_what_to_install(
 
 
 def test_llamacpp_s_settings_are_checked(gguf: Path) -> None:
-    with pytest.raises(ConfigError, match=r"llm\.slots=0"):
+    with pytest.raises(ConfigError, match=r"llm\.slots is 0"):
         LlamaCppLLM(slots=0)
     one, other = LlamaCppLLM(model_path=str(gguf)), LlamaCppLLM(model_path=str(gguf), chat=True)
     assert one.fingerprint() != other.fingerprint()

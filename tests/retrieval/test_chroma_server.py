@@ -169,7 +169,7 @@ def test_an_empty_corpus_is_refused(letters: LetterEmbedder, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"port": 0}, r"retriever.port is 0: give a port from 1 to 65535"),
+        ({"port": 0}, r"retriever.port is 0: give a whole number from 1 to 65,535"),
         ({"batch": 0}, r"retriever.batch is 0"),
         ({"collection": "-no spaces"}, r"retriever.collection is '-no spaces'"),
     ],

@@ -229,11 +229,11 @@ def test_a_chat_model_is_needed(llm: FakeLLM | None) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"areas": 0}, r"synthesis\.areas=0: give 1 or more"),
-        ({"temperature": -0.1}, r"synthesis\.temperature=-0\.1"),
+        ({"areas": 0}, r"synthesis\.areas is 0: give a whole number from 1 to"),
+        ({"temperature": -0.1}, r"synthesis\.temperature is -0\.1"),
         ({"passage_words": [50]}, r"synthesis\.passage_words=\[50\]"),
         ({"passage_words": [50, 20]}, r"synthesis\.passage_words"),
-        ({"expected_yield": 1.5}, r"synthesis\.expected_yield=1\.5"),
+        ({"expected_yield": 1.5}, r"synthesis\.expected_yield is 1\.5"),
         ({"difficulties": []}, r"synthesis\.difficulties is empty"),
         ({"mix": {"multi_hop": 1}}, "an entry has one passage"),
         ({"mix": {}}, r"synthesis\.mix is empty"),

@@ -396,12 +396,12 @@ def test_a_language_model_is_needed() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": 0}, r"synthesis\.target=0: give 1 or more"),
-        ({"repairs": -1}, r"synthesis\.repairs=-1: give 0 or more"),
+        ({"target": 0}, r"synthesis\.target is 0: give a whole number from 1 to"),
+        ({"repairs": -1}, r"synthesis\.repairs is -1: give a whole number from 0 to"),
         ({"personas": []}, r"synthesis\.personas is empty"),
-        ({"mix": {"question": -1}}, r"synthesis\.mix\.question=-1"),
+        ({"mix": {"question": -1}}, r"synthesis\.mix is "),
         ({"mix": {"question": 0}}, r"synthesis\.mix is empty"),
-        ({"expected_yield": 0}, r"synthesis\.expected_yield=0"),
+        ({"expected_yield": 0}, r"synthesis\.expected_yield is 0"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

@@ -223,7 +223,7 @@ def test_an_empty_corpus_and_no_usable_judgment(folder):
 
 
 def test_a_limit_below_one_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"dataset.limit_queries=0"):
+    with pytest.raises(ConfigError, match=r"dataset.limit_queries is 0"):
         BeirFolder(path=str(folder), limit_queries=0)
 
 

@@ -64,7 +64,7 @@ def test_a_limit_keeps_that_many_documents(kb):
 
 
 def test_a_limit_below_one_is_refused():
-    with pytest.raises(ConfigError, match=r"dataset.limit=0"):
+    with pytest.raises(ConfigError, match=r"dataset.limit is 0"):
         Folder(path="x", limit=0)
 
 
@@ -227,3 +227,27 @@ def test_a_reader_that_fails_half_way_costs_the_rest_of_its_file(kb, monkeypatch
     monkeypatch.setitem(module.READERS, ".txt", break_off)
     assert "b.txt" in ids(Folder(path=str(kb)))
     assert "b.txt cannot be read (ZeroDivisionError no such number)" in caplog.text
+
+
+def test_links_out_of_the_folder_are_followed_only_if_asked_to(tmp_path, caplog):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.md").write_text("What is not to be read.")
+    folder = tmp_path / "kb"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "own.md").write_text("What is to be read.")
+    (folder / "file.md").symlink_to(outside / "secret.md")
+    (folder / "sub" / "all").symlink_to(outside)
+    (folder / "inner").symlink_to(folder / "sub")
+    caplog.set_level("INFO")
+    (tmp_path / "alias").symlink_to(folder)  # the folder itself may be named by a link
+    for path in (folder, tmp_path / "alias"):
+        caplog.clear()
+        assert [document.id for document in Folder(path=str(path)).documents()] == ["own.md"]
+        assert "2 link out of the folder, which dataset.follow_links=true would follow (" in caplog.text
+    followed = Folder(path=str(folder), follow_links=True)
+    assert {document.text for document in followed.documents()} == {
+        "What is to be read.",
+        "What is not to be read.",
+    }
+    assert followed.fingerprint() != Folder(path=str(folder)).fingerprint()
