@@ -41,11 +41,11 @@ def description(outcome: Outcome, folder: Path) -> str:
     """
     words = headline(outcome)
     verdict, colon, rest = words.partition(":")
-    lines = [f"**{verdict}**{colon}{rest}" if outcome.comparison else words]
-    lines += [line for line in (in_plain_words(outcome), retriever_headline(outcome)) if line]
-    points = "\n".join(f"- {point}" for point in advice(outcome))
+    result = f"**{verdict}**{colon}{rest}" if outcome.comparison else words
     files = f"[Report](artifact:report.html) · [summary](artifact:report.md) · folder `{folder.resolve()}`"
-    return "\n\n".join([*lines, points, files])
+    points = "\n".join(f"- {point}" for point in advice(outcome))
+    lines = [in_plain_words(outcome), retriever_headline(outcome), points]
+    return "\n\n".join([result, files, *filter(None, lines)])
 
 
 def headline_metrics(outcome: Outcome) -> dict[str, float]:

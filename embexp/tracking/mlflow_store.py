@@ -16,6 +16,7 @@ from embexp.masking import masked_text
 from embexp.storage.files import disk_problem
 from embexp.tracking.mlflow_names import shortened
 from embexp.tracking.mlflow_server import SECONDS, reach_server
+from embexp.tracking.mlflow_view import VIEW_TAG, view_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -129,7 +130,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=view_tags()))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -144,6 +145,9 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
             f"tracker.experiment={name} has been deleted in MLflow: bring it back with `{where}`, "
             "or choose another name."
         )
+    if VIEW_TAG not in experiment.tags:
+        for key, value in view_tags().items():
+            client.set_experiment_tag(experiment.experiment_id, key, value)
     return str(experiment.experiment_id)
 
 
