@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from embexp.data.records import Pair
-from embexp.pipeline.repeats import _first_documents
+from embexp.data.splitting import Splits
+from embexp.finetuning.auto import AutoFineTuner
+from embexp.pipeline.repeats import _first_documents, _pairs_of_the_whole
 from tests.pipeline.pipeline_settings import TINY
 
 FAST = ["tracker=none", "trainer.evaluations=1", "trainer.merge=[]", *TINY]
@@ -56,8 +60,12 @@ def test_seeds_and_parts_are_trained_once_and_told(run, beir: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("command", "setting", "sentence"),
     [
-        ("run", "benchmark.seeds=0", "benchmark.seeds=0: give a whole number from 1"),
-        ("run", "benchmark.learning_curve=[0.5,1]", "give different parts between 0 and 1"),
+        ("run", "benchmark.seeds=0", "benchmark.seeds is 0: give a whole number from 1"),
+        (
+            "run",
+            "benchmark.learning_curve=[0.5,1]",
+            "benchmark.learning_curve is [0.5, 1]: give a list of numbers above 0",
+        ),
         ("run", "benchmark.learning_curve=[0.01]", "benchmark.learning_curve holds 0.01, which is 1 of"),
         ("benchmark", "benchmark.seeds=3", "benchmark.seeds=3 trains again, and this command trains nothing"),
     ],
@@ -68,6 +76,17 @@ def test_what_cannot_be_repeated_is_one_sentence(
     done = run(command, "dataset=beir", f"dataset.path={beir}", setting, *FAST)
     assert done.code == 2
     assert sentence in done.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [({}, 5000), ({"max_pairs": 40}, 40), ({"max_pairs": None}, 6000), ({"minutes": 1}, 6000)],
+)
+def test_parts_are_of_the_pairs_that_a_plan_may_use(settings: dict, most: int) -> None:
+    splits = Splits([Pair(f"p{n}", f"q{n}", "text", f"d{n}") for n in range(6000)], [], [])
+    experiment: Any = SimpleNamespace(trainer=AutoFineTuner(**settings))
+    data: Any = SimpleNamespace(splits=splits)
+    assert _pairs_of_the_whole(experiment, data) == most
 
 
 def test_parts_hold_whole_documents_and_grow_from_one_another() -> None:
