@@ -84,10 +84,10 @@ class Headings:
             (" > ".join(name for name in (document.title, *path) if name), path, body)
             for path, body in _sections(document.text, document.title)
         ]
-        sizes = iter(tokens.count([text for title, _, body in parts for text in (title, body)]))
+        sized = iter(_sized([text for title, _, body in parts for text in (title, body)], limit, tokens))
         passages: list[tuple[str, str]] = []
         for title, path, body in parts:
-            title_size, size = next(sizes), next(sizes)
+            (_, title_size), (_, size) = next(sized), next(sized)
             if title_size + size + _SPARE <= limit:
                 passages.append((title, body))
                 continue
@@ -272,6 +272,7 @@ def _recut(
 
 
 def _sized(parts: list[str], budget: int, tokens: TokenCounter) -> list[_Segment]:
+    """Return parts with their lengths; counting a very long one would take tokenizers quadratic time."""
     surely = budget * _LETTERS_PER_TOKEN
     counted = iter(tokens.count([part for part in parts if len(part) <= surely]))
     return [(part, next(counted) if len(part) <= surely else surely) for part in parts]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 WEIGHTS = "*.safetensors"
 FINGERPRINTED = (WEIGHTS, "*.json", "*.txt", "*.model")
 """The files that decide a model's output: weights, settings, vocabularies."""
+PICKLED = ("pytorch_model*.bin", "adapter_model*.bin")
+"""The files with weights that the libraries read where there are no safetensors."""
 OTHER_RUNTIMES = ("onnx", "openvino")
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 """The names under which models save a passage prompt, in the order in which sentence-transformers looks."""
@@ -136,10 +138,11 @@ def load_model(
         device: Where to load it; None is the GPU if there is one.
 
     Raises:
-        ModelError: A file is missing or broken.
+        ModelError: A file is missing or broken, or weights are there as a pickle only.
     """
     from safetensors import SafetensorError
 
+    _refuse_pickles(folder, failure)
     try:
         with offline(), without_bars():
             return kind(
@@ -152,6 +155,21 @@ def load_model(
     except (*LOADING_ERRORS, SafetensorError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         raise ModelError(f"{failure} ({reason}): {remedy}.") from error
+
+
+def _refuse_pickles(folder: Path, failure: str) -> None:
+    """Refuse a model of which the libraries would read a part from a pickle, for want of safetensors.
+
+    Raises:
+        ModelError: The message names the file.
+    """
+    files = (file for pattern in PICKLED for file in folder.rglob(pattern))
+    for file in sorted(files):
+        if file.relative_to(folder).parts[0] not in OTHER_RUNTIMES and not any(file.parent.glob(WEIGHTS)):
+            raise ModelError(
+                f"{failure}: {file} is a pickle, which can run code when it is read, and no safetensors file "
+                "stands beside it; get the weights as safetensors, or choose another model."
+            )
 
 
 @contextmanager

@@ -111,3 +111,16 @@ def test_a_length_beyond_the_positions_is_refused(
 def test_a_model_with_too_few_positions_does_not_load(saved: Path) -> None:
     with pytest.raises(ConfigError, match=r"positions for \d+ tokens: give"):
         load_bi_encoder(saved, Overrides(max_tokens=100_000))
+
+
+def test_weights_that_are_there_as_a_pickle_only_are_refused(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "model")
+    (folder / "pytorch_model.bin").write_bytes(b"not read: safetensors stand beside it")
+    load_bi_encoder(folder, NOTHING)
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(
+        ModelError, match=r"2_Dense/pytorch_model\.bin is a pickle, which can run code"
+    ) as caught:
+        load_bi_encoder(folder, NOTHING)
+    assert "\n" not in str(caught.value)

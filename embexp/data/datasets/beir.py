@@ -195,7 +195,7 @@ def _qrels_rows(path: Path, problems: Problems, *, encoding: str | None = None) 
         return
     columns, judged = list[str](), False
     with open_text(path, problems, encoding=encoding) as stream:
-        for number, line in enumerate(lines_of(stream), start=1):
+        for number, line in enumerate(lines_of(stream, path, problems), start=1):
             cells = [
                 cell.strip() for cell in (line.rstrip("\r\n").split("\t") if "\t" in line else line.split())
             ]

@@ -15,10 +15,15 @@ _NO_DELIMITER = "\x1f"
 """For files of one column: no text holds it."""
 _MAX_LINES = 1_000_000
 """A quoted cell with more lines than this is one whose quote never closes."""
+_MAX_LETTERS = 1 << 27
+"""Likewise."""
 _SAMPLE_RECORDS = 500
+_SAMPLE_LETTERS = 1 << 22
 _SEP_LINE = re.compile(r'"?sep=(\\t|.)"?\s*', re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?\d,\d+")
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
+FORMULA = re.compile(r"'*(?:[\t\r]|\s*[=+\-@＝＋－＠])")
+"""The beginning of a cell that a spreadsheet would run, and of one that an apostrophe keeps from it."""
 STRAY_QUOTE = "stray quote read as text"
 DECIMAL_COMMA = "decimal comma without quotes"
 
@@ -52,12 +57,16 @@ class _Lines(Iterator[str]):
         self._back: deque[str] = deque()
         self.taken: list[str] = []
         self.number = 0
+        self._letters = 0
 
     def __next__(self) -> str:
-        if len(self.taken) >= _MAX_LINES:
+        if not self.taken:
+            self._letters = 0
+        if len(self.taken) >= _MAX_LINES or self._letters > _MAX_LETTERS:
             raise StopIteration
         line = self._back.popleft() if self._back else next(self._lines)
         self.number += 1
+        self._letters += len(line)
         self.taken.append(line)
         return line
 
@@ -95,7 +104,12 @@ def _declared(source: _Lines) -> Dialect | None:
 
 def _dialect(source: _Lines, *, tabs: bool) -> Dialect:
     """Return the dialect in which the records at the top of a file fit their header best."""
-    sample = list(islice(source, _SAMPLE_RECORDS))
+    sample, letters = list[str](), 0
+    for line in islice(source, _SAMPLE_RECORDS):
+        sample.append(line)
+        letters += len(line)
+        if letters > _SAMPLE_LETTERS:
+            break
     source.give_back(len(sample))
     header = next((line for line in sample if line.strip()), "")
     delimiters = "\t" if tabs and "\t" in header else _DELIMITERS

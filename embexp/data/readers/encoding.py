@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from embexp.data.languages import language_of
 from embexp.data.readers.alphabets import ALPHABETS, east_asian, fit
@@ -25,6 +25,7 @@ _BLOCK = 1 << 20
 _SAMPLE_BYTES = 1 << 16
 """The encoding is guessed from the lines with bytes that are not UTF-8, up to this many bytes of them."""
 _SHOWN_LINES = 5
+_LONGEST_LINE = 1 << 26
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -283,11 +284,11 @@ def open_text(
     name = encoding and _known(encoding)
     try:
         if not name:
-            with open_binary(path) as stream:
-                decision = _decide(_seekable(stream), str(path))
+            with _seekable(path) as stream:
+                decision = _decide(stream, str(path))
         else:
-            with open_binary(path) as stream:
-                replaced, lines = _undecodable(_seekable(stream), name)
+            with _seekable(path) as stream:
+                replaced, lines = _undecodable(stream, name)
             decision = _Decision(name, replaced=replaced, lines=lines)
     except (EOFError, gzip.BadGzipFile, OSError) as error:
         if path.suffix.lower() not in COMPRESSIONS or isinstance(error, FileNotFoundError | PermissionError):
@@ -295,12 +296,46 @@ def open_text(
         message = f"{path} cannot be decompressed ({error or 'it ends too early'}); compress it again."
         raise UnreadableError("broken compressed file", message) from error
     _said(problems, str(path), decision)
-    return io.TextIOWrapper(_seekable(open_binary(path)), decision.name, errors="replace", newline=newline)
+    return io.TextIOWrapper(_seekable(path), decision.name, errors="replace", newline=newline)
 
 
-def _seekable(stream: BinaryIO) -> BinaryIO:
-    """Return a stream that can be read from its beginning again; a .zst file is decompressed to memory."""
-    return stream if stream.seekable() else io.BytesIO(stream.read())
+class _Again(io.RawIOBase):
+    """A file that cannot be read from another position: it is opened again to return to its beginning."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream = open_binary(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._stream.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset or whence:
+            raise io.UnsupportedOperation("only to the beginning")
+        self._stream.close()
+        self._stream = open_binary(self._path)
+        return 0
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _seekable(path: Path) -> BinaryIO:
+    """Open a file so that it can be read from its beginning again, without keeping it in memory."""
+    stream = open_binary(path)
+    if stream.seekable():
+        return stream
+    stream.close()
+    return cast("BinaryIO", io.BufferedReader(_Again(path), _BLOCK))
 
 
 def decode(
@@ -367,7 +402,24 @@ def _settled(raw: bytes, where: str, declared: str, problems: Problems) -> str |
     return "utf-8"
 
 
-def lines_of(stream: IO[str]) -> Iterator[str]:
-    """Yield the lines of an open text file without NULs."""
-    for line in stream:
+def lines_of(stream: IO[str], path: Path, problems: Problems) -> Iterator[str]:
+    """Yield the lines of an open text file without NULs; an empty one in place of one that is too long.
+
+    Args:
+        stream: The file.
+        path: Its path, for messages.
+        problems: Counts lines that are too long to be kept in memory.
+
+    Raises:
+        DataError: A line is too long and ``on_error`` is ``fail``.
+    """
+    number = 0
+    while line := stream.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE and line[-1] not in "\r\n":
+            while line and line[-1] not in "\r\n":
+                line = stream.readline(_LONGEST_LINE)
+            message = f"{path}:{number}: this line has more than {_LONGEST_LINE:,} characters; divide it."
+            problems.report("line too long", message)
+            line = "\n"
         yield line.replace("\0", "") if "\0" in line else line

@@ -13,6 +13,7 @@ from embexp.data.readers.encoding import decode
 from embexp.data.readers.html import count_left_out, html_text, parse_html
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading, stream_of
+from embexp.data.readers.sizes import check_archive
 from embexp.data.readers.text import document_of, one_line
 from embexp.data.records import Document
 
@@ -29,7 +30,9 @@ def read_epub(path: Path, reading: Reading) -> Iterator[Document]:
     from lxml import etree
 
     try:
-        with ZipFile(stream_of(path)) as book:
+        stream = stream_of(path)
+        check_archive(path, stream, reading.max_mb)
+        with ZipFile(stream) as book:
             if _DRM in book.namelist():
                 message = f"{path}: this book is locked by its seller (DRM); leave it out."
                 raise UnreadableError("encrypted", message)
@@ -55,7 +58,7 @@ def _contents(book: ZipFile) -> tuple[str, list[str]]:
             continue
         href = unquote(item.get("href") or "").partition("#")[0]
         pages.append(posixpath.normpath(posixpath.join(posixpath.dirname(package_name), href)))
-    return one_line(titles[0]) if titles else "", pages
+    return one_line(titles[0]) if titles else "", list(dict.fromkeys(pages))
 
 
 def _is_contents(item: Any) -> bool:

@@ -108,8 +108,8 @@ def _count_left_out(path: Path, left_out: set[str], reading: Reading) -> None:
 
 
 def _title(value: Any) -> str:
-    if isinstance(value, list):
-        return one_line(", ".join(map(str, value)))
+    if isinstance(value, list):  # lists in it may be aliases of each other, and endless as text
+        return one_line(", ".join(str(part) for part in value if not isinstance(part, list | dict)))
     return "" if value is None or isinstance(value, dict) else one_line(str(value))
 
 

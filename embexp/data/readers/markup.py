@@ -27,6 +27,8 @@ _NO_TEXT_DIRECTIVES = frozenset(
         *("default-domain", "tabularcolumns"),
     )
 )
+_DEEPEST = 400
+"""The parser copies what is indented once for each level."""
 _RST_SETTINGS = {
     "file_insertion_enabled": False,
     "raw_enabled": False,
@@ -50,6 +52,10 @@ def read_rst(path: Path, reading: Reading) -> Iterator[Document]:
     from docutils.utils import SystemMessage
 
     source = read_text(path, reading.problems, encoding=reading.encoding)
+    if nested := re.search(rf"^[ \t]{{{_DEEPEST},}}\S", source, re.MULTILINE):
+        line = source.count("\n", 0, nested.start()) + 1
+        message = f"{path}:{line}: indented by more than {_DEEPEST} characters; no such nesting is read."
+        raise UnreadableError("broken file", message)
     _register_unknown(source)
     try:
         tree = publish_doctree(source, source_path=path.name, settings_overrides=_RST_SETTINGS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading, stream_of
+from embexp.data.readers.sizes import check_archive, check_text
 from embexp.data.readers.text import document_of, one_line
 from embexp.data.readers.word import check_container
 from embexp.data.records import Document
@@ -33,10 +34,13 @@ def read_pptx(path: Path, reading: Reading) -> Iterator[Document]:
     stream = stream_of(path)
     check_container(path, stream.getvalue()[:8], "presentation (.pptx)")
     try:
+        check_archive(path, stream, reading.max_mb)
         file = pptx.Presentation(stream)
         parts = [part for number, slide in enumerate(file.slides, start=1) for part in _slide(slide, number)]
         drawn = sum(_is_drawn(shape) for slide in file.slides for shape in slide.shapes)
         title = file.core_properties.title or ""
+    except UnreadableError:
+        raise
     except Exception as error:
         raise _broken(path, "a presentation (.pptx)", error) from error
     if drawn:
@@ -104,14 +108,19 @@ def read_xlsx(path: Path, reading: Reading) -> Iterator[Document]:
     stream = stream_of(path)
     check_container(path, stream.getvalue()[:8], "workbook (.xlsx)")
     try:
+        check_archive(path, stream, reading.max_mb)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that hold no text
             values = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             formulas = openpyxl.load_workbook(stream, read_only=True)
             unsaved: list[str] = []
             sheets = zip(values.worksheets, formulas.worksheets, strict=True)
-            parts = [part for pair in sheets for part in _sheet(*pair, unsaved)]
+            parts: list[str] = []
+            for pair in sheets:
+                parts += _sheet(*pair, unsaved, lambda letters: check_text(path, letters, reading.max_mb))
             title = values.properties.title or ""
+    except UnreadableError:
+        raise
     except Exception as error:
         raise _broken(path, "a workbook (.xlsx)", error) from error
     if unsaved:
@@ -119,8 +128,12 @@ def read_xlsx(path: Path, reading: Reading) -> Iterator[Document]:
     yield document_of(path, _joined(parts), title=title)
 
 
-def _sheet(values: Any, formulas: Any, unsaved: list[str]) -> Iterator[str]:
+def _sheet(values: Any, formulas: Any, unsaved: list[str], check: Callable[[int], None]) -> Iterator[str]:
+    """Yield a sheet's title and rows; ``check`` bounds the text, since cells may repeat one of the file's."""
     lines: list[str] = []
+    letters = 0
+    for sheet in (values, formulas):
+        sheet.reset_dimensions()  # the size that a file claims may be a million empty rows
     rows = zip(values.iter_rows(values_only=True), formulas.iter_rows(values_only=True), strict=True)
     for saved, written in rows:
         unsaved += [str(text) for value, text in zip(saved, written, strict=True) if value is None and text]
@@ -128,12 +141,14 @@ def _sheet(values: Any, formulas: Any, unsaved: list[str]) -> Iterator[str]:
         cells = [one_line(str(value)) for value in shown if value is not None and str(value).strip()]
         if cells:
             lines.append(" | ".join(cells))
+            letters += len(lines[-1])
+            check(letters)
     if lines:
         yield f"## {one_line(values.title)}"
         yield "\n".join(lines)
 
 
-def read_odf(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG001 - one signature for all
+def read_odf(path: Path, reading: Reading) -> Iterator[Document]:
     """Read an OpenDocument text, presentation or spreadsheet; deletions and comments are left out.
 
     Raises:
@@ -143,7 +158,9 @@ def read_odf(path: Path, reading: Reading) -> Iterator[Document]:  # noqa: ARG00
 
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
     try:
-        with ZipFile(stream_of(path)) as file:
+        stream = stream_of(path)
+        check_archive(path, stream, reading.max_mb)
+        with ZipFile(stream) as file:
             if b"encryption-data" in file.read("META-INF/manifest.xml"):
                 message = f"{path}: a password protects this file; save it without, or leave it out."
                 raise UnreadableError("encrypted", message)

@@ -101,7 +101,7 @@ class Problems:
 
     @contextmanager
     def guard(self, where: str, reason: str = "unreadable file") -> Iterator[None]:
-        """Let a fault in one file or row cost that file or row alone.
+        """Let a fault in one file or row cost that file or row alone, also one for which memory is too small.
 
         Errors of embexp pass: ``report`` raises them where ``on_error`` is ``fail``.
 
@@ -116,7 +116,7 @@ class Problems:
             yield
         except UnreadableError as error:
             self.report(error.reason, str(error))
-        except (EmbexpError, MemoryError):
+        except EmbexpError:
             raise
         except Exception as error:  # noqa: BLE001 parsers raise errors of any class for damaged input
             kind = " ".join(f"{type(error).__name__} {error}".split())[:_SHOWN_LETTERS]

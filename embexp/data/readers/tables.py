@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from embexp.data.readers.delimited import DECIMAL_COMMA, STRAY_QUOTE, records
+from embexp.data.readers.delimited import DECIMAL_COMMA, FORMULA, STRAY_QUOTE, records
 from embexp.data.readers.encoding import (
     COMPRESSIONS,
     clean,
@@ -23,6 +23,7 @@ from embexp.data.readers.encoding import (
     text_of_bytes,
 )
 from embexp.data.readers.problems import Problems, counted
+from embexp.data.readers.sizes import MAX_DEPTH, MAX_TABLE_MB, check_size, nested_too_deep
 from embexp.data.records import Document
 from embexp.errors import DataError
 
@@ -37,6 +38,11 @@ _MENDED = {
     STRAY_QUOTE: "a quote in this line opens or closes no cell and is read as text; double it.",
     DECIMAL_COMMA: "a number with a decimal comma is taken as one value; put it in quotes.",
 }
+_TOO_DEEP = (
+    f"lists or objects nested deeper than {MAX_DEPTH} levels; write its texts in columns of their own."
+)
+_EXPORTED = frozenset(("chunk_id", "context_ids", "generator"))
+"""Columns that only the tables have that embexp itself wrote."""
 _TEXT_KEYS = ("text", "contents", "content", "passage")
 
 
@@ -97,7 +103,7 @@ def unpacked(value: Any) -> Any:
             found = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
-        return found if isinstance(found, list | tuple | Mapping) else value
+        return found if isinstance(found, list | tuple | dict) and not nested_too_deep(found) else value
     return value  # a text that merely begins with a bracket
 
 
@@ -177,6 +183,8 @@ def read_rows(path: Path, problems: Problems, *, encoding: str | None = None) ->
         )
     if not path.is_file():
         raise DataError(f"{path} does not exist: check dataset.path for a typing error.")
+    if suffix == ".json" or (suffix == ".parquet" and path.suffix.lower() in COMPRESSIONS):
+        check_size(path, MAX_TABLE_MB, remedy="write it as JSON Lines or CSV, which is streamed")
     if suffix == ".parquet":
         yield from _parquet(path, problems)
         return
@@ -185,11 +193,14 @@ def read_rows(path: Path, problems: Problems, *, encoding: str | None = None) ->
     ) as stream:
         reader = {".json": _json, ".csv": _delimited, ".tsv": _delimited}.get(suffix, _jsonl)
         for where, values in reader(path, stream, problems):
-            yield row_of(where, values, problems)
+            if nested_too_deep(values):
+                problems.report("broken row", f"{where}: {_TOO_DEEP}")
+            else:
+                yield row_of(where, values, problems)
 
 
 def _jsonl(path: Path, stream: IO[str], problems: Problems) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    for number, line in enumerate(lines_of(stream), start=1):
+    for number, line in enumerate(lines_of(stream, path, problems), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -207,14 +218,14 @@ def _jsonl(path: Path, stream: IO[str], problems: Problems) -> Iterator[tuple[st
 
 def _json(path: Path, stream: IO[str], problems: Problems) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """Yield the objects of a list, of a list within an object, of columns, or of JSON Lines."""
-    lines = list(lines_of(stream))
+    source = stream.read().replace("\0", "")
     try:
-        content = json.loads("".join(lines))
+        content = json.loads(source)
     except (ValueError, RecursionError) as error:
-        first = next((line.strip() for line in lines if line.strip()), "")
+        first = source.lstrip().partition("\n")[0].strip()
         if not first.startswith("{") or not first.endswith("}"):
             raise DataError(f"{path}: not JSON ({error}); correct it or write JSON Lines.") from error
-        yield from _jsonl(path, iter(lines), problems)  # type: ignore[arg-type]
+        yield from _jsonl(path, io.StringIO(source), problems)
         return
     for number, values in enumerate(_objects(content), start=1):
         where = f"{path}: item {number}"
@@ -245,13 +256,14 @@ def _objects(content: Any) -> Sequence[Any]:
 
 
 def _delimited(path: Path, stream: IO[str], problems: Problems) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    found = records(lines_of(stream), tabs=format_of(path) == ".tsv")
+    found = records(lines_of(stream, path, problems), tabs=format_of(path) == ".tsv")
     first = next(found, None)
     if first is None:
         return
     if first.problem:
         raise DataError(f"{path}:{first.line}: the header is {first.problem}")
     header = _distinct(name.strip() for name in first.cells)
+    exported = _EXPORTED.issubset(header)
     for record in found:
         where = f"{path}:{record.line}"
         if record.problem:
@@ -259,8 +271,14 @@ def _delimited(path: Path, stream: IO[str], problems: Problems) -> Iterator[tupl
             continue
         if record.mended:
             problems.mend(record.mended, f"{where}: {_MENDED[record.mended]}")
-        values = zip(header, record.cells, strict=False)
+        cells = map(_unquoted, record.cells) if exported else record.cells
+        values = zip(header, cells, strict=False)
         yield where, {name: value or None for name, value in values if name}
+
+
+def _unquoted(cell: str) -> str:
+    """Return a cell without the apostrophe that keeps a spreadsheet from running it."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell, 1) else cell
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
@@ -293,6 +311,8 @@ def _parquet(path: Path, problems: Problems) -> Iterator[Row]:
                         problems.report(
                             "broken row", f"{where}: its values cannot be read ({values}); correct them."
                         )
+                    elif nested_too_deep(values):
+                        problems.report("broken row", f"{where}: {_TOO_DEEP}")
                     else:
                         yield row_of(where, values, problems)
     except (pa.ArrowException, OSError, EOFError) as error:

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading, stream_of
+from embexp.data.readers.sizes import check_archive
 from embexp.data.readers.text import document_of, one_line
 from embexp.data.records import Document
 
@@ -44,6 +45,7 @@ def read_docx(path: Path, reading: Reading) -> Iterator[Document]:
     stream = stream_of(path)
     check_container(path, stream.getvalue()[:8], "Word file (.docx)")
     try:
+        check_archive(path, stream, reading.max_mb)
         file = docx.Document(stream)
         styles = {style.style_id: str(style.name or "") for style in file.styles}
         bodies = [file.element.body, *_parts(file, _NOTES)]
