@@ -18,7 +18,9 @@ from embexp.errors import ConfigError
 from embexp.package import conf_dir
 
 _FOLDERS = ("dir", "root", "cache", "folder", "artifacts")
-PATH_KEYS = (*_FOLDERS, "path")
+_AT_HOME = (*_FOLDERS, "examples", "prompts", "model_path")
+"""The last part of keys whose values may begin with ``~`` here; what reads a ``path`` allows it itself."""
+PATH_KEYS = (*_AT_HOME, "path")
 """The last part of keys whose values are files or folders."""
 _TEXTS = (
     *(*PATH_KEYS, "id", "name", "encoding", "password", "subdir", "storage", "study_name", "uri"),
@@ -120,7 +122,7 @@ def asks_for_multirun(arguments: Sequence[str]) -> bool:
 def _readable(key: str, value: str, *, multirun: bool) -> str:
     """Return a value as it is if Hydra reads it as it is meant, else in quotes."""
     is_text = _is_text(key)
-    if key.rpartition(".")[2] in _FOLDERS and value.startswith("~"):
+    if (key.rpartition(".")[2] in _AT_HOME or key == "llm.path") and value.startswith("~"):
         value = str(Path(value).expanduser())
     if _is_group(key):
         value = re.sub(rf"{_ALONE[0]}(null|\d+){_ALONE[1]}", r"'\1'", value)  # names of options are texts

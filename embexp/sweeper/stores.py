@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from embexp.errors import ConfigError, SweepError
 from embexp.masking import masked_text
 from embexp.storage.files import sha256_of
+from embexp.storage.sqlite import sqlite_address
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -119,7 +120,9 @@ class FileStore:
         from optuna.storages import RDBStorage
 
         timeout = {"timeout": SQLITE_TIMEOUT}
-        return RDBStorage(f"{SQLITE}{self._path}", engine_kwargs={"connect_args": timeout})
+        # Optuna formats the address, so that braces in a path need a second pair.
+        address = sqlite_address(self._path).replace("{", "{{").replace("}", "}}")
+        return RDBStorage(address, engine_kwargs={"connect_args": timeout})
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

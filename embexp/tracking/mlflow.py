@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from embexp.errors import ConfigError, PrunedError, RunMissingError, TrackingError
 from embexp.masking import masked, masked_text
+from embexp.storage.sqlite import sqlite_address
 from embexp.tracking.mlflow_names import (
     TAG_LENGTH,
     flat_params,
@@ -108,7 +109,7 @@ class MlflowTracker:
         if given := os.environ.get("MLFLOW_TRACKING_URI"):
             _refuse_folder(given, "The environment's MLFLOW_TRACKING_URI")
             return given
-        return f"sqlite:///{(Path(self.root).resolve() / 'mlflow.db').as_posix()}"
+        return sqlite_address(Path(self.root).expanduser().resolve() / "mlflow.db")
 
     @property
     def experiment_name(self) -> str:
@@ -150,7 +151,9 @@ class MlflowTracker:
             return self.artifacts
         if self.artifacts or self.address.startswith("sqlite:"):
             folder = re.sub(r"[^\w.\-]+", "_", self.experiment_name)
-            return (Path(self.artifacts or Path(self.root) / "mlruns").resolve() / folder).as_uri()
+            return (
+                Path(self.artifacts or Path(self.root) / "mlruns").expanduser().resolve() / folder
+            ).as_uri()
         return None
 
     @contextmanager

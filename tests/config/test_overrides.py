@@ -77,7 +77,9 @@ def test_a_folder_is_taken_as_it_is_typed(key: str, path: str) -> None:
     assert value(hydra_override(f"{key}={path}")) == path
 
 
-@pytest.mark.parametrize("key", ["hydra.run.dir", "paths.cache", "tracker.artifacts"])
+@pytest.mark.parametrize(
+    "key", ["hydra.run.dir", "paths.cache", "tracker.artifacts", "synthesis.examples", "llm.path"]
+)
 def test_a_folder_may_begin_at_home(key: str) -> None:
     assert value(hydra_override(f"{key}=~/o (1)")) == str(Path.home() / "o (1)")
 
