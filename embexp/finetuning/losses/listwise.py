@@ -41,7 +41,8 @@ class Listwise(Loss):
             no negative in InfoNCE.
         gate: What happens to a teacher that does not order the dev questions' passages better than the
             untuned model: ``fallback`` trains with ``fallback`` instead, ``warn`` uses it and says so,
-            ``stop`` ends the run, ``off`` does not ask.
+            ``stop`` ends the run, ``off`` does not ask. A run of the commands has the gate, a training in
+            Python does not.
         fallback: The loss that trains instead; a component of its own.
     """
 
@@ -52,7 +53,7 @@ class Listwise(Loss):
     contrastive_weight: NonNegative = 0.1
     contrastive_temperature: Positive = 0.01
     false_negatives_from: Share = 0.6
-    gate: Gate = "fallback"
+    gate: Gate = "off"
     fallback: Any = None
     columns = "lists"
 

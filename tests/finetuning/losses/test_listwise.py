@@ -74,7 +74,10 @@ def test_the_teacher_s_own_order_costs_nothing() -> None:
     ("options", "message"),
     [
         ({"teacher": None, "fallback": Mnrl()}, "loss.teacher is not set: choose one"),
-        ({"teacher": HybridTeacher()}, r"loss.fallback is not set: give one, as in loss@loss.fallback=mnrl"),
+        (
+            {"teacher": HybridTeacher(), "gate": "fallback"},
+            r"loss.fallback is not set: give one, as in loss@loss.fallback=mnrl",
+        ),
     ],
 )
 def test_what_is_missing_is_named_before_training(options: dict[str, Any], message: str) -> None:
@@ -96,7 +99,8 @@ def test_its_digest_changes_with_its_teacher() -> None:
 
 
 def test_matryoshka_falls_back_on_the_same_lengths() -> None:
-    loss = Matryoshka(loss=Listwise(teacher=HybridTeacher(), fallback=Mnrl()), dims=[8])
+    inner = Listwise(teacher=HybridTeacher(), gate="fallback", fallback=Mnrl())
+    loss = Matryoshka(loss=inner, dims=[8])
 
     assert loss.gate == "fallback"
     assert loss.columns == "lists"
