@@ -7,7 +7,7 @@ import random
 from embexp.benchmarking.approximate import IndexReport
 from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
 from embexp.benchmarking.examples import biggest_changes
-from embexp.benchmarking.metrics import Scores
+from embexp.benchmarking.metrics import Scores, with_defaults
 from embexp.benchmarking.repeats import Repeats, ScoredTraining, summarise_repeats
 from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.seen_documents import AskedQuestions, QuestionGroup
@@ -25,7 +25,7 @@ from embexp.retrieval.index import Hit
 
 ATTACK = "<script>document.title = 'hit'; fetch('http://203.0.113.1/')</script>"
 METRIC = "ndcg@10"
-METRICS = (METRIC, "accuracy@1", "recall@10", "mrr@10", "map@100")
+METRICS = tuple(with_defaults(METRIC))
 DOCUMENTS, QUESTIONS = 60, 4
 TEXT = (
     "how the joint of a kettle lid is sealed against steam when the spout is blocked and the whistle sounds"
