@@ -64,7 +64,7 @@ def test_seeds_and_parts_are_trained_once_and_told(run, beir: Path, tmp_path: Pa
         (
             "run",
             "benchmark.learning_curve=[0.5,1]",
-            "benchmark.learning_curve is [0.5, 1]: give a list of numbers above 0",
+            "learning_curve is [0.5, 1]: give a list of numbers above",
         ),
         ("run", "benchmark.learning_curve=[0.01]", "benchmark.learning_curve holds 0.01, which is 1 of"),
         ("benchmark", "benchmark.seeds=3", "benchmark.seeds=3 trains again, and this command trains nothing"),
