@@ -47,6 +47,7 @@ def write_pairs(experiment: Experiment) -> WrittenPairs:
         experiment.settings["synthesis"],
         identity(experiment.synthesis),
         identity(experiment.llm) if experiment.llm else None,
+        *_source_of_context(experiment),
         experiment.seed,
     )
     with experiment.stages.stage("pairs", *inputs) as stage:
@@ -62,6 +63,12 @@ def write_pairs(experiment: Experiment) -> WrittenPairs:
         report=done["report"],
         cached=stage.done is not None,
     )
+
+
+def _source_of_context(experiment: Experiment) -> list[str]:
+    """Return the digest of a retriever of the user's, which chooses what a language model reads."""
+    source = experiment.settings["retriever"].get("_source_")
+    return [source] if experiment.llm and source else []
 
 
 def _write(experiment: Experiment, corpus: Corpus, stage: Stage) -> dict[str, Any]:

@@ -142,12 +142,15 @@ class Folder:
         """Return a digest of the settings and of every file's name and content.
 
         Raises:
-            DataError: The path does not exist.
+            DataError: The path does not exist, or the table of questions cannot be used.
         """
         settings = {key: value for key, value in asdict(self).items() if key not in ("path", "questions")}
         files = [(name, _digest(file)) for name, file in self._files(Problems())]
         asked = self._questions()
-        return sha256_of("folder", settings, files, *([asked.fingerprint()] if asked else []))
+        if asked is None:
+            return sha256_of("folder", settings, files)
+        next(asked.pairs([name for name, _ in files], quiet=True), None)  # a mistake in it ends the run early
+        return sha256_of("folder", settings, files, asked.fingerprint())
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents, files in the order of their paths, and log what was skipped.

@@ -28,16 +28,17 @@ class FolderQuestions(QuestionFile):
     path_key: ClassVar[str] = "dataset.questions"
     columns_key: ClassVar[str] = "dataset.question_column and dataset.file_column"
 
-    def pairs(self, names: Sequence[str]) -> Iterator[Pair]:
+    def pairs(self, names: Sequence[str], *, quiet: bool = False) -> Iterator[Pair]:
         """Yield a pair for each question and each file that answers it; the passage is not chosen yet.
 
         Args:
             names: The files of the folder.
+            quiet: Whether to log nothing of what is left out, for a check beforehand.
 
         Raises:
             DataError: The table cannot be read, or most of its rows name no file of the folder.
         """
-        problems, files = Problems(self.on_error), FileNames(names)
+        problems, files = Problems(self.on_error, quiet=quiet), FileNames(names)
         questions = self.questions()
         answered: list[tuple[Question, str]] = []
         for question in questions:
