@@ -236,7 +236,7 @@ def test_scores_without_contrast_are_an_error_with_a_remedy(kind):
 def test_unknown_columns_are_an_error_that_names_the_known_ones():
     with pytest.raises(
         ConfigError,
-        match=r"'quadruplets' columns.*binary, classes, pairs, ranked, scored, targets, "
+        match=r"'quadruplets' columns.*binary, classes, lists, pairs, ranked, scored, targets, "
         r"triplets, vectors",
     ):
         build_rows("quadruplets", request([pair(0)]))
@@ -344,9 +344,11 @@ def test_labels_score_nothing_else():
         Labels().scores([("q", "t")])
 
 
-@pytest.mark.parametrize("kind", ["ranked", "vectors"])
+@pytest.mark.parametrize("kind", ["ranked", "lists", "vectors"])
 def test_a_missing_teacher_is_named(kind):
-    with pytest.raises(ConfigError, match=r"loss.teacher is not set.*teacher@loss.teacher=cross_encoder"):
+    with pytest.raises(
+        ConfigError, match=r"loss.teacher is not set.*teacher@loss.teacher=hybrid, cross_encoder"
+    ):
         build_rows(kind, request([pair(0)]))
 
 
