@@ -7,7 +7,7 @@ TOOLS := $(VENV)/.tools
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test test-fast lint docs wheel clean clean-runs
+.PHONY: help run test test-fast browser lint docs wheel clean clean-runs
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ $(TOOLS): $(READY)
 run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether it helped
 	$(BIN)/python -m embexp.run $(ARGS)
 
-test: $(TOOLS) lint docs  ## Run every test, with real models too
+test: $(TOOLS) browser lint docs  ## Run every test, with real models too
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-fast: $(TOOLS)  ## Run the tests without real models
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(ARGS)
+
+browser:  # Chromium for the tests of pages, where it can be installed
+	@.ci/browser
 
 lint: $(TOOLS)  ## Check style, types and layers
 	$(BIN)/ruff check .
