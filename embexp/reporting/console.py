@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ def _next_steps(outcome: Outcome, folder: Path) -> dict[str, str]:
             steps["Registry"] += f"; models:/{name}@{alias} now points to this version"
     if outcome.model_dir:
         alone = "outputs" in folder.parts and not {"multirun", "sweeps"} & set(folder.parts)
-        run = "latest" if alone else str(shown)
+        run = "latest" if alone else shlex.quote(str(shown))
         steps["Try it"] = f'python -m embexp.search "your question" --run {run}'
     return steps
 

@@ -34,7 +34,7 @@ CASES = {
         "sweeps loss, which takes several runs",
     ),
     "a path that does not exist": (
-        ["dataset=folder", "dataset.path=~/no (such)=#ü", "hydra.run.dir=o (1)=#ü"],
+        ["dataset=folder", "dataset.path=~/no (such)=#ü", "hydra.run.dir=o (1)=#ü", "tracker=none"],
         "~/no (such)=#ü does not exist",
     ),
     "a repetition from a pickle": (["--experimental-rerun", "config.pickle"], "embexp writes none"),
