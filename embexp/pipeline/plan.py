@@ -66,7 +66,8 @@ def _teacher(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
     pairs = settings["synthesis"].get("target") or 0
     pairs += sum(1 for _ in experiment.dataset.labelled())
     most = settings["trainer"].get("max_pairs")
-    trained = min(pairs, most) if isinstance(most, int) else pairs  # trainer=auto decides when they are written
+    # Under trainer=auto the number is decided when the pairs are written.
+    trained = min(pairs, most) if isinstance(most, int) else pairs
     asked = 0 if loss.gate == "off" else min(MOST_QUESTIONS, round(pairs * settings["split"]["dev"]))
     characters = round(fmean(len(chunk.passage) for chunk in chunks)) if chunks else _CHARACTERS
     estimate = loss.teacher.estimate(
