@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from embexp.config.schema import register
 from embexp.errors import ConfigError, ModelError
+from embexp.finetuning.checkpoints import _write
 from embexp.finetuning.losses import (
     Angle,
     CachedGist,
@@ -34,6 +35,7 @@ from embexp.finetuning.losses.gist_guide import guide_for
 from embexp.finetuning.teachers import Labels
 from embexp.models.tiny import TinyModel
 from embexp.package import conf_dir
+from embexp.storage.checksums import read_checked_json, record_files, write_checked_json
 
 OPTIONS = sorted(path.stem for path in (Path(__file__).parents[3] / "conf" / "loss").glob("*.yaml"))
 
@@ -189,11 +191,18 @@ def test_what_a_loss_trains_of_its_own_resumes_to_the_same_weights(name, model, 
     assert_equal(whole, again)
 
     # The classifier or projection decides: with other weights than those kept the end is another.
-    other = tmp_path / "other" / "checkpoint-5" / "loss.safetensors"
-    save_file({key: value + 0.5 for key, value in load_file(other).items()}, other)
+    replace_weights(tmp_path / "other" / "checkpoint-5", "loss.safetensors", by=0.5)
     assert train(without, loss, work_dir=tmp_path / "other", **options).resumed_from == 5
     with pytest.raises(AssertionError, match="embeddings"):
         assert_equal(whole, without)
+
+
+def replace_weights(checkpoint, name, *, by):
+    """Add a number to all weights in a file of a checkpoint, as if the training had written them."""
+    _write(checkpoint / name, {key: value + by for key, value in load_file(checkpoint / name).items()})
+    marker = read_checked_json(checkpoint / "complete.json")
+    files = record_files(checkpoint, sorted(marker["files"]))
+    write_checked_json(checkpoint / "complete.json", {**marker, "files": files})
 
 
 def assert_equal(one, other):
