@@ -363,7 +363,7 @@ def _value_at(text: str, key: re.Match[str]) -> re.Match[str] | None:
     if "auth" in name:
         return _HEADER.match(text, at)
     word = _WORD.match(text, at)
-    if key["sign"] == ":" and word and _PROSE.fullmatch(word["value"]):
+    if key["sign"] == ":" and "-" not in name and word and _PROSE.fullmatch(word["value"]):
         return None
     return word
 

@@ -35,13 +35,22 @@ from embexp.tracking.mlflow import MlflowTracker
 
 MARKS = "/@?%:&=#+ '\"\\{}[](),;<>!$*^`|~-_."
 LETTERS = string.ascii_letters + string.digits + "äßéЖ漢字"
+
+
+def no_word(text: str) -> bool:
+    """Whether a text holds a digit: words stand in configurations anyway, as keys and names of options."""
+    return any(letter.isdigit() for letter in text)
+
+
 SECRETS = (
     st.text(MARKS + LETTERS, min_size=9, max_size=30)
     .map(str.strip)
-    .filter(lambda text: len(set(text)) > 5 and sum(letter in LETTERS for letter in text) > 3)
+    .filter(
+        lambda text: len(set(text)) > 5 and sum(letter in LETTERS for letter in text) > 3 and no_word(text)
+    )
 )
 BARE = st.text(string.ascii_letters + string.digits + "/@?%:=+-_.~", min_size=9, max_size=30).filter(
-    lambda text: len(set(text)) > 5 and text[-1].isalnum() and text[0].isalnum()
+    lambda text: len(set(text)) > 5 and text[-1].isalnum() and text[0].isalnum() and no_word(text)
 )
 """Secrets without spaces and quotes, which can be told from the words around them in any message."""
 FORMS = [
