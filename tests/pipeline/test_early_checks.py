@@ -22,7 +22,7 @@ CASES = {
     "a metric of the trainer's own": (["trainer.metric=ndgc@5"], "There is no metric 'ndgc@5'"),
     "a cut-off beyond the hits that are scored": (
         ["metric=ndcg@500"],
-        "metric=ndcg@500 looks at 500 hits, and 100 of each question are scored",
+        "metric=ndcg@500 looks at 500 hits, and 100 per question are scored: choose a cut-off up to 100",
     ),
     "a further model by its folder": (
         ["+benchmark.models=[{_target_: embexp.models.LocalModel, path: nowhere}]"],
