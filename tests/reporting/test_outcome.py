@@ -20,7 +20,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     keys = (
         "schema dataset model loss seed counts scores comparison leaks training seconds mlflow model_dir "
         "cached index forgetting judging systems suite seeds learning_curve retriever repeated_texts "
-        "questions"
+        "questions teacher"
     )
     assert list(record) == keys.split()
     assert record["schema"] == 1
@@ -33,7 +33,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     }
     assert set(record["training"]) == {
         *("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step"),
-        *("selected", "candidates", "general"),
+        *("selected", "candidates", "general", "reason", "plan", "chosen_by_dev"),
     }
     assert record["cached"] == ["synthesize"]
 
