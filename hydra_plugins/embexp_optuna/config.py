@@ -37,6 +37,6 @@ class EmbexpOptunaConf:
 _OPTIONS = OmegaConf.structured(EmbexpOptunaConf)
 for _name in ("sampler", "pruner"):
     # Open: an override may set any argument of Optuna's class, which no file of ours lists.
-    _OPTIONS[_name]._set_flag("struct", False)
+    OmegaConf.set_struct(_OPTIONS[_name], False)
 
 ConfigStore.instance().store(group="hydra/sweeper", name="embexp_optuna", node=_OPTIONS, provider="embexp")

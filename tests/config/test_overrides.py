@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from embexp.api import compose_config
 from embexp.config.overrides import asks_for_multirun, config_dirs, hydra_arguments, hydra_override
+from embexp.config.schema import register
 from embexp.errors import ConfigError
 from embexp.package import conf_dir
 
@@ -213,6 +215,15 @@ def test_a_number_in_a_file_is_a_text_where_a_text_is_meant() -> None:
 def test_an_argument_that_no_file_names_needs_no_plus(key: str) -> None:
     config = compose_config(f"{key}=3", *(["retriever=hybrid"] if "retriever" in key else []))
     assert OmegaConf.select(config, key) == 3
+
+
+def test_an_argument_of_optuna_s_classes_needs_no_plus() -> None:
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        keys = ["hydra.sweeper.sampler.n_startup_trials=3", "hydra.sweeper.pruner.n_warmup_steps=2"]
+        config = compose("config", ["hparams=tiny", *keys], return_hydra_config=True)
+    assert config.hydra.sweeper.sampler.n_startup_trials == 3
+    assert config.hydra.sweeper.pruner.n_warmup_steps == 2
 
 
 @pytest.mark.parametrize("override", ["llm=null", "suite=null", "model@tuned=null", "experiment=null"])
