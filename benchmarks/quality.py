@@ -3,6 +3,7 @@
     python benchmarks/quality.py                                   # one seed, 400 pairs: minutes on two cores
     python benchmarks/quality.py --pairs 1500 --seeds 0 1 2 --kept kept.jsonl     # the whole measurement
     python benchmarks/quality.py --ablate --kept kept.jsonl         # what each ingredient adds
+    python benchmarks/quality.py --trainers --kept kept.jsonl       # beside trainer=default and trainer=auto
 
 The peer is a plain sentence-transformers script: one epoch, in-batch negatives, learning rate 5e-5, the
 last weights. Ours is experiment=best_small, which selects weights by dev questions that are not trained on.
@@ -26,6 +27,7 @@ tune_allocator()
 from retrieval_sets import SETS, RetrievalSet, load, machine, model_source, plain_training, score  # noqa: E402
 
 OURS, PEER, UNTUNED = "best_small", "plain", "untuned"
+RECIPES = {OURS: ["experiment=best_small"], "default": ["trainer=default"], "auto": ["trainer=auto"]}
 PLAIN = {PEER: 1, "plain, three epochs": 3}
 CHANGES = {
     "one epoch": ["trainer.epochs=1"],
@@ -38,32 +40,37 @@ CHANGES = {
 }
 
 
-def recipe(overrides: list[str]) -> Any:
-    """Return the configuration of experiment=best_small, with changes."""
+def recipe(way: str, overrides: list[str]) -> Any:
+    """Return the configuration of a recipe, with changes."""
     from embexp import compose_config
 
-    return compose_config("experiment=best_small", *overrides)
+    return compose_config(*RECIPES.get(way, RECIPES[OURS]), *overrides)
 
 
-def ours(data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: list[str]) -> str:
-    """Train by the recipe; return the name of the selected weights."""
+def ours(way: str, data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: list[str]) -> str:
+    """Train by a recipe; return the name of the selected weights and the time that it took."""
     from hydra.utils import instantiate
 
     from embexp.data.splitting import Splits
+    from embexp.finetuning import DevScores
 
-    config = recipe(overrides)
+    def dev_scores(trained: Any) -> DevScores:
+        scores = score(trained, data.dev_task, work)
+        return DevScores(scores.mean, scores.per_query)
+
+    config = recipe(way, overrides)
     tuner = instantiate(config.trainer, _convert_="all")
     loss = instantiate(config.loss, _convert_="all")
     training = tuner.fit(
         model,
         loss,
         Splits(train=data.train, dev=data.dev, test=[]),
-        dev_scores=lambda trained: score(trained, data.dev_task, work).mean,
+        dev_scores=dev_scores,
         work_dir=work / "training",
         seed=seed,
         on_step=lambda _: None,
     )
-    return str(training.selected)
+    return f"{training.selected} in {training.seconds:.0f} s"
 
 
 def measure(way: str, data: RetrievalSet, options: argparse.Namespace, *, seed: int) -> tuple[float, str]:
@@ -74,7 +81,7 @@ def measure(way: str, data: RetrievalSet, options: argparse.Namespace, *, seed: 
             plain_training(model, data.train, Path(folder), batch=64, seed=seed, epochs=PLAIN[way])
         elif way != UNTUNED:
             changes = [*CHANGES.get(way, []), *options.override]
-            selected = ours(data, model, Path(folder), seed=seed, overrides=changes)
+            selected = ours(way, data, model, Path(folder), seed=seed, overrides=changes)
         return score(model, data.test_task, Path(folder)).mean["ndcg@10"], selected
 
 
@@ -109,6 +116,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--questions", type=int, default=300, help="held-out questions")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ablate", action="store_true", help="change each ingredient in turn, too")
+    parser.add_argument("--trainers", action="store_true", help="trainer=default and trainer=auto, too")
     parser.add_argument("--override", nargs="*", default=[], help="changes of the recipe: trainer.epochs=2")
     parser.add_argument("--kept", type=Path, help="a file of measurements to add to and resume from")
     return parser.parse_args()
@@ -118,7 +126,8 @@ def main() -> None:
     options = parsed()
     kept = Kept(options.kept, options)
     more = [name for name in PLAIN if name != PEER] + list(CHANGES)
-    ways = [UNTUNED, PEER, OURS, *(more if options.ablate else [])]
+    others = [name for name in RECIPES if name != OURS]
+    ways = [UNTUNED, PEER, OURS, *(others if options.trainers else []), *(more if options.ablate else [])]
     values: dict[str, list[float]] = {way: [] for way in ways}
     for seed in options.seeds:
         for name in options.sets:
