@@ -94,6 +94,26 @@ def test_the_sweep_s_runs_in_mlflow_are_nested_and_the_best_is_tagged(swept: Pat
     assert {"sweep.html", "sweep.json", "sweep.md"} <= set(kept)
 
 
+@pytest.mark.slow
+def test_a_sweep_goes_on_after_its_run_was_deleted(run, kb: Path, tmp_path: Path) -> None:
+    sweep = ["-m", "hparams=tiny", *TINY, *PAIRS, f"dataset.path={kb}", "hydra.sweep.dir=sweep"]
+    sweep += ["tracker=mlflow", "hydra.sweeper.winner=false", "trainer.batch_size=8"]
+    assert run("run", *sweep, "hydra.sweeper.n_trials=1").code == 0
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("embexp").experiment_id
+    for one in client.search_runs([experiment]):
+        client.delete_run(one.info.run_id)
+    ended = run("run", *sweep, "hydra.sweeper.n_trials=2")
+    assert ended.code == 0, ended.out + ended.err
+    assert "has been deleted in MLflow. The sweep goes on under a new parent run" in ended.out + ended.err
+    assert [trial.state.name for trial in study_in(tmp_path / "sweep").trials] == ["COMPLETE"] * 2
+    runs = client.search_runs([experiment])
+    [parent] = [one for one in runs if one.data.tags.get("stage") == "sweep"]
+    [trial] = [one for one in runs if "trial" in one.data.tags]
+    assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert "sweep.md" in [artifact.path for artifact in client.list_artifacts(parent.info.run_id)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -101,7 +121,7 @@ def test_the_sweep_s_runs_in_mlflow_are_nested_and_the_best_is_tagged(swept: Pat
             ["trainer.learning_rat=interval(0,1)"],
             "trainer.learning_rat is not an option of trainer",
         ),
-        (["trainer.epochs=choice(1,two)"], "trainer.epochs is 'two': input should be a valid integer"),
+        (["trainer.epochs=choice(1,two)"], "trainer.epochs is 'two': give a whole number"),
         (["loss=mnrl,gistt"], "loss=gistt is not an option of loss: did you mean 'gist'?"),
         (["trainer.epochs=tag(log,range(1,9))"], "the tag 'log' does not apply"),
         (["hydra.sweeper.n_trial=3"], "hydra.sweeper.n_trial is not a key"),
