@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -79,6 +80,16 @@ def test_the_same_corpus_is_found_again(
 
     assert later.passages == []
     assert [hit.id for hit in index.search(["e"], k=1)[0]] == ["1"]
+
+
+def test_a_collection_on_a_server_is_named_after_the_model_and_both_hashes(
+    server: int, chunks: Make, tmp_path: Path
+) -> None:
+    retriever = ChromaServerRetriever(host="127.0.0.1", port=server)
+    named = LetterEmbedder(name="tuned kb")
+    index = retriever.index(chunks("g"), named, path=tmp_path)
+    assert re.fullmatch(r"embexp-tuned-kb-[0-9a-f]{12}", index._name)
+    assert index._collection.get()["documents"] == ["g"]
 
 
 def test_other_settings_than_the_collection_was_built_with_are_refused(
