@@ -14,7 +14,13 @@ from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.data.leaks import Leaks
 from embexp.data.records import Chunk
 from embexp.finetuning.training import Training, TrainingStep
-from embexp.reporting.console import _move, print_outcome, print_side_by_side, print_training
+from embexp.reporting.console import (
+    _move,
+    print_outcome,
+    print_side_by_side,
+    print_synthesis,
+    print_training,
+)
 from embexp.reporting.outcome import Outcome
 
 
@@ -231,3 +237,22 @@ def test_the_end_of_a_training_shows_the_score_of_the_selected_weights(
     assert first.startswith("Trained on 72 pairs in 9 s")
     assert end in first
     assert model == "Model     /x/model (loads with SentenceTransformer)"
+
+
+def test_a_synthesis_names_the_requests_that_were_never_answered(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    usage = {
+        "prompt_tokens": 900,
+        "completion_tokens": 100,
+        "usd": 0.5,
+        "unanswered": 3,
+        "unanswered_usd": 0.25,
+    }
+    summary = {"accepted": 60, "documents": 20, "requests": 28, "usage": usage}
+    print_synthesis(summary, folder=tmp_path)
+    out = capfd.readouterr().out
+    assert "Cost      28 requests, 1,000 tokens, 0.50 US$ (recorded answers included)" in out
+    assert "Lost      3 requests whose answers never arrived: up to 0.25 US$ more" in out
+    print_synthesis({**summary, "usage": {**usage, "unanswered": 0}}, folder=tmp_path)
+    assert "Lost" not in capfd.readouterr().out
