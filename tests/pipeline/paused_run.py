@@ -1,4 +1,4 @@
-"""``python -m embexp.run`` with a trial that hangs in its training: the one that the file ``pause`` numbers."""
+"""``python -m embexp.run`` with a trial that hangs in its training: the one that the file ``pause`` names."""
 
 from __future__ import annotations
 
