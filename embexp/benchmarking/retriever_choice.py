@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from embexp.benchmarking.metrics import evaluate, retrieve
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.splitting import MIN_DEV_QUESTIONS
+from embexp.finetuning.auto import SURE_QUESTIONS
 from embexp.models.encoder import Embedder
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
@@ -87,11 +89,13 @@ def choose_retriever(
     *,
     metric: str,
     copied: bool,
+    peoples_words: bool = False,
     folder: Path,
 ) -> RetrieverChoice:
     """Choose the model and the weight of BM25 on the dev questions, and stay near the default in doubt.
 
-    The one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within one
+    Many questions in people's own words are taken at their word: the best choice is the one to serve. For
+    others the one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within one
     standard error of the best, the one nearest to the default: a small dev set chooses little. Questions
     whose words were copied from the passages favour BM25, so they cannot raise its weight above the default.
 
@@ -100,6 +104,7 @@ def choose_retriever(
         embedders: The untuned and, where there is one, the tuned model; the last is the default.
         metric: The metric to choose by.
         copied: Whether the questions' words were copied from the corpus.
+        peoples_words: Whether most questions are in people's own words.
         folder: Where an index may keep files.
     """
     models = list(embedders)
@@ -113,14 +118,26 @@ def choose_retriever(
     if len({score for row in curve.values() for score in row}) == 1:
         reason = f"all choices score {curve[models[-1]][0]:.3f} on dev, which tells nothing: the default"
         return RetrieverChoice(models[-1], DEFAULT_WEIGHT, reason, curve)
+    count = len(task.queries)
+    if peoples_words and count >= SURE_QUESTIONS:
+        model, weight = max(product(reversed(models), WEIGHTS), key=lambda each: _at(curve, *each))
+        reason = (
+            f"the best on {count} dev questions in people's own words "
+            f"({metric} {_at(curve, model, weight):.3f}; the {models[-1]} model alone {curve[models[-1]][0]:.3f})"
+        )
+        return RetrieverChoice(model, weight, reason, curve)
     model, weight, best = _one_standard_error(scores, models[-1], ceiling=DEFAULT_WEIGHT if copied else 1.0)
     reason = (
-        f"within one standard error of the best on {len(task.queries)} dev questions "
-        f"({metric} {curve[model][WEIGHTS.index(weight)]:.3f}, best {best:.3f})"
+        f"within one standard error of the best on {count} dev questions "
+        f"({metric} {_at(curve, model, weight):.3f}, best {best:.3f})"
     )
     if copied:
         reason += f"; their words are copied, so the weight is at most {DEFAULT_WEIGHT:g}"
     return RetrieverChoice(model, weight, reason, curve)
+
+
+def _at(curve: Mapping[str, Sequence[float]], model: str, weight: float) -> float:
+    return curve[model][WEIGHTS.index(weight)]
 
 
 def _one_standard_error(

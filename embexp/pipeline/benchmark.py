@@ -34,6 +34,7 @@ from embexp.benchmarking.systems import (
 )
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.records import EXTRACTIVE, HELD_OUT
+from embexp.finetuning.auto import asks_in_peoples_words
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
@@ -158,6 +159,7 @@ def _choose_retriever(
             {name: SourceEmbedder(source, experiment.embeddings) for name, source in sources.items()},
             metric=experiment.metric,
             copied=all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
+            peoples_words=asks_in_peoples_words(dev),
             folder=stage.folder,
         )
         stage.finish(asdict(choice))

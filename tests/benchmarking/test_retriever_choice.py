@@ -98,6 +98,28 @@ def test_copied_words_do_not_raise_the_weight_of_bm25(tmp_path: Path) -> None:
     assert "their words are copied" in choice.reason
 
 
+@pytest.mark.parametrize(("questions", "said"), [(100, "the best on 100 dev"), (99, "one standard error")])
+def test_many_questions_in_peoples_words_are_taken_at_their_word(
+    questions: int, said: str, tmp_path: Path
+) -> None:
+    choice = choose_retriever(
+        made_task(answerable=True, questions=questions),
+        {"untuned": RandomEmbedder(), "tuned": RandomEmbedder()},
+        metric="mrr@1",
+        copied=True,
+        peoples_words=True,
+        folder=tmp_path,
+    )
+    best = max(choice.curve["tuned"])
+
+    assert said in choice.reason
+    if questions >= 100:
+        # The smallest weight that scores best, and no ceiling: these words are not copied.
+        assert choice.weight == WEIGHTS[choice.curve["tuned"].index(best)] > 0.4
+    else:
+        assert choice.weight == 0.4
+
+
 def test_questions_that_nothing_answers_choose_nothing(tmp_path: Path) -> None:
     choice = choose_retriever(
         made_task(answerable=False),
