@@ -95,8 +95,8 @@ def choose_retriever(
     """Choose the model and the weight of BM25 on the dev questions, and stay near the default in doubt.
 
     Many questions in people's own words are taken at their word: the best choice is the one to serve. For
-    others the one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within one
-    standard error of the best, the one nearest to the default: a small dev set chooses little. Questions
+    others the one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within
+    one standard error of the best, the one nearest to the default: a small dev set chooses little. Questions
     whose words were copied from the passages favour BM25, so they cannot raise its weight above the default.
 
     Args:
@@ -123,7 +123,8 @@ def choose_retriever(
         model, weight = max(product(reversed(models), WEIGHTS), key=lambda each: _at(curve, *each))
         reason = (
             f"the best on {count} dev questions in people's own words "
-            f"({metric} {_at(curve, model, weight):.3f}; the {models[-1]} model alone {curve[models[-1]][0]:.3f})"
+            f"({metric} {_at(curve, model, weight):.3f}; "
+            f"the {models[-1]} model alone {_at(curve, models[-1], 0.0):.3f})"
         )
         return RetrieverChoice(model, weight, reason, curve)
     model, weight, best = _one_standard_error(scores, models[-1], ceiling=DEFAULT_WEIGHT if copied else 1.0)

@@ -149,7 +149,11 @@ def _choose_retriever(
     """Choose the model and the weight of BM25 on the dev questions, or take the choice from the cache."""
     dev, seed = data.splits.dev, experiment.seed
     models = [identity(source) for source in sources.values()]
-    with experiment.stages.stage("retriever", data.key, models, experiment.metric, seed) as stage:
+    kinds = {
+        "copied": all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
+        "peoples_words": asks_in_peoples_words(dev),
+    }
+    with experiment.stages.stage("retriever", data.key, models, experiment.metric, seed, kinds) as stage:
         stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
         if stored is not None:
             return stored
@@ -158,8 +162,7 @@ def _choose_retriever(
             task,
             {name: SourceEmbedder(source, experiment.embeddings) for name, source in sources.items()},
             metric=experiment.metric,
-            copied=all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
-            peoples_words=asks_in_peoples_words(dev),
+            **kinds,
             folder=stage.folder,
         )
         stage.finish(asdict(choice))

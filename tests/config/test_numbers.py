@@ -173,7 +173,7 @@ def test_the_reference_shows_every_range_as_it_is_checked() -> None:
             ["dataset=pairs", "dataset.path=p", "dataset.label_values={a: true}"],
             "dataset.label_values is {'a': True}",
         ),
-        (["trainer.epochs=two"], "trainer.epochs is 'two': give a whole number from 1 to 10,000."),
+        (["trainer.epochs=two"], "trainer.epochs is 'two': give a whole number from 1 to 10,000, or auto."),
     ],
 )
 def test_a_value_without_sense_is_named_wherever_it_stands(overrides: list[str], sentence: str) -> None:
