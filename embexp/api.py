@@ -220,6 +220,26 @@ class Run:
             for system, index in indexes.items()
         }
 
+    def truncation_of(self, question: str) -> list[str]:
+        """Return a sentence for each model that does not read a question to its end; none where both do.
+
+        Raises:
+            EmbexpError: A model of the run cannot be used.
+        """
+        readers: dict[tuple[int, int], list[str]] = {}
+        for model, source in self._sources.items():
+            tokens = source.tokens()
+            (length,), limit = tokens.count([question]), tokens.query_limit
+            if length > limit:
+                readers.setdefault((length, limit), []).append(model)
+        return [
+            f"Truncated: the question has {length:,} tokens, and the {' and the '.join(models)} model "
+            f"{'read' if len(models) > 1 else 'reads'} the first {limit:,}: "
+            f"{(length - limit) / length:.0%} of it is lost. Ask a shorter question, "
+            "or tune a model that reads longer texts."
+            for (length, limit), models in readers.items()
+        ]
+
     @property
     def served(self) -> str | None:
         """The system of ``search`` to serve, as dev chose it; None for a run that chose none."""
@@ -245,26 +265,31 @@ class Run:
         return systems
 
     @cached_property
+    def _sources(self) -> dict[str, ModelSource]:
+        """Where both models come from."""
+        from embexp.config.build import component
+        from embexp.models.sources import LocalModel
+
+        return {
+            "untuned": component(self.config, "model"),
+            "tuned": LocalModel(path=str(self.folder / "model")),
+        }
+
+    @cached_property
     def _searchable(self) -> tuple[dict[str, Chunk], dict[str, Index]]:
         """The run's chunks by id, and an index of them for each system."""
-        from embexp.config.build import component
         from embexp.data.record_files import read_jsonl
         from embexp.data.records import Chunk
         from embexp.models.embedding_cache import EmbeddingCache
         from embexp.models.encoder import SourceEmbedder
-        from embexp.models.sources import LocalModel
 
         _require(self.folder, "data/chunks.jsonl", "model")
         systems = self._systems
         chunks = list(read_jsonl(self.folder / "data" / "chunks.jsonl", Chunk))
         cache = EmbeddingCache(Path(self.config.paths.cache) / "embeddings")
-        sources: dict[str, ModelSource] = {
-            "untuned": component(self.config, "model"),
-            "tuned": LocalModel(path=str(self.folder / "model")),
-        }
         embedders = {
             system: SourceEmbedder(source, cache, name=f"{system} {self.outcome.dataset}")
-            for system, source in sources.items()
+            for system, source in self._sources.items()
         }
         indexes = {
             system: retriever.index(chunks, embedders[model], path=self.folder / "index")

@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run = load_run(options.run, outputs=options.outputs, cache=options.cache, trust=options.trust)
         results = run.search(options.question, k=options.k)
+        cut = run.truncation_of(options.question)
     except EmbexpError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["untuned"],
         found["tuned"],
         retriever=found.get("retriever"),
-        note=_note(run),
+        note="\n".join(filter(None, [_note(run), *cut])),
     )
 
 

@@ -124,6 +124,36 @@ def test_the_command_says_which_results_are_served(
     assert not note or served[0].startswith(note)
 
 
+def test_the_outcome_says_what_is_truncated_and_why_there_is_no_threshold(folder: Path) -> None:
+    outcome = embexp.load_run(folder / "outputs" / "X").outcome
+    assert set(outcome.truncation) == {"passages", "queries"}
+    assert [(each.limit, each.cut, each.lost) for each in outcome.truncation.values()] == [(254, 0, 0)] * 2
+    assert outcome.truncation["passages"].texts == outcome.counts["chunks"]
+    assert outcome.score_threshold
+    assert (outcome.score_threshold.model, outcome.score_threshold.threshold) == ("tuned", None)
+    assert "are too few for a threshold" in outcome.score_threshold.reason
+
+
+@pytest.mark.parametrize(
+    ("question", "note"),
+    [
+        # "aa" is one token: 508 of them are twice the limit of 254.
+        (
+            "aa " * 508,
+            "Truncated: the question has 508 tokens, and the untuned and the tuned model read the first 254: "
+            "50% of it is lost. Ask a shorter question, or tune a model that reads longer texts.",
+        ),
+        ("aa " * 254, ""),
+    ],
+)
+def test_a_search_says_what_is_cut_of_its_question(
+    folder: Path, question: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search.main([question, "--run", str(folder / "outputs" / "X"), "-k", "2"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Truncated")]
+    assert lines == ([note] if note else [])
+
+
 def test_a_run_is_loaded_by_its_folder(folder: Path) -> None:
     assert embexp.load_run(folder / "outputs" / "X").outcome.model == "tiny"
 

@@ -15,6 +15,7 @@ from embexp.benchmarking.slices import Slice, changed_documents, slices
 from embexp.benchmarking.statistics import Comparison, Contrast, compare, contrasts
 from embexp.benchmarking.systems import SystemCost, score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.benchmarking.thresholds import ScoreThreshold, measure_threshold
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -31,6 +32,7 @@ __all__ = [
     "OwnQueries",
     "Query",
     "RetrievalTask",
+    "ScoreThreshold",
     "Scores",
     "Slice",
     "SystemCost",
@@ -40,6 +42,7 @@ __all__ = [
     "compare_with_exact",
     "contrasts",
     "evaluate",
+    "measure_threshold",
     "read_scores",
     "retrieve",
     "score_embedder",

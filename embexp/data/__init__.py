@@ -9,6 +9,7 @@ from embexp.data.near_duplicates import Match, NearDuplicateIndex, near_duplicat
 from embexp.data.record_files import export_csv, export_parquet, read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Document, Generator, Pair, SplitName, Unit
 from embexp.data.splitting import Splits, SplitSettings, split_by_document
+from embexp.data.truncation import Truncation, truncation
 
 __all__ = [
     "Chunk",
@@ -27,6 +28,7 @@ __all__ = [
     "SplitSettings",
     "Splits",
     "TokenCounter",
+    "Truncation",
     "Unit",
     "Whole",
     "Windows",
@@ -37,5 +39,6 @@ __all__ = [
     "near_duplicates",
     "read_jsonl",
     "split_by_document",
+    "truncation",
     "write_jsonl",
 ]

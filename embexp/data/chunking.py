@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Annotated, Protocol
 
 from annotated_types import Interval
@@ -17,7 +17,6 @@ from embexp.errors import ConfigError
 from embexp.ranges import check_ranges
 from embexp.storage.files import sha256_of
 
-_BATCH = 256
 _SPARE = 2  # tokens for the line break between title and text, which some tokenizers count
 _LETTERS_PER_TOKEN = 40  # at most: a text with more is longer than its budget, and cut without being counted
 _HEADING = re.compile(r" {0,3}(#{1,6}) +(\S.*)")
@@ -36,7 +35,11 @@ class TokenCounter(Protocol):
 
     @property
     def limit(self) -> int:
-        """The number of tokens of a text that the model reads, without special tokens."""
+        """The number of tokens of a passage that the model reads, without special tokens and its prompt."""
+
+    @property
+    def query_limit(self) -> int:
+        """The number of tokens of a query that the model reads, without special tokens and its prompt."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the length of each text in tokens, without special tokens."""
@@ -128,14 +131,6 @@ class Whole:
     def chunk(self, document: Document, tokens: TokenCounter) -> list[Chunk]:  # noqa: ARG002 - the protocol
         """Return the document as one chunk; an empty document has none."""
         return _chunks(document, [(document.title, document.text)])
-
-
-def truncated(chunks: Iterable[Chunk], tokens: TokenCounter) -> int:
-    """Return the number of chunks that are longer than the model reads, so that it drops their ends."""
-    stream, count = iter(chunks), 0
-    while batch := list(islice(stream, _BATCH)):
-        count += sum(size > tokens.limit for size in tokens.count([chunk.passage for chunk in batch]))
-    return count
 
 
 def _passages(

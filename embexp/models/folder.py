@@ -194,16 +194,20 @@ class TokenizerCounter:
     """Counts tokens with a model's tokenizer alone: no weights, no torch.
 
     ``limit`` is the number of tokens that a passage may have: the model's sequence length minus its special
-    tokens and the tokens of the passage prompt.
+    tokens and the tokens of the passage prompt. ``query_limit`` is the same for a query and its prompt.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int, prompt: str = "") -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int, prompt: str = "", query_prompt: str = ""
+    ) -> None:
         # A tokenizer.json often truncates and pads by itself, which would hide a text's length.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
-        self.limit = max(1, max_tokens - special - sum(self.count([prompt])))
+        self.limit, self.query_limit = (
+            max(1, max_tokens - special - length) for length in self.count([prompt, query_prompt])
+        )
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return each text's length in tokens, without special tokens."""
@@ -225,11 +229,13 @@ def token_counter(folder: Path, overrides: Overrides) -> TokenizerCounter:
     first = _first_module(folder)
     if overrides.max_tokens is not None:
         _check_positions(first, overrides.max_tokens)
-    settings = _read_json(folder / "config_sentence_transformers.json")
+    prompts = _read_json(folder / "config_sentence_transformers.json").get("prompts", {})
+    own = prompts.get("query") or ""
     return TokenizerCounter(
         _tokenizer_of(first),
         max_tokens=overrides.max_tokens or _sequence_length(first),
-        prompt=passage_prompt(settings.get("prompts", {}), override=overrides.passage_prompt),
+        prompt=passage_prompt(prompts, override=overrides.passage_prompt),
+        query_prompt=own if overrides.query_prompt is None else overrides.query_prompt,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,9 @@ from embexp.benchmarking.systems import (
     search_systems,
 )
 from embexp.benchmarking.task import RetrievalTask
+from embexp.benchmarking.thresholds import ScoreThreshold
 from embexp.data.records import EXTRACTIVE, HELD_OUT
+from embexp.data.truncation import Truncation
 from embexp.finetuning.auto import asks_in_peoples_words
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.sources import ModelSource
@@ -41,6 +43,8 @@ from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import dev_task
 from embexp.pipeline.synthesize import language_model
+from embexp.pipeline.thresholds import score_threshold
+from embexp.pipeline.truncation import benchmark_truncation
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.serving import follow_models
 from embexp.storage.files import atomic_write, copy_folder, remove_folder
@@ -73,6 +77,8 @@ class Results:
         retriever: The retriever to serve, with its scores and what it gains.
         asked: Which questions were asked, and how they divide into those about documents seen in training
             and others; None until the stage has ended.
+        threshold: The score below which there is probably no answer; None until the stage has ended.
+        truncation: What the models do not read of a benchmark's own texts, beside those of the data.
         cached: Whether the scores were taken from the cache.
     """
 
@@ -88,6 +94,8 @@ class Results:
     suite: Sequence[SuiteScore] = ()
     retriever: ServedRetriever | None = None
     asked: AskedQuestions | None = None
+    threshold: ScoreThreshold | None = None
+    truncation: Mapping[str, Truncation] = field(default_factory=dict)
     cached: bool = False
 
 
@@ -133,6 +141,8 @@ def benchmark(
         costs=_systems_only(results.costs),
         retriever=served,
         asked=_asked(experiment, data, results),
+        threshold=score_threshold(experiment, data, sources),
+        truncation=benchmark_truncation(experiment, task, experiment.tuned),
         forgetting=general,
         suite=suite,
     )

@@ -111,6 +111,8 @@ def _outcome(
         retriever=results.retriever,
         repeated_texts=results.task.repeated,
         questions=results.asked,
+        truncation={**data.truncation, **results.truncation},
+        score_threshold=results.threshold,
     )
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from embexp.data.chunking import TokenCounter, truncated
+from embexp.data.chunking import TokenCounter
 from embexp.data.labels import LabelScale
 from embexp.data.leaks import Leaks, audit
 from embexp.data.record_files import read_jsonl, write_jsonl
 from embexp.data.records import Chunk, Document, Pair
 from embexp.data.repeated_lines import REPEATED_LINES
 from embexp.data.splitting import Splits, split_by_document
+from embexp.data.truncation import PASSAGES, QUERIES, Truncation
 from embexp.errors import DataError
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.truncation import measure_truncation
 from embexp.progress import track
 from embexp.storage.manifest import write_manifest
 from embexp.tracking.provenance import provenance
@@ -76,7 +78,10 @@ class WrittenPairs:
 
 @dataclass(frozen=True)
 class Data:
-    """A corpus and its splits; ``key`` identifies the content for the stages that follow."""
+    """A corpus and its splits; ``key`` identifies the content for the stages that follow.
+
+    ``truncation`` has the counts of the passages and the queries that the model does not read to their ends.
+    """
 
     key: str
     folder: Path
@@ -85,6 +90,7 @@ class Data:
     splits: Splits
     leaks: Leaks
     cached: bool
+    truncation: Mapping[str, Truncation] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -126,7 +132,6 @@ def write_chunks(
     if not count:
         raise DataError(f"The data set {experiment.dataset.name} has no text: point it at some documents.")
     write_jsonl(folder / "documents.jsonl", headers.values())
-    _warn_of_truncation(folder / "chunks.jsonl", count, tokens)
     return len(headers)
 
 
@@ -146,14 +151,18 @@ def _chunks(
             yield chunk if chunk.source else replace(chunk, source=document.source)
 
 
-def _warn_of_truncation(path: Path, count: int, tokens: TokenCounter) -> None:
-    cut = truncated(read_jsonl(path, Chunk), tokens)
-    if cut:
-        log.warning(
-            "%s of %s chunks are longer than the model's %s tokens and lose their ends: "
-            "chunker=headings or chunker=windows keeps all text.",
-            *(f"{cut:,}", f"{count:,}", tokens.limit),
-        )
+def truncated_texts(experiment: Experiment, written: WrittenPairs) -> dict[str, Truncation]:
+    """Return how many passages and questions are longer than the model reads, and say it in the log."""
+    corpus = written.corpus
+    return measure_truncation(
+        experiment,
+        experiment.model,
+        (corpus.key, written.key),
+        {
+            PASSAGES: lambda: (each.passage for each in read_jsonl(corpus.folder / "chunks.jsonl", Chunk)),
+            QUERIES: lambda: sorted({pair.query for pair in read_jsonl(written.path, Pair)}),
+        },
+    )
 
 
 def split_pairs(experiment: Experiment, written: WrittenPairs) -> Data:
@@ -177,6 +186,7 @@ def split_pairs(experiment: Experiment, written: WrittenPairs) -> Data:
         splits=Splits(train, dev, test, LabelScale(**done["scale"])),
         leaks=TypeAdapter(Leaks).validate_python(done["leaks"]),
         cached=written.cached and stage.done is not None,
+        truncation=truncated_texts(experiment, written),
     )
 
 

@@ -185,10 +185,11 @@ def deciding_metrics(settings: Mapping[str, Any]) -> list[str]:
     return [str(metric)] if metric else []
 
 
-def dev_task(data: Data, *, seed: int, unit: Unit) -> RetrievalTask:
-    """Return the dev questions over their own documents and a random sample of others."""
+def dev_task(data: Data, *, seed: int, unit: Unit, whole: bool = False) -> RetrievalTask:
+    """Return the dev questions over their own documents and a random sample of others, or all of them."""
     asked = {pair.document_id for pair in data.splits.dev}
-    chunks = smaller_corpus(data.chunks, asked, distractors=DEV_DISTRACTORS, seed=seed)
+    distractors = len(data.chunks) if whole else DEV_DISTRACTORS
+    chunks = smaller_corpus(data.chunks, asked, distractors=distractors, seed=seed)
     task = HeldOut(name="dev").task(chunks, data.splits.dev, unit=unit, scale=data.splits.label_scale())
     return _answerable(task)
 

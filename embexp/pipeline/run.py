@@ -13,7 +13,7 @@ from embexp.benchmarking.repeats import Repeats
 from embexp.finetuning.training import TrainingStep
 from embexp.pipeline.benchmark import benchmark, check_suite
 from embexp.pipeline.conclude import conclude
-from embexp.pipeline.data import Data, save_data, split_pairs
+from embexp.pipeline.data import Data, save_data, split_pairs, truncated_texts
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned, finetune, finetune_folder
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train
@@ -100,6 +100,7 @@ def run_synthesis(experiment: Experiment, tracker: Tracker, out_dir: Path) -> di
     with _tracked(experiment, tracker) as run:
         with clock.measure("synthesize"):
             written = write_pairs(experiment)
+        truncated_texts(experiment, written)
         return save_pairs(experiment, written, run, out_dir, seconds=clock.seconds["synthesize"])
 
 

@@ -14,6 +14,7 @@ from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.slices import Slice
 from embexp.benchmarking.statistics.comparison import clustered_interval
+from embexp.benchmarking.thresholds import ScoreThreshold
 from embexp.finetuning.training import TrainingStep
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import shown_metrics
@@ -91,6 +92,16 @@ class Curve:
     x_ticks: Sequence[_Tick]
     y_ticks: Sequence[_Tick]
     summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdFigure:
+    """Rates by score threshold: a line for each, the recommended threshold, and its interval as a band."""
+
+    curves: Mapping[str, Curve]
+    at: float
+    left: float
+    width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +198,7 @@ def draw_all(
         ),
         "learning": _learning_curve(outcome, metric),
         "retriever_curves": retriever_curves(outcome.retriever),
+        "thresholds": thresholds(outcome.score_threshold),
         "maps": _maps(map) if map else None,
         "map_links": _map_links(map) if map else (),
     }
@@ -244,6 +256,31 @@ def retriever_curves(retriever: ServedRetriever | None) -> dict[str, Curve]:
         if values
     }
     return {model: line for model, line in lines.items() if line}
+
+
+def thresholds(found: ScoreThreshold | None) -> ThresholdFigure | None:
+    """Draw precision and the shares answered and refused by score threshold; None without a threshold."""
+    if found is None or found.threshold is None or found.interval is None or len(found.curve) < 2:
+        return None
+    low, high = found.curve[0].threshold, found.curve[-1].threshold
+    rates = {
+        "precision": [(each.threshold, each.precision) for each in found.curve if each.precision is not None],
+        "answered": [(each.threshold, each.answered) for each in found.curve],
+        "refused": [(each.threshold, each.refused) for each in found.curve],
+    }
+    lines = {name: curve(points, y_range=(0.0, 1.0), x_range=(low, high)) for name, points in rates.items()}
+
+    def place(threshold: float) -> float:
+        share = min(max((threshold - low) / (high - low), 0.0), 1.0)
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * share, 1)
+
+    left, right = map(place, found.interval)
+    return ThresholdFigure(
+        curves={name: line for name, line in lines.items() if line},
+        at=place(found.threshold),
+        left=left,
+        width=round(right - left, 1),
+    )
 
 
 def _value_ticks(low: float, high: float) -> list[float]:
@@ -348,23 +385,25 @@ def curve(
     *,
     best_step: float | None = None,
     y_range: tuple[float, float] | None = None,
+    x_range: tuple[float, float] | None = None,
 ) -> Curve | None:
     """Draw a value over training steps, pairs or weights; None for fewer than two finite points.
 
     Args:
-        points: The positions, from 0, and the values.
+        points: The positions and the values.
         best_step: The position to mark.
         y_range: The values that the axis shows; None shows those of the points.
+        x_range: The positions that the axis shows; None shows those from 0 to the last.
     """
     points = [(step, value) for step, value in points if math.isfinite(value)]
     if len(points) < 2:
         return None
     xs, ys = zip(*points, strict=True)
-    x_ticks, y_ticks = _nice_ticks(0, max(xs), 4), _value_ticks(*(y_range or (min(ys), max(ys))))
-    right = max(xs)
+    left, right = x_range or (0, max(xs))
+    x_ticks, y_ticks = _nice_ticks(left, right, 4), _value_ticks(*(y_range or (min(ys), max(ys))))
 
     def place(step: float, value: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * step / (right or 1)
+        x = LEFT + (WIDTH - LEFT - RIGHT) * (step - left) / (right - left or 1)
         y = TOP + (HEIGHT - TOP - BOTTOM) * (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])
         return round(x, 1), round(y, 1)
 
@@ -374,7 +413,9 @@ def curve(
         dots=placed if len(placed) <= MAX_DOTS else (),
         best=next((spot for spot, step in zip(placed, xs, strict=True) if step == best_step), None),
         x_ticks=[
-            _Tick(place(tick, y_ticks[0])[0], _tick_label(tick, x_ticks)) for tick in x_ticks if tick <= right
+            _Tick(place(tick, y_ticks[0])[0], _tick_label(tick, x_ticks))
+            for tick in x_ticks
+            if left <= tick <= right
         ],
         y_ticks=[_Tick(place(0, tick)[1], _tick_label(tick, y_ticks)) for tick in y_ticks],
         summary=_in_words(points),

@@ -21,7 +21,9 @@ from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.systems import SystemCost
 from embexp.benchmarking.task import RepeatedTexts
 from embexp.benchmarking.teacher_gate import TeacherGate
+from embexp.benchmarking.thresholds import ScoreThreshold
 from embexp.data.leaks import Leaks
+from embexp.data.truncation import Truncation
 from embexp.errors import DataError
 from embexp.finetuning.training import Training
 from embexp.storage.files import atomic_write
@@ -71,6 +73,8 @@ class Outcome(BaseModel):
     repeated_texts: RepeatedTexts = RepeatedTexts()
     questions: AskedQuestions | None = None
     teacher: TeacherGate | None = None
+    truncation: Mapping[str, Truncation] = Field(default_factory=dict)
+    score_threshold: ScoreThreshold | None = None
 
     @property
     def metric(self) -> str | None:

@@ -30,6 +30,7 @@ from embexp.reporting.tables import (
     shown_metrics,
     signed,
 )
+from embexp.reporting.threshold import threshold_rows, threshold_summary
 from embexp.reporting.verdict import VERDICTS, advice, evidence, facts, headline, in_plain_words, more_pairs
 from embexp.storage.files import atomic_write
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_TRUST = ("questions", "leaks", "judging", "power", "forgetting", "suite", "index")
+_TRUST = ("questions", "leaks", "truncation", "judging", "power", "forgetting", "suite", "index")
 _WORK = ("training", "teacher", "cache")
 
 
@@ -217,6 +218,8 @@ def _context(report: Report) -> dict[str, Any]:
         "question_groups": group_rows(outcome),
         "seeds_lines": facts(outcome, ["seeds"]),
         "more_pairs": more_pairs(outcome.learning_curve) if outcome.learning_curve else "",
+        "threshold_summary": threshold_summary(outcome),
+        "threshold_rows": threshold_rows(outcome.score_threshold),
         **_retriever(outcome),
         **figures,
     }

@@ -12,10 +12,12 @@ from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, 
 from embexp.benchmarking.statistics.power import EFFECTS, ENOUGH_POWER, power, questions_needed
 from embexp.benchmarking.systems import OWN_SYSTEMS, TUNED, UNTUNED
 from embexp.benchmarking.teacher_gate import consequence
+from embexp.data.truncation import nothing_is_cut, truncation_lines
 from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.questions import questions_fact, seen_advice, seen_note
 from embexp.reporting.tables import counted, interval_text, signed, training_time
+from embexp.reporting.threshold import threshold_fact
 
 EFFECT = 0.02
 """A difference in nDCG that people notice in use; smaller ones are rarely worth more pairs."""
@@ -393,9 +395,17 @@ def _cache(outcome: Outcome) -> str:
     return f"Taken from the cache: {', '.join(outcome.cached)}." if outcome.cached else ""
 
 
+def _truncation(outcome: Outcome) -> str:
+    if not outcome.truncation:
+        return ""
+    lines = truncation_lines(outcome.truncation) or [nothing_is_cut(outcome.truncation)]
+    return f"Truncation: {' '.join(lines)}"
+
+
 _FACTS: Mapping[str, Callable[[Outcome], str]] = {
     "questions": questions_fact,
     "leaks": _leaks,
+    "truncation": _truncation,
     "power": _power,
     "seeds": _seeds,
     "learning_curve": _learning_curve,
@@ -404,6 +414,7 @@ _FACTS: Mapping[str, Callable[[Outcome], str]] = {
     "training": _training,
     "teacher": _teacher,
     "index": _index,
+    "score_threshold": threshold_fact,
     "judging": _judging,
     "cache": _cache,
 }

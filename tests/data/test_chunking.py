@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from embexp.data.chunking import Headings, Whole, Windows, _cut, _pack, _sections, _split, truncated
-from embexp.data.records import Chunk, Document
+from embexp.data.chunking import Headings, Whole, Windows, _cut, _pack, _sections, _split
+from embexp.data.records import Document
+from embexp.data.truncation import truncation
 from embexp.data.words import SENTENCE_END
 from embexp.errors import ConfigError
 
@@ -40,6 +41,10 @@ MARKDOWN = f"Intro words.\n\n# Use\n\n{TEXT}\n\n## Deep\n\n```\n# no heading\n``
 
 def words(text):
     return re.findall(r"\w+", text)
+
+
+def cut(chunks, tokens):
+    return truncation((chunk.passage for chunk in chunks), tokens, limit=tokens.limit).cut
 
 
 def contents(chunks):
@@ -100,7 +105,7 @@ def test_nothing_is_lost_and_everything_fits(chunker, text):
     assert set(words(text)) <= set(words(joined)) or text.strip() in joined.replace(" ", "").replace(
         "Title", ""
     )
-    assert truncated(chunks, Words(getattr(chunker, "tokens", None) or chunker.max_tokens or 20)) == 0
+    assert cut(chunks, Words(getattr(chunker, "tokens", None) or chunker.max_tokens or 20)) == 0
     assert len({chunk.id for chunk in chunks}) == len(chunks)
 
 
@@ -134,13 +139,13 @@ def test_overlap_takes_whole_pieces_then_words():
 def test_a_script_with_several_tokens_a_letter_still_fits():
     chunks = Headings().chunk(Document("d", "日本語" * 30), Letters())
     assert "".join(chunk.text for chunk in chunks) == "日本語" * 30
-    assert truncated(chunks, Letters()) == 0
+    assert cut(chunks, Letters()) == 0
 
 
 def test_a_title_that_is_too_long_leaves_room_for_the_text():
     chunks = Windows(tokens=10, overlap=0).chunk(Document("d", "a b c d", "long " * 30), Words())
     assert [chunk.title for chunk in chunks] == [" ".join(["long"] * 5)] * len(chunks)
-    assert truncated(chunks, Words(10)) == 0
+    assert cut(chunks, Words(10)) == 0
 
 
 def test_headings_that_are_too_long_go_into_the_text():
@@ -154,7 +159,7 @@ def test_headings_that_are_too_long_go_into_the_text():
 def test_whole_keeps_a_document_in_one_piece():
     (chunk,) = Whole().chunk(Document("d", TEXT, "Guide"), Words())
     assert (chunk.title, chunk.text) == ("Guide", TEXT)
-    assert truncated([chunk], Words()) == 1
+    assert cut([chunk], Words()) == 1
 
 
 @pytest.mark.parametrize("chunker", [Headings(), Windows(), Whole()])
@@ -167,13 +172,6 @@ def test_ids_depend_on_the_content_alone():
     first, second = (Headings().chunk(Document("d", "Hello.", "Guide"), Words()) for _ in range(2))
     assert first == second
     assert Headings().chunk(Document("e", "Hello.", "Guide"), Words())[0].id != first[0].id
-
-
-def test_truncated_counts_in_batches():
-    chunks = [Chunk(str(number), "d", "word " * (number % 2 * 30)) for number in range(600)]
-    tokens = Words()
-    assert truncated(iter(chunks), tokens) == 300
-    assert tokens.calls == 3
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,21 @@ def test_many_texts_are_counted_in_their_order() -> None:
 
 def test_the_passage_prompt_takes_its_tokens_from_the_limit(saved: Path) -> None:
     # "passage: " is pas ##sa ##ge : — four tokens, and [CLS] and [SEP] make two more.
-    assert token_counter(saved, Overrides(passage_prompt="passage: ")).limit == 256 - 2 - 4
+    tokens = token_counter(saved, Overrides(passage_prompt="passage: "))
+    assert (tokens.limit, tokens.query_limit) == (256 - 2 - 4, 256 - 2)
+
+
+@pytest.mark.parametrize(("override", "limit"), [(None, 256 - 2 - 3), ("passage: ", 256 - 2 - 4), ("", 254)])
+def test_the_query_prompt_takes_its_tokens_from_the_query_limit(
+    saved: Path, tmp_path: Path, override: str | None, limit: int
+) -> None:
+    # "query: " is que ##ry : — three tokens.
+    folder = shutil.copytree(saved, tmp_path / "model")
+    settings = json.dumps({"prompts": {"query": "query: "}})
+    (folder / "config_sentence_transformers.json").write_text(settings)
+
+    tokens = token_counter(folder, Overrides(query_prompt=override))
+    assert (tokens.limit, tokens.query_limit) == (254, limit)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_training_resumes_from_nothing_that_is_damaged(
 
 
 MOMENTS = {
-    "before the documents are stored": ("finetune", "embexp.pipeline.data._warn_of_truncation", "after"),
+    "before the documents are stored": ("finetune", "embexp.pipeline.data.write_chunks", "after"),
     "before the data is copied": ("finetune", "embexp.pipeline.run.save_data", "before"),
     "before a checkpoint is complete": (
         "finetune",

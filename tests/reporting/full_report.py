@@ -16,8 +16,10 @@ from embexp.benchmarking.statistics.comparison import compare
 from embexp.benchmarking.statistics.multiple_tests import contrasts
 from embexp.benchmarking.systems import SystemCost
 from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.benchmarking.thresholds import AskedTwice, ScoreThreshold, recommend
 from embexp.data.leaks import Leak, Leaks
 from embexp.data.records import Chunk
+from embexp.data.truncation import Truncation
 from embexp.finetuning.training import Training, TrainingStep
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report
@@ -63,6 +65,11 @@ def full_report() -> Report:
         systems={name: SystemCost(12.5, 0.0021, 276_480, 384) for name in scores},
         retriever=_retriever(untuned, scores["hybrid"], clusters),
         questions=_asked(untuned, tuned, clusters),
+        truncation={
+            "passages": Truncation(254, 180, 12, 21_000, 900, 0.25),
+            "queries": Truncation(254, 1740, 0, 30_000, 0, 0.0),
+        },
+        score_threshold=_threshold(random.Random(2)),
     )
     return Report(
         outcome=outcome,
@@ -140,6 +147,16 @@ def _retriever(untuned: Scores, fused: Scores, clusters: dict[str, str]) -> Serv
             "tuned": (0.560, 0.581, 0.595, 0.604, 0.601, 0.588, 0.557, 0.512),
         },
     )
+
+
+def _threshold(draw: random.Random) -> ScoreThreshold:
+    """Cosines near .6 with the answer and near .4 without."""
+    asked = []
+    for number in range(100):
+        score = draw.gauss(0.6, 0.1)
+        others = min(draw.gauss(0.4, 0.1), score)
+        asked.append(AskedTwice(f"d{number % 40}", score, draw.random() < score, others))
+    return recommend(asked, model="tuned", resamples=200)
 
 
 def _asked(untuned: Scores, tuned: Scores, clusters: dict[str, str]) -> AskedQuestions:

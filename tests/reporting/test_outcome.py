@@ -20,7 +20,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     keys = (
         "schema dataset model loss seed counts scores comparison leaks training seconds mlflow model_dir "
         "cached index forgetting judging systems suite seeds learning_curve retriever repeated_texts "
-        "questions teacher"
+        "questions teacher truncation score_threshold"
     )
     assert list(record) == keys.split()
     assert record["schema"] == 1

@@ -16,6 +16,7 @@ from embexp.benchmarking.slices import Slice
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, RetrievalTask
+from embexp.benchmarking.thresholds import ScoreThreshold, ThresholdPoint
 from embexp.data.leaks import Leak, Leaks
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, _funnel, _FunnelStep, write_model_card, write_report
@@ -157,8 +158,8 @@ def test_every_table_of_the_full_report_is_one_to_a_markdown_parser(tmp_path: Pa
     full = full_report()
     text = write_report(tmp_path, full)[1].read_text(encoding="utf-8")
     by_corner = {rows[0][0]: rows for rows in tables(text)}
-    assert list(by_corner) == ["model", "system", "against untuned", "feature", "", "question"]
-    assert len(tables(text)) == 8  # scores and costs have systems; wins and losses have questions
+    assert list(by_corner) == ["model", "system", "against untuned", "feature", "", "threshold", "question"]
+    assert len(tables(text)) == 9  # scores and costs have systems; wins and losses have questions
     card = tables(write_model_card(tmp_path, full.outcome).read_text(encoding="utf-8"))
     assert [rows[0][0] for rows in card] == ["model", "system"]
     scores = card[1]
@@ -303,6 +304,47 @@ def test_a_retriever_that_dev_could_not_choose_has_no_curve(
 
 def test_a_run_without_a_retriever_does_not_mention_one(page: Page) -> None:
     assert "etriever" not in page.text
+
+
+def test_the_threshold_has_a_section_with_a_plot_and_a_table(
+    report: Report, outcome: Outcome, tmp_path: Path
+) -> None:
+    found = ScoreThreshold(
+        "tuned",
+        100,
+        40,
+        threshold=0.42,
+        interval=(0.38, 0.47),
+        at=ThresholdPoint(0.42, 0.75, 0.8, 0.9),
+        intervals={"precision": (0.65, 0.85), "answered": (0.7, 0.9), "refused": (0.82, 0.98)},
+        curve=(ThresholdPoint(0.2, 0.6, 1.0, 0.1), ThresholdPoint(0.6, None, 0.0, 1.0)),
+    )
+    changed = outcome.model_copy(update={"score_threshold": found})
+    html, markdown = write_report(tmp_path, replace(report, outcome=changed))
+    page = Page(html.read_text())
+    assert (
+        "Below a cosine of 0.42 (95% interval 0.38 … 0.47) there is probably no answer. With it, the tuned "
+        "model answers 80% (70 … 90%) of the questions that have an answer, with 75% (65 … 85%) right first "
+        "hits, and refuses 90% (82 … 98%) of those whose documents were removed (100 dev questions from 40 "
+        "documents)."
+    ) in page.text
+    assert "0.200 60% 100% 10% 0.420, recommended 75% 80% 90% 0.600 – 0% 100%" in page.text
+    assert page.count("svg") == 4
+    # 382 units of width hold thresholds from .2 to .6: .42 is 55% of the way, the interval 45% to 67.5%.
+    [band] = [attrs for tag, attrs in page.tags if attrs.get("class") == "band"]
+    [line] = [attrs for tag, attrs in page.tags if attrs.get("class") == "limit"]
+    assert (line["x1"], band["x"]) == ("256.1", "217.9")
+    assert float(band["width"] or 0) == pytest.approx(86.0, abs=0.1)
+    assert "| **0.420** | 75% | 80% | 90% |" in markdown.read_text()
+
+
+def test_without_a_threshold_the_section_says_why(report: Report, outcome: Outcome, tmp_path: Path) -> None:
+    found = ScoreThreshold("tuned", 3, 2, reason="3 dev questions from 2 documents are too few")
+    changed = outcome.model_copy(update={"score_threshold": found})
+    page = Page(write_report(tmp_path, replace(report, outcome=changed))[0].read_text())
+    assert "No score threshold: 3 dev questions from 2 documents are too few." in page.text
+    assert "Rates by score threshold" not in page.text
+    assert page.count("svg") == 3
 
 
 def test_a_new_metric_is_explained_without_a_change_to_the_report(

@@ -14,7 +14,9 @@ import embexp
 from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.statistics.comparison import MIN_CLUSTERS, Comparison, Verdict
 from embexp.benchmarking.systems import SystemCost
+from embexp.benchmarking.thresholds import ScoreThreshold, ThresholdPoint
 from embexp.data.leaks import Leaks
+from embexp.data.truncation import Truncation
 from embexp.reporting.console import print_outcome
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_report
@@ -243,6 +245,38 @@ def test_leaks_are_one_line(outcome: Outcome) -> None:
         "Leaks between splits: 2 shared documents, 12 near-duplicate passages, 1 near-duplicate question; "
         "13 pairs removed from train and dev."
     ]
+
+
+def test_truncation_is_one_line_whether_or_not_something_is_cut(outcome: Outcome) -> None:
+    whole = {"passages": Truncation(254, 50, 0, 900, 0, 0.0)}
+    cut = {**whole, "queries": Truncation(250, 20, 2, 1000, 100, 1 / 6)}
+    assert facts(outcome.model_copy(update={"truncation": whole}), ["truncation"]) == [
+        "Truncation: The model reads all texts whole: 50 passages (up to 254 tokens)."
+    ]
+    (line,) = facts(outcome.model_copy(update={"truncation": cut}), ["truncation"])
+    assert line.startswith(
+        "Truncation: 2 of 20 queries are longer than the 250 tokens that the model reads: 17% of their "
+        "tokens (10.0% of all) are lost. Ask shorter questions"
+    )
+
+
+@pytest.mark.parametrize(("refused", "weak"), [(0.5, False), (0.15, True)])
+def test_a_threshold_that_tells_little_says_so(outcome: Outcome, refused: float, weak: bool) -> None:
+    found = ScoreThreshold(
+        "tuned",
+        40,
+        20,
+        threshold=0.3,
+        interval=(0.1, 0.5),
+        at=ThresholdPoint(0.3, None, 1.0, refused),
+        intervals={"answered": (1.0, 1.0), "refused": (0.0, 0.6)},
+    )
+    (line,) = facts(outcome.model_copy(update={"score_threshold": found}), ["score_threshold"])
+    assert line.startswith("Score threshold: Below a cosine of 0.30 (95% interval 0.10 … 0.50)")
+    assert (
+        line.endswith("Scores tell little here: questions with an answer and without score much alike.")
+        == weak
+    )
 
 
 def test_facts_are_left_out_where_there_are_none(outcome: Outcome) -> None:

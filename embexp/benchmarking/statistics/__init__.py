@@ -11,15 +11,18 @@ from embexp.benchmarking.statistics.comparison import (
 )
 from embexp.benchmarking.statistics.multiple_tests import Contrast, contrasts
 from embexp.benchmarking.statistics.power import power, questions_needed
+from embexp.benchmarking.statistics.resampling import cluster_draws, percentile_interval
 
 __all__ = [
     "MIN_CLUSTERS",
     "Comparison",
     "Contrast",
     "Verdict",
+    "cluster_draws",
     "clustered_interval",
     "compare",
     "contrasts",
+    "percentile_interval",
     "power",
     "questions_needed",
 ]

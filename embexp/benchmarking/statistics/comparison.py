@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from embexp.benchmarking.metrics import MAIN_METRIC, Scores
+from embexp.benchmarking.statistics.resampling import CELLS_PER_BLOCK, cluster_draws
 from embexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ RULE = "It is WIN or REGRESSION if the whole 95% interval lies on one side of ze
 
 MIN_CLUSTERS = 10
 """With fewer source documents no interval can be trusted, and the verdict is NO EVIDENCE."""
-CELLS_PER_BLOCK = 2_000_000
-"""Bounds memory: this many resampled clusters are held at once (about 50 MB)."""
 SWAPS_PER_BLOCK = 1_000_000
 """Bounds memory of the randomisation test: this many swapped clusters are held at once (about 30 MB)."""
 NO_SPREAD = 1e-9
@@ -226,15 +225,10 @@ def _resampled_t(
     """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
     clusters = len(sums)
     moments = np.stack([sizes, sums, sizes**2, sums * sizes, sums**2], axis=1)
-    block = max(1, CELLS_PER_BLOCK // clusters)
     parts = []
-    for start in range(0, resamples, block):
-        count = min(block, resamples - start)
-        drawn = rng.integers(0, clusters, size=(count, clusters)) + clusters * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
+    for times in cluster_draws(clusters, resamples=resamples, seed=seed):
         size, total, size2, cross, total2 = (times @ moments).T
         mean = total / size
         spread = np.maximum(total2 - 2 * mean * cross + mean**2 * size2, 0.0)
