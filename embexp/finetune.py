@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from embexp.config.build import build, output_dir, overrides_of
+from embexp.config.build import build, check_trainable, output_dir, overrides_of
 from embexp.config.command import hydra_command
 from embexp.config.processes import Returned
 
@@ -13,6 +13,7 @@ from embexp.config.processes import Returned
 def main(config: DictConfig) -> Returned:
     """Train on the training split, leave ``model/`` and return the selected weights' score on dev."""
     experiment, tracker = build(config, asks=["forgetting"])
+    check_trainable(experiment)
     from embexp.pipeline.run import run_finetune
     from embexp.reporting.console import print_training
     from embexp.sweeper.trial import live_trial, sweep_tags, trial_values

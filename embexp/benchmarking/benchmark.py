@@ -14,6 +14,7 @@ from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, ModelError
 from embexp.models.cross_encoder import CrossEncoderScorer
+from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.sources import ModelSource
 from embexp.ranges import InnerShare, check_ranges
 
@@ -133,13 +134,14 @@ class BenchmarkOptions:
         for key, find in self._models_by_key():
             try:
                 find()
-            except ModelError as error:
+            except (ModelError, ConfigError) as error:
                 raise ConfigError(f"{key}: {error}") from error
 
     def _models_by_key(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """Yield the key of each model with a function that raises if it does not exist."""
         for number, source in enumerate(self.models):
-            yield f"benchmark.models[{number}] ({source.name})", source.fingerprint
+            key = f"benchmark.models[{number}] ({source.name})"
+            yield key, source.check if isinstance(source, OpenAICompatibleModel) else source.fingerprint
         if self.reranker is not None:
             yield "benchmark.reranker", CrossEncoderScorer(model=self.reranker).fingerprint
 

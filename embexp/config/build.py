@@ -78,9 +78,46 @@ def _check_inputs(
     """Refuse, before any work, a key, a file, a model or a package that is missing."""
     if needs_key and parts.get("llm"):
         parts["llm"].check()
+    for name in ("model", "tuned"):
+        _check_service(parts.get(name), config, needs_key=needs_key)
     for name in asks:
         if parts.get(name):
             parts[name].check_inputs(judge=config.llm is not None)
+
+
+def _check_service(source: object, config: DictConfig, *, needs_key: bool) -> None:
+    """Refuse a model behind a service whose key is missing, and a suite, which loads its models."""
+    from embexp.models.openai_compatible import OpenAICompatibleModel
+
+    if not isinstance(source, OpenAICompatibleModel):
+        return
+    if config.suite is not None:
+        raise ConfigError(
+            f"suite={HydraConfig.get().runtime.choices.get('suite')} scores models that can be loaded, and "
+            f"{source.name} is behind {source.base_url}: set suite=null."
+        )
+    if needs_key:
+        source.check()
+
+
+def check_trainable(experiment: Experiment) -> None:
+    """Refuse, before any work, to train a model whose weights are behind a service.
+
+    A data set without training pairs (``dataset.train=none``) trains nothing, and is accepted.
+
+    Raises:
+        ConfigError: The model cannot be trained.
+    """
+    from embexp.models.openai_compatible import OpenAICompatibleModel
+
+    model = experiment.model
+    if isinstance(model, OpenAICompatibleModel) and experiment.settings["dataset"].get("train") != "none":
+        raise ConfigError(
+            f"model={experiment.names['model']} cannot be trained: loss={experiment.names['loss']} needs "
+            f"gradients, and the weights of {model.id} are behind {model.base_url}. Score it with "
+            "python -m embexp.benchmark and the same options, or tune another model and name this one in "
+            "benchmark.models=[…]."
+        )
 
 
 def _experiment(config: DictConfig, parts: dict[str, Any]) -> tuple[Experiment, Tracker]:
@@ -110,11 +147,12 @@ def build_run(config: DictConfig) -> tuple[Experiment, Tracker]:
     """Build the components of a whole run, which tunes a model of its own.
 
     Raises:
-        ConfigError: As ``build``; or a tuned model is given.
+        ConfigError: As ``build``; or a tuned model is given, or one that cannot be trained.
     """
     experiment, tracker = build(config)
     if experiment.tuned:
         raise ConfigError("model@tuned is for python -m embexp.benchmark: a whole run tunes its own model.")
+    check_trainable(experiment)
     return experiment, tracker
 
 

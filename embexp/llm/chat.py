@@ -12,7 +12,7 @@ from embexp.errors import EmbexpError
 from embexp.llm.llm import Request
 from embexp.llm.parameters import ModelParameters
 from embexp.llm.replies import CONTENT_FILTER, content_of
-from embexp.llm.request_errors import (
+from embexp.services.request_errors import (
     FilteredError,
     ModelGoneError,
     RejectedError,

@@ -21,16 +21,16 @@ from embexp.llm.journal import Journal, request_key
 from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import Budget, Prices
 from embexp.llm.rate_limiter import RESUME, Permit, RateLimiter
-from embexp.llm.request_errors import (
+from embexp.llm.sent_requests import Sent
+from embexp.llm.settings import RequestSettings
+from embexp.progress import Bar, progress
+from embexp.services.request_errors import (
     BrokenJsonError,
     RequestError,
     RetryableError,
     TooLongError,
     UnreachableError,
 )
-from embexp.llm.sent_requests import Sent
-from embexp.llm.settings import RequestSettings
-from embexp.progress import Bar, progress
 
 log = logging.getLogger(__name__)
 

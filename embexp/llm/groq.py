@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from embexp.errors import ConfigError
 from embexp.llm.chat import Chat, Reply
-from embexp.llm.connection import check_environment, connection_error, service_address, usable_key
 from embexp.llm.engine import Engine
 from embexp.llm.journal import Journal
 from embexp.llm.llm import Request
-from embexp.llm.request_errors import RetryableError, request_error
 from embexp.llm.settings import ServiceSettings
+from embexp.services.connection import check_environment, connection_error, service_address, usable_key
+from embexp.services.request_errors import RetryableError, request_error
 
 if TYPE_CHECKING:
     from groq import AsyncGroq, Groq

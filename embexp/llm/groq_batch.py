@@ -24,7 +24,9 @@ from embexp.llm.llm import Answer, Completion, Request, Usage
 from embexp.llm.prices import batch_discount
 from embexp.llm.rate_limiter import RESUME
 from embexp.llm.replies import CONTENT_FILTER
-from embexp.llm.request_errors import (
+from embexp.progress import progress
+from embexp.ranges import Seconds
+from embexp.services.request_errors import (
     FilteredError,
     ModelGoneError,
     RejectedError,
@@ -34,8 +36,6 @@ from embexp.llm.request_errors import (
     UnsupportedFormatError,
     request_error,
 )
-from embexp.progress import progress
-from embexp.ranges import Seconds
 from embexp.storage.files import write_json
 
 log = logging.getLogger(__name__)

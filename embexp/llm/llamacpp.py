@@ -21,9 +21,9 @@ from embexp.llm.journal import Journal
 from embexp.llm.likelihood import Likelihood
 from embexp.llm.llm import Request
 from embexp.llm.prices import Estimate, Prices, free_estimate
-from embexp.llm.request_errors import request_error
 from embexp.llm.settings import RequestSettings
 from embexp.ranges import Seconds, check_ranges
+from embexp.services.request_errors import request_error
 from embexp.storage.files import sha256_of
 
 _PACKAGED = "gemma-3-270m-q4_k_m"

@@ -13,18 +13,18 @@ from typing import Any
 
 from embexp.errors import ConfigError
 from embexp.llm.chat import Chat, Reply
-from embexp.llm.connection import (
+from embexp.llm.engine import Engine
+from embexp.llm.journal import Journal
+from embexp.llm.llm import Request
+from embexp.llm.settings import ServiceSettings
+from embexp.services.connection import (
     Address,
     check_environment,
     connection_error,
     service_address,
     usable_key,
 )
-from embexp.llm.engine import Engine
-from embexp.llm.journal import Journal
-from embexp.llm.llm import Request
-from embexp.llm.request_errors import RetryableError, request_error
-from embexp.llm.settings import ServiceSettings
+from embexp.services.request_errors import RetryableError, request_error
 from embexp.storage.files import sha256_of
 
 _STILL_ANSWERED = 409

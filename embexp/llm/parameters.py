@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embexp.errors import EmbexpError
-from embexp.llm.request_errors import RejectedError
+from embexp.services.request_errors import RejectedError
 
 log = logging.getLogger(__name__)
 

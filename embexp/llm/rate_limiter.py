@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from embexp.errors import EmbexpError
 from embexp.llm.prices import Budget
-from embexp.llm.request_errors import RetryableError, UnreachableError, limit_spent
-from embexp.llm.service_limits import DAY, MINUTE, Entry, Meter, limit_in_message, observed_limit
 from embexp.llm.settings import RequestSettings
+from embexp.services.limits import DAY, MINUTE, Entry, Meter, limit_in_message, observed_limit
+from embexp.services.request_errors import RetryableError, UnreachableError, limit_spent
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from embexp.llm.request_errors import RetryableError, request_error, wrong_address
+from embexp.services.request_errors import RetryableError, raise_error_of
 
 CONTENT_FILTER = "content_filter"
 REFUSAL = "refusal"
@@ -38,12 +38,12 @@ def content_of(payload: object, headers: Mapping[str, str], *, empty_ok: bool = 
     """
     choices = payload.get("choices") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(choices, list) or not choices:
-        _raise_error_of(payload, headers)
+        raise_error_of(payload, headers)
         shown = str(payload)[:80]
         raise RetryableError(f"the answer holds no choices: {shown!r}", headers=headers, charged=True)
     choice = choices[0] if isinstance(choices[0], Mapping) else {}
     if isinstance(choice.get("error"), Mapping):
-        _raise_error_of(choice, headers)
+        raise_error_of(choice, headers)
     message = choice.get("message")
     fields = message if isinstance(message, Mapping) else {}
     text, finish = _text(fields.get("content")), str(choice.get("finish_reason") or "stop")
@@ -67,19 +67,3 @@ def _text(content: Any) -> str:
     parts = content if isinstance(content, list) else []
     texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _raise_error_of(payload: object, headers: Mapping[str, str]) -> None:
-    """Raise the error that a payload holds in place of an answer, if it holds one.
-
-    Routers answer with status 200 before they ask the model's host, and LM Studio at an unknown address.
-    """
-    error = payload.get("error") if isinstance(payload, Mapping) else None
-    if not error:
-        return
-    text = str(error.get("message") or error) if isinstance(error, Mapping) else str(error)
-    if "endpoint" in text.lower():
-        raise wrong_address(text)
-    code = error.get("code") if isinstance(error, Mapping) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    raise request_error(status, payload, headers, key_name="llm.api_key_env")

@@ -3,6 +3,7 @@
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache, Fetched
 from embexp.models.encoder import Embedder, ModelEmbedder, SourceEmbedder
+from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.sources import HubModel, LocalModel, ModelSource, PackagedModel
 from embexp.models.tiny import TinyModel
 
@@ -15,6 +16,7 @@ __all__ = [
     "LocalModel",
     "ModelEmbedder",
     "ModelSource",
+    "OpenAICompatibleModel",
     "PackagedModel",
     "SourceEmbedder",
     "TinyModel",

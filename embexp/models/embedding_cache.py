@@ -90,6 +90,7 @@ class EmbeddingCache:
         encode: Encode,
         *,
         prepare: Callable[[], object] = lambda: None,
+        block: int | None = None,
     ) -> Fetched:
         """Return the vectors of ``texts``; encode those that are not on disk yet.
 
@@ -98,10 +99,11 @@ class EmbeddingCache:
             role: Whether the texts are queries or passages, which models may treat differently, or pairs of
                 both, which get a score (a vector of one number).
             texts: What to look up; a text that occurs twice is encoded once.
-            encode: Encodes up to 4,096 texts, shape (texts, dimension). It is called once per block, and a
-                block is on disk before the next one starts. It is not called if nothing is missing, except
+            encode: Encodes up to ``block`` texts, shape (texts, dimension). It is called once per block, and
+                a block is on disk before the next one starts. It is not called if nothing is missing, except
                 for an empty ``texts``, since it alone knows the dimension.
             prepare: Called before ``encode`` and not measured; it may load the model.
+            block: The most texts that are encoded before their vectors are written; None means 4,096.
 
         Returns:
             float32 vectors, shape (len(texts), dimension), and the seconds that encoding them took.
@@ -110,7 +112,7 @@ class EmbeddingCache:
 
         if not texts:
             return Fetched(encode(texts), 0.0, 0)
-        folder = self.root / hashlib.sha256(fingerprint.encode()).hexdigest()[:32]
+        folder = self._folder(fingerprint)
         keys = [_key(role, text) for text in texts]
         wanted = dict(zip(keys, texts, strict=True))
         stored = _stored(folder, list(wanted))
@@ -120,9 +122,10 @@ class EmbeddingCache:
         missing = [key for key in wanted if key not in on_disk]
         if missing:
             _repair_lost_keys(folder)
-        for start in range(0, len(missing), BLOCK):
-            block = {key: wanted[key] for key in missing[start : start + BLOCK]}
-            parts += self._encoded(folder, block, encode, prepare)
+        size = block or BLOCK
+        for start in range(0, len(missing), size):
+            part = {key: wanted[key] for key in missing[start : start + size]}
+            parts += self._encoded(folder, part, encode, prepare)
         if missing:
             self._drop_oldest(keep=folder)
         log.debug("%d of %d vectors taken from %s", known, len(texts), folder)
@@ -132,6 +135,14 @@ class EmbeddingCache:
         in_order = rows == list(range(len(row_of)))
         seconds = float(sum(part.seconds.sum() for part in parts))
         return Fetched(vectors if in_order else vectors[rows], seconds, known)
+
+    def known(self, fingerprint: str, role: Role, texts: Sequence[str]) -> int:
+        """Return how many of the distinct ``texts`` have vectors on disk."""
+        stored = _stored(self._folder(fingerprint), [_key(role, text) for text in dict.fromkeys(texts)])
+        return len(stored.keys) if stored else 0
+
+    def _folder(self, fingerprint: str) -> Path:
+        return self.root / hashlib.sha256(fingerprint.encode()).hexdigest()[:32]
 
     def _encoded(
         self, folder: Path, block: dict[bytes, str], encode: Encode, prepare: Callable[[], object]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from embexp.errors import ConfigError, ModelError
 from embexp.models.addresses import plain_address
-from embexp.models.embedding_cache import EmbeddingCache, Encode, Role
+from embexp.models.embedding_cache import EmbeddingCache, Encode, Fetched, Role
+from embexp.models.embeddings_client import BatchRefusedError, EmbeddingsClient
+from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.precision import encoding_in_bf16
 from embexp.models.sources import ModelSource
 from embexp.progress import progress
@@ -187,6 +189,8 @@ def _check_finite(vectors: Vectors, texts: Sequence[str]) -> None:
 class SourceEmbedder:
     """An Embedder that loads the model of ``source`` when the first text is not in the cache.
 
+    A model behind a service is asked instead: one request's vectors are on disk before the next is sent.
+
     It also measures. ``seconds`` sums up, by role, the time that encoding took, now or in the run that filled
     the cache. ``wall`` is the time that the calls took in this process, including reading the cache and
     loading the model. ``known`` counts the texts that were in the cache.
@@ -205,6 +209,7 @@ class SourceEmbedder:
         self.known = 0
         self._source = source
         self._cache = cache
+        self._service = _Service(source) if isinstance(source, OpenAICompatibleModel) else None
 
     @cached_property
     def address(self) -> str:
@@ -215,10 +220,12 @@ class SourceEmbedder:
     def _embedder(self) -> ModelEmbedder:
         return ModelEmbedder(self._source.load(), fingerprint=self.fingerprint)
 
-    @property
+    @cached_property
     def dimension(self) -> int:
-        """The length of a vector."""
-        return self._embedder.dimension
+        """The length of a vector; a service that was not asked before is sent one short text."""
+        if self._service is None:
+            return self._embedder.dimension
+        return int(self.encode_queries([PROBE]).shape[1])
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
@@ -230,10 +237,65 @@ class SourceEmbedder:
 
     def _fetch(self, role: Role, texts: Sequence[str], encode: Encode) -> Vectors:
         start = time.monotonic()
-        fetched = self._cache.fetch(
-            self.fingerprint, role, texts, encode, prepare=lambda: self._embedder.dimension
-        )
+        if self._service is None:
+            fetched = self._cache.fetch(
+                self.fingerprint, role, texts, encode, prepare=lambda: self._embedder.dimension
+            )
+        elif texts:
+            fetched = self._service.fetch(self._cache, self.fingerprint, role, texts)
+        else:
+            import numpy as np
+
+            fetched = Fetched(np.empty((0, self.dimension), dtype=np.float32), 0.0, 0)
         self.wall += time.monotonic() - start
         self.seconds[role] += fetched.seconds
         self.known += fetched.known
         return fetched.vectors
+
+
+PROBE = "How long is a vector?"
+"""What a service is asked to learn the length of its vectors."""
+
+
+class _Service:
+    """Fetches vectors from a service into the cache, in blocks of one request each.
+
+    Args:
+        source: The model behind the service.
+    """
+
+    def __init__(self, source: OpenAICompatibleModel) -> None:
+        self._source = source
+        self._block = source.batch_size
+
+    @cached_property
+    def _client(self) -> EmbeddingsClient:
+        return self._source.connect()
+
+    def fetch(self, cache: EmbeddingCache, fingerprint: str, role: Role, texts: Sequence[str]) -> Fetched:
+        """Return the vectors of ``texts``; those that are not on disk are asked for.
+
+        Where the service refuses a request for its size, what follows goes in smaller ones.
+
+        Raises:
+            EmbexpError: The service gives no vectors; those that it gave are on disk.
+        """
+        asked = 0
+        with progress(f"Embedding {PLURAL[role]} with {self._source.name}") as bar:
+
+            def embed(missing: Sequence[str]) -> Vectors:
+                nonlocal asked
+                vectors = self._client.embed([self._source.sent_text(role, text) for text in missing])
+                asked += len(missing)
+                bar.advance(len(missing))
+                return vectors
+
+            before = 0
+            while True:
+                try:
+                    fetched = cache.fetch(
+                        fingerprint, role, texts, embed, prepare=lambda: self._client, block=self._block
+                    )
+                    return Fetched(fetched.vectors, fetched.seconds, fetched.known - before)
+                except BatchRefusedError as error:
+                    self._block, before = max(error.size // 2, 1), asked

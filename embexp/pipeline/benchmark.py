@@ -38,6 +38,7 @@ from embexp.data.records import EXTRACTIVE, HELD_OUT
 from embexp.data.truncation import Truncation
 from embexp.finetuning.auto import asks_in_peoples_words
 from embexp.models.encoder import Embedder, SourceEmbedder
+from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
@@ -194,6 +195,25 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
         ),
         curve=choice.curve,
     )
+
+
+def services_of(experiment: Experiment) -> list[OpenAICompatibleModel]:
+    """Return the models of an experiment that are behind a service."""
+    own = [experiment.model, experiment.tuned]
+    asking = [each for each in (experiment.benchmark, experiment.forgetting) if each]
+    further = [source for each in asking for source in each.models]
+    return [source for source in (*own, *further) if isinstance(source, OpenAICompatibleModel)]
+
+
+def check_services(experiment: Experiment) -> None:
+    """Ask each service for one vector, so that one that gives none ends the run before any work.
+
+    Raises:
+        EmbexpError: A service gives no vector.
+    """
+    for source in services_of(experiment):
+        dimension = SourceEmbedder(source, experiment.embeddings).dimension
+        log.info("%s gives vectors of %d numbers.", source.name, dimension)
 
 
 def check_suite(experiment: Experiment) -> None:

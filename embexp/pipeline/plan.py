@@ -1,4 +1,4 @@
-"""The plan of a run: the requests to a language model and their price, before any is sent."""
+"""The plan of a run: the requests to a language model and to embedding services, before any is sent."""
 
 from __future__ import annotations
 
@@ -8,28 +8,38 @@ from statistics import fmean
 from embexp.benchmarking.teacher_gate import MOST_QUESTIONS
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
+from embexp.models.embeddings_client import tokens_of
+from embexp.models.openai_compatible import OpenAICompatibleModel
+from embexp.pipeline.benchmark import services_of
 from embexp.pipeline.data import chunk_documents
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.teachers import list_length
+from embexp.user_code import identity
 
 
 def plan_requests(experiment: Experiment) -> list[str]:
     """Return the plan as sentences: requests, tokens, price live and as a batch, and time.
 
-    Pairs that a language model writes come first, then the passages that one grades as the loss's teacher.
+    Pairs that a language model writes come first, then the passages that one grades as the loss's teacher,
+    then the texts that a service embeds.
 
     Raises:
-        ConfigError: Neither the synthesis nor the teacher asks a language model, or none is configured.
+        ConfigError: Neither the synthesis nor the teacher asks a language model, or none is configured, and
+            no model is behind a service.
     """
     chunks: list[Chunk] = []
-    if experiment.llm is not None and not experiment.synthesis.invents_corpus:
+    services = services_of(experiment)
+    if (experiment.llm is not None or services) and not experiment.synthesis.invents_corpus:
         chunks = chunk_documents(experiment).chunks()
     lines = [*_synthesis(experiment, chunks), *_teacher(experiment, chunks)]
+    for source in services:
+        lines += _embedding(experiment, source, chunks)
     if not lines:
         raise ConfigError(
             "There is nothing to plan: choose a synthesis that asks a language model, as in "
             "synthesis=rag llm=groq or synthesis=entries llm=groq, or a teacher that does, as in "
-            "loss=listwise teacher@loss.teacher=llm_ranker llm=groq."
+            "loss=listwise teacher@loss.teacher=llm_ranker llm=groq, or a model behind a service, as in "
+            "model=openai_small."
         )
     return lines
 
@@ -78,5 +88,30 @@ def _teacher(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
     return [f"teacher: at most {trained + asked:,} queries, one request each", *estimate.lines()]
 
 
+def _embedding(experiment: Experiment, source: OpenAICompatibleModel, chunks: Sequence[Chunk]) -> list[str]:
+    """Return what a service will embed, and its price; what is in the cache costs nothing.
+
+    Questions count as in ``_teacher``: those that are labelled, and those that the synthesis aims at.
+    """
+    passages = list(dict.fromkeys(chunk.passage for chunk in chunks))
+    questions = list(dict.fromkeys(pair.query for pair in experiment.dataset.labelled()))
+    cache, digest = experiment.embeddings, identity(source)
+    known = cache.known(digest, "passage", passages) + cache.known(digest, "query", questions)
+    written = experiment.settings["synthesis"].get("target") or 0
+    texts = len(passages) + len(questions) + written
+    tokens = sum(tokens_of(source.sent_text("passage", text)) for text in passages)
+    tokens += sum(tokens_of(source.sent_text("query", text)) for text in questions)
+    tokens += written * _QUESTION_TOKENS
+    left = tokens * (texts - known) / texts if texts else 0.0
+    estimate = source.estimate(texts=texts - known, tokens=round(left))
+    about = f"{len(passages):,} passages and {len(questions) + written:,} questions"
+    return [
+        f"embedding with {source.name}: {about}, {known:,} of them known already",
+        *estimate,
+    ]
+
+
+_QUESTION_TOKENS = 16
+"""About what a written question has."""
 _CHARACTERS = 600
 """The length of a passage where there are no documents yet to measure it by."""

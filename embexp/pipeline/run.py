@@ -11,7 +11,7 @@ from typing import Protocol
 
 from embexp.benchmarking.repeats import Repeats
 from embexp.finetuning.training import TrainingStep
-from embexp.pipeline.benchmark import benchmark, check_suite
+from embexp.pipeline.benchmark import benchmark, check_services, check_suite
 from embexp.pipeline.conclude import conclude
 from embexp.pipeline.data import Data, save_data, split_pairs, truncated_texts
 from embexp.pipeline.experiment import Experiment
@@ -76,6 +76,7 @@ def run_experiment(
     with _tracked(experiment, tracker, tags) as run:
         check_teachers(experiment)  # a missing model ends the run before pairs are written
         with clock.measure("benchmark"):
+            check_services(experiment)
             check_suite(experiment)
         with clock.measure("synthesize"):
             pairs = write_pairs(experiment)
@@ -169,6 +170,7 @@ def run_benchmark(experiment: Experiment, tracker: Tracker, out_dir: Path) -> Ou
     clock = _Clock()
     with _tracked(experiment, tracker) as run:
         with clock.measure("benchmark"):
+            check_services(experiment)
             check_suite(experiment)
         with clock.measure("synthesize"):
             pairs = write_pairs(experiment)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from embexp.errors import ConfigError, EmbexpError
-from embexp.llm.connection import check_environment, service_address, usable_key
 from embexp.llm.groq import GroqLLM
 from embexp.llm.llm import Request
 from embexp.llm.openai_compatible import OpenAICompatibleLLM
+from embexp.services.connection import check_environment, service_address, usable_key
 from tests.llm.chat_server import ChatServer, Response, Sent, chat, refusal
 
 Start = Callable[..., ChatServer]

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from embexp.errors import EmbexpError
-from embexp.llm import request_errors as errors
+from embexp.services import request_errors as errors
 
 
 def of(status: int, message: str = "", code: str = "", headers: dict[str, str] | None = None) -> Exception:

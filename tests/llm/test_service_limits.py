@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embexp.llm.service_limits import DAY, Meter, ObservedLimit, _duration, limit_in_message, observed_limit
+from embexp.services.limits import DAY, Meter, ObservedLimit, _duration, limit_in_message, observed_limit
 
 
 def test_the_window_lets_through_what_fits_and_then_waits_for_the_oldest() -> None:

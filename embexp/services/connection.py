@@ -12,9 +12,9 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from embexp.errors import ConfigError, EmbexpError
-from embexp.llm.request_errors import RetryableError, UnreachableError
+from embexp.services.request_errors import RetryableError, UnreachableError
 
-_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/models")
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/models", "/embeddings")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -26,11 +26,12 @@ class Address(NamedTuple):
     parameters: Mapping[str, str]
 
 
-def service_address(base_url: str) -> Address:
+def service_address(base_url: str, *, group: str = "llm") -> Address:
     """Return the address of a service; the path of an endpoint at its end is taken off.
 
     Args:
         base_url: As a user gave it: ``/v1`` is added where there is no path.
+        group: The config group that has the key ``base_url``, for the message.
 
     Raises:
         ConfigError: It is not an address with http:// or https://.
@@ -39,7 +40,7 @@ def service_address(base_url: str) -> Address:
     parts = urlsplit(base_url if problem is None else "")
     if problem or parts.scheme not in ("http", "https") or not parts.hostname or " " in base_url.strip():
         raise ConfigError(
-            f"llm.base_url={base_url.encode('unicode_escape').decode() if problem else base_url}: "
+            f"{group}.base_url={base_url.encode('unicode_escape').decode() if problem else base_url}: "
             f"{f'it holds {problem}; ' if problem else ''}give an address with http:// or https://, as in "
             "http://localhost:8000/v1."
         )
@@ -47,7 +48,7 @@ def service_address(base_url: str) -> Address:
         _ = parts.port
     except ValueError as error:
         raise ConfigError(
-            f"llm.base_url={base_url}: the port is no number from 0 to 65535; give one as in "
+            f"{group}.base_url={base_url}: the port is no number from 0 to 65535; give one as in "
             "http://localhost:8000/v1."
         ) from error
     path = parts.path.rstrip("/")
@@ -59,8 +60,12 @@ def service_address(base_url: str) -> Address:
     return Address(urlunsplit((parts.scheme, parts.netloc, path, "", "")), dict(parse_qsl(parts.query)))
 
 
-def usable_key(variable: str) -> str | None:
+def usable_key(variable: str, *, group: str = "llm") -> str | None:
     """Return the key in an environment variable, without spaces around it; None where there is none.
+
+    Args:
+        variable: The variable's name.
+        group: The config group that names it, for the message.
 
     Raises:
         ConfigError: It holds a character that no key has.
@@ -74,8 +79,8 @@ def usable_key(variable: str) -> str | None:
         problem = f"a character that is not ASCII, at position {place + 1}"
     if problem is not None:
         raise ConfigError(
-            f"{variable} (llm.api_key_env): the value holds {problem}, so no service would accept it: copy "
-            f"the key again and run `export {variable}=…`."
+            f"{variable} ({group}.api_key_env): the value holds {problem}, so no service would accept it: "
+            f"copy the key again and run `export {variable}=…`."
         )
     return key or None
 
@@ -182,19 +187,20 @@ def _check_certificates(variable: str, value: str) -> None:
             ) from error
 
 
-def connection_error(error: BaseException, url: str) -> Exception:
+def connection_error(error: BaseException, url: str, *, group: str = "llm") -> Exception:
     """Return what to do about a request that reached no service, or got no whole answer.
 
     Args:
         error: What the HTTP client raised.
         url: The address that was asked.
+        group: The config group that has the key ``base_url``, for the message.
     """
     import httpx
 
     causes = list(_causes(error))
     host = urlsplit(url).netloc.rpartition("@")[2] or url
     if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
-        return _tls_error(tls, host)
+        return _tls_error(tls, host, group)
     proxy = _proxy_for(url)
     if any(isinstance(cause, httpx.ProxyError) for cause in causes):
         return UnreachableError(
@@ -202,7 +208,7 @@ def connection_error(error: BaseException, url: str) -> Exception:
         )
     target = f"the proxy in {proxy}" if proxy else host
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        setting = "" if proxy else "; see llm.base_url"
+        setting = "" if proxy else f"; see {group}.base_url"
         return UnreachableError(f"no connection: the name of {target} is not known{setting}")
     refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
     if refused or "All connection attempts failed" in str(error):
@@ -214,14 +220,16 @@ def connection_error(error: BaseException, url: str) -> Exception:
     return RetryableError(f"no connection: {host} ended it ({name}{hint})", charged=None)
 
 
-def _tls_error(error: ssl.SSLError, host: str) -> EmbexpError:
+def _tls_error(error: ssl.SSLError, host: str, group: str) -> EmbexpError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return EmbexpError(
             f"TLS: the certificate of {host} cannot be verified ({error.verify_message}): name the PEM file "
             "of your CA in SSL_CERT_FILE, or its folder in SSL_CERT_DIR."
         )
     plain = any(word in str(error) for word in ("VERSION", "RECORD", "EOF"))
-    advice = "write http:// in llm.base_url if the service has no TLS" if plain else "see llm.base_url"
+    advice = (
+        f"write http:// in {group}.base_url if the service has no TLS" if plain else f"see {group}.base_url"
+    )
     return EmbexpError(f"TLS: no secure connection to {host} ({error.reason or error}): {advice}.")
 
 

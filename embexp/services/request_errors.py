@@ -124,7 +124,13 @@ class BrokenJsonError(RequestError):
 
 
 def request_error(
-    status: int, body: object, headers: Mapping[str, str], *, key_name: str | None, secret: str = ""
+    status: int,
+    body: object,
+    headers: Mapping[str, str],
+    *,
+    key_name: str | None,
+    secret: str = "",
+    group: str = "llm",
 ) -> Exception:
     """Return the exception for an HTTP error.
 
@@ -134,11 +140,12 @@ def request_error(
         headers: The response's headers.
         key_name: The environment variable that holds the key, for the message; None where there is no key.
         secret: The key itself; it is blanked wherever the service repeats it.
+        group: The config group whose keys the message names.
     """
     message, code = _message(body)
     message = (message.replace(secret, "***") if secret else message)[:_LONGEST_QUOTE]
     if status < 400:
-        return _moved(status, headers)
+        return _moved(status, headers, group)
     if status == 407:
         return EmbexpError(
             "The proxy wants a user and a password (HTTP 407): write them into HTTP_PROXY or HTTPS_PROXY, as "
@@ -147,7 +154,7 @@ def request_error(
     if 400 <= status < 500 and status != 429 and _is_policy(message, code):
         return FilteredError(message)
     if status in (401, 403):
-        return _denied(status, message, code, key_name)
+        return _denied(status, message, code, key_name, group)
     if status == 402 or (status in (400, 429) and _names(_NO_CREDIT, message, code)):
         return _no_credit(status, message)
     if status == 429:
@@ -158,25 +165,25 @@ def request_error(
         kind: FailureKind = "overload" if status in _OVERLOAD else "error"
         wait = requested_wait(headers)
         return RetryableError(f"HTTP {status} {message}".strip(), kind=kind, wait=wait, headers=headers)
-    return _refusal(status, message, code, body)
+    return _refusal(status, message, code, body, group)
 
 
-def _moved(status: int, headers: Mapping[str, str]) -> EmbexpError:
+def _moved(status: int, headers: Mapping[str, str], group: str) -> EmbexpError:
     target = headers.get("location", "another address")
     return EmbexpError(
-        f"The service sends requests on to {target} (HTTP {status}): set llm.base_url to the address that it "
-        "names, up to /v1, with https:// where it says so."
+        f"The service sends requests on to {target} (HTTP {status}): set {group}.base_url to the address "
+        "that it names, up to /v1, with https:// where it says so."
     )
 
 
-def _denied(status: int, message: str, code: str, key_name: str | None) -> Exception:
+def _denied(status: int, message: str, code: str, key_name: str | None, group: str) -> Exception:
     words = f"{code} {message}".lower()
     if status == 403 and "model" in words and any(word in words for word in _NO_ACCESS):
         return ModelGoneError(f"HTTP 403: {message}")
     if not key_name:
         return EmbexpError(
             f"The service wants a key (HTTP {status}) and none is given: put it into an environment variable "
-            "and name that in llm.api_key_env."
+            f"and name that in {group}.api_key_env."
         )
     said = f": {message}" if status == 403 and message else ""
     return EmbexpError(
@@ -221,14 +228,14 @@ def limit_spent(reason: str, wait: float | None) -> EmbexpError:
     return EmbexpError(f"{reason}. {KEPT}: run the same command again {when}; it goes on from there.")
 
 
-def _refusal(status: int, message: str, code: str, body: object) -> Exception:
+def _refusal(status: int, message: str, code: str, body: object, group: str) -> Exception:
     words = message.lower()
     if "decommissioned" in code or code == "model_not_found" or "decommissioned" in words:
         return ModelGoneError(message)
     if status in (404, 405):
         if "model" in words or code == "DeploymentNotFound":
             return ModelGoneError(message)
-        return wrong_address(f"HTTP {status} {message}")
+        return wrong_address(f"HTTP {status} {message}", group=group)
     if _names(_NO_MODEL, message):
         return ModelGoneError(message)
     named = tuple(_named_fields(body))
@@ -244,12 +251,41 @@ def _refusal(status: int, message: str, code: str, body: object) -> Exception:
     return RejectedError(f"HTTP {status} {message}".strip(), named=named)
 
 
-def wrong_address(said: str) -> EmbexpError:
+def wrong_address(said: str, *, group: str = "llm") -> EmbexpError:
     """Return the error for an address at which there is no such service."""
+    form = "the host for llm=groq, the address up to /v1 for llm=openai_compatible"
     return EmbexpError(
-        f"The service knows no such address ({said}): check llm.base_url, the host for "
-        "llm=groq, the address up to /v1 for llm=openai_compatible."
+        f"The service knows no such address ({said}): check {group}.base_url, "
+        f"{form if group == 'llm' else 'the address up to /v1'}."
     )
+
+
+def raise_error_of(
+    payload: object,
+    headers: Mapping[str, str],
+    *,
+    key_name: str | None = "llm.api_key_env",
+    secret: str = "",
+    group: str = "llm",
+) -> None:
+    """Raise the error that a payload holds in place of an answer, if it holds one.
+
+    Routers answer with status 200 before they ask the model's host, and LM Studio at an unknown address.
+
+    Args:
+        payload: The decoded body of a successful response.
+        headers: Its headers.
+        key_name, secret, group: As for ``request_error``.
+    """
+    error = payload.get("error") if isinstance(payload, Mapping) else None
+    if not error:
+        return
+    text = str(error.get("message") or error) if isinstance(error, Mapping) else str(error)
+    if "endpoint" in text.lower():
+        raise wrong_address(text.replace(secret, "***") if secret else text, group=group)
+    code = error.get("code") if isinstance(error, Mapping) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    raise request_error(status, payload, headers, key_name=key_name, secret=secret, group=group)
 
 
 def _names(words: tuple[str, ...], *texts: str) -> bool:

@@ -1,0 +1,1 @@
+"""Services behind an address: connections, what their refusals mean, and their limits."""
