@@ -28,11 +28,12 @@ class EstimatedTokens:
     """Counts tokens without a tokenizer: UTF-8 bytes by four, about right for English.
 
     Args:
-        limit: The number of tokens that a passage may have.
+        limit: The number of tokens that a passage or a query may have.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.query_limit = limit
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return about how many tokens each text has."""
