@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from embexp.errors import DataError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from embexp.benchmarking.task import RetrievalTask
     from embexp.data.records import Chunk
     from embexp.models.sources import ModelSource
     from embexp.reporting.outcome import Outcome
@@ -195,6 +196,57 @@ class Run:
         if not self._trust:
             refuse_foreign_targets(config, path)
         return config
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder of the tuned model.
+
+        Raises:
+            DataError: The run left no model.
+        """
+        _require(self.folder, "model")
+        return self.folder / "model"
+
+    @cached_property
+    def task(self) -> RetrievalTask:
+        """The run's test questions with the corpus and the judgments, as its benchmark asked them.
+
+        Raises:
+            DataError: The run's files do not give the questions that it asked.
+        """
+        from embexp.benchmarking.score_files import read_judgments, read_queries
+        from embexp.config.build import component
+        from embexp.config.check import check
+        from embexp.data.record_files import read_jsonl
+        from embexp.data.records import Chunk, Pair
+        from embexp.data.splitting import Splits
+
+        data = self.folder / "data"
+        _require(self.folder, "data/chunks.jsonl", "data/test.jsonl", "queries.jsonl")
+        check(self.config)
+        chunks = list(read_jsonl(data / "chunks.jsonl", Chunk))
+        train, dev, test = (
+            list(read_jsonl(data / f"{name}.jsonl", Pair)) for name in ("train", "dev", "test")
+        )
+        splits = Splits(train, dev, test)
+        invented = component(self.config, "synthesis").invents_corpus
+        unit = "document" if invented else component(self.config, "dataset").unit
+        task: RetrievalTask = component(self.config, "benchmark").task(
+            chunks, splits.test, unit=unit, scale=splits.label_scale()
+        )
+        if task.judge_depth is not None:
+            _require(self.folder, "judgments.jsonl")
+            qrels = read_judgments(self.folder / "judgments.jsonl")
+            asked = [query for query in task.queries if query.id in qrels]
+            task = replace(task, queries=asked, qrels=qrels, judge_depth=None)
+        if {query.id for query in task.queries} != {
+            q.id for q in read_queries(self.folder / "queries.jsonl")
+        }:
+            raise DataError(
+                f"{self.folder} does not give the test questions that the run asked, as its data or its "
+                "benchmark's files have changed since: run it again."
+            )
+        return task
 
     def search(self, question: str, *, k: int = 5) -> dict[str, list[SearchResult]]:
         """Search the run's corpus with both models, and with the retriever that the run chose.

@@ -27,6 +27,7 @@ LAYERS = (
     "embexp.finetuning.losses",
     "embexp.benchmarking",
     "embexp.benchmarking.statistics",
+    "embexp.exporting",
     "embexp.reporting",
     "embexp.tracking",
     "embexp.pipeline",

@@ -105,6 +105,29 @@ def write_judgments(path: Path, task: RetrievalTask) -> None:
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def read_judgments(path: Path) -> dict[str, dict[str, int]]:
+    """Return query id -> chunk id -> grade, as ``write_judgments`` wrote them.
+
+    Raises:
+        DataError: The file cannot be read, or a line is no judgment; the message names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); run the benchmark again.") from error
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line else None
+            if row is not None:
+                qrels.setdefault(str(row["query_id"]), {})[str(row["chunk_id"])] = int(row["grade"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}:{number}: not a judgment ({error!r}); run the benchmark again."
+            ) from error
+    return qrels
+
+
 def read_queries(path: Path) -> list[Query]:
     """Return the questions that ``write_queries`` wrote.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,7 +8,8 @@ import pytest
 
 from embexp.benchmarking import score_files as module
 from embexp.benchmarking.metrics import Scores
-from embexp.benchmarking.score_files import read_scores, write_scores
+from embexp.benchmarking.score_files import read_judgments, read_scores, write_judgments, write_scores
+from embexp.benchmarking.task import RetrievalTask
 from embexp.errors import DataError
 
 
@@ -51,3 +53,18 @@ def test_a_table_of_something_else_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"system": ["a"]}), tmp_path / "scores.parquet")
     with pytest.raises(DataError, match="is no table of scores"):
         read_scores(tmp_path / "scores.parquet")
+
+
+def test_judgments_are_read_as_they_were_written(task: RetrievalTask, tmp_path: Path) -> None:
+    qrels = {query.id: {"c10": 3, "c21": 0} for query in task.queries}
+    write_judgments(tmp_path / "judgments.jsonl", replace(task, unit="chunk", qrels=qrels))
+    assert read_judgments(tmp_path / "judgments.jsonl") == qrels
+
+
+def test_a_line_that_is_no_judgment_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "judgments.jsonl"
+    path.write_text(
+        '{"query_id": "q1", "chunk_id": "c1", "grade": 1}\n{"query_id": "q1"}\n', encoding="utf-8"
+    )
+    with pytest.raises(DataError, match=r"judgments\.jsonl:2: not a judgment"):
+        read_judgments(path)

@@ -1,0 +1,16 @@
+"""Exports of a run's model to other formats, each checked on the run's own test questions."""
+
+from __future__ import annotations
+
+from embexp.exporting.formats import ExportFormat, OnnxExport, StaticExport
+from embexp.exporting.onnx import OnnxEmbedder
+from embexp.exporting.parity import ExportReport, export_model
+
+__all__ = [
+    "ExportFormat",
+    "ExportReport",
+    "OnnxEmbedder",
+    "OnnxExport",
+    "StaticExport",
+    "export_model",
+]

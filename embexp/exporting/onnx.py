@@ -1,0 +1,207 @@
+"""A model as one ONNX file, through torch's own exporter, and an embedder that needs onnxruntime alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.errors import ModelError
+from embexp.models.folder import passage_prompt
+from embexp.storage.files import sha256_of, sha256_of_file, write_json
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from embexp.models.vector_files import Vectors
+
+MODEL, TOKENIZER, PROMPTS = "model.onnx", "tokenizer.json", "prompts.json"
+INPUTS, OUTPUT = ("input_ids", "attention_mask"), "sentence_embedding"
+BATCH = 32
+LARGE = 1_500_000_000
+"""A model of more bytes keeps its weights beside model.onnx: protobuf holds no more than 2 GB."""
+_EXAMPLES = ["a short text", "and another text that is somewhat longer than the first"]
+
+
+def write_onnx(model: SentenceTransformer, folder: Path, *, int8: bool = False) -> None:
+    """Write ``model.onnx``, ``tokenizer.json``, which truncates and pads, and ``prompts.json``.
+
+    Args:
+        model: The model; all its modules become part of the graph, and its vectors get length 1.
+        folder: An empty folder.
+        int8: Store the weights with eight bits, a scale for each channel.
+
+    Raises:
+        ModelError: The model has a part that cannot be exported.
+    """
+    _write_tokenizer(model, folder / TOKENIZER)
+    query = model.prompts.get("query") or ""
+    write_json(folder / PROMPTS, {"query": query, "passage": passage_prompt(model.prompts)})
+    large = sum(weight.nbytes for weight in model.parameters()) > LARGE
+    plain = folder / ("float32.onnx" if int8 else MODEL)
+    _export(model, plain, external_data=large)
+    if int8:
+        _quantize(plain, folder / MODEL, large=large)
+
+
+def _write_tokenizer(model: SentenceTransformer, path: Path) -> None:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    if not isinstance(model.tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(
+            f"The model's tokenizer is {type(model.tokenizer).__name__}, which has no tokenizer.json: "
+            "format=onnx needs a transformer with a fast tokenizer."
+        )
+    fast = model.tokenizer
+    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    tokenizer.enable_truncation(int(model.max_seq_length))
+    tokenizer.enable_padding(pad_id=fast.pad_token_id, pad_token=fast.pad_token, direction=fast.padding_side)
+    tokenizer.save(str(path))
+
+
+def _export(model: SentenceTransformer, path: Path, *, external_data: bool) -> None:
+    import torch
+
+    class Encoder(torch.nn.Module):
+        """All modules of the model, from tokens to a vector of length 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ModuleList(model)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            features: Any = {"input_ids": input_ids, "attention_mask": attention_mask}
+            for part in self.parts:
+                features = part(features)
+            return torch.nn.functional.normalize(features[OUTPUT], dim=-1)
+
+    model.eval()
+    tokens = model.preprocess(_EXAMPLES)
+    size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    try:
+        with torch.no_grad(), _quiet():
+            torch.onnx.export(
+                Encoder().eval().to("cpu"),
+                tuple(tokens[name].to("cpu") for name in INPUTS),
+                str(path),
+                input_names=list(INPUTS),
+                output_names=[OUTPUT],
+                dynamic_shapes=tuple(size for _ in INPUTS),
+                dynamo=True,
+                external_data=external_data,
+            )
+    except Exception as error:  # the exporter lets through whatever a module raises while it is traced
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        parts = ", ".join(type(module).__name__ for module in model)
+        raise ModelError(
+            f"The model ({parts}) has a part that torch cannot export to ONNX ({reason}): serve its folder "
+            "with sentence-transformers, or choose another format."
+        ) from error
+
+
+def _quantize(plain: Path, path: Path, *, large: bool) -> None:
+    """Store the weights of ``plain`` with eight bits, and delete it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet():
+        quantize_dynamic(
+            plain, path, weight_type=QuantType.QInt8, per_channel=True, use_external_data_format=large
+        )
+    for file in plain.parent.glob(f"{plain.name}*"):
+        file.unlink()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and advice, which nobody can act on, off the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+class OnnxEmbedder:
+    """An Embedder over a folder that ``write_onnx`` left; it needs onnxruntime and tokenizers, no torch.
+
+    Args:
+        folder: The folder.
+        threads: How many threads compute; None leaves it to onnxruntime.
+    """
+
+    name = ""
+    address = ""
+
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        self._folder = folder
+        self._threads = threads
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the files."""
+        files = sorted(file for file in self._folder.iterdir() if file.is_file())
+        return sha256_of("onnx", [(file.name, sha256_of_file(file)) for file in files])
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        path = str(self._folder / MODEL)
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self._folder / TOKENIZER))
+
+    @cached_property
+    def _prompts(self) -> dict[str, str]:
+        return dict(json.loads((self._folder / PROMPTS).read_text(encoding="utf-8")))
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return int(self.encode_queries(["a"]).shape[1])
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+        return self._encode([self._prompts["query"] + text for text in texts])
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+        return self._encode([self._prompts["passage"] + text for text in texts])
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode the longest texts first: batches of similar length need little padding."""
+        import numpy as np
+
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        parts = []
+        for start in range(0, len(order), BATCH):
+            batch = self._tokenizer.encode_batch([texts[number] for number in order[start : start + BATCH]])
+            tokens = (
+                np.array([each.ids for each in batch], dtype=np.int64),
+                np.array([each.attention_mask for each in batch], dtype=np.int64),
+            )
+            parts.append(self._session.run([OUTPUT], dict(zip(INPUTS, tokens, strict=True)))[0])
+        joined = np.concatenate(parts)
+        vectors = np.empty(joined.shape, dtype=np.float32)
+        vectors[order] = joined
+        return vectors

@@ -1,0 +1,160 @@
+"""Whether an export is as good as its model on the run's test questions; only then is it published."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from pydantic import BaseModel, ConfigDict
+
+from embexp.benchmarking.metrics import with_defaults
+from embexp.benchmarking.statistics.comparison import Comparison, compare
+from embexp.benchmarking.systems import score_embedder
+from embexp.benchmarking.task import RetrievalTask
+from embexp.exporting.formats import ExportFormat, refuse_router
+from embexp.models.encoder import Embedder, ModelEmbedder
+from embexp.models.folder import Overrides, fingerprint_of, load_bi_encoder
+from embexp.storage.files import copy_folder, write_json
+
+REPORT = "export.json"
+MAX_SINGLE = 50
+"""Questions that are asked one at a time, for the latency."""
+
+
+class Measured(BaseModel):
+    """What the model or its export reaches.
+
+    Attributes:
+        score: The run's metric, as the mean over the test questions.
+        bytes: The size of its files.
+        texts_per_second: Passages encoded per second, in batches.
+        query_milliseconds: The median time to encode one question alone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float
+    bytes: int
+    texts_per_second: float
+    query_milliseconds: float
+
+
+class ExportReport(BaseModel):
+    """What ``export.json`` holds.
+
+    Attributes:
+        format: The name of the format.
+        tolerance: The most that the metric may fall.
+        passed: Whether it falls by no more.
+        comparison: The export minus the model on the test questions.
+        cosine_deviation: The largest 1 - cos between the vectors that both give one text; None for a format
+            whose vectors are of another space.
+        original: The model.
+        exported: The export.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: str
+    tolerance: float
+    passed: bool
+    comparison: Comparison
+    cosine_deviation: float | None
+    original: Measured
+    exported: Measured
+
+
+def export_model(
+    source: Path, target: Path, kind: ExportFormat, task: RetrievalTask, *, metric: str, seed: int = 0
+) -> ExportReport:
+    """Export a model, check it on a task, and publish it if it loses no more than the tolerance.
+
+    ``target`` appears, or is replaced, in one step, with ``export.json`` in it; it is left as it is where the
+    export loses more.
+
+    Args:
+        source: The model's folder.
+        target: The folder to publish.
+        kind: The format.
+        task: The questions to ask, and the corpus to search.
+        metric: What is compared, such as ``ndcg@10``.
+        seed: Seeds the interval.
+
+    Raises:
+        ModelError: The model does not load, or cannot be exported to this format.
+    """
+    kind.check_packages()
+    own = Overrides()
+    model = load_bi_encoder(source, own, device="cpu")
+    refuse_router(model)
+    original = ModelEmbedder(model, fingerprint=fingerprint_of(source, own))
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / "export"
+        folder.mkdir()
+        kind.write(model, folder)
+        report = _check(kind, original, source, folder, task, metric=metric, seed=seed)
+        if report.passed:
+            write_json(folder / REPORT, report.model_dump(mode="json"))
+            copy_folder(folder, target)
+    return report
+
+
+def _check(
+    kind: ExportFormat,
+    original: Embedder,
+    source: Path,
+    folder: Path,
+    task: RetrievalTask,
+    *,
+    metric: str,
+    seed: int,
+) -> ExportReport:
+    exported = kind.load(folder)
+    names = {"original": original, kind.name: exported}
+    before, after = (
+        score_embedder(task, embedder, system=name, folder=folder, metrics=with_defaults(metric))
+        for name, embedder in names.items()
+    )
+    comparison = compare(before, after, metric=metric, clusters=task.clusters, seed=seed)
+    return ExportReport(
+        format=kind.name,
+        tolerance=kind.tolerance,
+        passed=comparison.delta >= -kind.tolerance,
+        comparison=comparison,
+        cosine_deviation=_deviation(original, exported, task, kind.timed_texts) if kind.same_space else None,
+        original=_measure(original, source, task, before.mean[metric], kind.timed_texts),
+        exported=_measure(exported, folder, task, after.mean[metric], kind.timed_texts),
+    )
+
+
+def _deviation(original: Embedder, exported: Embedder, task: RetrievalTask, passages: int) -> float:
+    """Return the largest 1 - cos of the vectors of all questions and of the first passages."""
+    questions = [query.text for query in task.queries]
+    texts = [chunk.passage for chunk in task.corpus[:passages]]
+    cosines = [
+        *(original.encode_queries(questions) * exported.encode_queries(questions)).sum(axis=1),
+        *(original.encode_passages(texts) * exported.encode_passages(texts)).sum(axis=1),
+    ]
+    return max(0.0, 1.0 - float(min(cosines)))
+
+
+def _measure(embedder: Embedder, folder: Path, task: RetrievalTask, score: float, passages: int) -> Measured:
+    texts = [chunk.passage for chunk in task.corpus[:passages]]
+    questions = [query.text for query in task.queries[:MAX_SINGLE]]
+    embedder.encode_queries(questions[:1])  # the first call may compile and allocate
+    singles = [_seconds(lambda text=text: embedder.encode_queries([text])) for text in questions]  # type: ignore[misc]
+    return Measured(
+        score=score,
+        bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        texts_per_second=len(texts) / max(_seconds(lambda: embedder.encode_passages(texts)), 1e-9),
+        query_milliseconds=1000 * median(singles),
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
