@@ -90,6 +90,8 @@ def completed(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[s
     monkeypatch.chdir(folder)
     # It opens descriptor 9, which is pytest's here.
     monkeypatch.setattr("argcomplete.finders.CompletionFinder._init_debug_stream", lambda _: None)
+    # argcomplete keeps the stream that it found when it was imported, which may be one of an earlier test.
+    monkeypatch.setattr("argcomplete.io.debug_stream", sys.stderr)
     for name, value in {
         "_ARGCOMPLETE": "1",
         "_ARGCOMPLETE_IFS": "\n",
