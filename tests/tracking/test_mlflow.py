@@ -271,8 +271,8 @@ def test_an_experiment_that_another_process_has_just_created_is_used(tracker: Ml
             self.seen = True
             return result
 
-        def create_experiment(self, name: str, artifact_location: str | None) -> str:
-            return client.create_experiment(name, artifact_location=artifact_location)
+        def create_experiment(self, name: str, **options: Any) -> str:
+            return client.create_experiment(name, **options)
 
     assert store._experiment_id(Late(), "embexp", None) == experiment_id  # type: ignore[arg-type]
 
