@@ -35,6 +35,7 @@ NEEDED = {
     "model=local": ["model.path=outputs/model"],
     "model=hub": ["model.id=BAAI/bge-m3"],
     "llm=openai_compatible": ["llm.model=qwen", "llm.base_url=http://localhost:8000/v1"],
+    "model=openai_compatible": ["model.id=m", "model.base_url=http://localhost:1/v1"],
     "llm=replay": ["llm.path=journal.jsonl"],
     "synthesis=rag": ["llm=groq"],
     "synthesis=entries": ["llm=groq"],
