@@ -141,7 +141,7 @@ GEMINI = [
             {"max_tokens": refusal(UNSUPPORTED, param="max_tokens")},
             1,
             "max_tokens",
-            "m takes max_completion_tokens",
+            "m expects max_completion_tokens instead of max_tokens",
         ),
         (
             {
@@ -151,12 +151,12 @@ GEMINI = [
             },
             1,
             "temperature",
-            "m refuses temperature=0.7",
+            "m rejects temperature=0.7",
         ),
-        ({"seed": Response({"detail": EXTRA}, 422)}, 1, "seed", "m refuses seed=3"),
-        ({"seed": Response(GEMINI, 400)}, 1, "seed", "m refuses seed=3"),
+        ({"seed": Response({"detail": EXTRA}, 422)}, 1, "seed", "m rejects seed=3"),
+        ({"seed": Response(GEMINI, 400)}, 1, "seed", "m rejects seed=3"),
         ({"reasoning_effort": refusal("`reasoning_effort` must be `none`")}, 1, "reasoning_effort", "=low"),
-        ({"stop": refusal("'stop' is not supported with this model")}, 1, "stop", "m refuses stop"),
+        ({"stop": refusal("'stop' is not supported with this model")}, 1, "stop", "m rejects stop"),
         (
             {"response_format": refusal("Failed to initialize samplers: failed to parse grammar")},
             2,
