@@ -161,8 +161,8 @@ def test_beir_without_test_questions():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: HeldOut(limit=0), "benchmark.limit=0"),
-        (lambda: BeirTask(dataset=Outside([]), limit=-1), "benchmark.limit=-1"),
+        (lambda: HeldOut(limit=0), "benchmark.limit is 0"),
+        (lambda: BeirTask(dataset=Outside([]), limit=-1), "benchmark.limit is -1"),
     ],
 )
 def test_refuses_settings_that_cannot_work(build, message):

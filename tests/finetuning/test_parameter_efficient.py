@@ -149,9 +149,9 @@ def test_without_peft_the_extra_is_named_when_it_is_built(monkeypatch):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: LastLayers(layers=0), "trainer.method.layers=0"),
-        (lambda: Lora(rank=0), "trainer.method.rank=0"),
-        (lambda: Lora(dropout=1.0), "trainer.method.dropout=1.0"),
+        (lambda: LastLayers(layers=0), "trainer.method.layers is 0"),
+        (lambda: Lora(rank=0), "trainer.method.rank is 0"),
+        (lambda: Lora(dropout=1.0), "trainer.method.dropout is 1.0"),
     ],
 )
 def test_impossible_methods_are_named(build, message):

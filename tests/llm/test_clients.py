@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,7 @@ class FakeLlama:
 @pytest.fixture
 def gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = types.ModuleType("xllamacpp")
+    module.__spec__ = ModuleSpec("xllamacpp", loader=None)
     module.Server = FakeLlama  # type: ignore[attr-defined]
     space = types.SimpleNamespace
     module.CommonParams = lambda: space(model=space(), cpuparams=space(), cpuparams_batch=space())  # type: ignore[attr-defined]

@@ -79,7 +79,7 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
         ("benchmark.models=[bge_bass]", "did you mean 'bge_base'?"),
         ("benchmark.models=[local]", "benchmark.models[0].path has no value"),
         ("benchmark.models=minilm", "give a list"),
-        ("benchmark.rerank_depth=0", "benchmark.rerank_depth=0"),
+        ("benchmark.rerank_depth=0", "benchmark.rerank_depth is 0"),
         ("benchmark.reranker=./nowhere", "benchmark.reranker=./nowhere: there is no such folder"),
     ],
 )
