@@ -143,7 +143,7 @@ def test_a_second_identical_run_does_no_work_twice_and_says_so(run, beir: Path, 
     assert outcome_of(tmp_path / "Y")["cached"] == ["synthesize", "finetune", "benchmark"]
     assert outcome_of(tmp_path / "Y")["scores"] == outcome_of(tmp_path / "X")["scores"]
     assert outcome_of(tmp_path / "Y")["retriever"] == outcome_of(tmp_path / "X")["retriever"]
-    assert again.err.count("nothing changed, taken from the cache") == 6
+    assert again.err.count("nothing changed, taken from the cache") == 8
     other = run("run", *arguments, "hydra.run.dir=Z", "loss=cosent")
     assert other.code == 0, other.err
     assert outcome_of(tmp_path / "Z")["cached"] == ["synthesize"]
