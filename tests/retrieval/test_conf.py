@@ -12,13 +12,23 @@ import yaml
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted([*(CONF / "model").glob("*.yaml"), *(CONF / "retriever").glob("*.yaml")])
 
+PLACEHOLDERS = {"base_url": "http://localhost:1/v1"}
+
 
 def build(node: dict[str, Any]) -> Any:
-    given = {key: build(value) if isinstance(value, dict) else value for key, value in node.items()}
+    given = {
+        key: build(value) if isinstance(value, dict) and "_target_" in value else value
+        for key, value in node.items()
+    }
     module, _, name = given.pop("_target_").rpartition(".")
     target = getattr(importlib.import_module(module), name)
     get_type_hints(target.__init__)
-    return target(**{key: "owner/name" if value == "???" else value for key, value in given.items()})
+    return target(
+        **{
+            key: PLACEHOLDERS.get(key, "owner/name") if value == "???" else value
+            for key, value in given.items()
+        }
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
