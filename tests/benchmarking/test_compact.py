@@ -10,6 +10,8 @@ from embexp.errors import ConfigError
 class Fixed:
     dimension = 4
     fingerprint = "fixed"
+    name = ""
+    address = ""
 
     def encode_queries(self, texts):
         return np.array([[0.6, 0.0, 0.8, 0.0]] * len(texts), dtype=np.float32)
