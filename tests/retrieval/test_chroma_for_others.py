@@ -205,8 +205,8 @@ def test_no_model_is_loaded_to_open_a_collection(
 def test_a_folder_that_another_client_of_this_process_has_open_is_told(copied: Path, model: Path) -> None:
     import chromadb
 
-    # The client itself is kept: a collection does not keep it, and a client that is collected lets go.
-    client = chromadb.PersistentClient(str(copied))
+    # Its settings differ from embexp's whatever the environment says, and the client is kept open.
+    client = chromadb.PersistentClient(str(copied), settings=chromadb.Settings(allow_reset=True))
     theirs = client.get_collection(NAME)
     with pytest.raises(RetrievalError, match=r"is open in this process with another Chroma client: close"):
         ChromaRetriever().open(embedder(model), path=copied)
