@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import DamagedError, DataError, EmbexpError
+from embexp.errors import DamagedError, DataError, exit_on_errors
 from embexp.storage.inventory import ANSWERS, VECTORS, Entry, beyond, delete, entries, not_used_for, of_run
 
 if TYPE_CHECKING:
@@ -25,13 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """List, measure, verify or prune the cache of finished steps and vectors."""
     options = parser().parse_args(arguments)
     actions = {"list": _list, "size": _size, "verify": _verify, "prune": _prune}
-    try:
+    with exit_on_errors():
         actions[options.action](options, entries(Path(options.cache)))
-    except EmbexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(2)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from embexp.errors import DataError, EmbexpError
+from embexp.errors import DataError, exit_on_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare past runs, print the tables, and leave a report."""
     options = parser().parse_args(arguments)
-    try:
+    with exit_on_errors():
         _compare_runs(
             options.run,
             systems=options.system or ["untuned", "tuned"],
@@ -22,11 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folder=Path(options.out or f"outputs/comparisons/{datetime.now():%Y-%m-%d/%H-%M-%S}"),
             root=options.root,
         )
-    except EmbexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(2)
 
 
 def parser() -> argparse.ArgumentParser:

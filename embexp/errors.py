@@ -1,5 +1,11 @@
 """The errors that you can act on: each message names the value, where it stands and the remedy."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from embexp.masking import masked_text
 
 
@@ -47,3 +53,15 @@ class SweepError(EmbexpError):
 
 class PrunedError(Exception):
     """Not a mistake: the sweep stopped this training early, because other trials did better by then."""
+
+
+@contextmanager
+def exit_on_errors() -> Iterator[None]:
+    """End with exit code 2 on Ctrl-C, and on an error that you can act on, whose message is printed."""
+    try:
+        yield
+    except EmbexpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(2)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import EmbexpError, ModelError
+from embexp.errors import ModelError, exit_on_errors
 
 if TYPE_CHECKING:
     from embexp.exporting.parity import ExportReport, Measured
@@ -17,13 +16,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export the model of a past run, print how it compares, and end with 2 if it loses too much."""
     options = parser().parse_args(arguments)
-    try:
+    with exit_on_errors():
         _export(options)
-    except EmbexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(2)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.errors import DataError, EmbexpError
+from embexp.errors import DataError, exit_on_errors
 from embexp.storage.run_index import OUTCOME, finished_runs, forget_run
 
 if TYPE_CHECKING:
@@ -56,17 +55,12 @@ def list_runs(cache: str | Path = "outputs/cache", outputs: str | Path = "output
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the finished runs, or remove some."""
     options = parser().parse_args(arguments)
-    try:
+    with exit_on_errors():
         if options.action == "remove":
             for name in options.run:
                 _remove(Path(name), cache=Path(options.cache), mlflow=options.mlflow, dry=options.dry_run)
         else:
             _print(list_runs(options.cache, options.outputs))
-    except EmbexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(2)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from embexp.api import Run, load_run
-from embexp.errors import EmbexpError
+from embexp.errors import exit_on_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search the corpus of a past run with its models and its retriever and print what each finds."""
     options = parser().parse_args(arguments)
-    try:
+    with exit_on_errors():
         run = load_run(options.run, outputs=options.outputs, cache=options.cache, trust=options.trust)
         results = run.search(options.question, k=options.k)
         cut = run.truncation_of(options.question)
-    except EmbexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(2)
     from embexp.reporting.console import print_side_by_side
 
     found = {system: [result.chunk for result in each] for system, each in results.items()}

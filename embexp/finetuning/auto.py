@@ -31,7 +31,6 @@ from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.finetuning.training import Training, TrainingPlan, TrainingStep, UntunedModel
 from embexp.ranges import ShareAboveZero
 from embexp.storage.files import sha256_of, write_json
-from embexp.user_code import identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -96,10 +95,6 @@ class AutoFineTuner(CommonSettings):
     merge: Shares | Auto = "auto"
     select: Select | Auto = "auto"
     preferred_share: ShareAboveZero | Auto = "auto"
-
-    def fingerprint(self) -> str:
-        """Return the digest of the cross-encoder that rescores mined negatives; "" if there is none."""
-        return identity(self.cross_encoder) if self.cross_encoder is not None else ""
 
     def plan(self, splits: Splits) -> TrainingPlan:
         """Return the plan for these pairs, without regard to ``minutes``."""

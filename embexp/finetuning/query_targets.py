@@ -51,7 +51,7 @@ def fused_targets(
     gram = centred.T.astype(np.float64) @ centred
     dimension = len(gram)
     # The least penalty keeps the system solvable where passages are fewer than dimensions.
-    penalty = max(ridge * np.trace(gram) / dimension, 1e-6)
+    system = gram + max(ridge * np.trace(gram) / dimension, 1e-6) * np.eye(dimension)
     chunks = [
         Chunk(id=f"{number:09}", document_id="", text=passage) for number, passage in enumerate(passages)
     ]
@@ -61,7 +61,7 @@ def fused_targets(
         for start in range(0, len(queries), _QUERIES_PER_BLOCK):
             own = vectors[start : start + _QUERIES_PER_BLOCK]
             block = np.stack([next(shares) for _ in range(len(own))])
-            regression = np.linalg.solve(gram + penalty * np.eye(dimension), centred.T @ block.T).T
+            regression = np.linalg.solve(system, centred.T @ block.T).T
             target = own + weight / (1 - weight) * regression
             lengths = np.linalg.norm(target, axis=1, keepdims=True)
             parts.append((target / np.maximum(lengths, 1e-12)).astype(np.float32))

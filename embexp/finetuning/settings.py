@@ -19,6 +19,7 @@ from embexp.ranges import (
     ShareBelowOne,
     check_ranges,
 )
+from embexp.user_code import identity
 
 Epochs = Annotated[int, Interval(ge=1, le=10_000)]
 MaxPairs = Annotated[int, Interval(ge=2, le=1_000_000_000)] | None
@@ -98,6 +99,10 @@ class CommonSettings:
                 f"trainer.range_min={self.range_min} and trainer.range_max={self.range_max}: the first must "
                 "be below the second, such as 0 and 20."
             )
+
+    def fingerprint(self) -> str:
+        """Return the digest of the cross-encoder that rescores mined negatives; "" if there is none."""
+        return identity(self.cross_encoder) if self.cross_encoder is not None else ""
 
 
 @dataclass(frozen=True, kw_only=True)

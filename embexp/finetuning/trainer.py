@@ -36,10 +36,6 @@ log = logging.getLogger(__name__)
 class SentenceTransformerFineTuner(TrainerSettings):
     """Trains with sentence-transformers' trainer: resumable, early stopping, weights selected on dev."""
 
-    def fingerprint(self) -> str:
-        """Return the digest of the cross-encoder that rescores mined negatives; "" if there is none."""
-        return identity(self.cross_encoder) if self.cross_encoder is not None else ""
-
     def fit(
         self,
         model: SentenceTransformer,
