@@ -39,6 +39,7 @@ _LEAST_WORDS: Mapping[str, int] = {
 _MOST_KEYWORDS = 6
 _PSEUDO_WORDS = (4, 12)
 """The fewest and the most words of a span, and of words drawn from a chunk."""
+_MOST_OF_A_SHORT_DOCUMENT = 10
 _TURNS = 100
 """How often one chunk may be drawn from."""
 _MOST_COMPARED = 500
@@ -168,7 +169,7 @@ def _spans(source: _Source) -> Iterator[_Candidate]:
     """Yield a few consecutive words of each chunk in turn, from a random place, for its passage."""
     for chunk, draw in _turns(source):
         tokens = words(chunk.text)
-        count = min(draw.randint(*_PSEUDO_WORDS), len(tokens))
+        count = _pseudo_length(tokens, draw)
         start = draw.randint(0, len(tokens) - count)
         yield _Candidate(_joined(tokens[start : start + count], chunk), chunk, chunk.passage)
 
@@ -177,9 +178,14 @@ def _drawn_words(source: _Source) -> Iterator[_Candidate]:
     """Yield a few words of each chunk in turn, from anywhere in it and in its order, for its passage."""
     for chunk, draw in _turns(source):
         tokens = words(chunk.text)
-        count = min(draw.randint(*_PSEUDO_WORDS), len(tokens))
+        count = _pseudo_length(tokens, draw)
         chosen = sorted(draw.sample(range(len(tokens)), count))
         yield _Candidate(_joined([tokens[at] for at in chosen], chunk), chunk, chunk.passage)
+
+
+def _pseudo_length(tokens: Sequence[str], draw: random.Random) -> int:
+    """Return how many of a chunk's words to ask for: of a short chunk, two thirds."""
+    return min(draw.randint(*_PSEUDO_WORDS), max(1, 2 * len(tokens) // 3))
 
 
 def _turns(source: _Source) -> Iterator[tuple[Chunk, random.Random]]:
@@ -265,6 +271,10 @@ def _most_human_types() -> list[QueryType]:
     return ["faq", "summary", "sentence"]
 
 
+def _fallback_types() -> list[QueryType]:
+    return ["words", "span"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Extractive:
     """Writes ``target`` pairs: mostly queries like those of people, and some of other kinds.
@@ -279,8 +289,10 @@ class Extractive:
         held_out_share: The share of pairs of a document's most human kind, while there are any.
         query_types: The kinds of query to write.
         held_out_types: The kinds that may be in dev and test, the most human first.
+        fallback_types: The kinds that a document gives of which all passages are shorter than
+            ``min_passage_words``, and have two words or more: commands, codes, names.
         max_query_words: Longer queries are skipped.
-        min_passage_words: Shorter passages, without the query, are skipped.
+        min_passage_words: Shorter passages, without the query, are skipped where a document has longer ones.
         seed: Draws the order of documents and chunks.
     """
 
@@ -289,6 +301,7 @@ class Extractive:
     held_out_share: Share = 0.7
     query_types: list[QueryType] = field(default_factory=_all_types)
     held_out_types: list[QueryType] = field(default_factory=_most_human_types)
+    fallback_types: list[QueryType] = field(default_factory=_fallback_types)
     max_query_words: Annotated[int, Interval(ge=1, le=1_000_000)] = 40
     min_passage_words: Annotated[int, Interval(ge=1, le=1_000_000)] = 8
     seed: Seed = 0
@@ -297,7 +310,7 @@ class Extractive:
         check_ranges(self, "synthesis")
         if not self.query_types:
             raise ConfigError(f"synthesis.query_types is empty: name at least one of {', '.join(_KINDS)}.")
-        for kind in [*self.query_types, *self.held_out_types]:
+        for kind in [*self.query_types, *self.held_out_types, *self.fallback_types]:
             if kind not in _KINDS:
                 kinds = ", ".join(_KINDS)
                 raise ConfigError(f"synthesis.query_types: no kind {kind!r}; choose from {kinds}.")
@@ -386,15 +399,22 @@ class Extractive:
         kinds = [kind for kind in self.query_types if kind != human]
         first = turn % len(kinds) if kinds else 0
         rotated = [*kinds[first:], *kinds[:first]]
+        if self._is_short(source):
+            drawn = [partial(self._candidates, kind, source, 2) for kind in self.fallback_types]
+            return islice(_round_robin(drawn), _MOST_OF_A_SHORT_DOCUMENT)
         return _round_robin([partial(self._candidates, kind, source) for kind in rotated])
+
+    def _is_short(self, source: _Source) -> bool:
+        return all(len(words(chunk.passage)) < self.min_passage_words for chunk in source.chunks)
 
     def _most_human(self, source: _Source) -> QueryType | None:
         kinds = (kind for kind in self.held_out_types if kind in self.query_types)
         return next((kind for kind in kinds if any(True for _ in self._candidates(kind, source))), None)
 
-    def _candidates(self, kind: QueryType, source: _Source) -> Iterator[Pair]:
+    def _candidates(self, kind: QueryType, source: _Source, least_words: int | None = None) -> Iterator[Pair]:
+        least = least_words or self.min_passage_words
         for candidate in _KINDS[kind](source):
-            if len(words(candidate.positive)) >= self.min_passage_words:
+            if len(words(candidate.positive)) >= least:
                 yield _pair(kind, candidate)
 
     def _kept(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
@@ -477,6 +497,7 @@ def held_out_pairs(
         per_document=_MOST_PER_DOCUMENT,
         held_out_share=1.0,
         query_types=["faq", "summary", "sentence"],
+        fallback_types=[],
         seed=seed,
     )
     for pair in extractive.pairs(chunks, documents):

@@ -113,9 +113,9 @@ def test_normalised_scores_are_shares_of_the_queries_words(chunks: Any, tmp_path
     beta, nothing = index.normalised(["beta alpha zeta", "zeta"])
 
     # idf = ln(1 + (3 - n + .5) / (n + .5)): beta .980829, alpha .470004. The first chunks have 2 words, the
-    # mean is 5/3: tf / (tf + k1 * (1 - b + b * 2 / (5 / 3))) = 1 / (1 + 1.5 * 1.15) = .366972.
+    # mean is 5/3: tf / (tf + k1 * (1 - b + b * 2 / (5 / 3))) = 1 / (1 + .9 * 1.08) = .507099.
     # zeta occurs in no chunk and counts ln(1 + 3.5 / .5) = 2.079442: the idfs add up to 3.530275.
-    beta_alpha, alpha = 0.366972 * 1.450833 / 3.530275, 0.366972 * 0.470004 / 3.530275
+    beta_alpha, alpha = 0.507099 * 1.450833 / 3.530275, 0.507099 * 0.470004 / 3.530275
     assert beta.tolist() == pytest.approx([beta_alpha, alpha, 0.0], abs=1e-5)
     assert nothing.tolist() == [0.0, 0.0, 0.0]
 

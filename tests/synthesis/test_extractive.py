@@ -125,7 +125,34 @@ def test_queries_are_unique():
 
 def test_short_passages_are_skipped():
     chunk = Chunk("c", "d", "Too few words.", "A fine title")
-    assert written([chunk], {"d": Document(id="d", text="", title="A fine title")}) == []
+    documents = {"d": Document(id="d", text="", title="A fine title")}
+    assert written([chunk], documents, fallback_types=[]) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["tar -xzf archive.tgz", "card arrival", "top up failed today", "A4-77 pump"]
+)
+def test_a_document_too_short_for_a_sentence_gives_some_of_its_words(text: str) -> None:
+    chunks = [Chunk(str(n), str(n), f"{text} {n}") for n in range(40)]
+
+    pairs = written(chunks, {})
+
+    assert {pair.document_id for pair in pairs} == {chunk.id for chunk in chunks}
+    assert {pair.query_type for pair in pairs} <= {"words", "span"}
+    for pair in pairs:
+        own = words(f"{text} {pair.document_id}")
+        assert 0 < len(words(pair.query)) < len(own)
+        assert set(words(pair.query)) < set(own)
+
+
+def test_a_document_with_passages_long_enough_gives_no_words() -> None:
+    chunks, documents = knowledge(animals=["walrus", "otter"])
+    chunks.append(Chunk("short", "short", "Feed the pumas"))
+
+    kinds = {(pair.document_id == "short", pair.query_type) for pair in written(chunks, documents)}
+
+    assert kinds >= {(True, "words"), (False, "summary")}
+    assert not kinds & {(False, "words"), (False, "span")}
 
 
 def test_same_input_same_pairs_and_another_seed_another_order():
@@ -153,6 +180,7 @@ def test_no_chunks_no_pairs():
         ({"query_types": []}, "query_types is empty"),
         ({"query_types": ["poem"]}, "no kind 'poem'; choose from faq, summary, title"),
         ({"held_out_types": ["poem"]}, "no kind 'poem'"),
+        ({"fallback_types": ["poem"]}, "no kind 'poem'"),
     ],
 )
 def test_refuses_settings_that_cannot_work(settings, message):
@@ -253,7 +281,7 @@ def test_short_documents_give_spans_too():
         for n, text in enumerate(["card arrival", "top up failed", "锅炉压力过高"])
     ]
     pairs = written(chunks, {}, query_types=["span"], min_passage_words=2)
-    assert {pair.query for pair in pairs} >= {"card arrival", "top up failed"}
+    assert {pair.query for pair in pairs} >= {"card", "arrival", "top up", "up failed"}
     assert any(pair.chunk_id == "2" and " " not in pair.query for pair in pairs)
 
 
