@@ -5,7 +5,9 @@
 
 A set is trained on without its judgments, and scored on people's questions. With --labels it is trained on
 its judgments, too (experiment=best_small). Every run keeps its folder and its caches below --out, so that an
-interrupted measurement goes on where it was. The peer is the untuned model alone.
+interrupted measurement goes on where it was. The peer is the untuned model alone. The columns "on dev" are
+gains on the dev questions, which were cut out of the documents: what a verdict without people's questions
+would have said.
 """
 
 from __future__ import annotations
@@ -54,7 +56,15 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
         "retriever delta": served["comparison"]["delta"],
         "retriever verdict": served["comparison"]["verdict"],
         "served": f"{served['model']} {served['weight']:g}",
+        "model on dev": _on_dev(served, "tuned", 0.0),
+        "retriever on dev": _on_dev(served, served["model"], served["weight"]),
     }
+
+
+def _on_dev(served: dict[str, Any], model: str, weight: float) -> float | None:
+    """Return the gain over the untuned model alone on the dev questions; None where dev could not choose."""
+    curve = served["curve"]
+    return curve[model][served["weights"].index(weight)] - curve["untuned"][0] if curve else None
 
 
 def table(results: dict[tuple[str, str], dict[str, Any]]) -> str:
@@ -101,6 +111,7 @@ def main() -> None:
         "machine": machine(),
         "model_delta": round(mean(each["model delta"] for each in free), 4),
         "retriever_delta": round(mean(each["retriever delta"] for each in free), 4),
+        "retriever_delta_on_dev": round(mean(each["retriever on dev"] or 0.0 for each in free), 4),
     }
     print(json.dumps(result))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embexp.benchmarking.metrics import Scores
 from embexp.benchmarking.statistics.comparison import Comparison, compare
@@ -45,6 +46,7 @@ class AskedQuestions:
         seen: Those that ask about a seen document; None where there is none.
         unseen: The others; None where there is none.
         trained_on: How many of the questions equal or nearly equal the question of a training pair.
+        kinds: Kind (``human``, ``summary``, ``sentence`` …) -> how many questions are of it.
     """
 
     benchmark: str
@@ -53,6 +55,7 @@ class AskedQuestions:
     seen: QuestionGroup | None = None
     unseen: QuestionGroup | None = None
     trained_on: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
 
 def asked_questions(
@@ -100,6 +103,7 @@ def asked_questions(
         seen=groups[0],
         unseen=groups[1],
         trained_on=0 if held_out else _trained_on(task, splits.train),
+        kinds=dict(Counter(query.query_type for query in task.queries).most_common()),
     )
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_TRUST = ("questions", "leaks", "truncation", "judging", "power", "forgetting", "suite", "index")
+_TRUST = ("questions", "worth", "leaks", "truncation", "judging", "power", "forgetting", "suite", "index")
 _WORK = ("training", "teacher", "cache")
 
 

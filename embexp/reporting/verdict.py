@@ -15,7 +15,7 @@ from embexp.benchmarking.teacher_gate import consequence
 from embexp.data.truncation import nothing_is_cut, truncation_lines
 from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
-from embexp.reporting.questions import questions_fact, seen_advice, seen_note
+from embexp.reporting.questions import questions_fact, seen_advice, seen_note, worth_of_the_questions
 from embexp.reporting.tables import counted, interval_text, signed, training_time
 from embexp.reporting.threshold import threshold_fact
 
@@ -404,6 +404,7 @@ def _truncation(outcome: Outcome) -> str:
 
 _FACTS: Mapping[str, Callable[[Outcome], str]] = {
     "questions": questions_fact,
+    "worth": worth_of_the_questions,
     "leaks": _leaks,
     "truncation": _truncation,
     "power": _power,

@@ -96,3 +96,9 @@ def test_questions_that_training_asks_too_are_counted() -> None:
 def test_whether_the_questions_are_those_of_the_test_split() -> None:
     assert asked(task(), splits(["d0"], NAMES)).held_out
     assert not asked(task(), splits(["d0"], NAMES[:3])).held_out
+
+
+def test_the_kinds_of_question_are_counted() -> None:
+    queries = [Query(f"q-{n}", f"about {n}", n, "summary" if n == "d0" else "sentence") for n in NAMES]
+    of = RetrievalTask("own", CHUNKS, queries, task().qrels, "document")
+    assert asked(of, splits(["d0"])).kinds == {"sentence": 5, "summary": 1}
