@@ -12,7 +12,7 @@ from embexp.data.splitting import HUMAN
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import counted, interval_text, signed
 
-CUT = frozenset({*CUT_OUT, "keywords", "span", "words"})
+CUT = frozenset({*CUT_OUT, "link", "keywords", "span", "words"})
 """Kinds of question that a rule takes from the documents."""
 SYNTHETIC_GAIN, PEOPLES_GAIN = "+.070", "+.045"
 """Mean gains of the recommended retriever, as docs/what_to_expect.md records them."""

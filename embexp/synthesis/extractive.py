@@ -23,18 +23,29 @@ from embexp.retrieval.index import Index
 from embexp.storage.files import sha256_of
 from embexp.synthesis.query_text import acceptable, clean, key
 from embexp.synthesis.salience import Sentence, Terms, cosine, cut, sentences
-from embexp.synthesis.stated_queries import asks, comments, definitions, questions
+from embexp.synthesis.stated_queries import (
+    Link,
+    asks,
+    captions,
+    comments,
+    definitions,
+    links_to,
+    questions,
+    slug,
+)
 
 log = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
-_Written = Literal["faq", "summary", "title", "heading", "definition", "sentence", "comment"]
+_Written = Literal[
+    "faq", "summary", "title", "heading", "definition", "caption", "sentence", "comment", "link"
+]
 QueryType = Literal[_Written, "keywords", "span", "words"]
 _PATH = " > "
 _LEAST_WORDS: Mapping[str, int] = {
     **{"faq": 3, "summary": 2, "title": 1, "heading": 2, "definition": 1, "sentence": 4},
-    **{"comment": 4, "keywords": 3},
+    **{"caption": 3, "comment": 4, "link": 2, "keywords": 3},
 }
 _MOST_KEYWORDS = 6
 _PSEUDO_WORDS = (4, 12)
@@ -64,6 +75,7 @@ class _Source:
     terms: Terms
     shared_queries: frozenset[str]
     shared_terms: frozenset[str]
+    links: Sequence[Link]
     most_words: int
 
     def fits(self, kind: QueryType, query: str) -> bool:
@@ -97,6 +109,21 @@ def _comments(source: _Source) -> Iterator[_Candidate]:
     """Yield the comments in the document's code, for the passage without them."""
     for chunk in source.shuffled:
         yield from _cut_out("comment", comments, chunk, source)
+
+
+def _captions(source: _Source) -> Iterator[_Candidate]:
+    """Yield the captions of the document's tables, for the passage without them."""
+    for chunk in source.shuffled:
+        yield from _cut_out("caption", captions, chunk, source)
+
+
+def _linked(source: _Source) -> Iterator[_Candidate]:
+    """Yield the words of links to the document, for the chunk under the heading that they lead to."""
+    for link in source.links:
+        under = (chunk for chunk in source.chunks if link.fragment and link.fragment == slug(chunk.title))
+        chunk = next(under, source.chunks[0])
+        if source.fits("link", link.words):
+            yield _Candidate(link.words, chunk, chunk.passage)
 
 
 def _cut_out(
@@ -206,8 +233,10 @@ _KINDS: Mapping[QueryType, Callable[[_Source], Iterator[_Candidate]]] = {
     "title": _titles,
     "heading": _headings,
     "definition": _definitions,
+    "caption": _captions,
     "sentence": _salient_sentences,
     "comment": _comments,
+    "link": _linked,
     "keywords": _keyword_queries,
     "span": _spans,
     "words": _drawn_words,
@@ -264,7 +293,8 @@ def _without_heading(text: str, heading: str) -> str:
 
 
 def _all_types() -> list[QueryType]:
-    return ["faq", "summary", "title", "heading", "definition", "sentence", "comment", "keywords"]
+    written: list[QueryType] = ["faq", "summary", "title", "heading", "definition", "caption", "sentence"]
+    return [*written, "comment", "link", "keywords"]
 
 
 def _most_human_types() -> list[QueryType]:
@@ -374,6 +404,7 @@ class Extractive:
         terms = Terms.read(track((chunk.passage for chunk in chunks), "Weighing words", total=len(chunks)))
         shared = _shared_headings(chunks) | _shared_summaries(documents.values(), chunks)
         labels = _shared_terms(chunks) if "definition" in self.query_types else frozenset()
+        linked = links_to(chunks) if "link" in self.query_types else {}
         return [
             _Source(
                 document=documents.get(document_id, Document(id=document_id, text="")),
@@ -382,6 +413,7 @@ class Extractive:
                 terms=terms,
                 shared_queries=shared,
                 shared_terms=labels,
+                links=linked.get(document_id, ()),
                 most_words=self.max_query_words,
             )
             for document_id in sorted(by_document, key=self._draw)

@@ -315,3 +315,69 @@ def test_a_comment_asks_for_the_passage_without_it():
     assert pair.query == "Keep the pump running at night"
     assert "pump start" in pair.positive
     assert "Keep the pump" not in pair.positive
+
+
+@pytest.mark.parametrize("rows", ["| pump | 2020 |\n|---|---|\n| A | 12 |", "pump | 2020\n\nA | 12"])
+def test_a_caption_asks_for_the_passage_without_it(rows: str) -> None:
+    text = f"All pumps were measured in the spring.\n\nFlow of all pumps by year\n\n{rows}"
+    (pair,) = of_kind("caption", [Chunk("c", "d", text, "Pumps")], {})
+
+    assert pair.query == "Flow of all pumps by year"
+    assert "measured in the spring" in pair.positive
+    assert "12" in pair.positive
+    assert "Flow of all" not in pair.positive
+
+
+@pytest.mark.parametrize(
+    "above", ["## Flow of all the pumps", "| flow | of | pumps |", "```\nflow of all pumps"]
+)
+def test_what_stands_above_a_table_and_is_no_prose_is_no_caption(above: str) -> None:
+    text = f"{above}\n\n| pump | year |\n|---|---|\n| A | measured in the spring of that year |"
+    assert of_kind("caption", [Chunk("c", "d", text, "Pumps")], {}) == []
+
+
+def linked(*texts: str) -> list[tuple[str, str]]:
+    """Return query and chunk of the pairs of links in ``guide/a.md``, ``guide/c.md`` …"""
+    body = "Open the valve and wait until water comes out of the pipe in one stream."
+    target = [
+        Chunk("b-0", "guide/sub/b.md", body, "Pumps", 0),
+        Chunk("b-1", "guide/sub/b.md", body + " Twice.", "Pumps > Bleed it!", 1),
+    ]
+    others = [Chunk(f"a-{at}", f"guide/{at}.md", text) for at, text in enumerate(texts)]
+    pairs = of_kind("link", [*target, *others], {})
+    return [(pair.query, pair.chunk_id or "") for pair in pairs if pair.query_type == "link"]
+
+
+@pytest.mark.parametrize(
+    ("address", "chunk"),
+    [
+        ("sub/b.md", "b-0"),
+        ("sub/b.md#bleed-it", "b-1"),
+        ("./sub/../sub/b.md#no-such-heading", "b-0"),
+        ('sub/b.md "A title"', "b-0"),
+        ("../guide/sub/b.md#Bleed%20it", "b-1"),
+    ],
+)
+def test_the_words_of_a_link_ask_for_what_it_leads_to(address: str, chunk: str) -> None:
+    assert linked(f"See [how to *bleed* a pump]({address}).") == [("how to bleed a pump", chunk)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See [how to bleed a pump](https://example.org/sub/b.md).",
+        "See [how to bleed a pump](missing.md).",
+        "See [how to bleed a pump](#here).",
+        "See ![a picture of pumps](sub/b.md).",
+        "```\n[how to bleed a pump](sub/b.md)\n```",
+        "[pump](sub/b.md)",
+    ],
+)
+def test_other_links_ask_for_nothing(text: str) -> None:
+    assert linked(text) == []
+
+
+def test_words_that_lead_to_two_places_describe_neither() -> None:
+    assert linked("[Read more](sub/b.md)", "[read more](sub/b.md#bleed-it), [all pumps](sub/b.md)") == [
+        ("all pumps", "b-0")
+    ]
