@@ -97,7 +97,8 @@ def choose_retriever(
     Many questions in people's own words are taken at their word: the best choice is the one to serve. For
     others the one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within
     one standard error of the best, the one nearest to the default: a small dev set chooses little. Questions
-    whose words were copied from the passages favour BM25, so they cannot raise its weight above the default.
+    whose words were copied from the passages choose nothing, since the best weight for them is not
+    that for people's; they may only refuse what is worse than the untuned model alone.
 
     Args:
         task: The dev questions; None where there are none.
@@ -127,13 +128,18 @@ def choose_retriever(
             f"the {models[-1]} model alone {_at(curve, models[-1], 0.0):.3f})"
         )
         return RetrieverChoice(model, weight, reason, curve)
-    model, weight, best = _one_standard_error(scores, models[-1], ceiling=DEFAULT_WEIGHT if copied else 1.0)
+    if copied:
+        model, weight = _not_refused(scores)
+        reason = (
+            f"the words of the {count} dev questions are copied, so they only refuse what is worse than the "
+            f"untuned model alone ({metric} {_at(curve, model, weight):.3f}, alone {curve[models[0]][0]:.3f})"
+        )
+        return RetrieverChoice(model, weight, reason, curve)
+    model, weight, best = _one_standard_error(scores, models[-1])
     reason = (
         f"within one standard error of the best on {count} dev questions "
         f"({metric} {_at(curve, model, weight):.3f}, best {best:.3f})"
     )
-    if copied:
-        reason += f"; their words are copied, so the weight is at most {DEFAULT_WEIGHT:g}"
     return RetrieverChoice(model, weight, reason, curve)
 
 
@@ -141,21 +147,37 @@ def _at(curve: Mapping[str, Sequence[float]], model: str, weight: float) -> floa
     return curve[model][WEIGHTS.index(weight)]
 
 
+def _not_refused(scores: Mapping[str, npt.NDArray[np.float64]]) -> tuple[str, float]:
+    """Return the first choice that is not worse than the untuned model alone, by two standard errors.
+
+    The choices are, in this order, the tuned model with BM25 and alone, and the untuned model with BM25.
+
+    Args:
+        scores: Model -> scores, shape (weights, questions); the untuned model first.
+    """
+    names = list(scores)
+    alone = scores[names[0]][WEIGHTS.index(0.0)]
+    for name, weight in product(reversed(names), (DEFAULT_WEIGHT, 0.0)):
+        difference = scores[name][WEIGHTS.index(weight)] - alone
+        error = difference.std(ddof=1) / len(difference) ** 0.5
+        if float(difference.mean()) >= -2 * float(error):
+            return name, weight
+    return names[0], 0.0
+
+
 def _one_standard_error(
-    scores: Mapping[str, npt.NDArray[np.float64]], default: str, *, ceiling: float
+    scores: Mapping[str, npt.NDArray[np.float64]], default: str
 ) -> tuple[str, float, float]:
     """Return the choice nearest to the default within one standard error of the best, and the best score.
 
     Args:
         scores: Model -> scores, shape (weights, questions).
         default: The model of the default.
-        ceiling: The highest weight to choose.
     """
     choices = {
         (name, weight): row
         for name, rows in scores.items()
         for weight, row in zip(WEIGHTS, rows, strict=True)
-        if weight <= ceiling
     }
     best = max(choices.values(), key=lambda row: float(row.mean()))
 
