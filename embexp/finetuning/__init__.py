@@ -21,6 +21,7 @@ from embexp.finetuning.training import (
     TrainingStep,
     UntunedModel,
 )
+from embexp.finetuning.two_stages import TwoStageFineTuner
 
 __all__ = [
     "AutoFineTuner",
@@ -44,5 +45,6 @@ __all__ = [
     "Training",
     "TrainingPlan",
     "TrainingStep",
+    "TwoStageFineTuner",
     "UntunedModel",
 ]
