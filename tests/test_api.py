@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shutil
@@ -210,8 +211,11 @@ def test_an_index_of_another_model_is_refused_and_kept(
     with pytest.raises(SystemExit) as ended:
         search.main(["kettle", "--run", str(copy)])
     assert ended.value.code == 2
+    del ended  # it holds the open database
+    gc.collect()
     said = capsys.readouterr().err
-    index = f"The collection tuned-kb of the Chroma database in {copy / 'index'}"
+    name = f"tuned-{embexp.load_run(copy).outcome.dataset}"
+    index = f"The collection {name} of the Chroma database in {copy / 'index'}"
     assert f"{index} was made by another model than {copy / 'model'}" in said
     assert "search again, which embeds the corpus with this model" in said
     assert fingerprints(copy / "index") == before

@@ -84,7 +84,7 @@ def test_the_headline_has_both_scores_and_the_interval(outcome: Outcome) -> None
         (
             "0+++-",
             ("does not clearly change the untuned", "helps the tuned"),
-            "The tuned model alone is better than untuned +",
+            "Untuned + reranker is better than the tuned",
         ),
         ("--+--", ("hurts the untuned", "hurts the tuned"), "The tuned model alone is better than untuned +"),
     ],
