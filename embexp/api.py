@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from embexp.benchmarking.task import RetrievalTask
     from embexp.data.records import Chunk
+    from embexp.models.encoder import SourceEmbedder
     from embexp.models.sources import ModelSource
     from embexp.reporting.outcome import Outcome
     from embexp.retrieval.index import Index, Retriever
@@ -292,6 +293,34 @@ class Run:
             for (length, limit), models in readers.items()
         ]
 
+    def no_answer(self, question: str) -> str:
+        """Return a sentence where the documents probably do not answer a question; empty otherwise.
+
+        The best cosine of the run's model is compared with the score threshold that the run recommends.
+
+        Raises:
+            EmbexpError: A model or the index of the run cannot be used.
+        """
+        from embexp.reporting.threshold import below_threshold
+
+        found = self.outcome.score_threshold
+        if found is None or found.threshold is None:
+            return ""
+        (hits,) = self._vectors_of(found.model).search([question], k=1)
+        return below_threshold(found, hits[0].score) if hits else ""
+
+    def _vectors_of(self, model: str) -> Index:
+        """Return an index that scores by the cosine of one of the models."""
+        from embexp.config.build import component
+        from embexp.retrieval.serving import dense_retriever
+
+        chunks, indexes = self._searchable
+        own: Retriever = component(self.config, "retriever")
+        dense = dense_retriever(own)
+        if dense == own:
+            return indexes[model]
+        return dense.index(list(chunks.values()), self._embedders[model], path=self.folder / "index")
+
     @property
     def served(self) -> str | None:
         """The system of ``search`` to serve, as dev chose it; None for a run that chose none."""
@@ -328,23 +357,30 @@ class Run:
         }
 
     @cached_property
+    def _embedders(self) -> dict[str, SourceEmbedder]:
+        """Both models, named as the run's index names them."""
+        from embexp.models.embedding_cache import EmbeddingCache
+        from embexp.models.encoder import SourceEmbedder
+
+        cache = EmbeddingCache(Path(self.config.paths.cache) / "embeddings")
+        return {
+            system: SourceEmbedder(source, cache, name=f"{system} {self.outcome.dataset}")
+            for system, source in self._sources.items()
+        }
+
+    @cached_property
     def _searchable(self) -> tuple[dict[str, Chunk], dict[str, Index]]:
         """The run's chunks by id, and an index of them for each system."""
         from embexp.data.record_files import read_jsonl
         from embexp.data.records import Chunk
-        from embexp.models.embedding_cache import EmbeddingCache
-        from embexp.models.encoder import SourceEmbedder
+        from embexp.retrieval.serving import refuse_other_models
 
         _require(self.folder, "data/chunks.jsonl", "model")
-        systems = self._systems
+        systems, embedders, path = self._systems, self._embedders, self.folder / "index"
         chunks = list(read_jsonl(self.folder / "data" / "chunks.jsonl", Chunk))
-        cache = EmbeddingCache(Path(self.config.paths.cache) / "embeddings")
-        embedders = {
-            system: SourceEmbedder(source, cache, name=f"{system} {self.outcome.dataset}")
-            for system, source in self._sources.items()
-        }
+        refuse_other_models(systems["untuned"][1], embedders.values(), path)
         indexes = {
-            system: retriever.index(chunks, embedders[model], path=self.folder / "index")
+            system: retriever.index(chunks, embedders[model], path=path)
             for system, (model, retriever) in systems.items()
         }
         return {chunk.id: chunk for chunk in chunks}, indexes

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_errors():
         run = load_run(options.run, outputs=options.outputs, cache=options.cache, trust=options.trust)
         results = run.search(options.question, k=options.k)
-        cut = run.truncation_of(options.question)
+        doubts = [run.no_answer(options.question), *run.truncation_of(options.question)]
     from embexp.reporting.console import print_side_by_side
 
     found = {system: [result.chunk for result in each] for system, each in results.items()}
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["untuned"],
         found["tuned"],
         retriever=found.get("retriever"),
-        note="\n".join(filter(None, [_note(run), *cut])),
+        note="\n".join(filter(None, [_note(run), *doubts])),
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 import embexp
 from embexp import search
+from embexp.models.tiny import TinyModel
+from embexp.retrieval.chroma import _client_settings
 from tests.pipeline.pipeline_settings import TINY
 
 TOPICS = ("kettle", "bicycle", "garden", "piano", "harbour")
@@ -152,6 +156,83 @@ def test_a_search_says_what_is_cut_of_its_question(
     search.main([question, "--run", str(folder / "outputs" / "X"), "-k", "2"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Truncated")]
     assert lines == ([note] if note else [])
+
+
+def with_threshold(folder: Path, copy: Path, threshold: float | None, *, retriever: str = "") -> Path:
+    """Return a copy of the run with a score threshold, and with another retriever where one is named."""
+    shutil.copytree(folder / "outputs" / "X", copy)
+    record = json.loads((copy / "outcome.json").read_text(encoding="utf-8"))
+    if threshold is not None:
+        at = {"threshold": threshold, "precision": 0.9, "answered": 0.8, "refused": 0.7}
+        record["score_threshold"] |= {
+            "threshold": threshold,
+            "interval": [threshold - 0.1, threshold + 0.1],
+            "reason": "",
+            "at": at,
+        }
+    (copy / "outcome.json").write_text(json.dumps(record), encoding="utf-8")
+    if retriever:
+        config = yaml.safe_load((copy / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+        config["retriever"] = {"_target_": f"embexp.retrieval.{retriever}"}
+        (copy / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize("retriever", ["", "Bm25Retriever", "ExactRetriever"])
+@pytest.mark.parametrize(("above", "said"), [(0.05, True), (-0.05, False), (None, False)])
+def test_a_search_says_when_there_is_probably_no_answer(
+    folder: Path,
+    tmp_path: Path,
+    above: float | None,
+    said: bool,
+    retriever: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The best cosine decides whatever the run searches with: BM25's scores are no cosines."""
+    question = "which kettle needs oil"
+    best = embexp.load_run(folder / "outputs" / "X").search(question, k=1)["tuned"][0].score
+    threshold = None if above is None else best + above
+    copy = with_threshold(folder, tmp_path / "run", threshold, retriever=retriever)
+    search.main([question, "--run", str(copy), "-k", "2"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "probably no answer" in line]
+    assert len(lines) == said
+    start = "there is probably no answer. The best cosine of the tuned model is"
+    assert not said or lines[0].startswith(f"Below {threshold:.3f}: {start} {best:.3f}")
+
+
+def test_an_index_of_another_model_is_refused_and_kept(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(folder / "outputs" / "X", copy)
+    shutil.rmtree(copy / "model")
+    TinyModel(seed=5).load().save(str(copy / "model"))
+    before = fingerprints(copy / "index")
+    with pytest.raises(SystemExit) as ended:
+        search.main(["kettle", "--run", str(copy)])
+    assert ended.value.code == 2
+    del ended  # it holds the open database
+    gc.collect()
+    said = capsys.readouterr().err
+    name = f"tuned-{embexp.load_run(copy).outcome.dataset}"
+    index = f"The collection {name} of the Chroma database in {copy / 'index'}"
+    assert f"{index} was made by another model than {copy / 'model'}" in said
+    assert "search again, which embeds the corpus with this model" in said
+    assert fingerprints(copy / "index") == before
+    shutil.move(copy / "index", tmp_path / "away")
+    search.main(["kettle", "--run", str(copy)])
+    assert fingerprints(copy / "index") != before
+
+
+def fingerprints(index: Path) -> dict[str, str]:
+    """Return the model and the size of each collection."""
+    import chromadb
+
+    client = chromadb.PersistentClient(str(index), settings=_client_settings())
+    listed = client.list_collections()
+    found = {each.name: f"{each.metadata['fingerprint']} {each.count()}" for each in listed}
+    client.close()
+    return found
 
 
 def test_a_run_is_loaded_by_its_folder(folder: Path) -> None:

@@ -39,7 +39,7 @@ class Benchmark(Protocol):
 
     @property
     def reranker(self) -> str | None:
-        """The cross-encoder that reranks the best model's first hits: a folder or a name; None for none."""
+        """The cross-encoder that reranks each model's first hits: a folder or a name; None for none."""
 
     @property
     def rerank_depth(self) -> int:
@@ -103,7 +103,7 @@ class BenchmarkOptions:
     Args:
         systems: Smaller vectors of the best model that are scored too: int8, binary, dimensions=N.
         models: Further models that are scored untuned, such as a bigger one.
-        reranker: A cross-encoder that reranks the best model's first hits; None for none.
+        reranker: A cross-encoder that reranks the untuned and the tuned model's first hits; None for none.
         rerank_depth: How many passages of each question it reads.
         seeds: How many training seeds to try, the run's own included; each further one trains again.
         learning_curve: Shares of the training pairs to train on again, such as 0.25 and 0.5.

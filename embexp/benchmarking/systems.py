@@ -79,6 +79,11 @@ def score_embedder(
     return evaluate(task, retrieve(task, index, k=DEPTH), system=system, metrics=metrics)
 
 
+def reranked(model: str) -> str:
+    """Return the name of the system that reranks the first hits of ``untuned`` or ``tuned``."""
+    return f"{model} reranked"
+
+
 def _further_models(benchmark: Benchmark) -> dict[str, ModelSource]:
     """Return the models that the benchmark adds, each under a distinct name."""
     named: dict[str, ModelSource] = {}
@@ -92,7 +97,7 @@ def further_fingerprints(benchmark: Benchmark) -> list[str]:
     """Return the digests of the further models and of the reranker, for a stage's key."""
     digests = [identity(source) for source in benchmark.models]
     if benchmark.reranker:
-        digests.append(CrossEncoderScorer(model=benchmark.reranker).fingerprint())
+        digests += ["after each model", CrossEncoderScorer(model=benchmark.reranker).fingerprint()]
     return digests
 
 
@@ -140,10 +145,11 @@ def search_systems(
         cost = replace(compact.cost, cached=results[best].cost.cached)
         results[f"{best} {form}"] = replace(compact, cost=cost)
     if benchmark.reranker:
-        index = ExactRetriever().index(task.corpus, embedders[best], path=folder)
-        passages = first_passages(task, index, k=benchmark.rerank_depth)
         reranker = CrossEncoderScorer(model=benchmark.reranker)
-        results[f"{best} reranked"] = _reranked(task, results[best], passages, reranker, cache)
+        for name, embedder in embedders.items():
+            index = ExactRetriever().index(task.corpus, embedder, path=folder)
+            passages = first_passages(task, index, k=benchmark.rerank_depth)
+            results[reranked(name)] = _reranked(task, results[name], passages, reranker, cache)
     return results
 
 

@@ -48,6 +48,7 @@ LONG_WAIT = 20.0
 LONGEST_PAUSE = 60.0
 QUOTED = 60
 KEPT = "All vectors so far are kept: run the same command again to resume."
+_NO_FIELDS: Mapping[str, Any] = {}
 _BATCH_WORDS = ("batch", "array", "input")
 
 
@@ -106,11 +107,12 @@ class EmbeddingsClient:
             timeout=endpoint.timeout_seconds,
         )
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, fields: Mapping[str, Any] = _NO_FIELDS) -> Vectors:
         """Return the unit vectors of some texts, which go into one request.
 
         Args:
             texts: At least one; the prompts are before them.
+            fields: Further fields of this request, such as those for queries.
 
         Raises:
             BatchRefusedError: The service may take fewer texts at a time.
@@ -127,13 +129,13 @@ class EmbeddingsClient:
             sleep=time.sleep,
         )
         try:
-            vectors: Vectors = retrying(self._ask, texts)
+            vectors: Vectors = retrying(self._ask, texts, fields)
         except RequestError as error:
             raise self._explained(error, texts, attempts) from error
         self._answered = True
         return vectors
 
-    def _ask(self, texts: Sequence[str]) -> Vectors:
+    def _ask(self, texts: Sequence[str], fields: Mapping[str, Any]) -> Vectors:
         """Send one request and read its answer."""
         estimated = sum(tokens_of(text) for text in texts)
         self._wait(estimated)
@@ -142,7 +144,7 @@ class EmbeddingsClient:
         headers: Mapping[str, str] = {}
         used = float(estimated)
         try:
-            payload, headers = self._post(texts)
+            payload, headers = self._post(texts, fields)
             used = _used_tokens(payload) or used
             self._raise_error_in(payload, headers)
             vectors = vectors_of(payload, len(texts))
@@ -162,13 +164,13 @@ class EmbeddingsClient:
                     meter.learn(observed, permit.mark, now)
         return self._unit(vectors)
 
-    def _post(self, texts: Sequence[str]) -> tuple[object, Mapping[str, str]]:
+    def _post(self, texts: Sequence[str], fields: Mapping[str, Any]) -> tuple[object, Mapping[str, str]]:
         import httpx
 
         end = self._endpoint
         # A lone surrogate cannot be sent as UTF-8.
         sendable = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
-        body = {"model": end.model, "input": sendable, **end.extra_body}
+        body = {"model": end.model, "input": sendable, **end.extra_body, **fields}
         if end.dimensions is not None:
             body["dimensions"] = end.dimensions
         url = end.address.url

@@ -285,7 +285,10 @@ class _Service:
 
             def embed(missing: Sequence[str]) -> Vectors:
                 nonlocal asked
-                vectors = self._client.embed([self._source.sent_text(role, text) for text in missing])
+                vectors = self._client.embed(
+                    [self._source.sent_text(role, text) for text in missing],
+                    fields=self._source.fields(role),
+                )
                 asked += len(missing)
                 bar.advance(len(missing))
                 return vectors

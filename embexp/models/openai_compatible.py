@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Interval
@@ -60,6 +61,8 @@ class OpenAICompatibleModel:
         max_characters: The longest text that is sent, longer ones are cut; None cuts none.
         batch_size: The most texts of one request. Its vectors are on disk before the next is sent.
         extra_body: Further fields of every request, as the service documents them.
+        query_body: Further fields of requests for queries, for services that tell both apart.
+        passage_body: Further fields of requests for passages.
         requests_per_minute: The most requests in a minute; None learns it from the service.
         tokens_per_minute: The most tokens in a minute; None learns it.
         timeout_seconds: How long one request may take in all.
@@ -80,6 +83,8 @@ class OpenAICompatibleModel:
     max_characters: Count | None = None
     batch_size: Annotated[int, Interval(ge=1, le=4096)] = 128
     extra_body: dict[str, Any] = field(default_factory=dict)
+    query_body: dict[str, Any] = field(default_factory=dict)
+    passage_body: dict[str, Any] = field(default_factory=dict)
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
     timeout_seconds: Seconds = 120.0
@@ -90,12 +95,17 @@ class OpenAICompatibleModel:
     def __post_init__(self) -> None:
         check_ranges(self, "model")
         service_address(self.base_url, group="model")
-        for name in _OWN_FIELDS:
-            if name in self.extra_body:
+        bodies = {
+            "extra_body": self.extra_body,
+            "query_body": self.query_body,
+            "passage_body": self.passage_body,
+        }
+        for option, name in product(bodies, _OWN_FIELDS):
+            if name in bodies[option]:
                 key = "id" if name == "model" else name
                 remedy = f"use model.{key}" if name != "input" else "take it out"
                 raise ConfigError(
-                    f"model.extra_body.{name}: embexp sets this field of a request itself; {remedy}."
+                    f"model.{option}.{name}: embexp sets this field of a request itself; {remedy}."
                 )
 
     def fingerprint(self) -> str:
@@ -109,6 +119,7 @@ class OpenAICompatibleModel:
             self.passage_prompt,
             self.max_characters,
             self.extra_body,
+            *((self.query_body, self.passage_body) if self.query_body or self.passage_body else ()),
         )
 
     def load(self) -> SentenceTransformer:
@@ -133,6 +144,10 @@ class OpenAICompatibleModel:
         """
         prompt = self.query_prompt if role == "query" else self.passage_prompt
         return f"{prompt}{text}"[: self.max_characters] or " "
+
+    def fields(self, role: Literal["query", "passage", "pair"]) -> Mapping[str, Any]:
+        """Return the further fields of a request for texts of this role."""
+        return self.query_body if role == "query" else self.passage_body
 
     def check(self) -> None:
         """Check that the key is set, where one is named, and that connections can be made.

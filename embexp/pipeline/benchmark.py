@@ -20,6 +20,7 @@ from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forg
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
 from embexp.benchmarking.mteb import MtebSuite, SuiteScore
+from embexp.benchmarking.reranking import Reranking, compare_reranking
 from embexp.benchmarking.retriever_choice import RetrieverChoice, ServedRetriever, choose_retriever
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
 from embexp.benchmarking.seen_documents import AskedQuestions, asked_questions
@@ -76,6 +77,7 @@ class Results:
         forgetting: The scores on a general set.
         suite: The scores on MTEB tasks of any kind.
         retriever: The retriever to serve, with its scores and what it gains.
+        reranking: What the reranker is worth after each model; None without one.
         asked: Which questions were asked, and how they divide into those about documents seen in training
             and others; None until the stage has ended.
         threshold: The score below which there is probably no answer; None until the stage has ended.
@@ -94,6 +96,7 @@ class Results:
     forgetting: Forgetting | None = None
     suite: Sequence[SuiteScore] = ()
     retriever: ServedRetriever | None = None
+    reranking: Reranking | None = None
     asked: AskedQuestions | None = None
     threshold: ScoreThreshold | None = None
     truncation: Mapping[str, Truncation] = field(default_factory=dict)
@@ -141,6 +144,13 @@ def benchmark(
         rankings=_systems_only(results.rankings),
         costs=_systems_only(results.costs),
         retriever=served,
+        reranking=compare_reranking(
+            experiment.benchmark,
+            results.scores,
+            metric=experiment.metric,
+            clusters=results.task.clusters,
+            seed=experiment.seed,
+        ),
         asked=_asked(experiment, data, results),
         threshold=score_threshold(experiment, data, sources),
         truncation=benchmark_truncation(experiment, task, experiment.tuned),

@@ -109,6 +109,7 @@ def _outcome(
         learning_curve=repeats.curve,
         judging=results.judging,
         retriever=results.retriever,
+        reranking=results.reranking,
         repeated_texts=results.task.repeated,
         questions=results.asked,
         truncation={**data.truncation, **results.truncation},

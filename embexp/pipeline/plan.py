@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
+from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.teacher_gate import MOST_QUESTIONS
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
@@ -32,8 +34,12 @@ def plan_requests(experiment: Experiment) -> list[str]:
     if (experiment.llm is not None or services) and not experiment.synthesis.invents_corpus:
         chunks = chunk_documents(experiment).chunks()
     lines = [*_synthesis(experiment, chunks), *_teacher(experiment, chunks)]
-    for source in services:
-        lines += _embedding(experiment, source, chunks)
+    if services:
+        own, asked = _run_texts(experiment, chunks), _benchmark_texts(experiment, chunks)
+        for source in services:
+            further = source not in (experiment.model, experiment.tuned)
+            texts = [asked] if further and asked else [own, *([asked] if asked else [])]
+            lines += _embedding(experiment, source, texts)
     if not lines:
         raise ConfigError(
             "There is nothing to plan: choose a synthesis that asks a language model, as in "
@@ -88,16 +94,39 @@ def _teacher(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
     return [f"teacher: at most {trained + asked:,} queries, one request each", *estimate.lines()]
 
 
-def _embedding(experiment: Experiment, source: OpenAICompatibleModel, chunks: Sequence[Chunk]) -> list[str]:
-    """Return what a service will embed, and its price; what is in the cache costs nothing.
+@dataclass(frozen=True)
+class _Texts:
+    """What is to be embedded; ``unwritten`` counts questions that the synthesis has yet to write."""
 
-    Questions count as in ``_teacher``: those that are labelled, and those that the synthesis aims at.
-    """
-    passages = list(dict.fromkeys(chunk.passage for chunk in chunks))
-    questions = list(dict.fromkeys(pair.query for pair in experiment.dataset.labelled()))
+    passages: Sequence[str]
+    questions: Sequence[str]
+    unwritten: int = 0
+
+
+def _run_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts:
+    """Return the run's passages and questions: those that are labelled, and the number to be written."""
+    return _Texts(
+        [chunk.passage for chunk in chunks],
+        [pair.query for pair in experiment.dataset.labelled()],
+        experiment.settings["synthesis"].get("target") or 0,
+    )
+
+
+def _benchmark_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts | None:
+    """Return the texts of a benchmark that asks questions of its own; None where it asks the run's."""
+    if isinstance(experiment.benchmark, HeldOut):
+        return None
+    task = experiment.benchmark.task(chunks, (), unit=experiment.dataset.unit)
+    return _Texts([chunk.passage for chunk in task.corpus], [query.text for query in task.queries])
+
+
+def _embedding(experiment: Experiment, source: OpenAICompatibleModel, asked: Sequence[_Texts]) -> list[str]:
+    """Return what a service will embed, and its price; what is in the cache costs nothing."""
+    passages = list(dict.fromkeys(text for each in asked for text in each.passages))
+    questions = list(dict.fromkeys(text for each in asked for text in each.questions))
     cache, digest = experiment.embeddings, identity(source)
     known = cache.known(digest, "passage", passages) + cache.known(digest, "query", questions)
-    written = experiment.settings["synthesis"].get("target") or 0
+    written = sum(each.unwritten for each in asked)
     texts = len(passages) + len(questions) + written
     tokens = sum(tokens_of(source.sent_text("passage", text)) for text in passages)
     tokens += sum(tokens_of(source.sent_text("query", text)) for text in questions)

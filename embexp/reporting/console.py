@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.benchmarking.metrics import SUMMARY_METRICS
-from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.data.records import Chunk
 from embexp.finetuning.training import Training
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.reranking import reranking_headline, reranking_points
 from embexp.reporting.retriever import retriever_advice, retriever_headline
 from embexp.reporting.tables import COST_COLUMNS, best_value, cost_rows, shown_metrics, training_time
 from embexp.reporting.verdict import VERDICTS, advice, facts, headline, in_plain_words
@@ -67,8 +67,12 @@ def print_outcome(outcome: Outcome, *, folder: Path, console: Console | None = N
     for point in advice(outcome):
         out.print(f"  {point}", soft_wrap=True)
     if outcome.retriever:
-        out.print(_retriever_headline(outcome, outcome.retriever), soft_wrap=True)
+        out.print(_with_verdict(retriever_headline(outcome)), soft_wrap=True)
         for point in retriever_advice(outcome):
+            out.print(f"  {point}", soft_wrap=True)
+    if outcome.reranking:
+        out.print(_with_verdict(reranking_headline(outcome)), soft_wrap=True)
+        for point in reranking_points(outcome):
             out.print(f"  {point}", soft_wrap=True)
     out.print()
     for line in facts(outcome):
@@ -126,12 +130,13 @@ def _headline(outcome: Outcome) -> Text:
     return text
 
 
-def _retriever_headline(outcome: Outcome, retriever: ServedRetriever) -> Text:
+def _with_verdict(line: str) -> Text:
+    """Return a line with the colour of the verdict at its end, where there is one."""
     from rich.text import Text
 
-    text, verdict = Text(retriever_headline(outcome)), retriever.comparison.verdict
-    if text.plain.endswith(verdict):
-        text.stylize(VERDICTS[verdict].style, len(text) - len(verdict))
+    text, (*_, last) = Text(line), line.rpartition(": ")
+    style = next((wording.style for verdict, wording in VERDICTS.items() if verdict == last), "")
+    text.stylize(style, len(text) - len(last))
     return text
 
 

@@ -15,6 +15,7 @@ from embexp.benchmarking.forgetting import Forgetting
 from embexp.benchmarking.judging import Judging
 from embexp.benchmarking.mteb import SuiteScore
 from embexp.benchmarking.repeats import LearningCurve, Seeds
+from embexp.benchmarking.reranking import Reranking
 from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.seen_documents import AskedQuestions
 from embexp.benchmarking.statistics.comparison import Comparison
@@ -70,6 +71,7 @@ class Outcome(BaseModel):
     seeds: Seeds | None = None
     learning_curve: LearningCurve | None = None
     retriever: ServedRetriever | None = None
+    reranking: Reranking | None = None
     repeated_texts: RepeatedTexts = RepeatedTexts()
     questions: AskedQuestions | None = None
     teacher: TeacherGate | None = None

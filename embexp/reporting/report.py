@@ -19,6 +19,7 @@ from embexp.benchmarking.task import Query, clusters_of
 from embexp.reporting.figures import Group, draw_all
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.questions import group_rows, questions_fact, unused_test_pairs, whose_questions
+from embexp.reporting.reranking import reranking_headline, reranking_points, reranking_rows
 from embexp.reporting.retriever import dev_rows, retriever_advice, retriever_headline, retriever_summary
 from embexp.reporting.tables import (
     COST_COLUMNS,
@@ -107,6 +108,7 @@ def write_model_card(model_dir: Path, outcome: Outcome, *, config: str = "") -> 
         "unused_test_pairs": unused_test_pairs(outcome),
         "questions_fact": questions_fact(outcome),
         **_retriever(outcome),
+        **_reranking(outcome),
     }
     return render(model_dir / "README.md", context, template="model_card.md")
 
@@ -221,6 +223,7 @@ def _context(report: Report) -> dict[str, Any]:
         "threshold_summary": threshold_summary(outcome),
         "threshold_rows": threshold_rows(outcome.score_threshold),
         **_retriever(outcome),
+        **_reranking(outcome),
         **figures,
     }
 
@@ -235,6 +238,16 @@ def _retriever(outcome: Outcome) -> dict[str, Any]:
         "retriever_advice": retriever_advice(outcome),
         "retriever_tone": VERDICTS[retriever.comparison.verdict].tone if retriever else "",
         "dev_rows": dev_rows(retriever) if retriever else [],
+    }
+
+
+def _reranking(outcome: Outcome) -> dict[str, Any]:
+    """Return what the templates say of the reranker; all empty where none was configured."""
+    return {
+        "reranking": outcome.reranking,
+        "reranking_headline": reranking_headline(outcome),
+        "reranking_points": reranking_points(outcome),
+        "reranking_rows": reranking_rows(outcome),
     }
 
 

@@ -44,6 +44,23 @@ def threshold_summary(outcome: Outcome) -> str:
     )
 
 
+def below_threshold(found: ScoreThreshold, score: float) -> str:
+    """Return that there is probably no answer, where the best score of a search is below the threshold.
+
+    Args:
+        found: The run's threshold.
+        score: The cosine of the first hit, by the model of the threshold.
+    """
+    if found.threshold is None or found.interval is None or found.at is None or score >= found.threshold:
+        return ""
+    low, high = found.interval
+    return (
+        f"Below {found.threshold:.3f}: there is probably no answer. The best cosine of the {found.model} "
+        f"model is {score:.3f}; the run recommends this threshold (95% interval {low:.3f} … {high:.3f})."
+        f"{_weak(found.at)}"
+    )
+
+
 def threshold_fact(outcome: Outcome) -> str:
     """Return the same as a line among the facts."""
     summary = threshold_summary(outcome)

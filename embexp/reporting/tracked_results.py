@@ -7,6 +7,7 @@ from pathlib import Path
 from embexp.benchmarking.seen_documents import AskedQuestions
 from embexp.benchmarking.systems import TUNED, UNTUNED
 from embexp.reporting.outcome import Outcome
+from embexp.reporting.reranking import reranking_headline
 from embexp.reporting.retriever import retriever_headline, retriever_label
 from embexp.reporting.tables import interval_text, signed
 from embexp.reporting.verdict import FIRST, advice, headline, in_plain_words
@@ -44,7 +45,7 @@ def description(outcome: Outcome, folder: Path) -> str:
     result = f"**{verdict}**{colon}{rest}" if outcome.comparison else words
     files = f"[Report](artifact:report.html) · [summary](artifact:report.md) · folder `{folder.resolve()}`"
     points = "\n".join(f"- {point}" for point in advice(outcome))
-    lines = [in_plain_words(outcome), retriever_headline(outcome), points]
+    lines = [in_plain_words(outcome), retriever_headline(outcome), reranking_headline(outcome), points]
     return "\n\n".join([result, files, *filter(None, lines)])
 
 
@@ -76,6 +77,8 @@ def further_metrics(outcome: Outcome) -> dict[str, float]:
         metrics |= _by_kind(outcome.questions)
     if outcome.retriever:
         metrics |= {f"retriever/{name}": value for name, value in outcome.retriever.scores.items()}
+    if outcome.reranking and outcome.reranking.comparison:
+        metrics["reranking/delta"] = outcome.reranking.comparison.delta
     if outcome.teacher and outcome.teacher.comparison:
         metrics["teacher/delta"] = outcome.teacher.comparison.delta
     if outcome.forgetting:

@@ -211,7 +211,7 @@ def _verdict_counts(seeds: Seeds) -> str:
 
 
 def _advice_on_other_systems(outcome: Outcome, metric: str) -> list[str]:
-    """Name what scores higher than the tuned model: BM25, the hybrid, another model, a reranker.
+    """Name what scores higher than the tuned model: BM25, the hybrid, another model.
 
     The hybrid is named only where no retriever was chosen, whose own lines say what BM25 adds.
     """
@@ -232,16 +232,7 @@ def _advice_on_other_systems(outcome: Outcome, metric: str) -> list[str]:
             f"{best}, untuned, scores higher than the tuned model here ({others[best]:.3f}): "
             "compare their costs."
         )
-    return [*points, *_advice_on_reranking(outcome, scores)]
-
-
-def _advice_on_reranking(outcome: Outcome, scores: Mapping[str, float]) -> list[str]:
-    for name in ("tuned", "untuned"):
-        after, cost = scores.get(f"{name} reranked"), outcome.systems.get(f"{name} reranked")
-        if after is not None and cost is not None and after > scores[name]:
-            time = f"{cost.query_seconds * 1e3:,.0f} ms per question"
-            return [f"Reranking lifts the {name} model from {scores[name]:.3f} to {after:.3f}, at {time}."]
-    return []
+    return points
 
 
 def _rounded_up(number: int) -> int:

@@ -90,11 +90,34 @@ class ChromaRetriever:
         return ChromaIndex(
             _open_folder(path, self.lock_seconds),
             embedder,
-            name=_collection_name(embedder) or f"embexp-{sha256_of(embedder.fingerprint)[:32]}",
+            name=self._name(embedder),
             settings=_index_settings(self),
             location=f"the Chroma database in {path}",
             remedy=f"delete {path} and run again; its vectors are written anew",
         )
+
+    def refuse_other_model(self, embedder: Embedder, *, path: Path) -> None:
+        """Refuse a collection of this model's name that another model has filled; nothing is written.
+
+        Raises:
+            RetrievalError: It is one, or the folder is in use or broken.
+        """
+        if not path.is_dir():
+            return
+        store, name = _open_folder(path, self.lock_seconds), self._name(embedder)
+        with _explained(f"the Chroma database in {path}", f"delete {path} and search again"):
+            collection = store.collection(name)
+        if collection is None or (collection.metadata or {}).get("fingerprint") == embedder.fingerprint:
+            return
+        model = embedder.address or "the model that the run names"
+        raise RetrievalError(
+            f"The collection {name} of the Chroma database in {path} was made by another model than {model}, "
+            "and vectors of two models cannot be compared. Put the model back that the run left, or move "
+            f"{path} away and search again, which embeds the corpus with this model."
+        )
+
+    def _name(self, embedder: Embedder) -> str:
+        return _collection_name(embedder) or f"embexp-{sha256_of(embedder.fingerprint)[:32]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ def with_bm25(retriever: Retriever, weight: float) -> Retriever:
     """
     if not weight and not isinstance(retriever, Bm25Retriever | HybridRetriever):
         return retriever
-    dense = _dense(retriever)
+    dense = dense_retriever(retriever)
     return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight) if weight else dense
 
 
@@ -45,7 +45,31 @@ def follow_models(retriever: Retriever, embedders: Iterable[Embedder], path: Pat
             follow_models(retriever.dense, embedders, path)
 
 
-def _dense(retriever: Retriever) -> DenseRetriever:
+def refuse_other_models(retriever: Retriever, embedders: Iterable[Embedder], path: Path) -> None:
+    """Refuse an index that other models than these have built, before it would be written anew.
+
+    Args:
+        retriever: What built the index; only Chroma keeps vectors.
+        embedders: The models to search with.
+        path: The index.
+
+    Raises:
+        RetrievalError: A model's collection holds vectors of another one.
+    """
+    match retriever:
+        case ChromaRetriever():
+            for embedder in embedders:
+                retriever.refuse_other_model(embedder, path=path)
+        case HybridRetriever():
+            refuse_other_models(retriever.dense, embedders, path)
+
+
+def dense_retriever(retriever: Retriever) -> DenseRetriever:
+    """Return what searches the vectors alone, whose scores are cosines.
+
+    Args:
+        retriever: What a run indexes with.
+    """
     match retriever:
         case ChromaRetriever() | ChromaServerRetriever() | ExactRetriever():
             return retriever

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from embexp.errors import ConfigError, EmbexpError, ModelError
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
 from embexp.models.openai_compatible import OpenAICompatibleModel
+from embexp.package import conf_dir
+from embexp.services.connection import service_address
 from tests.llm.chat_server import Response, Sent, refusal
 from tests.models.embeddings_server import KEY, EmbeddingService, embedding, embeddings, hashed
 
@@ -66,6 +69,59 @@ def test_each_role_gets_its_prompt_and_requests_their_fields(tmp_path: Path) -> 
     assert server.bodies == [
         {"model": "m", "input": [text], "dimensions": 4, "user": "u"} for text in ("q: a", "p: a")
     ]
+
+
+def test_queries_and_passages_get_their_own_fields(tmp_path: Path) -> None:
+    options = {
+        "extra_body": {"truncation": True, "input_type": "none"},
+        "query_body": {"input_type": "query"},
+        "passage_body": {"input_type": "document"},
+    }
+    with embedding(EmbeddingService()) as server:
+        model = embedder(server.url, tmp_path, **options)
+        model.encode_queries(["a"])
+        model.encode_passages(["a"])
+
+    assert server.bodies == [
+        {"model": "m", "input": ["a"], "truncation": True, "input_type": kind}
+        for kind in ("query", "document")
+    ]
+
+
+def preset(name: str, **options: Any) -> OpenAICompatibleModel:
+    """Return the model of an option file, with other settings than the file's where they are given."""
+    record = yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert record.pop("_target_") == "embexp.models.OpenAICompatibleModel"
+    return OpenAICompatibleModel(**{**record, **options})
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "sent"),
+    [
+        ("openai_small", "OPENAI_API_KEY", ({}, {})),
+        ("voyage", "VOYAGE_API_KEY", ({"input_type": "query"}, {"input_type": "document"})),
+        ("cohere", "COHERE_API_KEY", ({"encoding_format": "float"}, {"encoding_format": "float"})),
+    ],
+)
+def test_the_services_of_the_option_files_are_asked_in_their_way(
+    name: str,
+    key: str,
+    sent: tuple[dict[str, Any], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(key, KEY)
+    address = service_address(preset(name).base_url, group="model")
+    assert address.url.startswith("https://")
+    with embedding(EmbeddingService(key=KEY)) as server:
+        model = SourceEmbedder(preset(name, base_url=server.url), EmbeddingCache(tmp_path))
+        model.encode_queries(["a"])
+        model.encode_passages(["a"])
+
+    own = {"model": preset(name).id, "input": ["a"]}
+    assert server.bodies == [{**own, **fields} for fields in sent]
+    (price,) = [line for line in preset(name).estimate(texts=1, tokens=1_000_000) if line.startswith("price")]
+    assert ("unknown" in price) == (preset(name).usd_per_million_tokens is None)
 
 
 def test_known_texts_are_not_sent_again(tmp_path: Path) -> None:
@@ -282,6 +338,49 @@ def test_a_quota_that_ends_half_way_loses_nothing(tmp_path: Path) -> None:
     assert set(service.answered.values()) == {1}
 
 
+HALF_WAY: dict[str, tuple[Reply, str]] = {
+    "down": (lambda _: refusal("overloaded", 503), "after 2 attempts: HTTP 503 overloaded"),
+    "another length": (lambda sent: embeddings(hashed(sent.body["input"], width=7)), "now of 7"),
+    "nan": (lambda sent: embeddings([[float("nan")] * 4 for _ in sent.body["input"]]), "not finite (NaN)"),
+    "fewer": (lambda sent: embeddings(hashed(sent.body["input"])[1:]), "it holds 3 vectors for 4 texts"),
+    "numbers": (
+        lambda sent: Response({"data": [{"index": 7, "embedding": [1.0]} for _ in sent.body["input"]]}),
+        "numbered 7",
+    ),
+    "base64": (lambda sent: embeddings(["no base64!" for _ in sent.body["input"]]), "cannot be read"),
+    "error in a 200": (lambda _: Response({"error": {"message": "none", "code": 400}}), "model.id"),
+    "key": (lambda _: refusal(f"Incorrect API key {KEY}", 401), "refuses the key in EMBEDDINGS_KEY"),
+    "too long": (lambda _: refusal("maximum context length is 8 tokens", 400), "model.max_characters"),
+    "quota": (lambda _: refusal("quota", 429, "insufficient_quota"), "no credit left"),
+    "day": (lambda _: refusal("Limit of requests per day reached", 429), "limit is used up"),
+}
+
+
+@pytest.mark.parametrize(("failure", "said"), HALF_WAY.values(), ids=HALF_WAY)
+def test_what_fails_half_way_is_one_sentence_and_nothing_is_paid_for_twice(
+    failure: Reply, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDDINGS_KEY", KEY)
+    service, broken = EmbeddingService(), True
+
+    def reply(sent: Sent) -> Response:
+        return failure(sent) if broken and service.requests >= 1 else service(sent)
+
+    options = {"api_key_env": "EMBEDDINGS_KEY", "max_attempts": 2}
+    with embedding(reply) as server:
+        first = embedder(server.url, tmp_path, **options)
+        with pytest.raises(EmbexpError, match=r"^[^\n]*$") as raised:  # which commands end with, and code 2
+            first.encode_passages(TEXTS)
+        assert EmbeddingCache(tmp_path).known(first.fingerprint, "passage", TEXTS) == 4
+        broken = False
+        vectors = embedder(server.url, tmp_path, **options).encode_passages(TEXTS)
+
+    assert said in str(raised.value)
+    assert KEY not in str(raised.value)
+    np.testing.assert_allclose(vectors, unit(TEXTS), atol=1e-6)
+    assert service.answered == dict.fromkeys(TEXTS, 1)
+
+
 def test_faults_are_survived_and_no_text_is_embedded_twice(tmp_path: Path) -> None:
     service = EmbeddingService(faults=0.2)
     texts = [f"text {number}" for number in range(200)]
@@ -377,6 +476,8 @@ def test_a_limit_of_requests_spaces_them(tmp_path: Path, monkeypatch: pytest.Mon
         ({"base_url": "http://a:99999/v1"}, "model.base_url=http://a:99999/v1: the port"),
         ({"extra_body": {"input": []}}, "model.extra_body.input: embexp sets this field"),
         ({"extra_body": {"dimensions": 3}}, "use model.dimensions"),
+        ({"query_body": {"model": "x"}}, "model.query_body.model: embexp sets this field"),
+        ({"passage_body": {"input": []}}, "model.passage_body.input: embexp sets this field"),
         ({"batch_size": 0}, "model.batch_size is 0"),
         ({"dimensions": 0}, "model.dimensions is 0"),
         ({"usd_per_million_tokens": -1.0}, "model.usd_per_million_tokens is -1.0"),
@@ -411,12 +512,14 @@ def test_the_fingerprint_changes_with_what_shapes_a_vector_alone() -> None:
         {"query_prompt": "q"},
         {"passage_prompt": "p"},
         {"max_characters": 9},
+        {"query_body": {"x": 1}},
+        {"passage_body": {"x": 1}},
     ]
 
     assert {source("http://a/v1/embeddings", **options).fingerprint() for options in same} == {base}
     changed = {source("http://a/v1", **options).fingerprint() for options in others}
     changed |= {source("http://b/v1").fingerprint(), source("http://a/v1", extra_body={"x": 1}).fingerprint()}
-    assert len(changed) == 7
+    assert len(changed) == 9
     assert base not in changed
 
 

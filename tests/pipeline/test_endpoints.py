@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.models.embeddings_server import KEY, EmbeddingService, embedding, tiny_vectors
+from tests.models.embeddings_server import KEY, EmbeddingService, embedding, hashed, tiny_vectors
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9/v1"
+
+
+def vectors(texts: Sequence[str]) -> list[list[float]]:
+    """Return vectors as long as those of ``model=tiny``, without a model."""
+    return hashed(texts, width=64)
 
 
 def data(beir: Path) -> list[str]:
@@ -152,3 +159,46 @@ def test_a_plan_prices_what_is_not_known_yet(run, beir: Path) -> None:
     assert "price: 0.0000 US$" not in before.out
     assert "requests: 0 of up to 8 texts" in after.out
     assert "price: 0.0000 US$" in after.out
+
+
+def further(url: str, *, name: str = "bought", usd: float = 2) -> str:
+    """Return a model behind a service as an item of ``benchmark.models``."""
+    source = f"_target_:embexp.models.OpenAICompatibleModel,name:{name},id:m,backoff_seconds:0.001"
+    return f"benchmark.models=[{{{source},base_url:'{url}',usd_per_million_tokens:{usd}}}]"
+
+
+@pytest.mark.parametrize(
+    "benchmark", [[], ["benchmark=beir", "benchmark.dataset.path=shop"]], ids=["own", "beir"]
+)
+def test_a_model_to_buy_is_priced_beside_the_one_that_is_tuned(
+    run, beir: Path, kb: Path, benchmark: list[str]
+) -> None:
+    """The texts are those of the benchmark: of the run's own pages, or of the set that is asked."""
+    service = EmbeddingService()
+    given = ["dataset=folder", f"dataset.path={kb}"] if benchmark else data(beir)[:3]
+    with embedding(service) as server:
+        done = run("plan", *given, "tracker=none", "model=tiny", *benchmark, further(server.url))
+    assert done.code == 0, done.err
+    assert service.requests == 0
+    lines = (beir / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
+    questions = f"{len(lines) - 1}" if benchmark else "[0-9,]+"
+    assert re.search(f"bought: 60 passages and {questions} questions, 0 of them known already", done.out)
+    assert "at 2 US$ per million tokens" in done.out
+    assert "price: 0.0000 US$" not in done.out
+
+
+def test_a_quota_that_ends_half_way_ends_the_run_and_the_next_one_goes_on(run, beir: Path) -> None:
+    service = EmbeddingService(vectors, quota=4)
+    with embedding(service) as server:
+        given = [*data(beir), *model(server.url), "hydra.run.dir=X"]
+        done = run("benchmark", *given)
+        paid = service.answered.total()
+        service.quota = None
+        again = run("benchmark", *given)
+
+    assert done.code == 2
+    assert "no credit left" in done.err.strip().splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert paid == 1 + 3 * 8  # the first vector, and three requests of eight texts
+    assert again.code == 0, again.err
+    assert set(service.answered.values()) == {1}

@@ -28,6 +28,8 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
         "dataset.train=none",
         "tracker=none",
         *TINY,
+        "model@tuned=tiny",
+        "tuned.seed=7",
         "benchmark.models=[tiny,other]",
         "benchmark.reranker=cross",
         "benchmark.rerank_depth=5",
@@ -38,32 +40,39 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
     outcome = outcome_of(tmp_path / "X")
     names = [
         "untuned",
+        "tuned",
         "tiny",
         "other",
         "bm25",
         "hybrid",
-        "untuned int8",
-        "untuned binary",
+        "tuned int8",
+        "tuned binary",
         "untuned reranked",
+        "tuned reranked",
     ]
     assert list(outcome["scores"]) == list(outcome["systems"]) == names
     costs = outcome["systems"]
     # 60 documents: 64 or 32 numbers of 4 bytes, a byte a number and the step's 4, a bit a number.
     assert costs["untuned"]["index_bytes"] == 60 * 64 * 4
     assert costs["other"]["index_bytes"] == 60 * 32 * 4
-    assert costs["untuned int8"]["index_bytes"] == 60 * (64 + 4)
-    assert costs["untuned binary"]["index_bytes"] == 60 * 64 // 8
-    assert [costs[name]["dimension"] for name in names[:4]] == [64, 64, 32, None]
+    assert costs["tuned int8"]["index_bytes"] == 60 * (64 + 4)
+    assert costs["tuned binary"]["index_bytes"] == 60 * 64 // 8
+    assert [costs[name]["dimension"] for name in names[:5]] == [64, 64, 64, 32, None]
     assert costs["bm25"]["index_bytes"] > 0
     assert all(cost["query_seconds"] > 0 and cost["embed_seconds"] > 0 for cost in costs.values())
     assert not costs["untuned"]["cached"]
-    assert not costs["untuned int8"]["cached"]  # its vectors were made in this very run
+    assert not costs["tuned int8"]["cached"]  # its vectors were made in this very run
     assert costs["untuned reranked"]["query_seconds"] > costs["untuned"]["query_seconds"]
     assert outcome["scores"]["untuned reranked"] != outcome["scores"]["untuned"]
     # The model `tiny` is the untuned one again: its vectors came from the cache, and so did its times.
     assert outcome["scores"]["tiny"] == outcome["scores"]["untuned"]
     assert costs["tiny"]["cached"]
     # "takes" stands in the closing lines, in the report and in its short form.
+    reranking, scores = outcome["reranking"], outcome["scores"]
+    assert (reranking["reranker"], reranking["depth"]) == ("cross", 5)
+    delta = scores["tuned reranked"]["ndcg@10"] - scores["untuned reranked"]["ndcg@10"]
+    assert reranking["comparison"]["delta"] == pytest.approx(delta)
+    assert reranking["untuned"]["queries"] == outcome["comparison"]["queries"]
     for text in (
         done.out,
         (tmp_path / "X" / "report.md").read_text(),
@@ -71,6 +80,8 @@ def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path
     ):
         assert "embed" in text
         assert "untuned reranked" in text
+        assert "Reranker: " in text
+        assert "model with the reranker" in text or "model without the reranker" in text
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 
 from embexp.benchmarking.approximate import IndexReport
+from embexp.benchmarking.benchmark import BenchmarkOptions
 from embexp.benchmarking.embedding_map import EmbeddingMap, Spot
 from embexp.benchmarking.examples import biggest_changes
 from embexp.benchmarking.metrics import Scores, with_defaults
 from embexp.benchmarking.repeats import Repeats, ScoredTraining, summarise_repeats
+from embexp.benchmarking.reranking import compare_reranking
 from embexp.benchmarking.retriever_choice import ServedRetriever
 from embexp.benchmarking.seen_documents import AskedQuestions, QuestionGroup
 from embexp.benchmarking.slices import changed_documents, slices
 from embexp.benchmarking.statistics.comparison import compare
 from embexp.benchmarking.statistics.multiple_tests import contrasts
-from embexp.benchmarking.systems import SystemCost
+from embexp.benchmarking.systems import SystemCost, reranked
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.benchmarking.thresholds import AskedTwice, ScoreThreshold, recommend
 from embexp.data.leaks import Leak, Leaks
@@ -45,6 +47,11 @@ def full_report() -> Report:
     pairs = [("untuned", name) for name in scores if name != "untuned"]
     compared = contrasts(scores, pairs, metric=METRIC, clusters=clusters, resamples=500)
     rankings = {name: _rankings(task, draw) for name in ("untuned", "tuned")}
+    others = random.Random(3)
+    scores |= {
+        reranked(name): _scores(task, reranked(name), 0.1 + lift[name], others)
+        for name in ("untuned", "tuned")
+    }
     repeats = _repeats(task, untuned, tuned, draw)
     outcome = Outcome(
         dataset=f"kb {ATTACK}",
@@ -64,6 +71,9 @@ def full_report() -> Report:
         learning_curve=repeats.curve,
         systems={name: SystemCost(12.5, 0.0021, 276_480, 384) for name in scores},
         retriever=_retriever(untuned, scores["hybrid"], clusters),
+        reranking=compare_reranking(
+            BenchmarkOptions(reranker=f"cross-encoder/{ATTACK}"), scores, metric=METRIC, clusters=clusters
+        ),
         questions=_asked(untuned, tuned, clusters),
         truncation={
             "passages": Truncation(254, 180, 12, 21_000, 900, 0.25),

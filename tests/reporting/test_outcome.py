@@ -19,8 +19,8 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     record = json.loads((tmp_path / "outcome.json").read_text())
     keys = (
         "schema dataset model loss seed counts scores comparison leaks training seconds mlflow model_dir "
-        "cached index forgetting judging systems suite seeds learning_curve retriever repeated_texts "
-        "questions teacher truncation score_threshold"
+        "cached index forgetting judging systems suite seeds learning_curve retriever reranking "
+        "repeated_texts questions teacher truncation score_threshold"
     )
     assert list(record) == keys.split()
     assert record["schema"] == 1

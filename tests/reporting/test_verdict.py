@@ -307,12 +307,7 @@ def test_training_without_a_best_step_does_not_name_one(outcome: Outcome) -> Non
         ),
         ("bge_base", 0.75, None),  # no higher
         ("tuned int8", 0.8, None),  # no other model
-        (
-            "tuned reranked",
-            0.8,
-            "Reranking lifts the tuned model from 0.750 to 0.800, at 12 ms per question.",
-        ),
-        ("tuned reranked", 0.7, None),
+        ("tuned reranked", 0.8, None),  # it has lines of its own
     ],
 )
 def test_a_further_system_that_scores_higher_is_named(
