@@ -517,7 +517,7 @@ def _loaded_when_called() -> Any:
     """
     from chromadb.utils.embedding_functions import SentenceTransformerEmbeddingFunction
 
-    class LoadedWhenCalled(SentenceTransformerEmbeddingFunction):
+    class LoadedWhenCalled(SentenceTransformerEmbeddingFunction):  # type: ignore[misc]  # it is untyped
         def __init__(self, model_name: str, device: str, normalize_embeddings: bool, **options: Any) -> None:
             self.model_name = model_name
             self.device = device
