@@ -20,6 +20,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from embexp.config.check import as_declared, check_own, check_users, groups_of_users, suggest, unknown_keys
+from embexp.config.overrides import PATH_KEYS
 from embexp.config.saved import FOLDER, write_configuration
 from embexp.config.schema import COMPONENTS, drop_null_options
 from embexp.errors import ConfigError, EmbexpError
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 _MODELS = "benchmark.models"
 BENCHMARKS = ("benchmark", "forgetting")
 """The groups whose components ask questions."""
+_IN_NAMES = ("dataset", "model", "loss", "dataset.name", "model.name")
+"""Keys that the first words of a run's name tell."""
+_QUOTES = "'\""
+_NOT_COMPUTED = ("paths.", "tracker", "hydra.", "hydra/")
 
 
 def build(
@@ -139,6 +144,7 @@ def _experiment(config: DictConfig, parts: dict[str, Any]) -> tuple[Experiment, 
         settings={name: with_sources(values[name]) for name in COMPONENTS},
         names={name: str(choices.get(name, "")) for name in COMPONENTS},
         params=_flat_parameters(config),
+        changes=_changes(),
     )
     return experiment, tracker
 
@@ -285,6 +291,19 @@ def overrides_of(*groups: str) -> str:
     """Return the command line's overrides of some groups, quoted for another command; secrets are masked."""
     given: Any = masked([item.lstrip("+") for item in HydraConfig.get().overrides.task])
     return shlex.join(item for item in given if item.partition("=")[0].split(".")[0] in groups)
+
+
+def _changes() -> list[str]:
+    """Return the overrides that change what is computed, without what a run's name begins with; masked."""
+    given: Any = masked([item.lstrip("+") for item in HydraConfig.get().overrides.task])
+    changes = []
+    for item in given:
+        key, _, value = item.partition("=")
+        if key in _IN_NAMES or key.startswith(_NOT_COMPUTED):
+            continue
+        is_path = key.rpartition(".")[2] in PATH_KEYS
+        changes.append(f"{key}={Path(value.strip(_QUOTES)).name}" if is_path else item)
+    return changes
 
 
 def output_dir() -> Path:

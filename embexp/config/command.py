@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from embexp.config.explain import USER_MISTAKES, explain, unset_component
+from embexp.config.help import asks_for_help, help_text
 from embexp.config.multirun import (
     JobInternalError,
     StopMultirunError,
@@ -83,6 +84,10 @@ def _main(task: Task, name: str) -> None:
     group = None
     register()
     try:
+        if asks_for_help(sys.argv[1:]):
+            with masked_terminal():
+                print(help_text(name, sys.argv[1:]))
+            return
         prepare_libraries()
         group = _process_group()
         with masked_terminal(), worker_folder(group), masked_display(sys.argv[1:]):

@@ -1,27 +1,41 @@
 """Fine-tuning: training rows, hard negatives, batches, losses and a trainer that resumes after a kill."""
 
-from embexp.finetuning.auto import AutoFineTuner
-from embexp.finetuning.parameter_efficient import Full, LastLayers, Lora, Method, QueryAdapter, QueryEncoder
-from embexp.finetuning.settings import TrainerSettings
-from embexp.finetuning.teachers import (
-    BiEncoderTeacher,
-    CrossEncoderTeacher,
-    HybridTeacher,
-    Labels,
-    LlmRanker,
-    QueryLikelihood,
-    Teacher,
-)
-from embexp.finetuning.trainer import SentenceTransformerFineTuner
-from embexp.finetuning.training import (
-    DevScores,
-    FineTuner,
-    Training,
-    TrainingPlan,
-    TrainingStep,
-    UntunedModel,
-)
-from embexp.finetuning.two_stages import TwoStageFineTuner
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embexp.package import lazy_exports
+
+if TYPE_CHECKING:
+    from embexp.finetuning.auto import AutoFineTuner
+    from embexp.finetuning.parameter_efficient import (
+        Full,
+        LastLayers,
+        Lora,
+        Method,
+        QueryAdapter,
+        QueryEncoder,
+    )
+    from embexp.finetuning.settings import TrainerSettings
+    from embexp.finetuning.teachers import (
+        BiEncoderTeacher,
+        CrossEncoderTeacher,
+        HybridTeacher,
+        Labels,
+        LlmRanker,
+        QueryLikelihood,
+        Teacher,
+    )
+    from embexp.finetuning.trainer import SentenceTransformerFineTuner
+    from embexp.finetuning.training import (
+        DevScores,
+        FineTuner,
+        Training,
+        TrainingPlan,
+        TrainingStep,
+        UntunedModel,
+    )
+    from embexp.finetuning.two_stages import TwoStageFineTuner
 
 __all__ = [
     "AutoFineTuner",
@@ -48,3 +62,21 @@ __all__ = [
     "TwoStageFineTuner",
     "UntunedModel",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "auto": "AutoFineTuner",
+        "parameter_efficient": "Full LastLayers Lora Method QueryAdapter QueryEncoder",
+        "settings": "TrainerSettings",
+        "teachers.hybrid": "HybridTeacher",
+        "teachers.labels": "Labels",
+        "teachers.llm_ranker": "LlmRanker",
+        "teachers.models": "BiEncoderTeacher CrossEncoderTeacher",
+        "teachers.query_likelihood": "QueryLikelihood",
+        "teachers.teacher": "Teacher",
+        "trainer": "SentenceTransformerFineTuner",
+        "training": "DevScores FineTuner Training TrainingPlan TrainingStep UntunedModel",
+        "two_stages": "TwoStageFineTuner",
+    },
+)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from embexp.models.sources import ModelSource
 from embexp.retrieval.index import Retriever
 from embexp.storage.stages import StageCache
 from embexp.synthesis.synthesis import Synthesis
+
+_LONGEST = 100
+"""Of a run's name, the characters that tell the changes; the parameters hold all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,7 @@ class Experiment:
         settings: Each component's options, for the keys of the stage cache.
         names: Each component's option name in its config group.
         params: The flattened configuration, for the tracker.
+        changes: The overrides of the command line that change what is computed.
         run_dir: The run's folder, which the stages that it uses remember; None for none.
         watch: Called with each point of the training log; what it raises ends the training.
     """
@@ -69,13 +74,15 @@ class Experiment:
     settings: Mapping[str, Any]
     names: Mapping[str, str]
     params: Mapping[str, object] = field(default_factory=dict)
+    changes: Sequence[str] = ()
     run_dir: Path | None = None
     watch: Callable[[TrainingStep], None] | None = None
 
     @property
     def title(self) -> str:
-        """The run's name in tables: data set, model and loss."""
-        return f"{self.dataset.name} {self.model.name} {self.names['loss']}"
+        """The run's name in the tracker: data set, model and loss, and what the command line changes."""
+        what = f"{self.dataset.name} {self.model.name} {self.names['loss']}"
+        return f"{what} {textwrap.shorten(' '.join(self.changes), _LONGEST, placeholder=' …')}".rstrip()
 
     @property
     def stages(self) -> StageCache:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -501,18 +502,39 @@ def _collection_name(embedder: Embedder) -> str:
 
 
 def _embedding_function(embedder: Embedder) -> Any:
-    """Return Chroma's own function for the embedder's model; None if it would encode questions otherwise."""
-    from chromadb.utils.embedding_functions import SentenceTransformerEmbeddingFunction
-
+    """Return Chroma's function for the embedder's model; None if it would encode questions otherwise."""
     if not embedder.address:
         return None
-    # Its constructor loads the model, which is loaded already; a collection keeps only these settings.
-    function = SentenceTransformerEmbeddingFunction.__new__(SentenceTransformerEmbeddingFunction)
-    function.model_name = embedder.address
-    function.device = "cpu"
-    function.normalize_embeddings = True
-    function.kwargs = {}
-    return function
+    return _loaded_when_called()(model_name=embedder.address, device="cpu", normalize_embeddings=True)
+
+
+@cache
+def _loaded_when_called() -> Any:
+    """Return Chroma's class for models of sentence-transformers, as one that loads its model when called.
+
+    The constructor of Chroma's own loads the model, and Chroma constructs it again whenever a collection is
+    created or names another model. What a collection keeps is the same.
+    """
+    from chromadb.utils.embedding_functions import SentenceTransformerEmbeddingFunction
+
+    class LoadedWhenCalled(SentenceTransformerEmbeddingFunction):  # type: ignore[misc]  # it is untyped
+        def __init__(self, model_name: str, device: str, normalize_embeddings: bool, **options: Any) -> None:
+            self.model_name = model_name
+            self.device = device
+            self.normalize_embeddings = normalize_embeddings
+            self.kwargs = options
+
+        def __call__(self, input: list[str]) -> Any:  # Chroma checks its name
+            return SentenceTransformerEmbeddingFunction(
+                self.model_name, self.device, self.normalize_embeddings, **self.kwargs
+            )(input)
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Any:
+            settings = {key: value for key, value in config.items() if key != "kwargs"}
+            return LoadedWhenCalled(**settings, **config.get("kwargs", {}))
+
+    return LoadedWhenCalled
 
 
 def _metadata(chunk: Chunk) -> dict[str, str | int]:

@@ -68,6 +68,17 @@ def embedder(model: Path, **options: Any) -> SourceEmbedder:
 
 
 @pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to load any model, which takes longer than all else of a run whose stages are cached."""
+    import sentence_transformers
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
+
+
+@pytest.fixture
 def copied(written: Path, tmp_path: Path) -> Path:
     """A copy for another program: in one process, a folder has one kind of Chroma client at a time."""
     return Path(shutil.copytree(written, tmp_path / "copied"))
@@ -178,6 +189,7 @@ def test_a_model_with_prompts_is_not_named_for_it_would_encode_otherwise(
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.usefixtures("no_model")
 def test_a_copied_run_names_its_own_model(written: Path, model: Path, tmp_path: Path, hybrid: bool) -> None:
     shutil.copytree(written, tmp_path / "index")
     shutil.copytree(model, tmp_path / "model")
@@ -190,15 +202,8 @@ def test_a_copied_run_names_its_own_model(written: Path, model: Path, tmp_path: 
     assert stored["model_name"] == str((tmp_path / "model").resolve())
 
 
-def test_no_model_is_loaded_to_open_a_collection(
-    written: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sentence_transformers
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
+@pytest.mark.usefixtures("no_model")
+def test_no_model_is_loaded_to_open_a_collection(written: Path, model: Path) -> None:
     assert ChromaRetriever().open(embedder(model), path=written)._collection.count() == 3
 
 
