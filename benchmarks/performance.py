@@ -30,7 +30,8 @@ HEAD = """# Performance
 rows of it. Ours and the peer take turns on the same machine. A ratio above 1 means that ours is better. What
 a benchmark measures, and what else its last line holds, is at the top of its file in `benchmarks/`.
 
-| benchmark | what it measures | ours | peer | ratio | unit | machine | date |
+"""
+TABLE = """| benchmark | what it measures | ours | peer | ratio | unit | machine | date |
 |:--|:--|--:|--:|--:|:--|:--|:--|
 """
 
@@ -66,7 +67,7 @@ def page(results: Mapping[str, Mapping[str, Any]], purposes: Mapping[str, str]) 
         numbers = [_number(result[key]) for key in ("ours", "peer", "ratio")]
         cells = [f"`{name}`", purposes.get(name, ""), *numbers, *(result[key] for key in KEYS[4:])]
         rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    return HEAD + "\n".join(rows) + "\n"
+    return HEAD + (TABLE + "\n".join(rows) if rows else "Nothing was measured yet.") + "\n"
 
 
 def purpose(path: Path) -> str:
