@@ -77,7 +77,7 @@ class Embedder(Protocol):
 PLURAL = {"query": "queries", "passage": "passages"}
 MAX_BATCH, MIN_BATCH = 64, 4
 TOKENS_PER_BATCH = 1_024
-"""The size of a batch on a CPU, padding included; what lies between two layers then stays in its cache."""
+"""The size of a batch on a CPU, padding included: larger ones are no faster, and map more memory anew."""
 CHARACTERS_PER_TOKEN = 4
 """An estimate for models whose tokens cannot be counted."""
 LONGEST_TOKEN = 16
@@ -208,7 +208,7 @@ class ModelEmbedder:
         return lengths
 
     def _size(self, longest: int) -> int:
-        """Return the batch size for texts of up to ``longest`` tokens; large batches leave a CPU's caches."""
+        """Return the batch size for texts of up to ``longest`` tokens; on a CPU large batches gain nothing."""
         if self._batch_size is not None:
             return self._batch_size
         if self._model.device.type != "cpu":
