@@ -208,7 +208,7 @@ class ModelEmbedder:
         return lengths
 
     def _size(self, longest: int) -> int:
-        """Return the batch size for texts of up to ``longest`` tokens; on a CPU large batches gain nothing."""
+        """Return the batch size for texts of up to ``longest`` tokens; on a CPU larger ones gain nothing."""
         if self._batch_size is not None:
             return self._batch_size
         if self._model.device.type != "cpu":
