@@ -7,7 +7,7 @@ TOOLS := $(VENV)/.tools
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test test-fast browser lint docs wheel clean clean-runs
+.PHONY: help run test test-fast browser lint docs benchmarks wheel clean clean-runs
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: $(TOOLS)  ## Check style, types and layers
 
 docs: $(TOOLS)  ## Build the site into site/, and fail on a broken link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+benchmarks: $(TOOLS)  ## Measure speed and quality beside other programs, and write docs/performance.md
+	$(BIN)/python benchmarks/performance.py $(ARGS)
 
 wheel: $(TOOLS)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --installer pip

@@ -2,9 +2,11 @@
 
     python benchmarks/evaluation_speed.py
 
-All sides load the same model and score the same questions on the same corpus; they take turns, and the
-medians count. The peer is the faster of sentence-transformers' InformationRetrievalEvaluator and mteb (pip
-install "embexp[mteb]"). Our side reads and hashes the model's files each time, as a fresh process does.
+All sides load the same model and score the same questions on the same corpus; they take turns, each in a
+process of its own, and the medians count. The peer is the faster of sentence-transformers'
+InformationRetrievalEvaluator and mteb (pip install "embexp[mteb]"). Our side runs as `embexp.benchmark`
+does: with its settings of the allocator, in mixed precision where the CPU has bf16 units (`--float32`
+encodes all in float32), and it reads and hashes the model's files each time.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -25,6 +28,7 @@ from retrieval_sets import machine, model_source
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
+from embexp.finetuning.cpu import choose_threads, tune_allocator
 from embexp.models import folder as model_files
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
@@ -51,8 +55,11 @@ def build_task(documents: int, questions: int) -> RetrievalTask:
     return RetrievalTask("speed", corpus, queries, qrels, "chunk")
 
 
-def ours(source: ModelSource, task: RetrievalTask, cache: Path) -> float:
-    embedder = SourceEmbedder(source, EmbeddingCache(cache))
+SIDES = ("sentence-transformers", "ours", "mteb")
+
+
+def ours(source: ModelSource, task: RetrievalTask, cache: Path, *, bf16: bool) -> float:
+    embedder = SourceEmbedder(source, EmbeddingCache(cache), bf16=bf16)
     return score_embedder(task, embedder, system="ours", folder=cache).mean["ndcg@10"]
 
 
@@ -122,41 +129,53 @@ def timed(side: Callable[[], float]) -> tuple[float, float]:
     return time.perf_counter() - start, score
 
 
-def measure(
-    source: ModelSource, task: RetrievalTask, rounds: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the median seconds and the score of each side."""
-    theirs = mteb_task(task)
-    theirs.load_data()
-    small = build_task(4, 2)
-    sentence_transformers(source, small)  # so that imports are not timed
-    mteb_evaluate(source, mteb_task(small))
-    seconds: dict[str, list[float]] = defaultdict(list)
-    score: dict[str, float] = {}
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            ours(source, small, Path(folder) / "small")
-            sides = {
-                "sentence-transformers": lambda: sentence_transformers(source, task),
-                "cold": lambda cache=Path(folder): ours(source, task, cache),
-                "mteb": lambda: mteb_evaluate(source, theirs),
-                "warm": lambda cache=Path(folder): ours(source, task, cache),
-            }
-            for name, side in sides.items():
-                elapsed, score[name] = timed(side)
-                seconds[name].append(elapsed)
-    return {name: median(values) for name, values in seconds.items()}, score
+def measure(side: str, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Return the seconds and nDCG@10 of a side, cold and warm for ours; what it imports is not timed."""
+    source, small = model_source(options.model), build_task(4, 2)
+    task = build_task(options.documents, options.questions)
+    if side == "sentence-transformers":
+        sentence_transformers(source, small)
+        return {side: timed(lambda: sentence_transformers(source, task))}
+    if side == "mteb":
+        mteb_evaluate(source, mteb_task(small))
+        theirs = mteb_task(task)
+        theirs.load_data()
+        return {side: timed(lambda: mteb_evaluate(source, theirs))}
+    with tempfile.TemporaryDirectory() as folder:
+        bf16 = not options.float32
+        ours(source, small, Path(folder) / "small", bf16=bf16)
+        whole = Path(folder) / "whole"
+        return {name: timed(lambda: ours(source, task, whole, bf16=bf16)) for name in ("cold", "warm")}
+
+
+def in_own_process(side: str) -> dict[str, tuple[float, float]]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--documents", type=int, default=1500)
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--model", choices=("minilm", "tiny"), default="minilm")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--float32", action="store_true", help="encode all in float32, as on other CPUs")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    source = model_source(options.model)
-    seconds, score = measure(source, build_task(options.documents, options.questions), options.rounds)
+    if options.side:
+        if options.side == "ours":
+            tune_allocator()
+            choose_threads()
+        print(json.dumps(measure(options.side, options)))
+        return
+    rounds = [
+        {name: value for side in SIDES for name, value in in_own_process(side).items()}
+        for _ in range(options.rounds)
+    ]
+    seconds = {name: median(each[name][0] for each in rounds) for name in rounds[0]}
     peer = min(seconds["sentence-transformers"], seconds["mteb"])
     result = {
         "benchmark": "evaluation_speed",
@@ -167,7 +186,7 @@ def main() -> None:
         "warm": round(seconds["warm"], 3),
         "warm_ratio": round(peer / seconds["warm"], 1),
         "peers": {name: round(seconds[name], 3) for name in ("sentence-transformers", "mteb")},
-        "ndcg@10": {name: round(value, 6) for name, value in score.items()},
+        "ndcg@10": {name: round(value, 6) for name, (_, value) in rounds[-1].items()},
         "machine": machine(),
     }
     print(json.dumps(result))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embexp.benchmarking.benchmark import Benchmark
-from embexp.benchmarking.metrics import with_defaults
+from embexp.benchmarking.metrics import cutoff_of, with_defaults
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import TUNED, UNTUNED, score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask, smaller_corpus
@@ -84,9 +84,11 @@ def measure_forgetting(
         seed: Seeds the bootstrap.
         folder: Where an index may keep files.
     """
-    metrics = with_defaults(metric)
-    before = score_embedder(task, untuned, system=UNTUNED, folder=folder, metrics=metrics)
-    after = score_embedder(task, tuned, system=TUNED, folder=folder, metrics=metrics)
+    metrics, cutoff = with_defaults(metric), cutoff_of(metric)
+    before, after = (
+        score_embedder(task, model, system=name, folder=folder, metrics=metrics, cutoff=cutoff)
+        for name, model in ((UNTUNED, untuned), (TUNED, tuned))
+    )
     return Forgetting(
         task=task.name,
         scores={UNTUNED: before.mean, TUNED: after.mean},

@@ -178,6 +178,11 @@ def _units(query: Query, hits: Iterable[Hit], owners: Mapping[str, str]) -> list
     return list(best.values())
 
 
+def cutoff_of(metric: str) -> int:
+    """Return how many hits a metric looks at: 10 for ``ndcg@10``."""
+    return int(metric.partition("@")[2])
+
+
 def check_metrics(metrics: Sequence[str]) -> None:
     """Refuse a metric that cannot be computed.
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from embexp.benchmarking.benchmark import Benchmark
 from embexp.benchmarking.compact import CompactEmbedder
+from embexp.benchmarking.float32_order import CUTOFF, order_as_float32
 from embexp.benchmarking.metrics import DEFAULT_METRICS, MAX_CUTOFF, Rankings, Scores, evaluate, retrieve
 from embexp.benchmarking.retriever_choice import RetrieverChoice
 from embexp.benchmarking.task import RetrievalTask
@@ -65,8 +66,11 @@ def score_embedder(
     system: str,
     folder: Path,
     metrics: Sequence[str] = DEFAULT_METRICS,
+    cutoff: int = CUTOFF,
 ) -> Scores:
     """Index a task's corpus, search its questions exactly, and evaluate the rankings.
+
+    Where a ``SourceEmbedder`` mixes precision, what decides is encoded in float32.
 
     Args:
         task: The task.
@@ -74,7 +78,10 @@ def score_embedder(
         system: The system's name in the scores.
         folder: Where an index may keep files.
         metrics: Names like ``ndcg@10``.
+        cutoff: The last rank whose order float32 decides.
     """
+    if isinstance(embedder, SourceEmbedder):
+        order_as_float32(task, embedder, folder, cutoff=cutoff)
     index = ExactRetriever().index(task.corpus, embedder, path=folder)
     return evaluate(task, retrieve(task, index, k=DEPTH), system=system, metrics=metrics)
 
@@ -110,6 +117,7 @@ def search_systems(
     *,
     lengths: Sequence[int] = (),
     retriever: RetrieverChoice | None = None,
+    cutoff: int = CUTOFF,
 ) -> dict[str, SystemResult]:
     """Search a task with every system; models are searched exactly.
 
@@ -121,14 +129,18 @@ def search_systems(
         folder: Where an index may keep files.
         lengths: Vector lengths that the last model was trained for, which become systems of their own.
         retriever: The retriever to serve, ``retriever`` in the result; None stands for the hybrid.
+        cutoff: The last rank whose order float32 decides where models mix precision.
 
     Returns:
         System -> result, in the order of the tables.
     """
-    results = {name: _search_exactly(task, embedder, folder) for name, embedder in embedders.items()}
+    results = {
+        name: _search_exactly(task, embedder, folder, cutoff=cutoff) for name, embedder in embedders.items()
+    }
     best = list(embedders)[-1]
     for name, source in _further_models(benchmark).items():
-        results[name] = _search_exactly(task, SourceEmbedder(source, cache), folder)
+        embedder = SourceEmbedder(source, cache, bf16=True)
+        results[name] = _search_exactly(task, embedder, folder, cutoff=cutoff)
     bm25, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
     results[BM25] = _search_bm25(task, bm25, built)
     results[HYBRID] = _search_hybrid(task, embedders[best], results[best], bm25, results[BM25], folder)
@@ -154,11 +166,17 @@ def search_systems(
 
 
 def _search_exactly(
-    task: RetrievalTask, embedder: SourceEmbedder, folder: Path, *, form: str | None = None
+    task: RetrievalTask,
+    embedder: SourceEmbedder,
+    folder: Path,
+    *,
+    form: str | None = None,
+    cutoff: int = CUTOFF,
 ) -> SystemResult:
     """Search with a model, with its vectors whole or in a smaller form, and measure each part.
 
-    Vectors from the cache count with the seconds that encoding them took; the search is timed now.
+    Vectors from the cache count with the seconds that encoding them took; the search is timed now. What is
+    encoded once more in float32, so that scores are those of float32, is no cost of the system.
     """
     known, encoded = embedder.known, dict(embedder.seconds)
     embedder.encode_queries([query.text for query in task.queries])
@@ -177,6 +195,8 @@ def _search_exactly(
         dimension=index.dimension,
         cached=cached,
     )
+    if form is None and order_as_float32(task, embedder, folder, cutoff=cutoff):
+        rankings = retrieve(task, ExactRetriever().index(task.corpus, embedder, path=folder), k=DEPTH)
     return SystemResult(rankings, cost)
 
 

@@ -15,9 +15,7 @@ TEST_ONLY = "test_only"
 NEVER_TRAINED = frozenset({HELD_OUT, TEST_ONLY})
 EXTRACTIVE = "extractive"
 """The kind of generator that cuts queries out of documents."""
-CUT_OUT = frozenset(
-    {"faq", "summary", "title", "heading", "definition", "caption", "sentence", "comment"}
-)
+CUT_OUT = frozenset({"faq", "summary", "title", "heading", "definition", "caption", "sentence", "comment"})
 """Query types whose text was cut out of its chunk; ``Pair.positive`` is the chunk without it."""
 
 

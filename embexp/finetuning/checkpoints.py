@@ -364,11 +364,16 @@ def _mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) ->
 
 def training_fingerprint(model: nn.Module, *settings: object) -> str:
     """Return a digest of a model's weights and of all settings that shape its training."""
+    return sha256_of(weights_digest(model), *settings)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return a digest of a model's weights."""
     import hashlib
 
     digest = hashlib.sha256()
     _add_tensors(digest, model.state_dict().items())
-    return sha256_of(digest.hexdigest(), *settings)
+    return digest.hexdigest()
 
 
 def _progress(stored: Mapping[str, Any]) -> Progress:

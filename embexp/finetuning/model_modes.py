@@ -14,20 +14,6 @@ if TYPE_CHECKING:
 _ATTENTION_RATES = ("attention_dropout", "attn_dropout", "attention_probs_dropout_prob")
 
 
-@contextmanager
-def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None]:
-    """Truncate texts to ``tokens`` within the block; None leaves the model as it is."""
-    own = model.max_seq_length
-    differs = tokens is not None and tokens != own
-    if differs:
-        model.max_seq_length = tokens
-    try:
-        yield
-    finally:
-        if differs:
-            model.max_seq_length = own
-
-
 def training_length(model: SentenceTransformer, tokens: int | None) -> int | None:
     """Return the text length of training: ``tokens`` if the model reads more, else None for its own limit."""
     own = model.max_seq_length

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from embexp.data.splitting import Splits
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import Embedder, ModelEmbedder
-from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -147,7 +146,7 @@ class UntunedModel:
 
     Args:
         fingerprint: The model's digest.
-        max_tokens: Its own text length; cut shorter, texts have other vectors.
+        max_tokens: Its own text length, at which texts are embedded; those of training may be shorter.
         cache: Where the vectors are kept.
         score: Scores an embedder on dev.
     """
@@ -158,11 +157,10 @@ class UntunedModel:
     score: Callable[[Embedder], Mapping[str, float]]
 
     def embedder(self, model: SentenceTransformer) -> Embedder:
-        """Return an embedder over ``model``, which must be untuned, at its present text length."""
-        length = model.max_seq_length
-        own = length == self.max_tokens
-        fingerprint = self.fingerprint if own else sha256_of(self.fingerprint, "tokens", length)
-        return ModelEmbedder(model, fingerprint=fingerprint, cache=self.cache)
+        """Return an embedder over ``model``, which must be untuned, with the vectors of a benchmark."""
+        return ModelEmbedder(
+            model, fingerprint=self.fingerprint, cache=self.cache, bf16=True, max_tokens=self.max_tokens
+        )
 
     def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
         """Score ``model``, which must be untuned, on dev."""

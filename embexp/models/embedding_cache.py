@@ -29,8 +29,10 @@ from embexp.models.vector_files import (
     find_damaged_vectors,
     last_used,
     read_rows,
+    readable_dimension,
     repair_vectors,
     row_bytes,
+    stored_rows,
 )
 from embexp.progress import progress
 from embexp.storage.files import space_checked
@@ -140,6 +142,33 @@ class EmbeddingCache:
         """Return how many of the distinct ``texts`` have vectors on disk."""
         stored = _stored(self._folder(fingerprint), [_key(role, text) for text in dict.fromkeys(texts)])
         return len(stored.keys) if stored else 0
+
+    def dimension(self, fingerprint: str) -> int | None:
+        """Return the length of a model's vectors; None if there are none on disk."""
+        return readable_dimension(self._folder(fingerprint))
+
+    def adopt(self, other: EmbeddingCache, fingerprint: str, *, as_fingerprint: str) -> int:
+        """Take over a model's vectors from another cache, as those of a model that has the same weights.
+
+        Args:
+            other: The other cache.
+            fingerprint: The model's digest there.
+            as_fingerprint: The digest here.
+
+        Returns:
+            How many vectors were new.
+        """
+        theirs = stored_rows(other._folder(fingerprint))
+        if theirs is None:
+            return 0
+        folder = self._folder(as_fingerprint)
+        with _locked(folder):
+            mine = _stored(folder, theirs.keys, locked=True)
+            new = theirs.without(set(mine.keys) if mine else set())
+            if new.keys:
+                self._append(folder, new)
+        self._drop_oldest(keep=folder)
+        return len(new.keys)
 
     def _folder(self, fingerprint: str) -> Path:
         return self.root / hashlib.sha256(fingerprint.encode()).hexdigest()[:32]

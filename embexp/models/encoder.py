@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from embexp.errors import ConfigError, ModelError
 from embexp.models.addresses import plain_address
-from embexp.models.embedding_cache import EmbeddingCache, Encode, Fetched, Role
+from embexp.models.embedding_cache import EmbeddingCache, Fetched, Role
 from embexp.models.embeddings_client import BatchRefusedError, EmbeddingsClient
+from embexp.models.folder import TEXTS_PER_CALL
 from embexp.models.openai_compatible import OpenAICompatibleModel
-from embexp.models.precision import encoding_in_bf16
+from embexp.models.precision import (
+    encoding_in_bf16,
+    mixed_fingerprint,
+    mixes_precision,
+    model_device,
+)
 from embexp.models.sources import ModelSource
 from embexp.progress import progress
 from embexp.user_code import identity
@@ -22,6 +28,20 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from embexp.models.vector_files import Vectors
+
+
+@contextmanager
+def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None]:
+    """Truncate texts to ``tokens`` within the block; None leaves the model as it is."""
+    own = model.max_seq_length
+    differs = tokens is not None and tokens != own
+    if differs:
+        model.max_seq_length = tokens
+    try:
+        yield
+    finally:
+        if differs:
+            model.max_seq_length = own
 
 
 class Embedder(Protocol):
@@ -55,11 +75,13 @@ class Embedder(Protocol):
 
 
 PLURAL = {"query": "queries", "passage": "passages"}
-MAX_BATCH, MIN_BATCH = 64, 16
-CHARACTERS_PER_BATCH = 6_400
-"""About the size of a batch on a CPU: 64 texts of 100 characters, 16 texts of 400 and more."""
-BATCHES_PER_CALL = 4
-"""Batches that go to the model in one call; the progress bar moves after each call."""
+MAX_BATCH, MIN_BATCH = 64, 4
+TOKENS_PER_BATCH = 1_024
+"""The size of a batch on a CPU, padding included: larger ones are no faster, and map more memory anew."""
+CHARACTERS_PER_TOKEN = 4
+"""An estimate for models whose tokens cannot be counted."""
+LONGEST_TOKEN = 16
+"""Tokens are counted in as many characters per token of the model's length: a long text has more of them."""
 
 
 class ModelEmbedder:
@@ -72,12 +94,13 @@ class ModelEmbedder:
         model: The model; it may be trained between calls if there is no cache.
         fingerprint: A digest of its weights and prompts, under which vectors are cached.
         batch_size: Texts per batch; None means 64, and fewer for long texts on a CPU.
-        cache: Where vectors are kept on disk; None encodes every time.
+        cache: Where vectors are kept on disk, those in mixed precision apart; None encodes every time.
         label: The start of the progress bar's text.
         name: What the model is called beside others.
         address: What ``SentenceTransformer(…)`` loads to encode in the same way.
         bf16: Encode in mixed precision where the device does that in hardware, 1.6 times as fast on such a
-            CPU; only without a cache, whose vectors are float32.
+            CPU.
+        max_tokens: Where texts are cut while they are encoded; None leaves the model's own length.
     """
 
     def __init__(
@@ -91,9 +114,8 @@ class ModelEmbedder:
         name: str = "",
         address: str = "",
         bf16: bool = False,
+        max_tokens: int | None = None,
     ) -> None:
-        if bf16 and cache is not None:
-            raise ValueError("Vectors in mixed precision are not cached: give no cache, or bf16=False.")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"The batch size for encoding is {batch_size}: give 1 or more, such as 64.")
         self.fingerprint = fingerprint
@@ -103,7 +125,8 @@ class ModelEmbedder:
         self._batch_size = batch_size
         self._cache = cache
         self._label = label
-        self._bf16 = bf16
+        self._max_tokens = max_tokens
+        self._bf16 = bf16 and mixes_precision(self.dimension, model.device.type)
 
     @property
     def dimension(self) -> int:
@@ -133,23 +156,26 @@ class ModelEmbedder:
             return np.empty((0, self.dimension), dtype=np.float32)
 
         def encode_missing(missing: Sequence[str]) -> Vectors:
-            return self._encode(missing, encode, f"{self._label} {PLURAL[role]}")
+            with text_length(self._model, self._max_tokens):
+                return self._encode(missing, encode, f"{self._label} {PLURAL[role]}")
 
         if self._cache is None:
             return encode_missing(texts)
-        return self._cache.get_or_encode(self.fingerprint, role, texts, encode_missing)
+        key = mixed_fingerprint(self.fingerprint) if self._bf16 else self.fingerprint
+        return self._cache.get_or_encode(key, role, texts, encode_missing)
 
     def _encode(self, texts: Sequence[str], encode: Callable[..., Any], label: str) -> Vectors:
         """Encode the longest texts first: batches of similar length need little padding."""
         import numpy as np
 
-        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        lengths = self._lengths(texts)
+        order = sorted(range(len(texts)), key=lambda number: -lengths[number])
         parts, start = [], 0
         precision = encoding_in_bf16(self._model) if self._bf16 else nullcontext()
         with progress(label, total=len(texts)) as bar, precision:
             while start < len(order):
-                size = self._size(texts[order[start]])
-                batch = [texts[number] for number in order[start : start + size * BATCHES_PER_CALL]]
+                size = self._size(lengths[order[start]])
+                batch = [texts[number] for number in order[start : start + size]]
                 start += len(batch)
                 part = encode(
                     batch,
@@ -165,13 +191,29 @@ class ModelEmbedder:
         _check_finite(vectors, texts)
         return vectors
 
-    def _size(self, longest: str) -> int:
-        """Return the batch size; on a CPU padding costs more than small batches do."""
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the texts' lengths in tokens, estimated where the model is no transformer for text."""
+        from sentence_transformers.base.modules import Transformer
+        from transformers import PreTrainedTokenizerBase
+
+        first, most = self._model[0], self._model.max_seq_length
+        tokenizer = first.tokenizer if isinstance(first, Transformer) else None
+        if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(most, int):
+            return [len(text) // CHARACTERS_PER_TOKEN + 1 for text in texts]
+        lengths: list[int] = []
+        for start in range(0, len(texts), TEXTS_PER_CALL):
+            cut = [text[: most * LONGEST_TOKEN] for text in texts[start : start + TEXTS_PER_CALL]]
+            found = tokenizer(cut, truncation=True, max_length=most, return_attention_mask=False)
+            lengths += [len(ids) for ids in found["input_ids"]]
+        return lengths
+
+    def _size(self, longest: int) -> int:
+        """Return the batch size for texts of up to ``longest`` tokens; on a CPU larger ones gain nothing."""
         if self._batch_size is not None:
             return self._batch_size
         if self._model.device.type != "cpu":
             return MAX_BATCH
-        return min(max(CHARACTERS_PER_BATCH // max(len(longest), 1), MIN_BATCH), MAX_BATCH)
+        return min(max(TOKENS_PER_BATCH // max(longest, 1), MIN_BATCH), MAX_BATCH)
 
 
 def _check_finite(vectors: Vectors, texts: Sequence[str]) -> None:
@@ -199,9 +241,13 @@ class SourceEmbedder:
         source: The model.
         cache: Where vectors are kept on disk.
         name: What the model is called beside others; a vector database shows it.
+        bf16: Encode in mixed precision where the device does that in hardware, except the texts that
+            ``require_float32`` was told of.
     """
 
-    def __init__(self, source: ModelSource, cache: EmbeddingCache, *, name: str = "") -> None:
+    def __init__(
+        self, source: ModelSource, cache: EmbeddingCache, *, name: str = "", bf16: bool = False
+    ) -> None:
         self.fingerprint = identity(source)
         self.name = name
         self.seconds: dict[Role, float] = {"query": 0.0, "passage": 0.0}
@@ -210,6 +256,8 @@ class SourceEmbedder:
         self._source = source
         self._cache = cache
         self._service = _Service(source) if isinstance(source, OpenAICompatibleModel) else None
+        self._bf16 = bf16
+        self._in_float32: dict[Role, set[str]] = {"query": set(), "passage": set()}
 
     @cached_property
     def address(self) -> str:
@@ -217,8 +265,37 @@ class SourceEmbedder:
         return plain_address(self._source)
 
     @cached_property
+    def mixed(self) -> bool:
+        """Whether vectors are in mixed precision, unless float32 is required for a text."""
+        if not self._bf16 or self._service is not None:
+            return False
+        stored = [self._cache.dimension(key) for key in (self.fingerprint, self._mixed_fingerprint)]
+        known = next((dimension for dimension in stored if dimension is not None), None)
+        return mixes_precision(self._embedder.dimension if known is None else known, model_device())
+
+    def require_float32(self, role: Role, texts: Iterable[str]) -> None:
+        """Encode these texts in float32 from now on."""
+        self._in_float32[role].update(texts)
+
+    def in_precision(self, role: Role, texts: Sequence[str], *, bf16: bool) -> Vectors:
+        """Return the texts' vectors in float32, or with ``bf16`` in mixed precision, whatever is required."""
+        return self._fetch(role, texts, bf16=bf16 and self.mixed)
+
+    @property
+    def _mixed_fingerprint(self) -> str:
+        return mixed_fingerprint(self.fingerprint)
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        return self._source.load()
+
+    @cached_property
     def _embedder(self) -> ModelEmbedder:
-        return ModelEmbedder(self._source.load(), fingerprint=self.fingerprint)
+        return ModelEmbedder(self._model, fingerprint=self.fingerprint)
+
+    @cached_property
+    def _mixed_embedder(self) -> ModelEmbedder:
+        return ModelEmbedder(self._model, fingerprint=self.fingerprint, bf16=True)
 
     @cached_property
     def dimension(self) -> int:
@@ -229,17 +306,33 @@ class SourceEmbedder:
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        return self._fetch("query", texts, lambda missing: self._embedder.encode_queries(missing))
+        return self._in_either("query", texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        return self._fetch("passage", texts, lambda missing: self._embedder.encode_passages(missing))
+        return self._in_either("passage", texts)
 
-    def _fetch(self, role: Role, texts: Sequence[str], encode: Encode) -> Vectors:
+    def _in_either(self, role: Role, texts: Sequence[str]) -> Vectors:
+        """Return the vectors, those of texts for which float32 is required in float32."""
+        start = time.monotonic()
+        mixed = self.mixed
+        self.wall += time.monotonic() - start
+        vectors = self._fetch(role, texts, bf16=mixed)
+        required = [row for row, text in enumerate(texts) if text in self._in_float32[role]] if mixed else []
+        if required:
+            vectors = vectors.copy()
+            vectors[required] = self._fetch(role, [texts[row] for row in required], bf16=False)
+        return vectors
+
+    def _fetch(self, role: Role, texts: Sequence[str], *, bf16: bool) -> Vectors:
         start = time.monotonic()
         if self._service is None:
             fetched = self._cache.fetch(
-                self.fingerprint, role, texts, encode, prepare=lambda: self._embedder.dimension
+                self._mixed_fingerprint if bf16 else self.fingerprint,
+                role,
+                texts,
+                lambda missing: self._encode(role, missing, bf16=bf16),
+                prepare=lambda: self._embedder.dimension,
             )
         elif texts:
             fetched = self._service.fetch(self._cache, self.fingerprint, role, texts)
@@ -251,6 +344,10 @@ class SourceEmbedder:
         self.seconds[role] += fetched.seconds
         self.known += fetched.known
         return fetched.vectors
+
+    def _encode(self, role: Role, texts: Sequence[str], *, bf16: bool) -> Vectors:
+        embedder = self._mixed_embedder if bf16 else self._embedder
+        return embedder.encode_queries(texts) if role == "query" else embedder.encode_passages(texts)
 
 
 PROBE = "How long is a vector?"

@@ -1,4 +1,8 @@
-"""Mixed precision: which devices multiply bf16 matrices in hardware, and encoding in it."""
+"""Mixed precision: which devices multiply bf16 matrices in hardware, and encoding in it.
+
+A model encodes in mixed precision where that is faster, and in float32 elsewhere; vectors of the two kinds
+are cached apart. docs/decisions/0006-mixed-precision.md has the reasons and the figures.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +33,38 @@ def has_bf16(device: str) -> bool:
     return device == "cpu" and bool(units)
 
 
+def model_device() -> str:
+    """Return the type of the device that models are loaded on."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def mixes_precision(dimension: int, device: str) -> bool:
+    """Return whether mixed precision makes a model faster.
+
+    Args:
+        dimension: The length of its vectors.
+        device: ``cpu``, ``cuda``, … as in ``torch.device.type``.
+    """
+    return dimension >= LEAST_DIMENSION and has_bf16(device)
+
+
+def mixed_fingerprint(fingerprint: str) -> str:
+    """Return the digest under which a model's vectors in mixed precision are kept."""
+    return f"{fingerprint} in mixed precision"
+
+
 def encoding_in_bf16(model: SentenceTransformer) -> AbstractContextManager[object]:
     """Return a context in which the model encodes in bf16, where its device and size make that faster.
 
     The cosine to the float32 vector is above .9999 for MiniLM, but nDCG@10 of a few hundred questions moves
-    by about .001: little enough to tell checkpoints apart, too much for a verdict.
+    by about .001: little enough to tell checkpoints apart, too much for a verdict, for which
+    ``embexp.benchmarking.float32_order`` encodes again what decides.
     """
     import torch
 
     device = model.device.type
-    if (model.get_embedding_dimension() or 0) < LEAST_DIMENSION or not has_bf16(device):
+    if not mixes_precision(model.get_embedding_dimension() or 0, device):
         return nullcontext()
     return torch.autocast(device, dtype=torch.bfloat16)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -39,6 +39,23 @@ class Rows:
     keys: list[bytes]
     vectors: Vectors
     seconds: npt.NDArray[np.float32]
+
+    def without(self, keys: Collection[bytes]) -> Rows:
+        """Return the rows whose keys are not among these."""
+        kept = [row for row, key in enumerate(self.keys) if key not in keys]
+        return Rows([self.keys[row] for row in kept], self.vectors[kept], self.seconds[kept])
+
+
+def stored_rows(folder: Path) -> Rows | None:
+    """Return all rows in a folder that are as they were written; None if there are none."""
+    dimension = readable_dimension(folder)
+    if dimension is None:
+        return None
+    rows, _ = _complete_rows(folder, dimension)
+    table = _Table.open(folder, rows, dimension)
+    damaged = {table.keys[row] for row in table.damaged()} | {NO_KEY}
+    found = Rows(table.keys, table.vectors, table.seconds).without(damaged)
+    return found if found.keys else None
 
 
 def read_rows(folder: Path, keys: Sequence[bytes]) -> Rows | None:
@@ -140,7 +157,7 @@ def repair_vectors(folder: Path) -> tuple[int, int]:
     """
     rows = _bytes(folder / KEYS) // KEY_BYTES
     by_size = _bytes(folder / VECTORS) // FLOAT_BYTES // rows if rows else 0
-    for dimension in dict.fromkeys((_readable_dimension(folder), by_size)):
+    for dimension in dict.fromkeys((readable_dimension(folder), by_size)):
         if not dimension:
             continue
         complete, _ = _complete_rows(folder, dimension)
@@ -202,7 +219,8 @@ def _dimension(folder: Path) -> int | None:
     return dimension
 
 
-def _readable_dimension(folder: Path) -> int | None:
+def readable_dimension(folder: Path) -> int | None:
+    """Return the length of a model's vectors; None if there are none, or their description is damaged."""
     try:
         return _dimension(folder)
     except DamagedError:

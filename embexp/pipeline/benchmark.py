@@ -18,7 +18,7 @@ from embexp.benchmarking.benchmark import scoring_settings
 from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
 from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
-from embexp.benchmarking.metrics import Rankings, Scores, evaluate, with_defaults
+from embexp.benchmarking.metrics import Rankings, Scores, cutoff_of, evaluate, with_defaults
 from embexp.benchmarking.mteb import MtebSuite, SuiteScore
 from embexp.benchmarking.reranking import Reranking, compare_reranking
 from embexp.benchmarking.retriever_choice import RetrieverChoice, ServedRetriever, choose_retriever
@@ -181,7 +181,10 @@ def _choose_retriever(
         task = dev_task(data, seed=seed, unit=experiment.dataset.unit) if dev else None
         choice = choose_retriever(
             task,
-            {name: SourceEmbedder(source, experiment.embeddings) for name, source in sources.items()},
+            {
+                name: SourceEmbedder(source, experiment.embeddings, bf16=True)
+                for name, source in sources.items()
+            },
             metric=experiment.metric,
             **kinds,
             folder=stage.folder,
@@ -296,7 +299,14 @@ def _measure(
     embedders = _named_embedders(experiment, sources)
     lengths = _trained_lengths(experiment) if TUNED in sources else []
     systems = search_systems(
-        task, experiment.benchmark, embedders, cache, folder, lengths=lengths, retriever=choice
+        task,
+        experiment.benchmark,
+        embedders,
+        cache,
+        folder,
+        lengths=lengths,
+        retriever=choice,
+        cutoff=cutoff_of(metric),
     )
     rankings = {name: each.rankings for name, each in systems.items()}
     judging = None
@@ -324,7 +334,9 @@ def _measure(
 def _named_embedders(experiment: Experiment, sources: Mapping[str, ModelSource]) -> dict[str, SourceEmbedder]:
     """Return an embedder of each system, named after the system and the data set."""
     return {
-        system: SourceEmbedder(source, experiment.embeddings, name=f"{system} {experiment.dataset.name}")
+        system: SourceEmbedder(
+            source, experiment.embeddings, name=f"{system} {experiment.dataset.name}", bf16=True
+        )
         for system, source in sources.items()
     }
 
@@ -402,7 +414,7 @@ def _forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedR
     with experiment.stages.stage("forgetting", *inputs) as stage:
         result = stage.stored(TypeAdapter(Forgetting).validate_python)
         if result is None:
-            before, after = (SourceEmbedder(source, experiment.embeddings) for source in sources)
+            before, after = (SourceEmbedder(source, experiment.embeddings, bf16=True) for source in sources)
             result = measure_forgetting(task, before, after, metric=metric, seed=seed, folder=stage.folder)
             log.info("Forgetting: %s on %s changed by %+.4f.", metric, task.name, result.comparison.delta)
             stage.finish(asdict(result))

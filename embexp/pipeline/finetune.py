@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -19,8 +19,11 @@ from embexp.benchmarking.task import RetrievalTask, smaller_corpus
 from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
 from embexp.data.words import words
+from embexp.finetuning.checkpoints import weights_digest
 from embexp.finetuning.training import GENERAL, DevScores, Training, TrainingStep, UntunedModel
+from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import Embedder, ModelEmbedder
+from embexp.models.precision import mixed_fingerprint
 from embexp.models.sources import LocalModel
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
@@ -30,6 +33,9 @@ from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
 from embexp.tracking.tracker import TrackedRun
 from embexp.user_code import identity
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +117,7 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
     """Train, write the whole model, and only then mark the stage as finished."""
     model = experiment.model.load()
     score = _dev_scorer(experiment, data)
+    vectors = EmbeddingCache(stage.folder / "vectors")
     untuned = UntunedModel(
         fingerprint=identity(experiment.model),
         max_tokens=model.max_seq_length,
@@ -123,11 +130,20 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         if experiment.watch is not None:
             experiment.watch(step)
 
+    start = _in_training(model)
+
+    def dev_scores(trained: SentenceTransformer) -> DevScores:
+        weights = _in_training(trained)
+        scores = score(ModelEmbedder(trained, fingerprint=weights, cache=vectors, bf16=True))
+        if weights == start:  # as trainer.minutes does, to learn how long it takes
+            _keep_vectors(vectors, weights, experiment.embeddings, untuned.fingerprint)
+        return scores
+
     training = experiment.trainer.fit(
         model,
         experiment.loss,
         data.splits,
-        dev_scores=lambda trained: score(ModelEmbedder(trained, fingerprint="in training", bf16=True)),
+        dev_scores=dev_scores,
         work_dir=stage.folder / "work",
         seed=experiment.seed,
         on_step=on_step,
@@ -138,9 +154,28 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         model.save_pretrained(str(fresh))
     copy_folder(fresh, stage.folder / "model")
     shutil.rmtree(fresh)
+    saved = LocalModel(path=str(stage.folder / "model"))
+    _keep_vectors(vectors, _in_training(model), experiment.embeddings, saved.fingerprint())
     stage.finish(asdict(training), "model")
-    shutil.rmtree(stage.folder / "work", ignore_errors=True)
+    for name in ("work", "vectors"):
+        shutil.rmtree(stage.folder / name, ignore_errors=True)
     return training
+
+
+def _in_training(model: SentenceTransformer) -> str:
+    """Return the digest under which the vectors of weights in training are kept."""
+    return f"in training {weights_digest(model)}"
+
+
+def _keep_vectors(vectors: EmbeddingCache, weights: str, cache: EmbeddingCache, fingerprint: str) -> None:
+    """Keep what dev scoring encoded with some weights as the vectors of a model.
+
+    A model that is saved in another form than it was scored in, as low-rank weights are that are merged at
+    the end, has none.
+    """
+    for form in (str, mixed_fingerprint):
+        kept = cache.adopt(vectors, form(weights), as_fingerprint=form(fingerprint))
+        log.debug("%d vectors of dev scoring are kept", kept)
 
 
 def run_worker(experiment: Experiment) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embexp.benchmarking.benchmark import scoring_settings
-from embexp.benchmarking.metrics import Scores, with_defaults
+from embexp.benchmarking.metrics import Scores, cutoff_of, with_defaults
 from embexp.benchmarking.repeats import Repeats, ScoredTraining, summarise_repeats
 from embexp.benchmarking.score_files import read_scores, write_scores
 from embexp.benchmarking.systems import TUNED, UNTUNED, score_embedder
@@ -182,10 +182,11 @@ def _score(experiment: Experiment, each: PlannedTraining, tuned: Tuned, task: Re
         if stored is None:
             scores = score_embedder(
                 task,
-                SourceEmbedder(tuned.source, experiment.embeddings),
+                SourceEmbedder(tuned.source, experiment.embeddings, bf16=True),
                 system=TUNED,
                 folder=stage.folder,
                 metrics=with_defaults(experiment.metric),
+                cutoff=cutoff_of(experiment.metric),
             )
             write_scores(path, [scores])
             stage.finish({}, path.name)

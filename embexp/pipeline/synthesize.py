@@ -161,7 +161,7 @@ def language_model(experiment: Experiment) -> Iterator[LLM | None]:
 def _context_index(experiment: Experiment, chunks: list[Chunk], folder: Path) -> Index:
     """Index the chunks with the untuned model, for the context of prompts and the round-trip check."""
     embedder = SourceEmbedder(
-        experiment.model, experiment.embeddings, name=f"untuned {experiment.dataset.name}"
+        experiment.model, experiment.embeddings, name=f"untuned {experiment.dataset.name}", bf16=True
     )
     path = folder / "context"
     remove_folder(path)  # what an interrupted run left has no checksums; its vectors are cached

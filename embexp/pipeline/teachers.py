@@ -67,7 +67,7 @@ def teacher_gate(
             gate = judge_teacher(
                 questions(),
                 teacher,
-                SourceEmbedder(experiment.model, experiment.embeddings),
+                SourceEmbedder(experiment.model, experiment.embeddings, bf16=True),
                 depth=depth,
                 metric=experiment.metric,
                 seed=experiment.seed,

@@ -33,7 +33,7 @@ def score_threshold(experiment: Experiment, data: Data, sources: Mapping[str, Mo
         task = (
             dev_task(data, seed=seed, unit=experiment.dataset.unit, whole=True) if data.splits.dev else None
         )
-        embedder = SourceEmbedder(source, experiment.embeddings)
+        embedder = SourceEmbedder(source, experiment.embeddings, bf16=True)
         found = measure_threshold(task, embedder, model=model, folder=stage.folder, seed=seed)
         stage.finish(asdict(found))
     if found.threshold is None:

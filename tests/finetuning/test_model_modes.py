@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from embexp.finetuning.model_modes import attention, dropout_rates, prompts_for, text_length, training_length
+from embexp.finetuning.model_modes import attention, dropout_rates, prompts_for, training_length
+from embexp.models.encoder import text_length
 
 
 def rates(model) -> dict[str, float]:

@@ -101,9 +101,39 @@ def test_the_packaged_minilm_ranks_a_paraphrase_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("characters", "expected"),
-    [(1, 64), (100, 64), (200, 32), (400, 16), (5000, 16)],  # 6,400 characters at once, 16 to 64 texts
+    ("tokens", "expected"),
+    [(1, 64), (16, 64), (64, 16), (256, 4), (5000, 4)],  # 1,024 tokens at once, 4 to 64 texts
 )
-def test_fewer_long_texts_go_through_a_cpu_at_once(model: Any, characters: int, expected: int) -> None:
-    assert ModelEmbedder(model, fingerprint="f")._size("x" * characters) == expected
-    assert ModelEmbedder(model, fingerprint="f", batch_size=5)._size("x" * characters) == 5
+def test_fewer_long_texts_go_through_a_cpu_at_once(model: Any, tokens: int, expected: int) -> None:
+    assert ModelEmbedder(model, fingerprint="f")._size(tokens) == expected
+    assert ModelEmbedder(model, fingerprint="f", batch_size=5)._size(tokens) == 5
+
+
+def test_texts_are_batched_by_their_tokens_and_not_by_their_characters(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["internationalization", "a b c d e f g", "disk", "a " * 1000]
+    embedder = ModelEmbedder(model, fingerprint="f", batch_size=1)
+    counted = [len(model.tokenizer(text, truncation=True, max_length=256)["input_ids"]) for text in texts]
+    assert embedder._lengths(texts) == counted
+    assert counted[3] == model.max_seq_length
+
+    seen: list[str] = []
+    encode = model.encode_document
+
+    def noted(batch: list[str], **options: Any) -> Any:
+        seen.extend(batch)
+        return encode(batch, **options)
+
+    monkeypatch.setattr(model, "encode_document", noted)
+    embedder.encode_passages(texts)
+    assert seen == sorted(texts, key=lambda text: -counted[texts.index(text)])
+
+
+def test_a_text_length_holds_while_texts_are_encoded(model: Any) -> None:
+    text = "one two three four five six seven eight nine ten"
+    cut = ModelEmbedder(model, fingerprint="f", max_tokens=5).encode_passages([text])
+    whole = ModelEmbedder(model, fingerprint="f").encode_passages([text])
+
+    assert model.max_seq_length == 256
+    assert not np.allclose(cut, whole, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Mixed precision is used where hardware and size make it faster, and never for vectors that are kept."""
+"""Mixed precision is used where hardware and size make it faster, and its vectors are kept apart."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.models.encoder import ModelEmbedder
-from embexp.models.precision import encoding_in_bf16, has_bf16
+from embexp.models.encoder import ModelEmbedder, SourceEmbedder
+from embexp.models.precision import encoding_in_bf16, has_bf16, mixed_fingerprint
 from embexp.models.tiny import TinyModel
 
 TEXTS = ["a deque", "a much longer passage about reading files from a disk", ""]
@@ -55,6 +55,41 @@ def test_vectors_in_mixed_precision_are_close_to_those_in_float32(monkeypatch: p
     assert (mixed * exact).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-3)
 
 
-def test_vectors_in_mixed_precision_are_not_cached(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not cached"):
-        ModelEmbedder(TinyModel().load(), fingerprint="f", bf16=True, cache=EmbeddingCache(tmp_path))
+def test_vectors_in_mixed_precision_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_units(monkeypatch, avx512=True, amx=False)
+    model, cache = TinyModel(dimension=256, layers=1).load(), EmbeddingCache(tmp_path)
+    mixed = ModelEmbedder(model, fingerprint="f", bf16=True, cache=cache).encode_passages(TEXTS)
+
+    assert cache.known("f", "passage", TEXTS) == 0
+    assert cache.known(mixed_fingerprint("f"), "passage", TEXTS) == len(TEXTS)
+    exact = ModelEmbedder(model, fingerprint="f", cache=cache).encode_passages(TEXTS)
+    assert not np.array_equal(mixed, exact)
+
+
+def test_a_small_model_has_vectors_in_float32_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_units(monkeypatch, avx512=True, amx=False)
+    cache = EmbeddingCache(tmp_path)
+    embedder = SourceEmbedder(TinyModel(layers=1), cache, bf16=True)
+    embedder.encode_queries(TEXTS)
+
+    assert not embedder.mixed
+    assert cache.known(embedder.fingerprint, "query", TEXTS) == len(TEXTS)
+
+
+def test_texts_that_need_float32_get_it_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_units(monkeypatch, avx512=True, amx=False)
+    source, cache = TinyModel(dimension=256, layers=1), EmbeddingCache(tmp_path)
+    exact = SourceEmbedder(source, EmbeddingCache(tmp_path / "exact")).encode_passages(TEXTS)
+    embedder = SourceEmbedder(source, cache, bf16=True)
+    mixed = embedder.encode_passages(TEXTS)
+    embedder.require_float32("passage", TEXTS[1:2])
+    both = embedder.encode_passages(TEXTS)
+
+    assert embedder.mixed
+    np.testing.assert_array_equal(both[[0, 2]], mixed[[0, 2]])
+    np.testing.assert_allclose(both[1], exact[1], atol=1e-6)
+    assert not np.allclose(mixed[1], exact[1], atol=1e-6)
+    assert cache.known(embedder.fingerprint, "passage", TEXTS) == 1
+    np.testing.assert_array_equal(embedder.encode_queries(TEXTS), mixed)  # the model has no prompts

@@ -20,11 +20,12 @@ from embexp.finetuning.distributed.gradients import GradientTrainer, training_ar
 from embexp.finetuning.distributed.process_group import STEP, TRAINING, TRY, Message, ProcessGroup
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.mini_batches import build_loss
-from embexp.finetuning.model_modes import dropout_rates, text_length, training_length
+from embexp.finetuning.model_modes import dropout_rates, training_length
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import free_memory, is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training_rows import Rows
+from embexp.models.encoder import text_length
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
