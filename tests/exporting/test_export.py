@@ -151,7 +151,7 @@ def test_a_failed_export_leaves_the_published_one(
         (["export.tolerance=2"], "export.tolerance is 2"),
         (["export.tolerance=much"], "export.tolerance is 'much'"),
         (["format=static", "export.dimensions=0"], "export.dimensions is 0"),
-        (["loss=mnrl"], "'loss=mnrl' is not a setting of an export"),
+        (["loss=mnrl"], "'loss=mnrl' is not a setting of embexp.export"),
     ],
 )
 def test_a_wrong_setting_is_named(words: list[str], message: str) -> None:
