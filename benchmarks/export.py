@@ -26,7 +26,7 @@ from retrieval_sets import SETS, RetrievalSet, load, machine, model_source, plai
 
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import score_embedder
-from embexp.exporting import OnnxEmbedder, OnnxExport, StaticExport
+from embexp.exporting import OnnxEmbedder, OnnxExport, OpenvinoEmbedder, OpenvinoExport, StaticExport
 from embexp.exporting.formats import ExportFormat
 from embexp.models.encoder import Embedder, ModelEmbedder
 
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SEED, METRIC, TORCH = 0, "ndcg@10", "torch"
-FORMATS: tuple[ExportFormat, ...] = (OnnxExport(), OnnxExport(int8=True), StaticExport())
+FORMATS: tuple[ExportFormat, ...] = (
+    OnnxExport(),
+    OnnxExport(int8=True),
+    OpenvinoExport(),
+    StaticExport(),
+)
 WANTED_SPEED, MOST_LOSS = 1.5, 0.01
 
 
@@ -63,9 +68,17 @@ def systems(model: SentenceTransformer, folder: Path, threads: int) -> dict[str,
         target = folder / kind.name
         target.mkdir()
         kind.write(model, target)
-        onnx = isinstance(kind, OnnxExport)
-        found[kind.name] = (OnnxEmbedder(target, threads=threads) if onnx else kind.load(target), target)
+        found[kind.name] = (embedder(kind, target, threads), target)
     return found
+
+
+def embedder(kind: ExportFormat, folder: Path, threads: int) -> Embedder:
+    """Return what encodes with an export, on as many threads as torch."""
+    if isinstance(kind, OnnxExport):
+        return OnnxEmbedder(folder, threads=threads)
+    if isinstance(kind, OpenvinoExport):
+        return OpenvinoEmbedder(folder, threads=threads)
+    return kind.load(folder)
 
 
 def measure(

@@ -17,7 +17,7 @@ COMMANDS = {
     "benchmark": "the scores of models, alone",
     "plan": "requests, tokens, price and time of a synthesis, before any is spent",
     "search": "untuned and tuned results for a question, side by side",
-    "export": "a run's model as ONNX or static vectors, checked on its test questions",
+    "export": "a run's model as ONNX, OpenVINO or static vectors, checked on its test questions",
     "publish": "a run's model with card and outcome, on the Hugging Face Hub or in a folder",
     "compare": "past runs in one table, with a paired test between any two",
     "runs": "the finished runs: verdict, settings, age, size; removes them",
