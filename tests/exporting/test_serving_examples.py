@@ -67,7 +67,7 @@ def test_chroma_encodes_with_the_model(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     collection = executed("chromadb", model, monkeypatch)["collection"]
-    assert all(text in capsys.readouterr().out for text in TEXTS[:1])
+    assert TEXTS[0] in capsys.readouterr().out
     loaded = SentenceTransformer(str(model), device="cpu")
     question, *texts = loaded.encode([QUESTION, *TEXTS], normalize_embeddings=True)
     found = collection.query(query_texts=[QUESTION], n_results=2)
@@ -81,7 +81,8 @@ def test_langchain_puts_the_prompt_before_questions_alone(
 ) -> None:
     pytest.importorskip("langchain_core", reason="langchain-core is not installed")
     store = executed("langchain_core", model, monkeypatch)["store"]
-    assert all(text in capsys.readouterr().out for text in TEXTS)
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in TEXTS)
     loaded = SentenceTransformer(str(model), device="cpu")
     wanted = (
         loaded.encode_query(QUESTION, normalize_embeddings=True)
@@ -99,7 +100,8 @@ def test_llama_index_searches_with_the_model(
 ) -> None:
     pytest.importorskip("llama_index.embeddings.huggingface", reason="llama-index is not installed")
     made = executed("llama_index", model, monkeypatch)
-    assert all(text in capsys.readouterr().out for text in TEXTS)
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in TEXTS)
     wanted = SentenceTransformer(str(model), device="cpu").encode_query(QUESTION, normalize_embeddings=True)
     got = made["model"].get_query_embedding(QUESTION)
     np.testing.assert_allclose(got, wanted, atol=1e-5)
