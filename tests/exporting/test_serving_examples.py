@@ -96,12 +96,15 @@ def test_langchain_puts_the_prompt_before_questions_alone(
 
 @pytest.mark.slow
 def test_llama_index_searches_with_the_model(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    saved: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("llama_index.embeddings.huggingface", reason="llama-index is not installed")
-    made = executed("llama_index", model, monkeypatch)
+    library = pytest.importorskip("llama_index.embeddings.huggingface", reason="llama-index is not installed")
+    made = executed("llama_index", saved, monkeypatch)
     printed = capsys.readouterr().out
     assert all(text in printed for text in TEXTS)
-    wanted = SentenceTransformer(str(model), device="cpu").encode_query(QUESTION, normalize_embeddings=True)
-    got = made["model"].get_query_embedding(QUESTION)
-    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    with_prompt = library.HuggingFaceEmbedding(str(model), query_instruction="question: ")
+    for folder, embedding in ((saved, made["model"]), (model, with_prompt)):
+        wanted = SentenceTransformer(str(folder), device="cpu").encode_query(
+            QUESTION, normalize_embeddings=True
+        )
+        np.testing.assert_allclose(embedding.get_query_embedding(QUESTION), wanted, atol=1e-5)
