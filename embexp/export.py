@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments, which completion in a shell reads, too."""
     made = argparse.ArgumentParser(prog="python -m embexp.export", description=__doc__)
-    made.add_argument("settings", nargs="*", help="format=onnx|onnx_int8|static, export.tolerance=0.02 …")
+    made.add_argument(
+        "settings", nargs="*", help="format=onnx|onnx_int8|openvino|static, export.tolerance=0.02 …"
+    )
     made.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
     made.add_argument("--to", help="the folder to write (export/FORMAT in the run's folder)")
     made.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")

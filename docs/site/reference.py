@@ -28,6 +28,7 @@ LAYERS = (
     "embexp.benchmarking",
     "embexp.benchmarking.statistics",
     "embexp.exporting",
+    "embexp.publishing",
     "embexp.reporting",
     "embexp.tracking",
     "embexp.pipeline",

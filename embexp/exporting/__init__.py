@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from embexp.exporting.formats import ExportFormat, OnnxExport, StaticExport
+from embexp.exporting.formats import ExportFormat, OnnxExport, OpenvinoExport, StaticExport
 from embexp.exporting.onnx import OnnxEmbedder
+from embexp.exporting.openvino import OpenvinoEmbedder
 from embexp.exporting.parity import ExportReport, export_model
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "ExportReport",
     "OnnxEmbedder",
     "OnnxExport",
+    "OpenvinoEmbedder",
+    "OpenvinoExport",
     "StaticExport",
     "export_model",
 ]

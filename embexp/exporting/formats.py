@@ -11,6 +11,7 @@ from annotated_types import Interval
 
 from embexp.errors import ConfigError, ModelError
 from embexp.exporting.onnx import OnnxEmbedder, write_onnx
+from embexp.exporting.openvino import OpenvinoEmbedder, write_openvino
 from embexp.exporting.static import load_static, write_static
 from embexp.models.encoder import Embedder
 from embexp.ranges import Count, check_ranges
@@ -99,6 +100,40 @@ class OnnxExport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenvinoExport:
+    """The whole model for OpenVINO, weights of 16 bits; in bfloat16 where the CPU does that in hardware.
+
+    Args:
+        tolerance: The most that the run's metric may fall on the test questions.
+        timed_texts: How many passages of the corpus the speed is measured with.
+    """
+
+    tolerance: Loss = 0.01
+    timed_texts: Count = 256
+    same_space: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "export")
+
+    @property
+    def name(self) -> str:
+        """The format's name in messages and tables."""
+        return "openvino"
+
+    def check_packages(self) -> None:
+        """Refuse a missing package."""
+        _require(self.name, "onnx", "onnxscript", "openvino", extra="openvino")
+
+    def write(self, model: SentenceTransformer, folder: Path) -> None:
+        """Write openvino_model.xml and .bin, tokenizer.json and prompts.json."""
+        write_openvino(model, folder)
+
+    def load(self, folder: Path) -> Embedder:
+        """Return an embedder over openvino."""
+        return OpenvinoEmbedder(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StaticExport:
     """A vector for each token, distilled by model2vec; a text's vector is their mean.
 
@@ -150,9 +185,9 @@ def refuse_router(model: SentenceTransformer) -> None:
         )
 
 
-def _require(name: str, *packages: str) -> None:
+def _require(name: str, *packages: str, extra: str = "export") -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ConfigError(
-            f'format={name} needs {" and ".join(missing)}, not installed here: pip install "embexp[export]".'
+            f'format={name} needs {" and ".join(missing)}, not installed here: pip install "embexp[{extra}]".'
         )

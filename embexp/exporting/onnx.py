@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
 from io import StringIO
@@ -13,17 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ModelError
+from embexp.exporting.graph_embedder import PROMPTS, TOKENIZER, GraphEmbedder
 from embexp.models.folder import passage_prompt
-from embexp.storage.files import sha256_of, sha256_of_file, write_json
+from embexp.storage.files import write_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
     from embexp.models.vector_files import Vectors
 
-MODEL, TOKENIZER, PROMPTS = "model.onnx", "tokenizer.json", "prompts.json"
+MODEL = "model.onnx"
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "sentence_embedding"
-BATCH = 32
 LARGE = 1_500_000_000
 """A model of more bytes keeps its weights beside model.onnx: protobuf holds no more than 2 GB."""
 _EXAMPLES = ["a short text", "and another text that is somewhat longer than the first"]
@@ -131,26 +132,8 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-class OnnxEmbedder:
-    """An Embedder over a folder that ``write_onnx`` left; it needs onnxruntime and tokenizers, no torch.
-
-    Args:
-        folder: The folder.
-        threads: How many threads compute; None leaves it to onnxruntime.
-    """
-
-    name = ""
-    address = ""
-
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
-        self._folder = folder
-        self._threads = threads
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of the files."""
-        files = sorted(file for file in self._folder.iterdir() if file.is_file())
-        return sha256_of("onnx", [(file.name, sha256_of_file(file)) for file in files])
+class OnnxEmbedder(GraphEmbedder):
+    """An Embedder over a folder that ``write_onnx`` left; it needs onnxruntime and tokenizers, no torch."""
 
     @cached_property
     def _session(self) -> Any:
@@ -163,45 +146,7 @@ class OnnxEmbedder:
         path = str(self._folder / MODEL)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_file(str(self._folder / TOKENIZER))
-
-    @cached_property
-    def _prompts(self) -> dict[str, str]:
-        return dict(json.loads((self._folder / PROMPTS).read_text(encoding="utf-8")))
-
-    @property
-    def dimension(self) -> int:
-        """The length of a vector."""
-        return int(self.encode_queries(["a"]).shape[1])
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        return self._encode([self._prompts["query"] + text for text in texts])
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        return self._encode([self._prompts["passage"] + text for text in texts])
-
-    def _encode(self, texts: Sequence[str]) -> Vectors:
-        """Encode the longest texts first: batches of similar length need little padding."""
-        import numpy as np
-
-        if not texts:
-            return np.empty((0, self.dimension), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
-        parts = []
-        for start in range(0, len(order), BATCH):
-            batch = self._tokenizer.encode_batch([texts[number] for number in order[start : start + BATCH]])
-            tokens = (
-                np.array([each.ids for each in batch], dtype=np.int64),
-                np.array([each.attention_mask for each in batch], dtype=np.int64),
-            )
-            parts.append(self._session.run([OUTPUT], dict(zip(INPUTS, tokens, strict=True)))[0])
-        joined = np.concatenate(parts)
-        vectors = np.empty(joined.shape, dtype=np.float32)
-        vectors[order] = joined
+    def _run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
+        tokens = dict(zip(INPUTS, (input_ids, attention_mask), strict=True))
+        vectors: Vectors = self._session.run([OUTPUT], tokens)[0]
         return vectors

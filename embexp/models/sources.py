@@ -256,6 +256,13 @@ class HubModel:
             )
         return folder
 
+    def cached_card(self) -> Path | None:
+        """Return the model card in the Hub's cache, without asking the Hub; None if it is not there."""
+        from huggingface_hub import try_to_load_from_cache
+
+        card = try_to_load_from_cache(self.id, "README.md", revision=self.revision)
+        return Path(card) if isinstance(card, str) else None
+
     def _cached(self) -> Path | None:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
@@ -295,7 +302,7 @@ class HubModel:
                 "its terms and set HF_TOKEN.",
                 problem,
             ) from error
-        except (OSError, _network_error()) as error:
+        except (OSError, hub_network_error()) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             problem = f"is not in the cache and the Hugging Face Hub cannot be reached ({reason})"
             raise NotOnHubError(
@@ -317,7 +324,7 @@ class HubModel:
         return token_counter(self.folder(), self._overrides())
 
 
-def _network_error() -> type[Exception]:
+def hub_network_error() -> type[Exception]:
     """Return the base of the errors of huggingface_hub's HTTP library, which has changed twice."""
     from huggingface_hub import errors
 

@@ -75,6 +75,37 @@ class Report:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origins:
+    """What strangers need to know of a published model beside its results.
+
+    Args:
+        base_model: The model that was tuned: its name on the Hub, or the run's name for it.
+        base_on_hub: Whether that is a name on the Hub.
+        base_license: Its licence; None where it is not known.
+        data_license: The licence of the documents and questions of the training; None where it is not known.
+        license: The licence of the tuned model; None where it is not known.
+        pairs: In words, what the training pairs are.
+    """
+
+    base_model: str
+    base_on_hub: bool
+    base_license: str | None
+    data_license: str | None
+    license: str | None
+    pairs: str
+
+    @property
+    def remedies(self) -> Mapping[str, str]:
+        """Each licence that is not known, with the setting that states it."""
+        known = {
+            "the licence of the base model": ("publish.base_license", self.base_license),
+            "the licence of the training data": ("publish.data_license", self.data_license),
+            "the licence of the model": ("publish.license", self.license),
+        }
+        return {name: key for name, (key, value) in known.items() if value is None}
+
+
 def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
     """Write ``report.html`` and ``report.md`` into ``folder``, atomically.
 
@@ -88,13 +119,16 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
     return render(folder / "report.html", context), render(folder / "report.md", context)
 
 
-def write_model_card(model_dir: Path, outcome: Outcome, *, config: str = "") -> Path:
+def write_model_card(
+    model_dir: Path, outcome: Outcome, *, config: str = "", origins: Origins | None = None
+) -> Path:
     """Write the model card, ``README.md``, into a model's folder.
 
     Args:
         model_dir: The saved model.
         outcome: The result of the run.
         config: The run's configuration as YAML, secrets already masked.
+        origins: What the model was made from, on the card of a published one.
 
     Returns:
         The card's path.
@@ -103,6 +137,7 @@ def write_model_card(model_dir: Path, outcome: Outcome, *, config: str = "") -> 
         "outcome": outcome,
         "headline": headline(outcome),
         "config": config,
+        "origins": origins,
         "training": outcome.training,
         "whose_questions": whose_questions(outcome),
         "unused_test_pairs": unused_test_pairs(outcome),

@@ -17,7 +17,7 @@ import embexp
 from embexp import export
 from embexp.config.export_options import export_format
 from embexp.errors import ConfigError, ModelError
-from embexp.exporting import OnnxEmbedder, OnnxExport, StaticExport
+from embexp.exporting import OnnxEmbedder, OnnxExport, OpenvinoEmbedder, OpenvinoExport, StaticExport
 from embexp.exporting.formats import refuse_router
 from embexp.exporting.static import write_static
 from tests.exporting.exported_run import finish_run
@@ -93,6 +93,34 @@ def test_int8_is_smaller_and_nearly_the_same(
     assert f"{report['comparison']['queries']} test questions; tolerance 1." in printed
 
 
+def test_openvino_gives_the_vectors_of_the_model(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    prompts = {"query": "ask: ", "document": "text: "}
+    model = SentenceTransformer(str(saved), device="cpu", prompts=prompts)
+    OpenvinoExport().write(model, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        *("openvino_model.bin", "openvino_model.xml", "prompts.json", "tokenizer.json")
+    ]
+    embedder = OpenvinoEmbedder(tmp_path, threads=1)
+    for encode, role in ((embedder.encode_queries, "query"), (embedder.encode_passages, "document")):
+        wanted = model.encode(TEXTS, prompt_name=role, normalize_embeddings=True)
+        assert (encode(TEXTS) * wanted).sum(axis=1).min() > 1 - 1e-3  # bfloat16, where the CPU has it
+    assert embedder.encode_passages([]).shape == (0, 16)
+    code = next(code for code in page_examples() if "import openvino" in code)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, np.ndarray] = {}
+    exec(code.replace("outputs/DATE/TIME/export/openvino", "."), found)
+    wanted = model.encode(found["texts"], normalize_embeddings=True)
+    assert (found["vectors"] * wanted).sum(axis=1).min() > 1 - 1e-3
+
+
+def page_examples() -> list[str]:
+    page = (ROOT / "docs" / "production.md").read_text(encoding="utf-8")
+    return re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+
+
 def test_static_vectors_load_with_sentence_transformers(run: Path, tmp_path: Path) -> None:
     target = tmp_path / "static"
     export.main(["--run", str(run), "--to", str(target), "format=static", "export.tolerance=1"])
@@ -151,7 +179,7 @@ def test_a_failed_export_leaves_the_published_one(
         (["export.tolerance=2"], "export.tolerance is 2"),
         (["export.tolerance=much"], "export.tolerance is 'much'"),
         (["format=static", "export.dimensions=0"], "export.dimensions is 0"),
-        (["loss=mnrl"], "'loss=mnrl' is not a setting of an export"),
+        (["loss=mnrl"], "'loss=mnrl' is not a setting of embexp.export"),
     ],
 )
 def test_a_wrong_setting_is_named(words: list[str], message: str) -> None:
@@ -164,6 +192,7 @@ def test_a_wrong_setting_is_named(words: list[str], message: str) -> None:
     [
         ([], OnnxExport()),
         (["format=onnx_int8", "export.tolerance=0.02"], OnnxExport(int8=True, tolerance=0.02)),
+        (["format=openvino"], OpenvinoExport()),
         (["export=static"], StaticExport()),
     ],
 )
@@ -171,11 +200,20 @@ def test_settings_choose_a_format(words: list[str], wanted: object) -> None:
     assert export_format(words) == wanted
 
 
-@pytest.mark.parametrize(("kind", "package"), [(OnnxExport(), "onnxscript"), (StaticExport(), "model2vec")])
-def test_a_missing_package_is_named(kind: OnnxExport, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "package", "extra"),
+    [
+        (OnnxExport(), "onnxscript", "export"),
+        (OpenvinoExport(), "openvino", "openvino"),
+        (StaticExport(), "model2vec", "export"),
+    ],
+)
+def test_a_missing_package_is_named(
+    kind: OnnxExport, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
-    with pytest.raises(ConfigError, match=rf'{package}.*pip install "embexp\[export\]"'):
+    with pytest.raises(ConfigError, match=rf'{package}.*pip install "embexp\[{extra}\]"'):
         kind.check_packages()
 
 
@@ -235,7 +273,7 @@ def test_the_commands_of_the_page_run(run: Path, onnx: Path, monkeypatch: pytest
     assert len(commands) >= 3
     for each in commands:
         options = export.parser().parse_args(each.split())
-        assert export_format(options.settings).name in ("onnx", "onnx_int8", "static")
+        assert export_format(options.settings).name in ("onnx", "onnx_int8", "openvino", "static")
     example = re.search(r"```py\n(.*?)```", page, re.DOTALL)
     assert example
     assert len(example[1].strip().splitlines()) <= 12

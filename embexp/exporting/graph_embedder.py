@@ -1,0 +1,87 @@
+"""An embedder over an exported graph: tokens in, vectors of length 1 out, whatever runs it."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embexp.storage.files import sha256_of, sha256_of_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from embexp.models.vector_files import Vectors
+
+TOKENIZER, PROMPTS = "tokenizer.json", "prompts.json"
+BATCH = 32
+
+
+class GraphEmbedder(ABC):
+    """An Embedder over a folder with a graph, ``tokenizer.json`` and ``prompts.json``; it needs no torch.
+
+    Args:
+        folder: The folder.
+        threads: How many threads compute; None leaves it to the library that runs the graph.
+    """
+
+    name = ""
+    address = ""
+
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        self._folder = folder
+        self._threads = threads
+
+    @abstractmethod
+    def _run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
+        """Return the vectors of a batch."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the files."""
+        files = sorted(file for file in self._folder.iterdir() if file.is_file())
+        return sha256_of("graph", [(file.name, sha256_of_file(file)) for file in files])
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self._folder / TOKENIZER))
+
+    @cached_property
+    def _prompts(self) -> dict[str, str]:
+        return dict(json.loads((self._folder / PROMPTS).read_text(encoding="utf-8")))
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return int(self.encode_queries(["a"]).shape[1])
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+        return self._encode([self._prompts["query"] + text for text in texts])
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+        return self._encode([self._prompts["passage"] + text for text in texts])
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode the longest texts first: batches of similar length need little padding."""
+        import numpy as np
+
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        parts = []
+        for start in range(0, len(order), BATCH):
+            batch = self._tokenizer.encode_batch([texts[number] for number in order[start : start + BATCH]])
+            ids = np.array([each.ids for each in batch], dtype=np.int64)
+            parts.append(self._run(ids, np.array([each.attention_mask for each in batch], dtype=np.int64)))
+        joined = np.concatenate(parts)
+        vectors = np.empty(joined.shape, dtype=np.float32)
+        vectors[order] = joined
+        return vectors
