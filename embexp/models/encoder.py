@@ -55,6 +55,8 @@ class Embedder(Protocol):
 
 
 PLURAL = {"query": "queries", "passage": "passages"}
+ENCODING_PASSAGES = f"Encoding {PLURAL['passage']}"
+"""The text of the bar while passages are encoded, which a job of many parts shares."""
 MAX_BATCH, MIN_BATCH = 64, 16
 CHARACTERS_PER_BATCH = 6_400
 """About the size of a batch on a CPU: 64 texts of 100 characters, 16 texts of 400 and more."""
@@ -239,7 +241,12 @@ class SourceEmbedder:
         start = time.monotonic()
         if self._service is None:
             fetched = self._cache.fetch(
-                self.fingerprint, role, texts, encode, prepare=lambda: self._embedder.dimension
+                self.fingerprint,
+                role,
+                texts,
+                encode,
+                prepare=lambda: self._embedder.dimension,
+                label=f"Encoding {PLURAL[role]}",
             )
         elif texts:
             fetched = self._service.fetch(self._cache, self.fingerprint, role, texts)
