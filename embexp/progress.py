@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_STEPS = 0.05
+READING_DOCUMENTS = "Reading documents"
+"""The text of the bar while documents are read and chunked."""
 
 
 class Bar(Protocol):
@@ -25,17 +28,32 @@ class Bar(Protocol):
     def advance(self, steps: int = 1) -> None:
         """Count ``steps`` more as done."""
 
+    def skip(self, steps: int) -> None:
+        """Take ``steps`` that need not be done off the total, so that the time left counts the others."""
+
+    def expect(self, steps: int) -> None:
+        """Set the total, where it becomes known only while the work is done."""
+
     def note(self, text: str) -> None:
         """Show a short text (a loss, a cost) beside the bar."""
 
 
 class _TerminalBar:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: Progress, task: TaskID, total: int | None) -> None:
         self._progress = progress
         self._task = task
+        self._total = total
 
     def advance(self, steps: int = 1) -> None:
         self._progress.advance(self._task, steps)
+
+    def skip(self, steps: int) -> None:
+        if self._total is not None:
+            self.expect(self._total - steps)
+
+    def expect(self, steps: int) -> None:
+        self._total = steps
+        self._progress.update(self._task, total=steps)
 
     def note(self, text: str) -> None:
         self._progress.update(self._task, note=text)
@@ -55,6 +73,13 @@ class _LogBar:
         if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             log.info("%s", self._line(now))
+
+    def skip(self, steps: int) -> None:
+        if self._total is not None:
+            self._total -= steps
+
+    def expect(self, steps: int) -> None:
+        self._total = steps
 
     def note(self, text: str) -> None:
         self._note = text
@@ -95,9 +120,13 @@ def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
     """Open a bar for ``total`` steps; without a terminal, log a line every ten seconds instead.
 
     Args:
-        description: What is being done, as a short phrase ("Encoding passages").
+        description: What is being done, as a short phrase ("Encoding passages"). Within a ``job`` of the same
+            description its bar is yielded.
         total: The number of steps, or None if it is not known beforehand.
     """
+    if description in _jobs:
+        yield _jobs[description]
+        return
     if not sys.stderr.isatty():
         yield _LogBar(description, total)
         return
@@ -127,15 +156,57 @@ def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
             yield from super().get_renderables()
 
     with _Rated(*columns, console=_console(), transient=True) as bars:
-        yield _TerminalBar(bars, bars.add_task(description, total=total, note="", rate=""))
+        yield _TerminalBar(bars, bars.add_task(description, total=total, note="", rate=""), total)
+
+
+_jobs: dict[str, Bar] = {}
+"""The bars of the jobs that are being done, by their descriptions."""
+
+
+@contextmanager
+def job(description: str, *, total: int | None) -> Iterator[Bar]:
+    """Open one bar for work that is done in parts, so that the time left is that of the whole.
+
+    Bars of the same description that the parts open count on this one.
+
+    Args:
+        description: What is being done, as for ``progress``.
+        total: The number of steps of all parts together; None if a part tells it (``expect_in_job``).
+    """
+    with progress(description, total=total) as bar:
+        if description in _jobs:
+            yield bar
+            return
+        _jobs[description] = bar
+        try:
+            yield bar
+        finally:
+            del _jobs[description]
+
+
+def skip_in_job(description: str, steps: int) -> None:
+    """Take steps that need not be done off the total of the job of this description, if there is one."""
+    if description in _jobs:
+        _jobs[description].skip(steps)
+
+
+def expect_in_job(description: str, steps: int) -> None:
+    """Set the total of the job of this description, if there is one."""
+    if description in _jobs:
+        _jobs[description].expect(steps)
 
 
 def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
     """Yield ``items`` and show a bar that counts them."""
     with progress(description, total=total) as bar:
+        done, last = 0, time.monotonic()
         for item in items:
             yield item
-            bar.advance()
+            done += 1
+            if (now := time.monotonic()) - last >= _SECONDS_BETWEEN_STEPS:  # a million items are quick ones
+                bar.advance(done)
+                done, last = 0, now
+        bar.advance(done)
 
 
 @contextmanager

@@ -222,11 +222,17 @@ def yielded(items: Iterable[object] | None, kind: type[T], source: object, metho
     Raises:
         UserCodeError: The method returns nothing, or yields something else.
     """
-    where = f"{place_of(type(source))}: {type(source).__qualname__}.{method}"
-    wanted = f"it has to return {kind.__name__}s ({kind.__module__}.{kind.__name__})"
     if items is None:
-        raise UserCodeError(f"{where} returns None: {wanted}.")
+        raise _wrong_result("None", kind, source, method)
     for item in items:
         if not isinstance(item, kind):
-            raise UserCodeError(f"{where} returns {reprlib.repr(item)}, a {type(item).__name__}: {wanted}.")
+            raise _wrong_result(f"{reprlib.repr(item)}, a {type(item).__name__}", kind, source, method)
         yield item
+
+
+def _wrong_result(result: str, kind: type, source: object, method: str) -> UserCodeError:
+    """Return the error for a result; only then is the source read to say where it stands, which is slow."""
+    return UserCodeError(
+        f"{place_of(type(source))}: {type(source).__qualname__}.{method} returns {result}: it has to return "
+        f"{kind.__name__}s ({kind.__module__}.{kind.__name__})."
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embexp.user_code import is_users, source_digest, users_mistake
+from embexp.user_code import is_users, source_digest, users_mistake, yielded
 
 MODULES = {
     "own_loss.py": "import numpy\nfrom own_parts.scale import factor\n\n\nclass Own:\n    scale = factor\n",
@@ -153,3 +153,11 @@ def test_an_error_of_embexps_own_stays_one() -> None:
     error = caught(lambda: sha256_of_file(Path("/nowhere/at/all")))
     assert users_mistake(error) is None
     assert users_mistake(KeyboardInterrupt()) is None
+
+
+def test_results_that_are_right_cost_no_reading_of_source_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a source file was read")
+
+    monkeypatch.setattr("inspect.getsourcelines", read)
+    assert list(yielded([1, 2], int, object(), "numbers")) == [1, 2]

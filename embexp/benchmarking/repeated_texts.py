@@ -8,10 +8,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 
 from embexp.benchmarking.task import Qrels, Query, RepeatedTexts, RetrievalTask
 from embexp.data.records import Chunk, Unit
+from embexp.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +39,9 @@ def settle_repeated_texts(
         originals: The corpus as it was before the task changed its texts; empty for the task's own.
     """
     chunks = originals or task.corpus
-    own = _own_units(chunks, task.unit, task.queries, task.qrels)
-    groups = copies_in(chunks, task.unit)
+    counted = partial(track, chunks, "Looking for repeated texts", total=len(chunks))
+    own = _own_units(counted(), task.unit, task.queries, task.qrels)
+    groups = copies_in(counted(), task.unit)
     relevant = {unit: None for grades in task.qrels.values() for unit, grade in grades.items() if grade > 0}
     judged = [group for group in groups if any(unit in relevant for unit in group)]
     counts = RepeatedTexts(
@@ -86,7 +89,7 @@ def content_of(chunk: Chunk) -> bytes:
 
 
 def _own_units(
-    chunks: Sequence[Chunk], unit: Unit, queries: Sequence[Query], qrels: Qrels
+    chunks: Iterable[Chunk], unit: Unit, queries: Sequence[Query], qrels: Qrels
 ) -> dict[str, set[str]]:
     """Return query id -> the units that are that question itself and are not judged relevant to it."""
     asked: dict[str, list[str]] = defaultdict(list)
@@ -96,15 +99,18 @@ def _own_units(
     texts = {query.id: query.text for query in queries}
     own: dict[str, set[str]] = defaultdict(set)
     titles: dict[str, str] = {}
-    whole: dict[str, str] = {}
+    whole: dict[str, str | None] = {}  # None for a text that is longer than any question, however it goes on
     for chunk in chunks:
         name = chunk.document_id if unit == "document" else chunk.id
         if name in texts and _is_own(texts[name], name, chunk):
             own[name].add(name)
-        titles.setdefault(name, _folded(chunk.title))
-        if len(whole.get(name, "")) <= longest:  # longer texts are no question, however they go on
-            whole[name] = f"{whole.get(name, '')} {_folded(chunk.text)}".strip()
+        if (before := whole.get(name, "")) is not None:
+            longer = f"{before} {_folded(chunk.text)}".strip()
+            whole[name] = longer if len(longer) <= longest else None
+            titles.setdefault(name, _folded(chunk.title))
     for name, text in whole.items():
+        if text is None:
+            continue
         for form in {text, f"{titles[name]} {text}".strip()}:
             for query_id in asked.get(form, ()):
                 own[query_id].add(name)

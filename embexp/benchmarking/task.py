@@ -13,7 +13,7 @@ from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import DataError
 from embexp.ranges import MAX_LABEL
-from embexp.storage.files import sha256_of
+from embexp.storage.files import sha256_of, sha256_of_rows
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class RetrievalTask:
 
     def fingerprint(self) -> str:
         """Return a digest of the corpus, the questions and the judgments."""
-        corpus = sha256_of([(chunk.id, chunk.document_id, chunk.passage) for chunk in self.corpus])
+        corpus = sha256_of_rows((chunk.id, chunk.document_id, chunk.passage) for chunk in self.corpus)
         asked = (corpus, [(query.id, query.text) for query in self.queries], self.qrels, self.unit)
         own = {query: sorted(units) for query, units in self.own.items()}
         return sha256_of(*asked, *([own, self.copies] if own or self.copies else []))

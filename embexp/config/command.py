@@ -36,6 +36,7 @@ from embexp.config.saved import masked_display
 from embexp.config.schema import register
 from embexp.errors import EmbexpError, PrunedError
 from embexp.masking import mask_logging, masked_terminal, masked_text, masked_traceback, remember_secrets
+from embexp.memory import memory_problem, warn_of_address_space
 from embexp.package import __version__, conf_dir
 from embexp.storage.files import disk_problem
 
@@ -107,6 +108,7 @@ def _job(task: Task, name: str, group: ProcessGroup | None, *, verbose: bool) ->
             limit_threads()
             prepare_libraries()  # once more where a launcher has started another process
             prepare_torch()
+            warn_of_address_space()
             refuse_unswept_space()
             return run_task(task, config, group)
         except (Exception, KeyboardInterrupt) as raised:
@@ -148,7 +150,7 @@ def _process_group() -> ProcessGroup | None:
 def _for_the_user(error: BaseException, folders: Sequence[Path]) -> BaseException:
     """Return the error to report for one that ended Hydra itself, outside of a job."""
     overrides = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
-    if problem := disk_problem(error):  # of the folder that Hydra makes, too
+    if problem := disk_problem(error) or memory_problem(error):  # of the folder that Hydra makes, too
         return problem
     if isinstance(error, USER_MISTAKES):
         return explain(error, overrides, folders)
@@ -165,7 +167,7 @@ def _users_or_same(error: Exception | KeyboardInterrupt) -> Exception | Keyboard
 
     if isinstance(error, OmegaConfBaseException):  # a value refers to another one that is not there
         return explain(error, [], [conf_dir()])
-    mistake = disk_problem(error) or users_mistake(error)
+    mistake = disk_problem(error) or memory_problem(error) or users_mistake(error)
     return error if mistake is None else mistake.with_traceback(error.__traceback__)
 
 

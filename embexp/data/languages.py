@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 _PASSAGES = 1_000
 _BLOCK = 500
 """Characters that are judged at once: titles and other short passages show their language together only."""
@@ -29,14 +30,18 @@ class CorpusLanguage:
     share: float
 
 
+def evenly(items: Sequence[T]) -> Sequence[T]:
+    """Return 1,000 to 1,999 items spread evenly over all of them, or all where there are fewer."""
+    return items[:: max(len(items) // _PASSAGES, 1)]
+
+
 def corpus_language(passages: Sequence[str]) -> CorpusLanguage:
     """Return the language of a corpus, judged by up to 1,000 passages spread evenly over it.
 
     Args:
         passages: Its passages.
     """
-    step = max(len(passages) // _PASSAGES, 1)
-    text = " ".join(" ".join(passage.split())[:_BLOCK] for passage in passages[::step])
+    text = " ".join(" ".join(passage.split())[:_BLOCK] for passage in evenly(passages))
     blocks = [text[at : at + _BLOCK] for at in range(0, len(text) - _BLOCK + 1, _BLOCK)]
     blocks = blocks[:: max(len(blocks) // _BLOCKS, 1)]
     if not blocks:

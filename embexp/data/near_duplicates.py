@@ -139,7 +139,7 @@ def near_duplicates(
     if not distinct or not against:
         return {}
     index = NearDuplicateIndex(threshold=threshold, width=width)
-    for text in against:
+    for text in track(against, f"Reading {what} to compare with", total=len(against)):
         index.add(text)
     steps = track(distinct, f"Looking for leaks among {what}", total=len(distinct))
     matches = ((text, index.find(text)) for text in steps)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,11 +26,18 @@ _ROWS_PER_GROUP = 10_000
 def write_jsonl(path: Path, records: Iterable[DataclassInstance]) -> int:
     """Write records (dataclasses) one to a line, atomically, and return their number."""
     count = 0
+    encoder = json.JSONEncoder(ensure_ascii=False, default=asdict)  # asdict: for a record within a record
     with atomic_write(path) as stream:
         for record in records:
-            stream.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+            row = {name: getattr(record, name) for name in _names(type(record))}
+            stream.write(encoder.encode(row) + "\n")
             count += 1
     return count
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def read_jsonl(path: Path, kind: type[_Record]) -> Iterator[_Record]:
@@ -49,7 +58,13 @@ def read_jsonl(path: Path, kind: type[_Record]) -> Iterator[_Record]:
                 ) from error
 
 
+_REPEATED = frozenset({"document_id", "source", "title"})
+"""Fields whose texts many records share: they are kept in memory once."""
+
+
 def _frozen(key: str, value: Any) -> Any:
+    if key in _REPEATED and isinstance(value, str):
+        return sys.intern(value)
     if key == "generator":
         return Generator(**value)
     return tuple(value) if isinstance(value, list) else value

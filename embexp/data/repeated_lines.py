@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from embexp.data.fences import mark_code
 from embexp.data.records import Document
+from embexp.progress import READING_DOCUMENTS, expect_in_job
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,9 @@ _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
-def without_repeated_lines(documents: Iterable[Document], *, place: str, option: str) -> Iterator[Document]:
+def without_repeated_lines(
+    documents: Iterable[Document], *, place: str, option: str, most: int | None = None
+) -> Iterator[Document]:
     """Yield the documents without the lines that more than half of them hold, and log these.
 
     Case, white space and numbers do not matter, so that "Page 3 of 9" equals "Page 4 of 12". Headings, rows
@@ -41,6 +44,7 @@ def without_repeated_lines(documents: Iterable[Document], *, place: str, option:
         documents: The documents.
         place: Where they come from, for the log.
         option: The option that keeps the lines, for the log.
+        most: How many of the documents are used, for the progress bar; None for all.
     """
     counts: Counter[str] = Counter()
     total = 0
@@ -57,6 +61,7 @@ def without_repeated_lines(documents: Iterable[Document], *, place: str, option:
         repeated = {key for key, count in counts.items() if count > bound and total >= _LEAST_DOCUMENTS}
         stream.seek(0)
         removed: Counter[str] = Counter()
+        expect_in_job(READING_DOCUMENTS, total if most is None else min(total, most))
         for _ in range(total):
             yield _without(pickle.load(stream), repeated, removed)  # noqa: S301 written above
     _log(removed, total, place=place, option=option)

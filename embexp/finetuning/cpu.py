@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embexp.memory import address_space_left
+
 if TYPE_CHECKING:
     import torch
 
@@ -31,9 +33,10 @@ def tune_allocator() -> bool:
     as high as it goes, M_TOP_PAD 512 MiB.
 
     Returns:
-        True if glibc accepted the settings, False if there is no glibc.
+        True if glibc accepted the settings, False if there is no glibc, or a limit on the address space
+        (``ulimit -v``), which kept blocks would use up.
     """
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or address_space_left() is not None:
         return False
     try:
         libc = ctypes.CDLL(None)

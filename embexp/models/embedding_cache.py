@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from embexp.errors import ConfigError, DamagedError
 from embexp.models.vector_files import (
     KEY_BYTES,
+    KeyRows,
     Rows,
     Vectors,
     append_rows,
@@ -34,7 +35,7 @@ from embexp.models.vector_files import (
     row_bytes,
     stored_rows,
 )
-from embexp.progress import progress
+from embexp.progress import job, progress, skip_in_job
 from embexp.storage.files import space_checked
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class EmbeddingCache:
             raise ConfigError(f"The embedding cache may hold {max_bytes} bytes: give 0 or more.")
         self.root = root
         self.max_bytes = max_bytes
+        self._key_rows: dict[Path, KeyRows] = {}
 
     def get_or_encode(self, fingerprint: str, role: Role, texts: Sequence[str], encode: Encode) -> Vectors:
         """Return the vectors alone; see ``fetch``."""
@@ -93,6 +95,7 @@ class EmbeddingCache:
         *,
         prepare: Callable[[], object] = lambda: None,
         block: int | None = None,
+        label: str = "",
     ) -> Fetched:
         """Return the vectors of ``texts``; encode those that are not on disk yet.
 
@@ -106,6 +109,7 @@ class EmbeddingCache:
                 for an empty ``texts``, since it alone knows the dimension.
             prepare: Called before ``encode`` and not measured; it may load the model.
             block: The most texts that are encoded before their vectors are written; None means 4,096.
+            label: The text of the bars that ``encode`` opens, which become one bar for all blocks.
 
         Returns:
             float32 vectors, shape (len(texts), dimension), and the seconds that encoding them took.
@@ -117,18 +121,17 @@ class EmbeddingCache:
         folder = self._folder(fingerprint)
         keys = [_key(role, text) for text in texts]
         wanted = dict(zip(keys, texts, strict=True))
-        stored = _stored(folder, list(wanted))
+        stored = self._stored(folder, list(wanted))
         parts = [stored] if stored else []
         known = len(stored.keys) if stored else 0
         on_disk = set(stored.keys) if stored else set()
         missing = [key for key in wanted if key not in on_disk]
+        skip_in_job(label, len(texts) - len(missing))
         if missing:
             _repair_lost_keys(folder)
-        size = block or BLOCK
-        for start in range(0, len(missing), size):
-            part = {key: wanted[key] for key in missing[start : start + size]}
-            parts += self._encoded(folder, part, encode, prepare)
-        if missing:
+            with job(label, total=len(missing)) if label else nullcontext():
+                for part in _slices(missing, block or BLOCK):
+                    parts += self._encoded(folder, {key: wanted[key] for key in part}, encode, prepare)
             self._drop_oldest(keep=folder)
         log.debug("%d of %d vectors taken from %s", known, len(texts), folder)
         row_of = {key: row for row, key in enumerate(key for part in parts for key in part.keys)}
@@ -140,7 +143,7 @@ class EmbeddingCache:
 
     def known(self, fingerprint: str, role: Role, texts: Sequence[str]) -> int:
         """Return how many of the distinct ``texts`` have vectors on disk."""
-        stored = _stored(self._folder(fingerprint), [_key(role, text) for text in dict.fromkeys(texts)])
+        stored = self._stored(self._folder(fingerprint), [_key(role, text) for text in dict.fromkeys(texts)])
         return len(stored.keys) if stored else 0
 
     def dimension(self, fingerprint: str) -> int | None:
@@ -180,7 +183,7 @@ class EmbeddingCache:
         import numpy as np
 
         with _locked(folder):
-            stored = _stored(folder, list(block), locked=True)
+            stored = self._stored(folder, list(block), locked=True)
             parts = [stored] if stored else []
             for key in stored.keys if stored else ():
                 del block[key]
@@ -193,6 +196,28 @@ class EmbeddingCache:
                 parts.append(Rows(list(block), vectors, seconds))
                 self._append(folder, parts[-1])
         return parts
+
+    def _stored(self, folder: Path, keys: Sequence[bytes], *, locked: bool = False) -> Rows | None:
+        """Return the rows of those ``keys`` that are on disk, in the same order; None if there are none.
+
+        Damage is told, and repaired: damaged rows count as missing.
+
+        Args:
+            folder: The model's folder.
+            keys: What to look up.
+            locked: Whether the caller holds the model's lock.
+        """
+        for _ in range(2):
+            try:
+                return read_rows(folder, keys, self._key_rows.setdefault(folder, KeyRows()))
+            except DamagedError as error:
+                self._key_rows.pop(folder, None)
+                with nullcontext() if locked else _locked(folder):
+                    _repair(folder, error)
+            except FileNotFoundError:  # another process has just dropped this model
+                self._key_rows.pop(folder, None)
+                return None
+        return None
 
     def _append(self, folder: Path, rows: Rows) -> None:
         """Append rows; the caller holds the lock."""
@@ -297,25 +322,9 @@ def _key(role: Role, text: str) -> bytes:
     return hashlib.sha256(f"{role}\0{text}".encode(errors="surrogatepass")).digest()[:KEY_BYTES]
 
 
-def _stored(folder: Path, keys: Sequence[bytes], *, locked: bool = False) -> Rows | None:
-    """Return the rows of those ``keys`` that are on disk, in the same order; None if there are none.
-
-    Damage is told, and repaired: damaged rows count as missing.
-
-    Args:
-        folder: The model's folder.
-        keys: What to look up.
-        locked: Whether the caller holds the model's lock.
-    """
-    for _ in range(2):
-        try:
-            return read_rows(folder, keys)
-        except DamagedError as error:
-            with nullcontext() if locked else _locked(folder):
-                _repair(folder, error)
-        except FileNotFoundError:  # another process has just dropped this model
-            return None
-    return None
+def _slices(keys: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
 
 
 def _repair_lost_keys(folder: Path) -> None:

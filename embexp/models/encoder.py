@@ -75,6 +75,8 @@ class Embedder(Protocol):
 
 
 PLURAL = {"query": "queries", "passage": "passages"}
+ENCODING_PASSAGES = f"Encoding {PLURAL['passage']}"
+"""The text of the bar while passages are encoded, which a job of many parts shares."""
 MAX_BATCH, MIN_BATCH = 64, 4
 TOKENS_PER_BATCH = 1_024
 """The size of a batch on a CPU, padding included: larger ones are no faster, and map more memory anew."""
@@ -333,6 +335,7 @@ class SourceEmbedder:
                 texts,
                 lambda missing: self._encode(role, missing, bf16=bf16),
                 prepare=lambda: self._embedder.dimension,
+                label=f"Encoding {PLURAL[role]}",
             )
         elif texts:
             fetched = self._service.fetch(self._cache, self.fingerprint, role, texts)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from embexp.errors import DamagedError
 from embexp.storage.files import write_json
@@ -58,8 +58,83 @@ def stored_rows(folder: Path) -> Rows | None:
     return found if found.keys else None
 
 
-def read_rows(folder: Path, keys: Sequence[bytes]) -> Rows | None:
+class KeyRows:
+    """Finds the rows of keys in one folder; a later search reads only the keys that were added since.
+
+    The keys that a search reads are sorted. Sorted parts are merged when they are of about the same size, so
+    that n keys take n log n steps in all, in however many parts they were added.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._parts: list[_SortedKeys] = []
+
+    def find(self, folder: Path, rows: int, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
+        """Return the row of each key among the first ``rows``; -1 for a key that is not there."""
+        import numpy as np
+
+        if rows < self._rows:  # the folder was repaired, or written anew
+            self._rows, self._parts = 0, []
+        if rows > self._rows:
+            self._add(folder, rows)
+        high, low = _halves(b"".join(keys))
+        found = np.full(len(keys), -1, dtype=np.int64)
+        for part in self._parts:
+            at = np.minimum(np.searchsorted(part.high, high), len(part.high) - 1)
+            same = (part.high[at] == high) & (part.low[at] == low)
+            found[same] = part.rows[at[same]]
+        return found
+
+    def _add(self, folder: Path, rows: int) -> None:
+        import numpy as np
+
+        with (folder / KEYS).open("rb") as stream:
+            stream.seek(self._rows * KEY_BYTES)
+            high, low = _halves(stream.read((rows - self._rows) * KEY_BYTES))
+        numbers = np.arange(self._rows, self._rows + len(high))
+        kept = (high != 0) | (low != 0)  # without the rows that were given up
+        self._rows = rows
+        self._parts.append(_SortedKeys.of(high[kept], low[kept], numbers[kept]))
+        while len(self._parts) > 1 and len(self._parts[-2].rows) <= 2 * len(self._parts[-1].rows):
+            last, before = self._parts.pop(), self._parts.pop()
+            high, low = np.concatenate([before.high, last.high]), np.concatenate([before.low, last.low])
+            self._parts.append(_SortedKeys.of(high, low, np.concatenate([before.rows, last.rows])))
+        self._parts = [part for part in self._parts if len(part.rows)]
+
+
+class _SortedKeys(NamedTuple):
+    """Keys in the order of their first halves. Two keys with the same first half are too rare to matter.
+
+    The second of them would not be found, and its text encoded again.
+    """
+
+    high: npt.NDArray[np.uint64]
+    low: npt.NDArray[np.uint64]
+    rows: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64]
+    ) -> _SortedKeys:
+        order = high.argsort(kind="stable")
+        return cls(high[order], low[order], rows[order])
+
+
+def _halves(keys: bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return the two halves of each key as numbers."""
+    import numpy as np
+
+    numbers = np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2)
+    return numbers[:, 0].copy(), numbers[:, 1].copy()
+
+
+def read_rows(folder: Path, keys: Sequence[bytes], key_rows: KeyRows) -> Rows | None:
     """Return the rows of those ``keys`` that are on disk, each of them checked; None if there are none.
+
+    Args:
+        folder: The model's folder.
+        keys: What to look up.
+        key_rows: Remembers the keys that an earlier call has read; a new one after damage.
 
     Raises:
         DamagedError: A row is not as it was written, or a file is too short.
@@ -71,13 +146,13 @@ def read_rows(folder: Path, keys: Sequence[bytes]) -> Rows | None:
     rows, lost = _complete_rows(folder, dimension)
     if lost:
         raise DamagedError(f"{lost:,} rows are cut off")
-    table = _Table.open(folder, rows, dimension)
-    row_of = {key: row for row, key in enumerate(table.keys)}
-    known = [key for key in keys if key in row_of]
+    row_of = key_rows.find(folder, rows, keys)
+    known = [key for key, row in zip(keys, row_of, strict=True) if row >= 0]
     if not known:
         return None
     os.utime(folder / KEYS)
-    wanted = [row_of[key] for key in known]
+    wanted = row_of[row_of >= 0]
+    table = _Table.open(folder, rows, dimension)
     found = Rows(known, table.vectors[wanted], table.seconds[wanted])
     if not (_checks(found) == table.checks[wanted]).all():
         raise DamagedError("rows were changed")
@@ -86,9 +161,10 @@ def read_rows(folder: Path, keys: Sequence[bytes]) -> Rows | None:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The complete rows of a model; all but the keys stay on disk until they are read."""
+    """The complete rows of a model, which stay on disk until they are read."""
 
-    keys: list[bytes]
+    folder: Path
+    rows: int
     vectors: Vectors
     seconds: npt.NDArray[np.float32]
     checks: npt.NDArray[np.uint64]
@@ -99,25 +175,32 @@ class _Table:
 
         if rows == 0:
             empty = np.empty(0, dtype=np.float32)
-            return cls([], np.empty((0, dimension), dtype=np.float32), empty, np.empty(0, dtype=np.uint64))
-        digests = (folder / KEYS).read_bytes()
+            nothing = np.empty((0, dimension), dtype=np.float32)
+            return cls(folder, 0, nothing, empty, np.empty(0, dtype=np.uint64))
         return cls(
-            [digests[row * KEY_BYTES : (row + 1) * KEY_BYTES] for row in range(rows)],
+            folder,
+            rows,
             np.memmap(folder / VECTORS, dtype=np.float32, mode="r", shape=(rows, dimension)),
             np.memmap(folder / SECONDS, dtype=np.float32, mode="r", shape=(rows,)),
             np.memmap(folder / CHECKS, dtype=np.uint64, mode="r", shape=(rows,)),
         )
+
+    def keys(self) -> list[bytes]:
+        """Return the key of each row."""
+        digests = (self.folder / KEYS).read_bytes()
+        return [digests[row * KEY_BYTES : (row + 1) * KEY_BYTES] for row in range(self.rows)]
 
     def damaged(self) -> list[int]:
         """Return the numbers of the rows that are not as they were written, those without a key left out."""
         import numpy as np
 
         found: list[int] = []
-        for start in range(0, len(self.keys), ROWS_PER_CHECK):
+        keys = self.keys()
+        for start in range(0, len(keys), ROWS_PER_CHECK):
             part = slice(start, start + ROWS_PER_CHECK)
-            rows = Rows(self.keys[part], self.vectors[part], self.seconds[part])
+            rows = Rows(keys[part], self.vectors[part], self.seconds[part])
             found += (start + np.flatnonzero(_checks(rows) != self.checks[part])).tolist()
-        return [row for row in found if self.keys[row] != NO_KEY]
+        return [row for row in found if keys[row] != NO_KEY]
 
 
 def _checks(rows: Rows) -> npt.NDArray[np.uint64]:
@@ -163,7 +246,7 @@ def repair_vectors(folder: Path) -> tuple[int, int]:
         complete, _ = _complete_rows(folder, dimension)
         table = _Table.open(folder, complete, dimension)
         damaged = table.damaged()
-        if len(damaged) + table.keys.count(NO_KEY) == complete:
+        if len(damaged) + table.keys().count(NO_KEY) == complete:
             continue
         write_json(folder / META, {"dimension": dimension})
         with (folder / KEYS).open("r+b") as stream:

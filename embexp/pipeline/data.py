@@ -21,9 +21,10 @@ from embexp.data.repeated_lines import REPEATED_LINES
 from embexp.data.splitting import Splits, split_by_document
 from embexp.data.truncation import PASSAGES, QUERIES, Truncation
 from embexp.errors import DataError
+from embexp.memory import warn_of_memory
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.truncation import measure_truncation
-from embexp.progress import track
+from embexp.pipeline.truncation import COUNTING_TOKENS, measure_truncation
+from embexp.progress import READING_DOCUMENTS, job, track
 from embexp.storage.manifest import write_manifest
 from embexp.tracking.provenance import provenance
 from embexp.tracking.tracker import TrackedRun
@@ -32,6 +33,8 @@ from embexp.user_code import identity, yielded
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
+_MEMORY_OF_FILE = 1.5
+"""The memory that records take, for each byte of their file."""
 CORPUS_FILES = ("chunks.jsonl", "documents.jsonl")
 
 
@@ -45,7 +48,22 @@ class Corpus:
 
     def chunks(self) -> list[Chunk]:
         """Return every chunk."""
-        return list(read_jsonl(self.folder / "chunks.jsonl", Chunk))
+        path = self.folder / "chunks.jsonl"
+        warn_of_memory(
+            _MEMORY_OF_FILE * path.stat().st_size,
+            "The corpus",
+            "if the system ends this process, give it more memory, or take fewer documents (dataset.limit=…)",
+        )
+        return list(track(read_jsonl(path, Chunk), "Reading chunks", total=self.count()))
+
+    def passages(self) -> Iterator[str]:
+        """Yield the text of each chunk as it is embedded, one at a time."""
+        return (each.passage for each in read_jsonl(self.folder / "chunks.jsonl", Chunk))
+
+    def count(self) -> int:
+        """Return the number of chunks."""
+        with (self.folder / "chunks.jsonl").open("rb") as stream:
+            return sum(1 for _ in stream)
 
     @cached_property
     def repeated_lines(self) -> int:
@@ -140,15 +158,17 @@ def _chunks(
 ) -> Iterator[Chunk]:
     """Yield the chunks of each document in turn, and keep only the document's header."""
     owner, chunker = experiment.dataset, experiment.chunker
-    for document in track(yielded(documents, Document, owner, "documents"), "Reading documents"):
-        if document.id in headers:
-            raise DataError(
-                f"The document id {document.id!r} occurs twice, the second time in "
-                f"{document.source or experiment.dataset.name}: give each document an id of its own."
-            )
-        headers[document.id] = replace(document, text="")
-        for chunk in yielded(chunker.chunk(document, tokens), Chunk, chunker, "chunk"):
-            yield chunk if chunk.source else replace(chunk, source=document.source)
+    with job(READING_DOCUMENTS, total=None) as bar:
+        for document in yielded(documents, Document, owner, "documents"):
+            if document.id in headers:
+                raise DataError(
+                    f"The document id {document.id!r} occurs twice, the second time in "
+                    f"{document.source or experiment.dataset.name}: give each document an id of its own."
+                )
+            headers[document.id] = replace(document, text="")
+            for chunk in yielded(chunker.chunk(document, tokens), Chunk, chunker, "chunk"):
+                yield chunk if chunk.source else replace(chunk, source=document.source)
+            bar.advance()
 
 
 def truncated_texts(experiment: Experiment, written: WrittenPairs) -> dict[str, Truncation]:
@@ -159,7 +179,7 @@ def truncated_texts(experiment: Experiment, written: WrittenPairs) -> dict[str, 
         experiment.model,
         (corpus.key, written.key),
         {
-            PASSAGES: lambda: (each.passage for each in read_jsonl(corpus.folder / "chunks.jsonl", Chunk)),
+            PASSAGES: lambda: track(corpus.passages(), COUNTING_TOKENS, total=corpus.count()),
             QUERIES: lambda: sorted({pair.query for pair in read_jsonl(written.path, Pair)}),
         },
     )

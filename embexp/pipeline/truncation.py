@@ -20,8 +20,12 @@ from embexp.data.truncation import (
 )
 from embexp.models.sources import ModelSource
 from embexp.pipeline.experiment import Experiment
+from embexp.progress import track
 
 log = logging.getLogger(__name__)
+
+COUNTING_TOKENS = "Counting the tokens of passages"
+"""The text of the progress bar."""
 
 
 def measure_truncation(
@@ -72,7 +76,9 @@ def benchmark_truncation(
         Kind of text -> its counts; empty where the run's own data are asked, of a model of the same length.
     """
     texts: dict[str, Callable[[], Iterable[str]]] = {
-        PASSAGES: lambda: (chunk.passage for chunk in task.corpus),
+        PASSAGES: lambda: track(
+            (chunk.passage for chunk in task.corpus), COUNTING_TOKENS, total=len(task.corpus)
+        ),
         QUERIES: lambda: (query.text for query in task.queries),
     }
     inputs, counted = ("benchmark", task.fingerprint()), {}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from embexp.data.languages import CorpusLanguage, corpus_language
+from embexp.data.languages import CorpusLanguage, corpus_language, evenly
 from embexp.data.records import Chunk
 from embexp.data.words import search_terms
 from embexp.errors import ConfigError
+from embexp.memory import warn_of_memory
+from embexp.progress import Bar, progress, track
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 
@@ -32,6 +37,10 @@ StopwordsName = Literal[
 ]
 
 log = logging.getLogger(__name__)
+
+BYTES_PER_CHARACTER = 6
+"""Of a passage, that building the index takes: about 36 for a word and its place."""
+_PASSAGES_PER_STEP = 100
 
 _STEMMERS = {
     **{"ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english"},
@@ -89,15 +98,19 @@ class Bm25Retriever:
         ordered = sorted(chunks, key=lambda chunk: chunk.id)
         if not ordered:
             raise empty_corpus(path)
-        words = self._words([chunk.passage for chunk in ordered])
-        passages = (chunk.passage for chunk in ordered)
-        tokens = list(words.streaming_tokenize(passages, update_vocab=True, allow_empty=False))
+        words = self._words([chunk.passage for chunk in evenly(ordered)])
+        _warn_of_memory(ordered)
+        passages = (chunk.passage for chunk in track(ordered, "Reading words", total=len(ordered)))
+        stream = words.streaming_tokenize(passages, update_vocab=True, allow_empty=False)
+        tokens = _Tokens([array("I", numbers) for numbers in stream])
         # bm25s sets its logger to DEBUG, whatever level the program has set.
         logging.getLogger("bm25s").setLevel(logging.WARNING)
         vocabulary = words.get_vocab_dict()
         model = bm25s.BM25(k1=self.k1, b=self.b, method="lucene", backend="numpy") if vocabulary else None
         if model is not None:
-            model.index((tokens, vocabulary), create_empty_token=False, show_progress=False)
+            with tokens.counted("Weighting words"):
+                corpus = SimpleNamespace(ids=tokens, vocab=vocabulary)
+                model.index(corpus, create_empty_token=False, show_progress=False)
         return Bm25Index([chunk.id for chunk in ordered], words, model)
 
     def _words(self, passages: Sequence[str]) -> Any:
@@ -129,6 +142,46 @@ class Bm25Retriever:
             "BM25: %s; stemming: %s, stop words: %s.", _told(language), stemmer or "none", stopwords or "none"
         )
         return stemmer, stopwords
+
+
+class _Tokens(Sequence["array[int]"]):
+    """The numbers of each passage's words, four bytes each, which bm25s reads three times."""
+
+    _READINGS = 3
+
+    def __init__(self, passages: list[array[int]]) -> None:
+        self._passages = passages
+        self._bar: Bar | None = None
+
+    def __len__(self) -> int:
+        return len(self._passages)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._passages[at]
+
+    def __iter__(self) -> Iterator[array[int]]:
+        for at, numbers in enumerate(self._passages, start=1):
+            yield numbers
+            if self._bar is not None and at % _PASSAGES_PER_STEP == 0:
+                self._bar.advance(_PASSAGES_PER_STEP)
+
+    @contextmanager
+    def counted(self, description: str) -> Iterator[None]:
+        """Show a bar that counts the passages that are read while the block runs."""
+        with progress(description, total=self._READINGS * len(self)) as self._bar:
+            yield
+        self._bar = None
+
+
+def _warn_of_memory(chunks: Sequence[Chunk]) -> None:
+    """Say it if the index is going to need more memory than there is."""
+    sample = evenly(chunks)
+    characters = sum(len(chunk.title) + len(chunk.text) for chunk in sample) / len(sample)
+    warn_of_memory(
+        BYTES_PER_CHARACTER * characters * len(chunks),
+        f"The BM25 index of {len(chunks):,} passages",
+        "if the system ends this process, give it more memory, or take fewer documents (dataset.limit=…)",
+    )
 
 
 def _told(language: CorpusLanguage) -> str:

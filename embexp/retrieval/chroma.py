@@ -20,7 +20,9 @@ from filelock import FileLock, Timeout
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
-from embexp.models.encoder import Embedder
+from embexp.memory import warn_of_memory
+from embexp.models.encoder import ENCODING_PASSAGES, Embedder
+from embexp.progress import Bar, job, progress, skip_in_job
 from embexp.ranges import Seconds, check_ranges
 from embexp.retrieval.index import Hit, blocks, check_k, empty_corpus, passage_vectors, query_vectors
 from embexp.storage.files import disk_problem, sha256_of, space_checked
@@ -36,6 +38,10 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 TOKEN_PROVIDER = "chromadb.auth.token_authn.TokenAuthClientProvider"
 QUERIES_PER_CALL = 256
 IDS_PER_CALL = 10_000
+BYTES_PER_NEIGHBOR = 10
+"""Of a vector, for each of ``max_neighbors``: two links of four bytes on the lowest layer, and some above."""
+BYTES_PER_VECTOR = 600
+"""Beside its numbers and links: its id, twice, and its number."""
 LEAST_NAME = 3
 """Characters that Chroma asks of a collection's name."""
 
@@ -296,21 +302,28 @@ class ChromaIndex:
         Raises:
             RetrievalError: A vector is not finite, or the database fails.
         """
-        with _explained(self._location, self._remedy):
+        corpus = chunks if isinstance(chunks, Sequence) else list(chunks)
+        total, is_new = len(corpus), self._collection is None
+        encoding = job(ENCODING_PASSAGES, total=total)
+        writing = progress(f"Writing vectors to {self._location}", total=total)
+        with _explained(self._location, self._remedy), encoding, writing as written:
             batch = min(batch, self._store.client.get_max_batch_size())
             ids: set[str] = set()
-            for block in blocks(chunks):
+            for block in blocks(corpus):
                 # Chroma refuses an id that occurs twice in one call; a chunk's id is a hash of its content.
                 distinct = {chunk.id: chunk for chunk in block if chunk.id not in ids}
                 ids.update(distinct)
-                self._add(self._new_or_changed(list(distinct.values()), batch), batch)
+                wanted = list(distinct.values())
+                if not is_new:
+                    wanted = self._new_or_changed(wanted, batch)
+                skip_in_job(ENCODING_PASSAGES, len(block) - len(wanted))
+                written.skip(len(block) - len(wanted))
+                self._add(wanted, batch, written, total=total)
             if self._collection is not None and self._collection.count() > len(ids):
                 self._remove_all_but(ids, batch)
             return len(ids)
 
     def _new_or_changed(self, chunks: list[Chunk], batch: int) -> list[Chunk]:
-        if self._collection is None:
-            return chunks
         stored: dict[str, str] = {}
         for ids in _slices([chunk.id for chunk in chunks], batch):
             rows = self._collection.get(ids=ids, include=["metadatas"])
@@ -318,15 +331,16 @@ class ChromaIndex:
             stored.update(zip(rows["ids"], digests, strict=True))
         return [chunk for chunk in chunks if stored.get(chunk.id) != _digest(chunk)]
 
-    def _add(self, chunks: list[Chunk], batch: int) -> None:
+    def _add(self, chunks: list[Chunk], batch: int, written: Bar, *, total: int) -> None:
         if not chunks:
             return
         vectors = passage_vectors(chunks, self._embedder)
         if self._collection is None:
+            self._warn_of_memory(total, vectors.shape[1])
             self._collection = self._store.client.create_collection(
                 self._name,
                 embedding_function=self._function,
-                configuration={"hnsw": self._settings},
+                configuration={"hnsw": {**self._settings, **_writing_settings(total)}},
                 metadata={**self._metadata, "dimension": vectors.shape[1]},
                 get_or_create=True,
             )
@@ -338,7 +352,20 @@ class ChromaIndex:
                 documents=[chunks[row].text for row in rows],
                 metadatas=[_metadata(chunks[row]) for row in rows],
             )
+            written.advance(len(rows))
         log.info("%d vectors written to %s", len(chunks), self._location)
+
+    def _warn_of_memory(self, vectors: int, dimension: int) -> None:
+        """Say it if the graph of a database in a folder is going to need more memory than there is."""
+        if not self._store.in_process:
+            return
+        links = int(self._settings["max_neighbors"]) * BYTES_PER_NEIGHBOR
+        warn_of_memory(
+            vectors * (dimension * 4 + links + BYTES_PER_VECTOR),
+            f"The index of {vectors:,} passages in Chroma",
+            "if the system ends this process, give it more memory, take fewer documents (dataset.limit=…), "
+            "or set retriever=exact, which keeps vectors in a file where they do not fit",
+        )
 
     def _remove_all_but(self, keep: set[str], batch: int) -> None:
         stale: list[str] = []
@@ -405,6 +432,7 @@ class _Store:
 
     def __init__(self, client: Any, lock: FileLock | None = None) -> None:
         self.client = client
+        self.in_process = lock is not None
         weakref.finalize(self, _release, client, lock)
 
     def collection(self, name: str) -> Any:
@@ -474,6 +502,17 @@ def _index_settings(retriever: ChromaRetriever | ChromaServerRetriever) -> dict[
         "ef_search": retriever.ef_search,
         "max_neighbors": retriever.max_neighbors,
     }
+
+
+def _writing_settings(vectors: int) -> dict[str, int]:
+    """Return after how many vectors Chroma adds them to its graph, and writes the graph to disk.
+
+    Chroma writes the ids of all vectors each time. By default it does so after every 1,000, which takes
+    quadratic time; here a large index is written about fifty times, whatever its size. What was added since
+    is read again from the database whenever it is opened, hence not fewer times.
+    """
+    every = min(max(vectors // 50, 1_000), 50_000)
+    return {"batch_size": every, "sync_threshold": every}
 
 
 def _client_settings(**more: str) -> Any:

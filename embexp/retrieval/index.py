@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.records import Chunk
 from embexp.errors import RetrievalError
-from embexp.models.encoder import Embedder
+from embexp.models.encoder import ENCODING_PASSAGES, Embedder
+from embexp.progress import job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,11 +84,21 @@ BLOCK = 65_536
 """Chunks that are encoded together: enough to batch by length, about 100 MB of vectors for most models."""
 
 
-def blocks(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+def encoded_blocks(chunks: Sequence[Chunk], embedder: Embedder) -> Iterator[tuple[list[Chunk], Vectors]]:
+    """Yield the chunks in blocks of up to 65,536, each with its vectors; one bar counts them all.
+
+    Raises:
+        RetrievalError: A vector is not finite.
+    """
+    with job(ENCODING_PASSAGES, total=len(chunks)):
+        for block in blocks(chunks):
+            yield block, passage_vectors(block, embedder)
+
+
+def blocks(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
     """Yield the chunks in lists of up to 65,536, to be encoded together."""
-    iterator = iter(chunks)
-    while block := list(islice(iterator, BLOCK)):
-        yield block
+    for start in range(0, len(chunks), BLOCK):
+        yield list(chunks[start : start + BLOCK])
 
 
 def passage_vectors(chunks: list[Chunk], embedder: Embedder) -> Vectors:
@@ -98,7 +108,7 @@ def passage_vectors(chunks: list[Chunk], embedder: Embedder) -> Vectors:
         RetrievalError: A vector is not finite.
     """
     vectors = embedder.encode_passages([chunk.passage for chunk in chunks])
-    _check(vectors, [f"chunk {chunk.id}" for chunk in chunks])
+    _check(vectors, lambda row: f"chunk {chunks[row].id}")
     return vectors
 
 
@@ -109,18 +119,19 @@ def query_vectors(queries: list[str], embedder: Embedder) -> Vectors:
         RetrievalError: A vector is not finite.
     """
     vectors = embedder.encode_queries(queries)
-    _check(vectors, [f"query {query[:60]!r}" for query in queries])
+    _check(vectors, lambda row: f"query {queries[row][:60]!r}")
     return vectors
 
 
-def _check(vectors: Vectors, names: list[str]) -> None:
+def _check(vectors: Vectors, name_of: Callable[[int], str]) -> None:
     import numpy as np
 
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise RetrievalError(
-            f"The model gave {names[broken[0]]} a vector that is not finite ({len(broken)} such in all): its "
-            "weights are broken. Train it again with a lower learning rate, or choose another model."
+            f"The model gave {name_of(int(broken[0]))} a vector that is not finite ({len(broken)} such in "
+            "all): its weights are broken. Train it again with a lower learning rate, or choose another "
+            "model."
         )
 
 

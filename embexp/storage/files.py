@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -162,10 +162,24 @@ def sha256_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+_encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)
+"""Made once: every chunk has a digest or two."""
+
+
 def sha256_of(*parts: object) -> str:
     """Return the SHA-256 of JSON-encodable parts as hex; equal parts give the same digest on any machine."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    text = _encoder.encode(parts)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def sha256_of_rows(rows: Iterable[object]) -> str:
+    """Return what ``sha256_of(list(rows))`` returns, with one row at a time in memory."""
+    digest, separator = hashlib.sha256(b"[["), b""
+    for row in rows:
+        digest.update(separator + _encoder.encode(row).encode("utf-8", errors="surrogatepass"))
+        separator = b", "
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def remove_folder(folder: Path) -> None:

@@ -267,7 +267,7 @@ def _shared_summaries(documents: Iterable[Document], chunks: Iterable[Chunk]) ->
     for document in documents:
         if summary := document.metadata.get("summary"):
             owners[key(clean(summary))].add(document.id)
-    for chunk in chunks:
+    for chunk in chunks if owners else ():
         for sentence in sentences(chunk.text):
             if (text := key(sentence.text)) in owners:
                 owners[text].add(chunk.document_id)
@@ -402,8 +402,9 @@ class Extractive:
         for chunk in chunks:
             by_document[chunk.document_id].append(chunk)
         terms = Terms.read(track((chunk.passage for chunk in chunks), "Weighing words", total=len(chunks)))
-        shared = _shared_headings(chunks) | _shared_summaries(documents.values(), chunks)
-        labels = _shared_terms(chunks) if "definition" in self.query_types else frozenset()
+        counted = partial(track, chunks, "Looking for what documents share", total=len(chunks))
+        shared = _shared_headings(chunks) | _shared_summaries(documents.values(), counted())
+        labels = _shared_terms(counted()) if "definition" in self.query_types else frozenset()
         linked = links_to(chunks) if "link" in self.query_types else {}
         return [
             _Source(

@@ -17,6 +17,7 @@ from filelock import FileLock
 from embexp.errors import ConfigError, DamagedError, EmbexpError
 from embexp.models import embedding_cache, vector_files
 from embexp.models.embedding_cache import EmbeddingCache
+from embexp.models.vector_files import KEY_BYTES, KEYS, KeyRows
 
 DIMENSION = 4
 
@@ -352,3 +353,52 @@ def test_a_cache_that_is_deleted_while_a_model_encodes_keeps_nothing_and_hurts_n
         cache.get_or_encode("m", "query", ["a"], encode_and_delete), expected(["a"])
     )
     np.testing.assert_array_equal(cache.get_or_encode("m", "query", ["a"], Encoder()), expected(["a"]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_are_found_by_their_keys_however_they_were_added(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    keys = [chance.randbytes(KEY_BYTES) for _ in range(500)]
+    keys[3] = keys[77] = bytes(KEY_BYTES)  # rows that were given up
+    found, written = KeyRows(), 0
+    while written < len(keys):
+        written = min(written + chance.choice([1, 2, 40, 200]), len(keys))
+        (tmp_path / KEYS).write_bytes(b"".join(keys[:written]))
+        rows = {key: row for row, key in enumerate(keys[:written]) if row not in (3, 77)}
+        wanted = [*chance.sample(keys, 100), chance.randbytes(KEY_BYTES)]
+        assert found.find(tmp_path, written, wanted).tolist() == [rows.get(key, -1) for key in wanted]
+
+
+def test_a_folder_that_is_shorter_than_before_is_read_anew(tmp_path: Path) -> None:
+    keys = [bytes([number]) * KEY_BYTES for number in range(1, 6)]
+    found = KeyRows()
+    (tmp_path / KEYS).write_bytes(b"".join(keys))
+    assert found.find(tmp_path, 5, keys).tolist() == [0, 1, 2, 3, 4]
+    (tmp_path / KEYS).write_bytes(b"".join(keys[3:]))
+    assert found.find(tmp_path, 2, keys).tolist() == [-1, -1, -1, 0, 1]
+
+
+def test_keys_are_read_from_disk_once_however_many_blocks_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_cache, "BLOCK", 2)
+    read: list[int] = []
+    add = KeyRows._add
+
+    def watched(self: KeyRows, folder: Path, rows: int) -> None:
+        read.append(rows - self._rows)
+        add(self, folder, rows)
+
+    monkeypatch.setattr(KeyRows, "_add", watched)
+    cache = EmbeddingCache(tmp_path)
+    for start in range(0, 60, 20):
+        cache.get_or_encode("model", "query", [f"text {at}" for at in range(start, start + 20)], Encoder())
+    assert sum(read) <= 60
+
+
+def test_what_another_process_writes_between_two_searches_is_found(tmp_path: Path) -> None:
+    cache, other, encode = EmbeddingCache(tmp_path), EmbeddingCache(tmp_path), Encoder()
+    cache.get_or_encode("model", "query", ["a"], encode)
+    other.get_or_encode("model", "query", ["b"], encode)
+    cache.get_or_encode("model", "query", ["a", "b", "c"], encode)
+    assert encode.calls == [["a"], ["b"], ["c"]]

@@ -208,3 +208,12 @@ def test_a_language_that_is_set_is_not_detected(
 
     assert caplog.text == ""
     assert ids(index.search(["running"], k=1)[0]) == ["40"]
+
+
+def test_too_little_memory_is_told_before_the_index_is_built(
+    chunks: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("embexp.memory.available_memory", lambda: 10)
+    Bm25Retriever().index(chunks("deque", "tree"), path=tmp_path)
+    assert "The BM25 index of 2 passages needs about" in caplog.text
+    assert "dataset.limit" in caplog.text

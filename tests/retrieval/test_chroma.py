@@ -239,3 +239,24 @@ def test_a_disk_that_is_full_is_named_as_that(tmp_path: Path, monkeypatch: pytes
         ChromaRetriever().index(
             [Chunk("c1", "d1", "abc", title="", position=0)], LetterEmbedder(), path=tmp_path
         )
+
+
+@pytest.mark.parametrize(
+    ("vectors", "every"), [(10, 1_000), (50_000, 1_000), (1_000_000, 20_000), (100_000_000, 50_000)]
+)
+def test_a_large_index_is_written_about_fifty_times(vectors: int, every: int) -> None:
+    settings = chroma._writing_settings(vectors)
+    assert settings == {"batch_size": every, "sync_threshold": every}
+
+
+def test_too_little_memory_for_the_graph_is_told_before_it_is_built(
+    letters: LetterEmbedder,
+    chunks: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("embexp.memory.available_memory", lambda: 10)
+    ChromaRetriever().index(chunks("a", "b"), letters, path=tmp_path)
+    assert "The index of 2 passages in Chroma needs about" in caplog.text
+    assert "retriever=exact" in caplog.text

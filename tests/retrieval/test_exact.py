@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
+from embexp.retrieval import index as module
 from embexp.retrieval.exact import ExactIndex, ExactRetriever
 from embexp.retrieval.index import Hit, best_columns
 from tests.retrieval.letter_embedder import LetterEmbedder, QuarterEmbedder
@@ -117,3 +119,56 @@ def test_no_hits_cannot_be_asked_for(letters: LetterEmbedder, chunks: Make, tmp_
 def test_an_impossible_block_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"retriever.block is 0: give a whole number from 1 to"):
         ExactRetriever(block=0)
+
+
+class ConstantEmbedder(LetterEmbedder):
+    """Embeds every text as the same vector of 256 numbers, made in one array."""
+
+    dimension = 256
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        return np.full((len(texts), self.dimension), 1 / 16, dtype=np.float32)
+
+
+def test_the_vectors_are_in_memory_once(
+    chunks: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 500)
+    corpus = chunks(*["a"] * 10_000, ids=[f"{7919 * number % 10_007:05}" for number in range(10_000)])
+    tracemalloc.start()
+    try:
+        index = ExactRetriever().index(corpus, ConstantEmbedder(), path=tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Beside the vectors (10 MB): a block of them, their order, and the ids.
+    assert index.nbytes == 10_000 * 256 * 4
+    assert most < 1.4 * index.nbytes
+
+
+def test_one_bar_counts_all_blocks(
+    letters: LetterEmbedder, chunks: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 2)
+    totals: list[int] = []
+    job = module.job
+
+    def watched(description: str, *, total: int) -> object:
+        totals.append(total)
+        return job(description, total=total)
+
+    monkeypatch.setattr(module, "job", watched)
+    ExactRetriever().index(chunks("a", "b", "c", "d", "e"), letters, path=tmp_path)
+    assert totals == [5]
+
+
+def test_vectors_that_do_not_fit_are_searched_in_a_file(
+    chunks: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus, queries = chunks(*(f"text {number}" for number in range(50))), ["query"]
+    plain = ExactRetriever().index(corpus, QuarterEmbedder(), path=tmp_path).search(queries, k=20)
+    monkeypatch.setattr("embexp.memory.available_memory", lambda: 1_000)
+    monkeypatch.setattr("embexp.memory.address_space_left", lambda: None)
+    slow = ExactRetriever().index(corpus, QuarterEmbedder(), path=tmp_path).search(queries, k=20)
+    assert slow == plain
+    assert "Exact search over 50 passages needs about" in caplog.text

@@ -9,7 +9,7 @@ import pytest
 
 from embexp.errors import EmbexpError
 from embexp.storage import files
-from embexp.storage.files import atomic_write, copy_folder, sha256_of, sha256_of_file
+from embexp.storage.files import atomic_write, copy_folder, sha256_of, sha256_of_file, sha256_of_rows
 from embexp.storage.manifest import write_manifest
 
 
@@ -149,3 +149,8 @@ def test_a_disk_that_fills_while_a_folder_is_copied_is_named(
     with pytest.raises(EmbexpError, match=r"No space left on the disk that holds .*free some"):
         copy_folder(tmp_path / "model", tmp_path / "run" / "model")
     assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [[], [("a", 1)], [("a", "ü\n"), ("b", "\ud800"), ("c", None)]])
+def test_rows_have_the_digest_of_their_list(rows: list[tuple[object, ...]]) -> None:
+    assert sha256_of_rows(iter(rows)) == sha256_of(rows)

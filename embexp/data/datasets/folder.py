@@ -164,7 +164,7 @@ class Folder:
         documents = self._read_all(problems)
         if self.repeated_lines == "drop":
             keeps = "dataset.repeated_lines=keep"
-            documents = without_repeated_lines(documents, place=self.path, option=keeps)
+            documents = without_repeated_lines(documents, place=self.path, option=keeps, most=self.limit)
         for document in sample(documents, self.limit, key=lambda document: document.id):
             count += 1
             yield document
