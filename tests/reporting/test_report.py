@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone, tzinfo
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -227,7 +228,17 @@ def test_an_example_without_results_says_so(report: Report, tmp_path: Path) -> N
     assert "| – | – |" in markdown.read_text()
 
 
-def test_the_same_run_gives_the_same_bytes(report: Report, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noon(datetime):
+        """The minute that a report names must not turn between the two."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 1, 1, 12, tzinfo=tz or timezone.utc)
+
+    monkeypatch.setattr("embexp.reporting.report.datetime", Noon)
     first = [path.read_bytes() for path in write_report(tmp_path / "a", report)]
     assert [path.read_bytes() for path in write_report(tmp_path / "b", report)] == first
 
