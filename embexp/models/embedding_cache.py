@@ -166,7 +166,7 @@ class EmbeddingCache:
             return 0
         folder = self._folder(as_fingerprint)
         with _locked(folder):
-            mine = _stored(folder, theirs.keys, locked=True)
+            mine = self._stored(folder, theirs.keys, locked=True)
             new = theirs.without(set(mine.keys) if mine else set())
             if new.keys:
                 self._append(folder, new)

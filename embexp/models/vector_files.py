@@ -53,8 +53,9 @@ def stored_rows(folder: Path) -> Rows | None:
         return None
     rows, _ = _complete_rows(folder, dimension)
     table = _Table.open(folder, rows, dimension)
-    damaged = {table.keys[row] for row in table.damaged()} | {NO_KEY}
-    found = Rows(table.keys, table.vectors, table.seconds).without(damaged)
+    keys = table.keys()
+    damaged = {keys[row] for row in table.damaged()} | {NO_KEY}
+    found = Rows(keys, table.vectors, table.seconds).without(damaged)
     return found if found.keys else None
 
 
