@@ -3,10 +3,10 @@
     python benchmarks/pipeline_scale.py                        # 10,000 and 30,000 chunks, a few minutes
     python benchmarks/pipeline_scale.py --chunks 10000 100000 1000000 --folder scale
 
-The documents are made: words by Zipf's law, ten sections each, of which every one becomes a chunk. A pair is
-written for every ten chunks. Each step runs in a process of its own, so that the peak is the step's (with
-about 0.4 GB for Python and its libraries), and does what a run does with the same functions. With --folder
-the results stay: the same command then goes on with the first step that is missing.
+The documents are made: words by Zipf's law and some of a subject, ten sections each, of which every one
+becomes a chunk. A pair is written for every ten chunks. Each step runs in a process of its own, so that the
+peak is the step's (with about 0.5 GB for Python and its libraries), and does what a run does with the same
+functions. With --folder the results stay: the same command then goes on with the first step that is missing.
 
 ``growth`` compares a step's processor time, which other work on the machine changes little, with what n log n
 lets expect from the smaller corpus: 1.0 or less means that it grows no faster. ``--model static`` is a table
@@ -33,6 +33,7 @@ from typing import Any
 SECTIONS = 10
 WORDS = (30, 70)
 """The fewest and the most words of a section."""
+SUBJECT = 8
 VOCABULARY = 60_000
 DOCUMENTS_PER_FILE = 10_000
 STATIC_DIMENSION = 256
@@ -63,8 +64,12 @@ def made_documents(chunks: int) -> Iterator[dict[str, str]]:
         parts = []
         for _ in range(SECTIONS):
             size = draw.randint(*WORDS)
-            taken = draw.choices(words, cum_weights=weights, k=size + 3)
-            heading, body = taken[:3], taken[3:]
+            subject = draw.sample(words, SUBJECT)  # words that the sentences of a section share
+            heading = draw.sample(subject, 3)
+            body = draw.choices(words, cum_weights=weights, k=size - size // 3) + draw.choices(
+                subject, k=size // 3
+            )
+            draw.shuffle(body)
             cuts = range(0, size, 12)
             text = " ".join(" ".join(body[at : at + 12]).capitalize() + "." for at in cuts)
             parts.append(f"# {' '.join(heading).capitalize()}\n\n{text}")

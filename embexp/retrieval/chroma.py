@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
-from embexp.memory import warn_of_memory
+from embexp.memory import address_space_left, warn_of_memory
 from embexp.models.encoder import ENCODING_PASSAGES, Embedder
 from embexp.progress import Bar, job, progress, skip_in_job
 from embexp.ranges import Seconds, check_ranges
@@ -42,6 +42,8 @@ BYTES_PER_NEIGHBOR = 10
 """Of a vector, for each of ``max_neighbors``: two links of four bytes on the lowest layer, and some above."""
 BYTES_PER_VECTOR = 600
 """Beside its numbers and links: its id, twice, and its number."""
+LEAST_ADDRESSES = 2**29
+"""Bytes of address space below which an error of Chroma is put down to their want."""
 LEAST_NAME = 3
 """Characters that Chroma asks of a collection's name."""
 
@@ -530,6 +532,9 @@ def _explained(location: str, remedy: str, *more: type[Exception]) -> Iterator[N
     try:
         yield
     except (ChromaError, httpx.HTTPError, *more) as error:
+        left = address_space_left()
+        if left is not None and left < LEAST_ADDRESSES:  # Chroma's threads fail in words of their own
+            remedy = "raise the limit (ulimit -v), or set retriever=exact"
         failure = RetrievalError(f"{location[0].upper()}{location[1:]} failed ({error}): {remedy}.")
         raise disk_problem(error, location) or failure from error
 

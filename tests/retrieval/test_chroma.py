@@ -260,3 +260,13 @@ def test_too_little_memory_for_the_graph_is_told_before_it_is_built(
     ChromaRetriever().index(chunks("a", "b"), letters, path=tmp_path)
     assert "The index of 2 passages in Chroma needs about" in caplog.text
     assert "retriever=exact" in caplog.text
+
+
+def test_an_error_below_a_limit_on_addresses_names_the_limit(
+    letters: LetterEmbedder, chunks: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = ChromaRetriever().index(chunks("a", "b"), letters, path=tmp_path)
+    index._store.client.delete_collection(index._name)
+    monkeypatch.setattr(chroma, "address_space_left", lambda: 2**20)
+    with pytest.raises(RetrievalError, match=r"raise the limit \(ulimit -v\), or set retriever=exact"):
+        index.search(["a"], k=1)
