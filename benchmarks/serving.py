@@ -36,7 +36,7 @@ from embexp.exporting.onnx import write_onnx
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "production.md"
 IN_PROCESS = "sentence-transformers"
 PLACE = "outputs/DATE/TIME/model"
-SECONDS = 120
+SECONDS = 300
 Ask = Callable[[str], object]
 
 
