@@ -44,7 +44,8 @@ def differences(source: ModelSource, task: RetrievalTask) -> dict[str, float]:
         bf16 = evaluate(task, rankings, system="bf16", metrics=DEFAULT_METRICS).mean[METRIC]
         plain = time.perf_counter()
         again = order_as_float32(task, mixed, path)
-        both = score_embedder(task, mixed, system="both", folder=path).mean[METRIC]
+        rankings = retrieve(task, ExactRetriever().index(task.corpus, mixed, path=path), k=MAX_CUTOFF)
+        both = evaluate(task, rankings, system="both", metrics=DEFAULT_METRICS).mean[METRIC]
         end = time.perf_counter()
     texts = len({chunk.passage for chunk in task.corpus}) + len({query.text for query in task.queries})
     return {
