@@ -38,7 +38,7 @@ def fill(path: Path, *, texts: dict[str, str | None] | None = None, **created: A
             )
 
 
-def settings(path: Path, **changed: Any) -> ChromaMigration:
+def settings(path: Path, /, **changed: Any) -> ChromaMigration:
     return ChromaMigration(**{"collection": "manual", "path": str(path), "batch": 4, **changed})
 
 
@@ -92,7 +92,13 @@ class KilledError(BaseException):
     [("add", 1), ("add", 3), ("modify", 1), ("modify", 2), ("query", 1)],
     ids=["first batch", "third batch", "before the switch", "between the renames", "while verifying"],
 )
-@pytest.mark.parametrize("done", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.parametrize(
+    "done",
+    [
+        pytest.param(False, id="before the call", marks=pytest.mark.slow),
+        pytest.param(True, id="after the call"),
+    ],
+)
 def test_a_killed_migration_goes_on(
     path: Path, call: str, times: int, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
