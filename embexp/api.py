@@ -345,6 +345,29 @@ class Run:
                 systems["retriever"] = (chosen.model, served)
         return systems
 
+    @property
+    def sources(self) -> dict[str, ModelSource]:
+        """Where the ``untuned`` and the ``tuned`` model come from.
+
+        Raises:
+            DataError: The run left no model.
+        """
+        _require(self.folder, "model")
+        return self._sources
+
+    def questions(self, split: str) -> list[str]:
+        """Return the distinct questions of ``train``, ``dev`` or ``test``.
+
+        Raises:
+            DataError: The run has no such file, or it cannot be read.
+        """
+        from embexp.data.record_files import read_jsonl
+        from embexp.data.records import Pair
+
+        name = f"data/{split}.jsonl"
+        _require(self.folder, name)
+        return list(dict.fromkeys(pair.query for pair in read_jsonl(self.folder / name, Pair)))
+
     @cached_property
     def _sources(self) -> dict[str, ModelSource]:
         """Where both models come from."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "search": "untuned and tuned results for a question, side by side",
     "export": "a run's model as ONNX, OpenVINO or static vectors, checked on its test questions",
     "publish": "a run's model with card and outcome, on the Hugging Face Hub or in a folder",
+    "migrate": "the tuned model for an index that the untuned one has filled: an adapter, or new vectors",
     "compare": "past runs in one table, with a paired test between any two",
     "runs": "the finished runs: verdict, settings, age, size; removes them",
     "cache": "what the cache holds; verifies and prunes it",

@@ -18,7 +18,7 @@ import argcomplete
 from argcomplete.shell_integration import shellcode
 
 _SHELLS = ("bash", "zsh", "fish", "powershell")
-_WITH_PARSER = ("search", "export", "publish", "compare", "runs", "cache", "completion")
+_WITH_PARSER = ("search", "export", "publish", "migrate", "compare", "runs", "cache", "completion")
 """Commands with a parser of their own; the others take overrides."""
 _WORDS = "_ARGCOMPLETE"
 """argcomplete's variable for the number of words before the arguments of the command that is completed."""

@@ -7,14 +7,16 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from embexp.config.check import as_declared, check_component, suggest
 from embexp.config.explain import USER_MISTAKES, explain
 from embexp.config.overrides import hydra_override
-from embexp.errors import ConfigError
+from embexp.errors import ConfigError, EmbexpError
 from embexp.package import conf_dir
+from embexp.storage.files import causes
 
 
 def command_option(
@@ -50,8 +52,14 @@ def command_option(
             config = compose(name, arguments)
     except USER_MISTAKES as error:
         raise explain(error, arguments, [conf_dir()]) from error
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError(f"{missing[0]} has no value: give it one, as in {missing[0]}=…")
     check_component(OmegaConf.to_container(config[group], resolve=True), group)
-    return instantiate(as_declared(config[group]), _convert_="all")
+    try:
+        return instantiate(as_declared(config[group]), _convert_="all")
+    except InstantiationException as error:  # Hydra's, around what the constructor raised
+        mistake = next((each for each in causes(error) if isinstance(each, EmbexpError)), None)
+        raise mistake or error from error
 
 
 def _in_group(override: str, group: str, short: Mapping[str, str], example: str, known: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +44,9 @@ BYTES_PER_VECTOR = 600
 """Beside its numbers and links: its id, twice, and its number."""
 LEAST_ADDRESSES = 2**29
 """Bytes of address space below which an error of Chroma is put down to their want."""
+NAMES_PER_CALL = 100
+DATABASE = "chroma.sqlite3"
+"""The file in the folder of a database."""
 LEAST_NAME = 3
 """Characters that Chroma asks of a collection's name."""
 
@@ -191,7 +194,7 @@ class ChromaServerRetriever:
             "the cause, delete it or choose another retriever.collection"
         )
         index = ChromaIndex(
-            _Store(self._client(location, remedy)),
+            _Store(_server_client(self.host, self.port, self.ssl, self.token_env, location, remedy)),
             embedder,
             name=name,
             settings=_index_settings(self),
@@ -200,23 +203,6 @@ class ChromaServerRetriever:
         )
         index.update(corpus, self.batch)
         return index
-
-    def _client(self, location: str, remedy: str) -> Any:
-        import chromadb
-
-        token = os.environ.get(self.token_env, "") if self.token_env else ""
-        # Chroma's own client has no timeout.
-        try:
-            socket.create_connection((self.host, self.port), timeout=PATIENCE_SECONDS).close()
-        except OSError as error:
-            raise RetrievalError(
-                f"No Chroma server answers at {self.host}:{self.port} ({error}): start one with "
-                f"`chroma run --path FOLDER --port {self.port}`, or set retriever.host and retriever.port."
-            ) from error
-        auth = {"chroma_client_auth_provider": TOKEN_PROVIDER, "chroma_client_auth_credentials": token}
-        settings = _client_settings(**(auth if token else {}))
-        with _explained(location, remedy, ValueError):
-            return chromadb.HttpClient(host=self.host, port=self.port, ssl=self.ssl, settings=settings)
 
 
 class ChromaIndex:
@@ -429,6 +415,101 @@ class ChromaIndex:
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
+class ChromaDatabase:
+    """All collections of a Chroma database, also those of other programs, as they are.
+
+    Args:
+        store: The open database.
+        location: What error messages call the database.
+        remedy: What error messages advise.
+    """
+
+    def __init__(self, store: _Store, *, location: str, remedy: str) -> None:
+        self._store = store
+        self._remedy = remedy
+        self.location = location
+
+    @classmethod
+    def in_folder(cls, path: Path, *, remedy: str, lock_seconds: float = 30.0) -> ChromaDatabase:
+        """Open the database in a folder.
+
+        Raises:
+            RetrievalError: There is none, another process of embexp uses it, or it is broken.
+        """
+        if not (path / DATABASE).is_file():
+            raise RetrievalError(
+                f"{path} holds no Chroma database (no {DATABASE}): name the folder that "
+                "chromadb.PersistentClient(path=…) or `chroma run --path …` uses."
+            )
+        location = f"the Chroma database in {path}"
+        return cls(_open_folder(path, lock_seconds), location=location, remedy=remedy)
+
+    @classmethod
+    def on_server(
+        cls, host: str, port: int, *, ssl: bool, token_env: str | None, remedy: str
+    ) -> ChromaDatabase:
+        """Connect to a Chroma server.
+
+        Args:
+            host: The server's name or address.
+            port: The server's port.
+            ssl: Whether to use HTTPS.
+            token_env: The environment variable that holds the access token, if there is one.
+            remedy: What error messages advise.
+
+        Raises:
+            RetrievalError: No server answers, or it refuses the token.
+        """
+        location = f"the Chroma server at {host}:{port}"
+        client = _server_client(host, port, ssl, token_env, location, remedy)
+        return cls(_Store(client), location=location, remedy=remedy)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what Chroma raises in the block into an error that names the database and the remedy."""
+        with _explained(self.location, self._remedy, ValueError):
+            yield
+
+    def collections(self) -> dict[str, Any]:
+        """Return the collections by name; none of them loads a model."""
+        with self.explained():
+            names: list[str] = []
+            while part := self._store.client.list_collections(limit=NAMES_PER_CALL, offset=len(names)):
+                names.extend(each.name for each in part)
+            found = {name: self._store.collection(name) for name in names}
+        return {name: collection for name, collection in found.items() if collection is not None}
+
+    def create(
+        self, name: str, embedder: Embedder, *, settings: Mapping[str, str | int], metadata: Mapping[str, Any]
+    ) -> Any:
+        """Create an empty collection that names the model of its vectors.
+
+        Args:
+            name: Its name, which must be free.
+            embedder: The model of the vectors that it will hold.
+            settings: The parameters of the index (HNSW); Chroma's own where one is missing.
+            metadata: What it tells of itself.
+        """
+        with self.explained():
+            return self._store.client.create_collection(
+                name,
+                embedding_function=_embedding_function(embedder),
+                configuration={"hnsw": dict(settings)},
+                metadata=dict(metadata),
+            )
+
+    def delete(self, name: str) -> None:
+        """Delete a collection."""
+        with self.explained():
+            self._store.client.delete_collection(name)
+
+    @property
+    def max_batch(self) -> int:
+        """The most records of one call."""
+        with self.explained():
+            return int(self._store.client.get_max_batch_size())
+
+
 class _Store:
     """An open client and, for a folder, its lock; both are released with the last index that uses them."""
 
@@ -495,6 +576,24 @@ def _client(path: Path) -> Any:
                 f"The Chroma database in {path} is open in this process with another Chroma client: close "
                 "that one first, or use a copy of the folder."
             ) from error
+
+
+def _server_client(host: str, port: int, ssl: bool, token_env: str | None, location: str, remedy: str) -> Any:
+    import chromadb
+
+    token = os.environ.get(token_env, "") if token_env else ""
+    # Chroma's own client has no timeout.
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
+    except OSError as error:
+        raise RetrievalError(
+            f"No Chroma server answers at {host}:{port} ({error}): start one with "
+            f"`chroma run --path FOLDER --port {port}`, or set the host and the port of the one that runs."
+        ) from error
+    auth = {"chroma_client_auth_provider": TOKEN_PROVIDER, "chroma_client_auth_credentials": token}
+    settings = _client_settings(**(auth if token else {}))
+    with _explained(location, remedy, ValueError):
+        return chromadb.HttpClient(host=host, port=port, ssl=ssl, settings=settings)
 
 
 def _index_settings(retriever: ChromaRetriever | ChromaServerRetriever) -> dict[str, str | int]:

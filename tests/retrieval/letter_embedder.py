@@ -30,6 +30,16 @@ class LetterEmbedder:
         return self.encode_queries(texts)
 
 
+class TurnedEmbedder(LetterEmbedder):
+    """Another model of the same dimension: the letters' counts in reverse order."""
+
+    def __init__(self) -> None:
+        super().__init__("turned")
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ascontiguousarray(super().encode_queries(texts)[:, ::-1])
+
+
 class RandomEmbedder:
     """Embeds each text as a random unit vector, seeded with the text."""
 

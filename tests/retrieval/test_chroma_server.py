@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
+from embexp.migrating import ChromaMigration, reembed
 from embexp.retrieval import chroma
 from embexp.retrieval.chroma import ChromaServerRetriever
-from tests.retrieval.letter_embedder import LetterEmbedder
+from tests.retrieval.letter_embedder import LetterEmbedder, TurnedEmbedder
 
 Make = Callable[..., list[Chunk]]
 
@@ -159,6 +162,28 @@ def test_the_token_comes_from_the_environment_and_stays_out_of_messages(
     assert _Guarded.seen[0] == header
     assert "s3cret" not in str(failure.value)
     assert "s3cret" not in repr(retriever)
+
+
+def test_a_collection_is_embedded_anew_and_switched(server: int) -> None:
+    import chromadb
+
+    client = chromadb.HttpClient(host="127.0.0.1", port=server)
+    texts = {f"id{number}": f"a {'bcdefgh'[number % 7]}" for number in range(20)}
+    client.create_collection("manual", embedding_function=None).add(
+        ids=list(texts),
+        embeddings=LetterEmbedder().encode_queries(list(texts.values())),
+        documents=list(texts.values()),
+    )
+    settings = ChromaMigration(collection="manual", host="127.0.0.1", port=server, batch=6)
+    report = reembed(settings, TurnedEmbedder(), LetterEmbedder())
+
+    assert (report.records, report.embedded, report.found) == (20, 20, 1.0)
+    rows = client.get_collection("manual", embedding_function=None).get(include=["embeddings", "documents"])
+    wanted = TurnedEmbedder().encode_passages(rows["documents"])
+    np.testing.assert_allclose(rows["embeddings"], wanted, atol=1e-6)
+    assert client.get_collection(report.old, embedding_function=None).count() == 20
+    assert reembed(replace(settings, drop_old=True), TurnedEmbedder(), LetterEmbedder()).embedded == 0
+    assert report.old not in [each.name for each in client.list_collections()]
 
 
 def test_a_server_that_stops_is_named() -> None:
