@@ -319,7 +319,7 @@ class Run:
         dense = dense_retriever(own)
         if dense == own:
             return indexes[model]
-        return dense.index(list(chunks.values()), self._embedders[model], path=self.folder / "index")
+        return dense.index(list(chunks.values()), self.embedders[model], path=self.folder / "index")
 
     @property
     def served(self) -> str | None:
@@ -372,16 +372,18 @@ class Run:
     def _sources(self) -> dict[str, ModelSource]:
         """Where both models come from."""
         from embexp.config.build import component
-        from embexp.models.sources import LocalModel
+        from embexp.models.adapted import tuned_model
 
-        return {
-            "untuned": component(self.config, "model"),
-            "tuned": LocalModel(path=str(self.folder / "model")),
-        }
+        untuned: ModelSource = component(self.config, "model")
+        return {"untuned": untuned, "tuned": tuned_model(self.folder / "model", untuned)}
 
     @cached_property
-    def _embedders(self) -> dict[str, SourceEmbedder]:
-        """Both models, named as the run's index names them."""
+    def embedders(self) -> dict[str, SourceEmbedder]:
+        """The models ``untuned`` and ``tuned``, which load when a text is not in the run's cache.
+
+        Raises:
+            EmbexpError: A model of the run cannot be used.
+        """
         from embexp.models.embedding_cache import EmbeddingCache
         from embexp.models.encoder import SourceEmbedder
 
@@ -399,7 +401,7 @@ class Run:
         from embexp.retrieval.serving import refuse_other_models
 
         _require(self.folder, "data/chunks.jsonl", "model")
-        systems, embedders, path = self._systems, self._embedders, self.folder / "index"
+        systems, embedders, path = self._systems, self.embedders, self.folder / "index"
         chunks = list(read_jsonl(self.folder / "data" / "chunks.jsonl", Chunk))
         refuse_other_models(systems["untuned"][1], embedders.values(), path)
         indexes = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ModelError, exit_on_errors
 
 if TYPE_CHECKING:
+    from embexp.api import Run
     from embexp.exporting.parity import ExportReport, Measured
 
 
@@ -24,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments, which completion in a shell reads, too."""
     made = argparse.ArgumentParser(prog="python -m embexp.export", description=__doc__)
     made.add_argument(
-        "settings", nargs="*", help="format=onnx|onnx_int8|openvino|static, export.tolerance=0.02 …"
+        "settings", nargs="*", help="format=onnx|onnx_int8|openvino|static|adapter, export.tolerance=…"
     )
     made.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
     made.add_argument("--to", help="the folder to write (export/FORMAT in the run's folder)")
@@ -52,23 +53,42 @@ def _export(options: argparse.Namespace) -> None:
     kind = export_format(options.settings)
     kind.check_packages()
     run = load_run(options.run, outputs=options.outputs, cache=options.cache, trust=options.trust)
-    source, task = run.model_folder, run.task
+    source = run.model_folder
     target = Path(options.to) if options.to else run.folder / "export" / kind.name
-    from embexp.exporting.parity import export_model
-
     _check_target(target)
-    metric = run.outcome.comparison.metric if run.outcome.comparison else "ndcg@10"
-    report = export_model(source, target, kind, task, metric=metric, seed=run.outcome.seed)
+    report = _exported(run, source, target, kind)
     _print(report)
     if not report.passed:
         raise ModelError(
-            f"The export loses {-report.comparison.delta:.4f} {metric}, more than export.tolerance="
-            f"{report.tolerance:g} allows: nothing is published. Choose another format, or raise "
-            "export.tolerance if you accept the loss."
+            f"The export loses {-report.comparison.delta:.4f} {report.comparison.metric}, more than "
+            f"export.tolerance={report.tolerance:g} allows: nothing is published. Choose another format, or "
+            "raise export.tolerance if you accept the loss."
         )
     from embexp.reporting.console import short_path, standard_output
 
     standard_output().print(f"Published in {short_path(target)}/", soft_wrap=True)
+
+
+def _exported(run: Run, source: Path, target: Path, kind: Any) -> ExportReport:
+    """Export the whole model, or the adapter alone, and check it on the run's test questions.
+
+    Raises:
+        ModelError: The model cannot be exported to this format.
+    """
+    from embexp.exporting.adapter import AdapterExport, export_adapter
+    from embexp.exporting.parity import export_model
+    from embexp.models.vector_adapter import SETTINGS
+
+    metric = run.outcome.comparison.metric if run.outcome.comparison else "ndcg@10"
+    options: dict[str, Any] = {"metric": metric, "seed": run.outcome.seed}
+    if isinstance(kind, AdapterExport):
+        return export_adapter(source, target, kind, run.task, run.embedders["untuned"], **options)
+    if (source / SETTINGS).is_file() and not (source / "modules.json").is_file():
+        raise ModelError(
+            f"{source} holds an adapter over a service, whose weights cannot be exported: choose "
+            "format=adapter."
+        )
+    return export_model(source, target, kind, run.task, **options)
 
 
 def _check_target(target: Path) -> None:

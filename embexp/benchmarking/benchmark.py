@@ -13,8 +13,8 @@ from embexp.benchmarking.task import RetrievalTask
 from embexp.data.labels import LabelScale
 from embexp.data.records import Chunk, Pair, Unit
 from embexp.errors import ConfigError, ModelError
+from embexp.models.adapted import service_of
 from embexp.models.cross_encoder import CrossEncoderScorer
-from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.sources import ModelSource
 from embexp.ranges import InnerShare, check_ranges
 
@@ -141,7 +141,8 @@ class BenchmarkOptions:
         """Yield the key of each model with a function that raises if it does not exist."""
         for number, source in enumerate(self.models):
             key = f"benchmark.models[{number}] ({source.name})"
-            yield key, source.check if isinstance(source, OpenAICompatibleModel) else source.fingerprint
+            service = service_of(source)
+            yield key, source.fingerprint if service is None else service.check
         if self.reranker is not None:
             yield "benchmark.reranker", CrossEncoderScorer(model=self.reranker).fingerprint
 

@@ -92,36 +92,43 @@ def _check_inputs(
 
 def _check_service(source: object, config: DictConfig, *, needs_key: bool) -> None:
     """Refuse a model behind a service whose key is missing, and a suite, which loads its models."""
-    from embexp.models.openai_compatible import OpenAICompatibleModel
+    from embexp.models.adapted import service_of
 
-    if not isinstance(source, OpenAICompatibleModel):
+    service = service_of(source)
+    if service is None:
         return
     if config.suite is not None:
         raise ConfigError(
             f"suite={HydraConfig.get().runtime.choices.get('suite')} scores models that can be loaded, and "
-            f"{source.name} is behind {source.base_url}: set suite=null."
+            f"{service.name} is behind {service.base_url}: set suite=null."
         )
     if needs_key:
-        source.check()
+        service.check()
 
 
 def check_trainable(experiment: Experiment) -> None:
-    """Refuse, before any work, to train a model whose weights are behind a service.
+    """Refuse, before any work, a training that the model, the trainer or the loss does not allow.
 
-    A data set without training pairs (``dataset.train=none``) trains nothing, and is accepted.
+    The weights of a model behind a service cannot be trained, an adapter of its query vectors can. A data set
+    without training pairs (``dataset.train=none``) trains nothing, and is accepted.
 
     Raises:
-        ConfigError: The model cannot be trained.
+        ConfigError: The model cannot be trained like this.
     """
-    from embexp.models.openai_compatible import OpenAICompatibleModel
+    from embexp.finetuning.query_adapter import QueryAdapterFineTuner
+    from embexp.models.adapted import service_of
 
-    model = experiment.model
-    if isinstance(model, OpenAICompatibleModel) and experiment.settings["dataset"].get("train") != "none":
+    if experiment.settings["dataset"].get("train") == "none":
+        return
+    names, service = experiment.names, service_of(experiment.model)
+    if isinstance(experiment.trainer, QueryAdapterFineTuner):
+        experiment.trainer.check(experiment.model, experiment.loss)
+    elif service is not None:
         raise ConfigError(
-            f"model={experiment.names['model']} cannot be trained: loss={experiment.names['loss']} needs "
-            f"gradients, and the weights of {model.id} are behind {model.base_url}. Score it with "
-            "python -m embexp.benchmark and the same options, or tune another model and name this one in "
-            "benchmark.models=[…]."
+            f"model={names['model']} cannot be trained with trainer={names['trainer']} and "
+            f"loss={names['loss']}, which need gradients, since the weights of {service.id} are behind "
+            f"{service.base_url}. Set trainer=query_adapter loss=mnrl, which tunes the vectors of queries, "
+            "or score the model with python -m embexp.benchmark and the same options."
         )
 
 

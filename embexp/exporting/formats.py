@@ -88,7 +88,7 @@ class OnnxExport:
 
     def check_packages(self) -> None:
         """Refuse a missing package."""
-        _require(self.name, "onnx", "onnxscript", "onnxruntime")
+        require(self.name, "onnx", "onnxscript", "onnxruntime")
 
     def write(self, model: SentenceTransformer, folder: Path) -> None:
         """Write model.onnx, tokenizer.json and prompts.json."""
@@ -122,7 +122,7 @@ class OpenvinoExport:
 
     def check_packages(self) -> None:
         """Refuse a missing package."""
-        _require(self.name, "onnx", "onnxscript", "openvino", extra="openvino")
+        require(self.name, "onnx", "onnxscript", "openvino", extra="openvino")
 
     def write(self, model: SentenceTransformer, folder: Path) -> None:
         """Write openvino_model.xml and .bin, tokenizer.json and prompts.json."""
@@ -158,7 +158,7 @@ class StaticExport:
 
     def check_packages(self) -> None:
         """Refuse a missing package."""
-        _require(self.name, "model2vec", "skeletoken")
+        require(self.name, "model2vec", "skeletoken")
 
     def write(self, model: SentenceTransformer, folder: Path) -> None:
         """Write a folder that ``SentenceTransformer(folder)`` loads."""
@@ -181,11 +181,16 @@ def refuse_router(model: SentenceTransformer) -> None:
         raise ModelError(
             "The model encodes questions and passages with different modules (a Router of "
             "sentence-transformers), and an export holds one encoder: serve the model's folder with "
-            "sentence-transformers, or train without trainer.query_adapter and asymmetric encoders."
+            "sentence-transformers; after trainer=query_adapter export the adapter alone with format=adapter."
         )
 
 
-def _require(name: str, *packages: str, extra: str = "export") -> None:
+def require(name: str, *packages: str, extra: str = "export") -> None:
+    """Refuse a format whose packages are not installed.
+
+    Raises:
+        ConfigError: The message says how to install them.
+    """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ConfigError(

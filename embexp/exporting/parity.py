@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -145,16 +146,23 @@ def _measure(embedder: Embedder, folder: Path, task: RetrievalTask, score: float
     texts = [chunk.passage for chunk in task.corpus[:passages]]
     questions = [query.text for query in task.queries[:MAX_SINGLE]]
     embedder.encode_queries(questions[:1])  # the first call may compile and allocate
-    singles = [_seconds(lambda text=text: embedder.encode_queries([text])) for text in questions]  # type: ignore[misc]
     return Measured(
         score=score,
         bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-        texts_per_second=len(texts) / max(_seconds(lambda: embedder.encode_passages(texts)), 1e-9),
-        query_milliseconds=1000 * median(singles),
+        texts_per_second=len(texts) / max(seconds_of(lambda: embedder.encode_passages(texts)), 1e-9),
+        query_milliseconds=median_milliseconds(
+            [partial(embedder.encode_queries, [text]) for text in questions]
+        ),
     )
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def median_milliseconds(work: Sequence[Callable[[], object]]) -> float:
+    """Return the median time of several calls."""
+    return 1000 * median(map(seconds_of, work))
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the wall time of a call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         QueryAdapter,
         QueryEncoder,
     )
+    from embexp.finetuning.query_adapter import QueryAdapterFineTuner
     from embexp.finetuning.settings import TrainerSettings
     from embexp.finetuning.teachers import (
         BiEncoderTeacher,
@@ -51,6 +52,7 @@ __all__ = [
     "Lora",
     "Method",
     "QueryAdapter",
+    "QueryAdapterFineTuner",
     "QueryEncoder",
     "QueryLikelihood",
     "SentenceTransformerFineTuner",
@@ -68,6 +70,7 @@ __getattr__ = lazy_exports(
     {
         "auto": "AutoFineTuner",
         "parameter_efficient": "Full LastLayers Lora Method QueryAdapter QueryEncoder",
+        "query_adapter": "QueryAdapterFineTuner",
         "settings": "TrainerSettings",
         "teachers.hybrid": "HybridTeacher",
         "teachers.labels": "Labels",

@@ -6,11 +6,11 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.splitting import MIN_DEV_QUESTIONS
 from embexp.finetuning.context import TrainingContext
-from embexp.finetuning.settings import TrainerSettings
+from embexp.finetuning.settings import Select
 from embexp.finetuning.training import GENERAL, MERGED, merged_name, question_scores
 
 if TYPE_CHECKING:
@@ -21,6 +21,22 @@ log = logging.getLogger(__name__)
 UNTUNED, TUNED = "untuned", "tuned"
 _FEWEST = 5
 """Fewer questions show no harm either."""
+
+
+class SelectionSettings(Protocol):
+    """The settings of a trainer that say which candidate is selected; see ``TrainerSettings``."""
+
+    @property
+    def metric(self) -> str: ...  # noqa: D102 - described there
+
+    @property
+    def select(self) -> Select: ...  # noqa: D102
+
+    @property
+    def preferred_share(self) -> float: ...  # noqa: D102
+
+    @property
+    def forgetting_floor(self) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +98,7 @@ def select_weights(context: TrainingContext, model: SentenceTransformer, *, step
         return _selected(TUNED, candidates, names=(TUNED, *others))
     checkpoints.save_tuned(model)
     candidates += [_merged_candidate(context, model, weight, step=step) for weight in settings.merge]
-    eligible = [candidate for candidate in candidates if not _forgets(candidate, candidates[0], settings)]
+    eligible = [candidate for candidate in candidates if not forgets(candidate, candidates[0], settings)]
     choice = choose(eligible, settings)
     best = choice.candidate
     if best.share == 0:
@@ -110,7 +126,7 @@ def _selected(
     return Selected(name, dev, general, choice.reason, choice.by_dev)
 
 
-def choose(candidates: Sequence[Candidate], settings: TrainerSettings) -> Choice:
+def choose(candidates: Sequence[Candidate], settings: SelectionSettings) -> Choice:
     """Choose by dev, or near ``preferred_share`` where dev cannot decide.
 
     Dev questions on which all candidates score the same tell nothing, whatever their number: the untuned
@@ -148,7 +164,7 @@ def choose(candidates: Sequence[Candidate], settings: TrainerSettings) -> Choice
     return Choice(_nearest(close, settings), reason)
 
 
-def _nearest(candidates: Sequence[Candidate], settings: TrainerSettings) -> Candidate:
+def _nearest(candidates: Sequence[Candidate], settings: SelectionSettings) -> Candidate:
     preferred = settings.preferred_share
     return min(candidates, key=lambda each: (abs(each.share - preferred), -each.score))
 
@@ -211,8 +227,8 @@ def _merged_candidate(
     )
 
 
-def _forgets(candidate: Candidate, untuned: Candidate, settings: TrainerSettings) -> bool:
-    """Say whether these weights fall below the floor, and log it."""
+def forgets(candidate: Candidate, untuned: Candidate, settings: SelectionSettings) -> bool:
+    """Say whether these weights fall below ``forgetting_floor`` on the general set, and log it."""
     floor = settings.forgetting_floor
     if floor is None or candidate.share == 0 or candidate.general is None:
         return False

@@ -146,6 +146,10 @@ class EmbeddingCache:
         stored = self._stored(self._folder(fingerprint), [_key(role, text) for text in dict.fromkeys(texts)])
         return len(stored.keys) if stored else 0
 
+    def spending_file(self, fingerprint: str) -> Path:
+        """Return the file that records what a service charged for a model's vectors; it outlives them."""
+        return self._folder(fingerprint).with_suffix(".spending.jsonl")
+
     def dimension(self, fingerprint: str) -> int | None:
         """Return the length of a model's vectors; None if there are none on disk."""
         return readable_dimension(self._folder(fingerprint))

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embexp.errors import ModelError
+from embexp.errors import EmbexpError, ModelError
+from embexp.models.spending import Price, Spending
 from embexp.services.connection import Address, connection_error
 from embexp.services.limits import MINUTE, Meter, limit_in_message, observed_limit
 from embexp.services.request_errors import (
@@ -87,13 +88,15 @@ class EmbeddingsClient:
 
     Args:
         endpoint: The service.
+        spending: Where the tokens of requests are recorded, and kept within a budget; None for nowhere.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, spending: Spending | None = None) -> None:
         import httpx
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._endpoint = endpoint
+        self._spending = spending or Spending(None, Price())
         self._dimension = endpoint.dimensions
         self._answered = False
         self._requests = Meter(endpoint.requests_per_minute, MINUTE)
@@ -136,9 +139,13 @@ class EmbeddingsClient:
         return vectors
 
     def _ask(self, texts: Sequence[str], fields: Mapping[str, Any]) -> Vectors:
-        """Send one request and read its answer."""
+        """Send one request and read its answer.
+
+        No text has more tokens than bytes: the budget allows for so many until the answer tells.
+        """
         estimated = sum(tokens_of(text) for text in texts)
         self._wait(estimated)
+        sent = self._spending.send(sum(map(bytes_of, texts)))
         now = time.monotonic()
         permits = (self._requests.charge(1.0, now), self._tokens.charge(float(estimated), now))
         headers: Mapping[str, str] = {}
@@ -151,7 +158,14 @@ class EmbeddingsClient:
         except RetryableError as error:
             headers = error.headers or headers
             self._learn_refusal(error)
+            if error.charged is not None:
+                self._spending.settle(sent, used if error.charged else 0.0)
             raise
+        except (RequestError, EmbexpError):
+            self._spending.settle(sent, 0.0)
+            raise
+        else:
+            self._spending.settle(sent, used)
         finally:
             now = time.monotonic()
             self._requests.settle(permits[0], 1.0, now)
@@ -420,7 +434,12 @@ def _used_tokens(payload: object) -> float:
 
 def tokens_of(text: str) -> int:
     """Return about how many tokens a text has: UTF-8 bytes by four."""
-    return -(-len(text.encode("utf-8", errors="replace")) // BYTES_PER_TOKEN)
+    return -(-bytes_of(text) // BYTES_PER_TOKEN)
+
+
+def bytes_of(text: str) -> int:
+    """Return how long a text is in UTF-8."""
+    return len(text.encode("utf-8", errors="replace"))
 
 
 def _host(endpoint: Endpoint) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from embexp.errors import ConfigError, ModelError
+from embexp.models.adapted import AdaptedModel
 from embexp.models.addresses import plain_address
 from embexp.models.embedding_cache import EmbeddingCache, Fetched, Role
 from embexp.models.embeddings_client import BatchRefusedError, EmbeddingsClient
@@ -234,6 +235,7 @@ class SourceEmbedder:
     """An Embedder that loads the model of ``source`` when the first text is not in the cache.
 
     A model behind a service is asked instead: one request's vectors are on disk before the next is sent.
+    Vectors of an adapted model are cached as those of the model below; its queries are adapted afterwards.
 
     It also measures. ``seconds`` sums up, by role, the time that encoding took, now or in the run that filled
     the cache. ``wall`` is the time that the calls took in this process, including reading the cache and
@@ -255,23 +257,27 @@ class SourceEmbedder:
         self.seconds: dict[Role, float] = {"query": 0.0, "passage": 0.0}
         self.wall = 0.0
         self.known = 0
-        self._source = source
+        self._adapted = source if isinstance(source, AdaptedModel) else None
+        self._source = self._adapted.below if self._adapted else source
         self._cache = cache
-        self._service = _Service(source) if isinstance(source, OpenAICompatibleModel) else None
+        self._cached_as = identity(self._source)
+        self._service: _Service | None = None
+        if isinstance(self._source, OpenAICompatibleModel):
+            self._service = _Service(self._source, cache, self._cached_as)
         self._bf16 = bf16
         self._in_float32: dict[Role, set[str]] = {"query": set(), "passage": set()}
 
     @cached_property
     def address(self) -> str:
         """What ``SentenceTransformer(…)`` loads to encode in the same way; empty if it would not."""
-        return plain_address(self._source)
+        return plain_address(self._adapted or self._source)
 
     @cached_property
     def mixed(self) -> bool:
         """Whether vectors are in mixed precision, unless float32 is required for a text."""
         if not self._bf16 or self._service is not None:
             return False
-        stored = [self._cache.dimension(key) for key in (self.fingerprint, self._mixed_fingerprint)]
+        stored = [self._cache.dimension(key) for key in (self._cached_as, self._mixed_fingerprint)]
         known = next((dimension for dimension in stored if dimension is not None), None)
         return mixes_precision(self._embedder.dimension if known is None else known, model_device())
 
@@ -281,11 +287,11 @@ class SourceEmbedder:
 
     def in_precision(self, role: Role, texts: Sequence[str], *, bf16: bool) -> Vectors:
         """Return the texts' vectors in float32, or with ``bf16`` in mixed precision, whatever is required."""
-        return self._fetch(role, texts, bf16=bf16 and self.mixed)
+        return self._adapt(role, self._fetch(role, texts, bf16=bf16 and self.mixed))
 
     @property
     def _mixed_fingerprint(self) -> str:
-        return mixed_fingerprint(self.fingerprint)
+        return mixed_fingerprint(self._cached_as)
 
     @cached_property
     def _model(self) -> SentenceTransformer:
@@ -293,11 +299,11 @@ class SourceEmbedder:
 
     @cached_property
     def _embedder(self) -> ModelEmbedder:
-        return ModelEmbedder(self._model, fingerprint=self.fingerprint)
+        return ModelEmbedder(self._model, fingerprint=self._cached_as)
 
     @cached_property
     def _mixed_embedder(self) -> ModelEmbedder:
-        return ModelEmbedder(self._model, fingerprint=self.fingerprint, bf16=True)
+        return ModelEmbedder(self._model, fingerprint=self._cached_as, bf16=True)
 
     @cached_property
     def dimension(self) -> int:
@@ -324,13 +330,17 @@ class SourceEmbedder:
         if required:
             vectors = vectors.copy()
             vectors[required] = self._fetch(role, [texts[row] for row in required], bf16=False)
-        return vectors
+        return self._adapt(role, vectors)
+
+    def _adapt(self, role: Role, vectors: Vectors) -> Vectors:
+        """Return the vectors that an adapter of queries makes of those of the model below."""
+        return self._adapted.adapter.apply(vectors) if self._adapted and role == "query" else vectors
 
     def _fetch(self, role: Role, texts: Sequence[str], *, bf16: bool) -> Vectors:
         start = time.monotonic()
         if self._service is None:
             fetched = self._cache.fetch(
-                self._mixed_fingerprint if bf16 else self.fingerprint,
+                self._mixed_fingerprint if bf16 else self._cached_as,
                 role,
                 texts,
                 lambda missing: self._encode(role, missing, bf16=bf16),
@@ -338,7 +348,7 @@ class SourceEmbedder:
                 label=f"Encoding {PLURAL[role]}",
             )
         elif texts:
-            fetched = self._service.fetch(self._cache, self.fingerprint, role, texts)
+            fetched = self._service.fetch(role, texts)
         else:
             import numpy as np
 
@@ -353,6 +363,47 @@ class SourceEmbedder:
         return embedder.encode_queries(texts) if role == "query" else embedder.encode_passages(texts)
 
 
+class Adapter(Protocol):
+    """Maps unit vectors to unit vectors; ``VectorAdapter`` does it with numpy."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of the vectors that it gives."""
+
+    def apply(self, vectors: Vectors) -> Vectors:
+        """Return the mapped vectors, float32, shape (len(vectors), dimension)."""
+
+
+class AdaptedEmbedder:
+    """An Embedder whose queries go through an adapter.
+
+    Args:
+        embedder: Encodes with the model below.
+        adapter: The adapter.
+        fingerprint: A digest of both.
+    """
+
+    def __init__(self, embedder: Embedder, adapter: Adapter, *, fingerprint: str = "adapted") -> None:
+        self.fingerprint = fingerprint
+        self.name = embedder.name
+        self.address = ""
+        self._embedder = embedder
+        self._adapter = adapter
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return self._adapter.dimension
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return the adapted vectors, L2-normalised float32, shape (len(texts), dimension)."""
+        return self._adapter.apply(self._embedder.encode_queries(texts))
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of the model below, shape (len(texts), dimension)."""
+        return self._embedder.encode_passages(texts)
+
+
 PROBE = "How long is a vector?"
 """What a service is asked to learn the length of its vectors."""
 
@@ -362,17 +413,19 @@ class _Service:
 
     Args:
         source: The model behind the service.
+        cache: Where vectors are kept, with a record of what they cost.
+        fingerprint: The model's digest.
     """
 
-    def __init__(self, source: OpenAICompatibleModel) -> None:
-        self._source = source
+    def __init__(self, source: OpenAICompatibleModel, cache: EmbeddingCache, fingerprint: str) -> None:
+        self._source, self._cache, self._fingerprint = source, cache, fingerprint
         self._block = source.batch_size
 
     @cached_property
     def _client(self) -> EmbeddingsClient:
-        return self._source.connect()
+        return self._source.connect(self._cache.spending_file(self._fingerprint))
 
-    def fetch(self, cache: EmbeddingCache, fingerprint: str, role: Role, texts: Sequence[str]) -> Fetched:
+    def fetch(self, role: Role, texts: Sequence[str]) -> Fetched:
         """Return the vectors of ``texts``; those that are not on disk are asked for.
 
         Where the service refuses a request for its size, what follows goes in smaller ones.
@@ -396,8 +449,13 @@ class _Service:
             before = 0
             while True:
                 try:
-                    fetched = cache.fetch(
-                        fingerprint, role, texts, embed, prepare=lambda: self._client, block=self._block
+                    fetched = self._cache.fetch(
+                        self._fingerprint,
+                        role,
+                        texts,
+                        embed,
+                        prepare=lambda: self._client,
+                        block=self._block,
                     )
                     return Fetched(fetched.vectors, fetched.seconds, fetched.known - before)
                 except BatchRefusedError as error:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Interval
@@ -13,6 +14,7 @@ from annotated_types import Interval
 from embexp.errors import ConfigError, ModelError
 from embexp.models.embeddings_client import EmbeddingsClient, Endpoint, tokens_of
 from embexp.models.folder import TextLength
+from embexp.models.spending import Price, Spending
 from embexp.ranges import Count, NonNegative, Seconds, check_ranges
 from embexp.services.connection import check_environment, service_address, usable_key
 from embexp.storage.files import sha256_of
@@ -68,7 +70,9 @@ class OpenAICompatibleModel:
         timeout_seconds: How long one request may take in all.
         max_attempts: How often the same request is sent before the run ends.
         backoff_seconds: The first pause after a failure; it doubles up to a minute.
-        usd_per_million_tokens: The price, for ``embexp.plan``; None where it is unknown.
+        usd_per_million_tokens: The price, for ``embexp.plan`` and the budget; None where it is unknown.
+        budget_usd: The most that this model's vectors in one cache may cost, earlier runs included; None for
+            no limit.
     """
 
     name: str
@@ -91,10 +95,16 @@ class OpenAICompatibleModel:
     max_attempts: Annotated[int, Interval(ge=1, le=1_000)] = 8
     backoff_seconds: Annotated[float, Interval(gt=0, le=3_600)] = 1.0
     usd_per_million_tokens: NonNegative | None = None
+    budget_usd: Annotated[float, Interval(gt=0, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "model")
         service_address(self.base_url, group="model")
+        if self.budget_usd is not None and self.usd_per_million_tokens is None:
+            raise ConfigError(
+                f"model.budget_usd={self.budget_usd:g} cannot be kept: the price of {self.id} is not known. "
+                "Give it in model.usd_per_million_tokens, or set model.budget_usd=null."
+            )
         bodies = {
             "extra_body": self.extra_body,
             "query_body": self.query_body,
@@ -158,8 +168,11 @@ class OpenAICompatibleModel:
         self._key()
         check_environment()
 
-    def connect(self) -> EmbeddingsClient:
+    def connect(self, spending: Path | None = None) -> EmbeddingsClient:
         """Return a client of the service; nothing is sent yet.
+
+        Args:
+            spending: The file that records what requests cost; None for none.
 
         Raises:
             ConfigError: As ``check``.
@@ -179,7 +192,8 @@ class OpenAICompatibleModel:
                 timeout_seconds=self.timeout_seconds,
                 max_attempts=self.max_attempts,
                 backoff_seconds=self.backoff_seconds,
-            )
+            ),
+            Spending(spending, Price(self.usd_per_million_tokens, self.budget_usd)),
         )
 
     def estimate(self, *, texts: int, tokens: int) -> list[str]:

@@ -38,6 +38,7 @@ from embexp.benchmarking.thresholds import ScoreThreshold
 from embexp.data.records import EXTRACTIVE, HELD_OUT
 from embexp.data.truncation import Truncation
 from embexp.finetuning.auto import asks_in_peoples_words
+from embexp.models.adapted import service_of
 from embexp.models.encoder import Embedder, SourceEmbedder
 from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.sources import ModelSource
@@ -211,11 +212,15 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
 
 
 def services_of(experiment: Experiment) -> list[OpenAICompatibleModel]:
-    """Return the models of an experiment that are behind a service."""
+    """Return the models of an experiment that are behind a service, each once."""
     own = [experiment.model, experiment.tuned]
     asking = [each for each in (experiment.benchmark, experiment.forgetting) if each]
     further = [source for each in asking for source in each.models]
-    return [source for source in (*own, *further) if isinstance(source, OpenAICompatibleModel)]
+    found: dict[str, OpenAICompatibleModel] = {}
+    for source in (*own, *further):
+        if (service := service_of(source)) is not None:
+            found.setdefault(service.fingerprint(), service)
+    return list(found.values())
 
 
 def check_services(experiment: Experiment) -> None:

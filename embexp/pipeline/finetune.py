@@ -20,11 +20,13 @@ from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
 from embexp.data.words import words
 from embexp.finetuning.checkpoints import weights_digest
+from embexp.finetuning.query_adapter import QueryAdapterFineTuner
 from embexp.finetuning.training import GENERAL, DevScores, Training, TrainingStep, UntunedModel
+from embexp.models.adapted import save_adapted, tuned_model
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.models.encoder import Embedder, ModelEmbedder
+from embexp.models.encoder import AdaptedEmbedder, Embedder, ModelEmbedder, SourceEmbedder
 from embexp.models.precision import mixed_fingerprint
-from embexp.models.sources import LocalModel
+from embexp.models.sources import LocalModel, ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.teachers import loss_to_train, teacher_gate, teachers_of
@@ -48,17 +50,18 @@ LEAST_WORDS = 2
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuned model on disk and the record of its training."""
+    """A fine-tuned model on disk and the record of its training; ``base`` is the untuned one."""
 
     training: Training
     model_dir: Path
+    base: ModelSource
     cached: bool
     gate: TeacherGate | None = None
 
     @property
-    def source(self) -> LocalModel:
+    def source(self) -> ModelSource:
         """The model as a benchmark loads it."""
-        return LocalModel(path=str(self.model_dir))
+        return tuned_model(self.model_dir, self.base)
 
 
 def finetune(
@@ -88,7 +91,7 @@ def finetune(
         if out_dir is not None:
             copy_folder(model_dir, out_dir / "model")
             model_dir = out_dir / "model"
-    return Tuned(training, model_dir, cached=stored is not None, gate=gate)
+    return Tuned(training, model_dir, experiment.model, cached=stored is not None, gate=gate)
 
 
 def _dev_questions(experiment: Experiment, data: Data) -> Callable[[], RetrievalTask | None]:
@@ -115,6 +118,60 @@ def _inputs(experiment: Experiment, data: Data) -> tuple[object, ...]:
 
 def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) -> Training:
     """Train, write the whole model, and only then mark the stage as finished."""
+
+    def on_step(step: TrainingStep) -> None:
+        run.log_metrics(step.metrics, step=step.step)
+        if experiment.watch is not None:
+            experiment.watch(step)
+
+    fresh = stage.folder / "fresh"
+    if isinstance(experiment.trainer, QueryAdapterFineTuner):
+        training = _train_adapter(experiment, experiment.trainer, data, fresh, on_step)
+    else:
+        training = _train_weights(experiment, data, stage, fresh, on_step)
+    copy_folder(fresh, stage.folder / "model")
+    shutil.rmtree(fresh)
+    stage.finish(asdict(training), "model")
+    for name in ("work", "vectors"):
+        shutil.rmtree(stage.folder / name, ignore_errors=True)
+    return training
+
+
+def _train_adapter(
+    experiment: Experiment,
+    trainer: QueryAdapterFineTuner,
+    data: Data,
+    folder: Path,
+    on_step: Callable[[TrainingStep], None],
+) -> Training:
+    """Train an adapter on cached vectors, and save it with the model below where its weights are at hand."""
+    embedder = SourceEmbedder(experiment.model, experiment.embeddings)
+    score = _dev_scorer(experiment, data)
+    held_out = {pair.document_id for pair in (*data.splits.dev, *data.splits.test)}
+    training, adapter = trainer.fit_adapter(
+        embedder,
+        experiment.loss,
+        data.splits,
+        corpus=[
+            (chunk.document_id, chunk.passage) for chunk in data.chunks if chunk.document_id not in held_out
+        ],
+        score=lambda tried: score(AdaptedEmbedder(embedder, tried)),
+        seed=experiment.seed,
+        on_step=on_step,
+    )
+    with without_bars():
+        save_adapted(folder, adapter, experiment.model)
+    return training
+
+
+def _train_weights(
+    experiment: Experiment,
+    data: Data,
+    stage: Stage,
+    folder: Path,
+    on_step: Callable[[TrainingStep], None],
+) -> Training:
+    """Train the model's weights, and save the whole model."""
     model = experiment.model.load()
     score = _dev_scorer(experiment, data)
     vectors = EmbeddingCache(stage.folder / "vectors")
@@ -124,11 +181,6 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         cache=experiment.embeddings,
         score=score,
     )
-
-    def on_step(step: TrainingStep) -> None:
-        run.log_metrics(step.metrics, step=step.step)
-        if experiment.watch is not None:
-            experiment.watch(step)
 
     start = _in_training(model)
 
@@ -149,16 +201,10 @@ def _train(experiment: Experiment, data: Data, stage: Stage, run: TrackedRun) ->
         on_step=on_step,
         untuned=untuned,
     )
-    fresh = stage.folder / "fresh"
     with without_bars():
-        model.save_pretrained(str(fresh))
-    copy_folder(fresh, stage.folder / "model")
-    shutil.rmtree(fresh)
-    saved = LocalModel(path=str(stage.folder / "model"))
+        model.save_pretrained(str(folder))
+    saved = LocalModel(path=str(folder))
     _keep_vectors(vectors, _in_training(model), experiment.embeddings, saved.fingerprint())
-    stage.finish(asdict(training), "model")
-    for name in ("work", "vectors"):
-        shutil.rmtree(stage.folder / name, ignore_errors=True)
     return training
 
 

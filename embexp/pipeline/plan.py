@@ -10,6 +10,7 @@ from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.teacher_gate import MOST_QUESTIONS
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
+from embexp.models.adapted import service_of
 from embexp.models.embeddings_client import tokens_of
 from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.pipeline.benchmark import services_of
@@ -37,7 +38,7 @@ def plan_requests(experiment: Experiment) -> list[str]:
     if services:
         own, asked = _run_texts(experiment, chunks), _benchmark_texts(experiment, chunks)
         for source in services:
-            further = source not in (experiment.model, experiment.tuned)
+            further = source not in (service_of(experiment.model), service_of(experiment.tuned))
             texts = [asked] if further and asked else [own, *([asked] if asked else [])]
             lines += _embedding(experiment, source, texts)
     if not lines:

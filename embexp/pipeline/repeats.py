@@ -24,6 +24,7 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned, finetune
 from embexp.storage.files import sha256_of
 from embexp.tracking.tracker import TrackedRun
+from embexp.user_code import identity
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def score_repeats(
 def _score(experiment: Experiment, each: PlannedTraining, tuned: Tuned, task: RetrievalTask) -> Scores:
     """Score one model by exact search, or take its scores from the cache."""
     settings = scoring_settings(experiment.settings["benchmark"])
-    inputs = (each.data.key, tuned.source.fingerprint(), settings, experiment.metric)
+    inputs = (each.data.key, identity(tuned.source), settings, experiment.metric)
     with experiment.stages.stage("repeat", *inputs) as stage:
         path = stage.folder / "scores.parquet"
         stored = stage.stored(lambda _: read_scores(path))

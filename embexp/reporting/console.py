@@ -264,7 +264,11 @@ def print_plan(lines: Sequence[str]) -> None:
         out.print(line, soft_wrap=True)
     commands = "python -m embexp.run, or embexp.synthesize for pairs alone,"
     out.print(f"No request was made. To start: {commands} with the same options.", soft_wrap=True)
-    out.print("To cap the cost: llm.budget_usd=5 stops before a request would exceed it.", soft_wrap=True)
+    out.print(
+        "To cap the cost: llm.budget_usd=5, or model.budget_usd=5 for embeddings, stops before a request "
+        "would exceed it.",
+        soft_wrap=True,
+    )
 
 
 def _dev_change(training: Training, metric: str) -> str:
@@ -297,9 +301,15 @@ def print_training(
         f"({training.pairs_per_second:,.1f} pairs/s), {_dev_change(training, metric)}.",
         soft_wrap=True,
     )
-    out.print(f"Model     {folder}/model (loads with SentenceTransformer)", soft_wrap=True)
+    from embexp.models.vector_adapter import SETTINGS
+
+    model = folder / "model"
+    alone = (model / SETTINGS).is_file() and not (model / "modules.json").is_file()
+    loads = "an adapter of the queries' vectors" if alone else "loads with SentenceTransformer"
+    out.print(f"Model     {model} ({loads})", soft_wrap=True)
     if registered:
         out.print(f"Registry  {registered}", soft_wrap=True)
     parts = f"python -m embexp.benchmark {again}".split()
-    next_command = f"{' '.join(parts)} model@tuned=local tuned.path={folder}/model"
+    option = "adapted" if alone else "local"
+    next_command = f"{' '.join(parts)} model@tuned={option} tuned.path={model}"
     out.print(f"Next      {next_command}", soft_wrap=True)

@@ -16,6 +16,7 @@ from embexp.benchmarking.slices import Slice
 from embexp.benchmarking.statistics.comparison import RULE
 from embexp.benchmarking.statistics.multiple_tests import Contrast
 from embexp.benchmarking.task import Query, clusters_of
+from embexp.models.vector_adapter import SETTINGS as ADAPTER
 from embexp.reporting.figures import Group, draw_all
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.questions import group_rows, questions_fact, unused_test_pairs, whose_questions
@@ -133,6 +134,7 @@ def write_model_card(
     Returns:
         The card's path.
     """
+    adapter = (model_dir / ADAPTER).is_file()
     context = {
         "outcome": outcome,
         "headline": headline(outcome),
@@ -142,6 +144,8 @@ def write_model_card(
         "whose_questions": whose_questions(outcome),
         "unused_test_pairs": unused_test_pairs(outcome),
         "questions_fact": questions_fact(outcome),
+        "adapter": adapter,
+        "whole": not adapter or (model_dir / "modules.json").is_file(),
         **_retriever(outcome),
         **_reranking(outcome),
     }

@@ -194,10 +194,9 @@ def _measures(experiment: Experiment, data: Data, tuned: Tuned, objectives: list
 def _embedding_ms(data: Data, tuned: Tuned) -> float:
     """Return the milliseconds that the tuned model takes per passage, the better of two rounds."""
     from embexp.models.encoder import ModelEmbedder
-    from embexp.models.sources import LocalModel
 
     passages = [chunk.passage for chunk in data.chunks[:TIMED_PASSAGES]]
-    embedder = ModelEmbedder(LocalModel(path=str(tuned.model_dir)).load(), fingerprint="timed")
+    embedder = ModelEmbedder(tuned.source.load(), fingerprint="timed")
     rounds = []
     for _ in range(2):
         start = time.perf_counter()

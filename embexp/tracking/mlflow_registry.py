@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from embexp.errors import ModelError
 from embexp.models.folder import Overrides, load_bi_encoder
+from embexp.models.vector_adapter import SETTINGS as ADAPTER
 from embexp.progress import without_bars
 from embexp.tracking.tracker import RegisteredModel
 
@@ -29,9 +30,11 @@ def store_model(client: MlflowClient, experiment_id: str, run_id: str, model_dir
     subprocess (9 s instead of 0.2 s). MLflow's process-wide address must be set.
 
     Raises:
-        ModelError: ``model_dir`` holds no sentence-transformers model.
+        ModelError: ``model_dir`` holds neither a sentence-transformers model nor an adapter.
     """
     if not (model_dir / "modules.json").is_file():
+        if (model_dir / ADAPTER).is_file():
+            return _store_adapter(client, experiment_id, run_id, model_dir)
         raise ModelError(f"{model_dir} holds no sentence-transformers model (no modules.json) to store.")
     import mlflow.sentence_transformers
 
@@ -45,6 +48,29 @@ def store_model(client: MlflowClient, experiment_id: str, run_id: str, model_dir
             run_id=run_id,
             signature=_signature(),
             pip_requirements=[f"{name}=={version(name)}" for name in MODEL_PACKAGES],
+        )
+    return str(entry.model_id)
+
+
+def _store_adapter(client: MlflowClient, experiment_id: str, run_id: str, model_dir: Path) -> str:
+    """Store an adapter over a service as a function of MLflow's, which embexp's own code computes."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    from embexp.tracking import served_adapter
+
+    with without_bars():
+        entry = client.create_logged_model(experiment_id, "model", run_id)
+        # mlflow.pyfunc.log_model takes no run: it would open one where none is active.
+        Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            python_model=served_adapter.__file__,  # the code itself is stored, and no pickle
+            artifacts={served_adapter.FOLDER: str(model_dir)},
+            model_id=entry.model_id,
+            run_id=run_id,
+            signature=_signature(),
+            pip_requirements=[f"embexp=={version('embexp')}"],
         )
     return str(entry.model_id)
 

@@ -33,6 +33,7 @@ NEEDED = {
     "dataset=beir": ["dataset.path=scifact"],
     "dataset=hub": ["dataset.id=mteb/scifact"],
     "model=local": ["model.path=outputs/model"],
+    "model=adapted": ["model.path=outputs/model"],
     "model=hub": ["model.id=BAAI/bge-m3"],
     "llm=openai_compatible": ["llm.model=qwen", "llm.base_url=http://localhost:8000/v1"],
     "model=openai_compatible": ["model.id=m", "model.base_url=http://localhost:1/v1"],

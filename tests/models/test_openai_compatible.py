@@ -556,3 +556,69 @@ def test_a_service_is_no_teacher_of_vectors() -> None:
 
     with pytest.raises(ConfigError, match="The teacher's model m is behind a service"):
         BiEncoderTeacher(model=source("http://a"))
+
+
+def priced(url: str, cache: Path, budget: float | None, **options: Any) -> SourceEmbedder:
+    """Return an embedder of a service that asks a US dollar for each token."""
+    return embedder(url, cache, usd_per_million_tokens=1e6, budget_usd=budget, **options)
+
+
+def counted(sent: Sent) -> Response:
+    """Answer with a token for each text."""
+    texts = sent.body["input"]
+    return embeddings(hashed(texts), usage={"total_tokens": len(texts)})
+
+
+def test_a_budget_ends_the_run_before_it_is_exceeded_and_counts_earlier_runs(tmp_path: Path) -> None:
+    with embedding(counted) as server:
+        first = priced(server.url, tmp_path, 62.0)
+        first.encode_passages(TEXTS[:4])  # 4 texts of 13 bytes: up to 52 tokens, and 4 were used
+        with pytest.raises(EmbexpError, match=r"model.budget_usd=62 is used up: 8.0000 US\$") as raised:
+            priced(server.url, tmp_path, 62.0).encode_passages([*TEXTS[4:8], "a" * 60])
+        assert len(server.sent) == 2
+        more = priced(server.url, tmp_path, 70.0)
+        more.encode_passages([*TEXTS[4:8], "a" * 60])
+        assert more.known == 4
+
+    assert "the next request may cost up to 60.0000" in str(raised.value)
+    assert "set a higher model.budget_usd and run the same command again" in str(raised.value)
+    assert len(server.sent) == 3
+
+
+def test_a_lost_answer_counts_with_the_most_and_a_refusal_with_nothing(tmp_path: Path) -> None:
+    refused = iter([refusal("overloaded", 503), refusal("slow down", 429)])
+
+    def reply(sent: Sent) -> Response:
+        return next(refused, None) or counted(sent)
+
+    with embedding(reply) as server:
+        priced(server.url, tmp_path, 53.0).encode_passages(TEXTS[:4])
+        assert len(server.sent) == 3
+    with embedding(lambda _: time.sleep(0.5) or embeddings([[1.0]])) as slow:
+        with pytest.raises(EmbexpError, match=r"model.budget_usd=60 is used up: 52.0000 US"):
+            priced(slow.url, tmp_path, 60.0, timeout_seconds=0.05).encode_passages(TEXTS[:4])
+        assert len(slow.sent) == 1
+
+
+def test_an_answer_that_cannot_be_used_is_charged(tmp_path: Path) -> None:
+    def reply(sent: Sent) -> Response:
+        return embeddings([[float("nan")]] * len(sent.body["input"]), usage={"total_tokens": 30})
+
+    with embedding(reply) as server:
+        with pytest.raises(EmbexpError, match=r"used up: 30.0000 US"):
+            priced(server.url, tmp_path, 80.0).encode_passages(TEXTS[:4])
+        assert len(server.sent) == 1
+
+
+def test_a_torn_record_of_spending_is_one_request_at_most(tmp_path: Path) -> None:
+    with embedding(counted) as server:
+        priced(server.url, tmp_path, None).encode_passages(TEXTS[:4])
+        (record,) = tmp_path.glob("*.spending.jsonl")
+        record.write_bytes(record.read_bytes() + b'{"id": "x", "tok\n')
+        priced(server.url, tmp_path, 57.0).encode_passages(TEXTS[4:8])
+        assert len(server.sent) == 2
+
+
+def test_a_budget_needs_a_price() -> None:
+    with pytest.raises(ConfigError, match=r"model.budget_usd=5 cannot be kept: the price of m is not known"):
+        source("http://a", budget_usd=5.0)

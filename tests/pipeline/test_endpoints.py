@@ -26,8 +26,9 @@ def vectors(texts: Sequence[str]) -> list[list[float]]:
     return hashed(texts, width=64)
 
 
-def data(beir: Path) -> list[str]:
-    return ["dataset=beir", f"dataset.path={beir}", "dataset.train=none", "tracker=none", "retriever=exact"]
+def data(beir: Path, *, train: str = "none") -> list[str]:
+    given = ["dataset=beir", f"dataset.path={beir}", f"dataset.train={train}"]
+    return [*given, "tracker=none", "retriever=exact"]
 
 
 def model(url: str, *more: str) -> list[str]:
@@ -56,7 +57,9 @@ def test_a_service_gets_the_scores_of_the_model_that_it_serves(run, beir: Path, 
     assert set(service.answered.values()) == {2}
 
 
-def test_kills_and_faults_cost_what_was_in_flight_alone(beir: Path, tmp_path: Path) -> None:
+def test_kills_and_faults_cost_what_was_in_flight_alone(run, beir: Path, tmp_path: Path) -> None:
+    tuned = [*data(beir, train="qrels"), "trainer=query_adapter", "trainer.kind=linear"]
+    assert run("run", *tuned, "model=tiny", "hydra.run.dir=local").code == 0
     child: list[subprocess.Popen[bytes]] = []
     kills, lost = [20, 60], Counter[str]()
 
@@ -70,7 +73,7 @@ def test_kills_and_faults_cost_what_was_in_flight_alone(beir: Path, tmp_path: Pa
     environment = {**os.environ, "EMBEDDINGS_KEY": KEY, "PYTHONPATH": str(ROOT)}
     with embedding(service) as server:
         options = ["model.api_key_env=EMBEDDINGS_KEY", "+model.backoff_seconds=0.01", "hydra.run.dir=X"]
-        command = [sys.executable, "-m", "embexp.benchmark", *data(beir), *model(server.url, *options)]
+        command = [sys.executable, "-m", "embexp.run", *tuned, *model(server.url, *options)]
         codes = []
         for _ in range(3):
             child.append(
@@ -86,6 +89,9 @@ def test_kills_and_faults_cost_what_was_in_flight_alone(beir: Path, tmp_path: Pa
     twice = {text: times for text, times in service.answered.items() if times > 1}
     assert twice == {text: 1 + times for text, times in lost.items()}
     assert len(service.answered) > 60
+    local, served = scores(tmp_path / "local"), scores(tmp_path / "X")
+    for system in ("untuned", "tuned"):
+        assert served[system] == pytest.approx(local[system], abs=1e-3)
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "config.yaml" for path in left)
     assert [path for path in left if KEY.encode() in path.read_bytes()] == []
@@ -94,8 +100,22 @@ def test_kills_and_faults_cost_what_was_in_flight_alone(beir: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("command", "options", "sentence"),
     [
-        ("run", [], "model=openai_compatible cannot be trained: loss=mnrl needs gradients"),
-        ("finetune", ["loss=cosent"], "cannot be trained: loss=cosent needs gradients, and the weights of m"),
+        ("run", [], "model=openai_compatible cannot be trained with trainer=auto and loss=mnrl, which need"),
+        ("finetune", ["loss=cosent"], "loss=cosent, which need gradients, since the weights of m are behind"),
+        (
+            "finetune",
+            ["trainer=lora"],
+            "Set trainer=query_adapter loss=mnrl, which tunes",
+        ),
+        ("run", ["trainer=query_adapter", "loss=cosent"], "cannot use the loss Cosent: set loss=mnrl"),
+        ("run", ["trainer=query_adapter", "trainer.ridge=-1"], "trainer.ridge is -1"),
+        ("run", ["trainer=query_adapter", "trainer.kind=square"], "trainer.kind is 'square'"),
+        (
+            "benchmark",
+            ["model.budget_usd=1"],
+            "model.budget_usd=1 cannot be kept: the price of m is not",
+        ),
+        ("benchmark", ["model@tuned=adapted", "tuned.path=nowhere"], "nowhere holds no adapter"),
         (
             "benchmark",
             ["suite=mteb", "suite.tasks=[STSBenchmark]"],

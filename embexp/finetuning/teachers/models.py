@@ -12,10 +12,10 @@ from annotated_types import Interval
 
 from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.teachers.teacher import Teacher
+from embexp.models.adapted import service_of
 from embexp.models.cross_encoder import CrossEncoderScorer
 from embexp.models.embedding_cache import EmbeddingCache, Role, fetch_in_blocks
 from embexp.models.encoder import PLURAL, ModelEmbedder
-from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.ranges import Positive, check_ranges
 from embexp.storage.files import sha256_of
 from embexp.user_code import identity
@@ -97,7 +97,7 @@ class BiEncoderTeacher(Teacher):
 
     def __post_init__(self) -> None:
         check_ranges(self, "teacher")
-        if isinstance(self.model, OpenAICompatibleModel):
+        if service_of(self.model) is not None:
             raise ConfigError(
                 f"The teacher's model {self.model.name} is behind a service, and a teacher's weights are "
                 "loaded: choose a model with weights, such as bge_base, or "
