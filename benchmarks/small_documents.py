@@ -8,7 +8,7 @@ from pathlib import Path
 SYLLABLES = ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "zo", "ka")
 SMALL = [
     *("experiment=tiny", "dataset=folder", "dataset.path=documents", "model.dimension=16", "model.layers=1"),
-    *("trainer.evaluations=3", "trainer.max_tokens=64", "tracker=none"),
+    *("trainer.evaluations=3", "trainer.max_tokens=64", "split.dev=0.3", "tracker=none"),
 ]
 """Arguments of ``embexp.run`` in a folder with ``documents``."""
 
@@ -17,7 +17,8 @@ LIBRARIES = [
     *("py3langid", "pytrec_eval", "sentence_transformers", "Stemmer"),
     *("embexp.config.command", "embexp.data.datasets.folder", "embexp.finetuning.callbacks"),
     *("embexp.finetuning.losses.mini_batches", "embexp.finetuning.training_loop", "embexp.llm.groq"),
-    *("embexp.pipeline.run", "embexp.sweeper.sweep", "embexp.synthesis.extractive", "embexp.synthesis.entries"),
+    *("embexp.pipeline.run", "embexp.sweeper.sweep"),
+    *("embexp.synthesis.entries", "embexp.synthesis.extractive"),
 ]
 """What such a run, a synthesis and a sweep would load in most of their time."""
 VARIABLES = {"OMP_NUM_THREADS": "1", "GROQ_API_KEY": "gsk_test"}
