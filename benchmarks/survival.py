@@ -1,7 +1,7 @@
 """What SIGKILL at random moments does to a pipeline, a synthesis and a sweep, and damage to what they keep.
 
     python benchmarks/survival.py                                     # a few kills and damages, in minutes
-    python benchmarks/survival.py --kills 1000 --folder survival      # hours; the same command resumes it
+    python benchmarks/survival.py --kills 1000 --folder survival      # the same command resumes it
 
 Each scenario runs once without a kill. Then the same command is killed several times at random moments and
 run to its end. It survives if it ends with the same result: the same weights and scores, the same pairs.
