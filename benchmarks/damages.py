@@ -3,14 +3,14 @@
 A small run is repeated from its cache, in which one file was changed before. Each run must end with the
 scores of the undamaged one; those that say what was damaged count as noticed.
 
-    python benchmarks/damages.py --trials 100
+    python benchmarks/damages.py                                    # a few, in a minute or two
+    python benchmarks/damages.py --trials 100 --folder damages      # the same command resumes it
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import random
 import shutil
@@ -20,6 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script
+
+from benchmarks.fork_server import ForkServers
+from benchmarks.small_documents import LIBRARIES, SMALL, VARIABLES, write_documents
 
 PLACES = {
     "chunks": "chunks/*/chunks.jsonl",
@@ -46,6 +51,7 @@ CHECKPOINT_PLACES = {
     "settings of the training": "finetune/*/work/run.json",
 }
 """What may be damaged in the cache of a run whose training was interrupted."""
+INTERRUPTED, INTERRUPTED_CODE = "--interrupted", 2
 SAYS = ("damaged", "were changed", "cannot be read", "is incomplete", "other settings or data")
 
 Run = Callable[[Sequence[str]], tuple[int, str]]
@@ -101,7 +107,14 @@ def scores_of(run_dir: Path) -> Any:
 
 
 def try_damages(
-    run: Run, cache: Path, folder: Path, expected: Any, *, places: Mapping[str, str], trials: int, seed: int
+    run: Run,
+    cache: Path,
+    folder: Path,
+    expected: Any,
+    *,
+    places: Mapping[str, str],
+    numbers: range,
+    seed: int,
 ) -> Iterator[Trial]:
     """Damage a copy of ``cache`` and run with it, as often as asked.
 
@@ -111,11 +124,11 @@ def try_damages(
         folder: Where copies and runs are put.
         expected: What ``scores_of`` the undamaged run returns.
         places: Name -> glob of the files that are damaged in turn.
-        trials: How many damages to try.
+        numbers: Which damages to try; the same number is always the same damage.
         seed: Draws files, places and kinds of damage.
     """
-    draw = random.Random(seed)
-    for number in range(trials):
+    for number in numbers:
+        draw = random.Random(f"{seed} {number}")
         name = list(places)[number % len(places)]
         copy, run_dir = folder / "cache", folder / "X"
         for old in (copy, run_dir):
@@ -138,85 +151,95 @@ def tally(trials: Sequence[Trial]) -> dict[str, int]:
     }
 
 
-def forked_run(arguments: Sequence[str], folder: Path, *, interrupt: bool = False) -> tuple[int, str]:
-    """Run ``embexp.run`` in a fork of this process, which has the libraries loaded already.
-
-    Args:
-        arguments: Of the command.
-        folder: Where it is started.
-        interrupt: Whether to stop it when the training has ended and its weights are not selected yet.
-    """
+def forked_run(servers: ForkServers, command: Sequence[str], folder: Path) -> tuple[int, str]:
+    """Run a command in a folder, and return its exit code and what it wrote."""
     log = folder / "log"
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = _run(arguments, folder, log, interrupt=interrupt)
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    log.unlink(missing_ok=True)
+    code = servers.start([*command], folder, log).wait()
     return code, log.read_text(encoding="utf-8", errors="replace")
 
 
-def _run(arguments: Sequence[str], folder: Path, log: Path, *, interrupt: bool) -> int:
+def interrupted_run(arguments: Sequence[str]) -> None:
+    """Run ``embexp.run``, interrupted when the training has ended and its weights are not selected yet."""
     import embexp.finetuning.trainer
     import embexp.run
 
-    os.chdir(folder)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    if interrupt:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
 
-        def stop(*_: Any, **__: Any) -> None:
-            raise KeyboardInterrupt
-
-        embexp.finetuning.trainer.select_weights = stop  # type: ignore[assignment]
+    embexp.finetuning.trainer.select_weights = stop  # type: ignore[assignment]
     sys.argv = ["embexp.run", *arguments]
-    try:
-        embexp.run.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+    embexp.run.main()
 
 
-def survive_damages(folder: Path, *, trials: int, seed: int = 0) -> Iterator[Trial]:
+def survive_damages(
+    folder: Path, servers: ForkServers, *, trials: int, seed: int = 0, done: int = 0
+) -> Iterator[Trial]:
     """Make a small run, damage its cache again and again, and yield each trial as it ends.
 
     A quarter of the damages hits the checkpoints of an interrupted training.
 
     Args:
-        folder: An empty folder for everything that is written.
+        folder: A folder for everything that is written; what an earlier call has made is used again.
+        servers: Start the runs.
         trials: How many damages to try.
         seed: Draws files, places and kinds of damage.
+        done: How many of them to leave out.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    settings = ["experiment=tiny", "dataset.limit=60", "trainer.evaluations=3", "tracker=none"]
 
-    def run(arguments: Sequence[str], *, interrupt: bool = False) -> tuple[int, str]:
-        return forked_run([*settings, *arguments], folder, interrupt=interrupt)
+    def run(arguments: Sequence[str], *, command: Sequence[str] = ("embexp.run",)) -> tuple[int, str]:
+        return forked_run(servers, [*command, *SMALL, *arguments], folder)
 
-    whole, torn = folder / "whole", folder / "torn"
-    code, text = run([f"paths.cache={whole}", f"hydra.run.dir={folder / 'reference'}"])
-    if code:
-        raise RuntimeError(f"The undamaged run fails: {text}")
-    run([f"paths.cache={torn}", f"hydra.run.dir={folder / 'torn-run'}"], interrupt=True)
-    expected, of_torn = scores_of(folder / "reference"), trials // 4
-    yield from try_damages(run, whole, folder, expected, places=PLACES, trials=trials - of_torn, seed=seed)
-    yield from try_damages(run, torn, folder, expected, places=CHECKPOINT_PLACES, trials=of_torn, seed=seed)
+    whole, torn, reference = folder / "whole", folder / "torn", folder / "reference.json"
+    if not reference.exists():
+        for old in ("documents", "whole", "torn", "reference", "torn-run"):
+            shutil.rmtree(folder / old, ignore_errors=True)
+        write_documents(folder / "documents")
+        code, text = run([f"paths.cache={whole}", f"hydra.run.dir={folder / 'reference'}"])
+        if code:
+            raise RuntimeError(f"The undamaged run fails: {text}")
+        code, text = run(
+            [f"paths.cache={torn}", f"hydra.run.dir={folder / 'torn-run'}"],
+            command=("benchmarks.damages", INTERRUPTED),
+        )
+        if code != INTERRUPTED_CODE:
+            raise RuntimeError(f"The run that is interrupted ends with {code}: {text}")
+        reference.write_text(json.dumps(scores_of(folder / "reference")))
+    expected, of_whole = json.loads(reference.read_text()), trials - trials // 4
+    numbers = range(trials)
+    for cache, places, part in (
+        (whole, PLACES, numbers[:of_whole]),
+        (torn, CHECKPOINT_PLACES, numbers[of_whole:]),
+    ):
+        left = part[max(done - part.start, 0) :]
+        yield from try_damages(run, cache, folder, expected, places=places, numbers=left, seed=seed)
+
+
+def recorded_damages(folder: Path, servers: ForkServers, *, trials: int, seed: int = 0) -> list[Trial]:
+    """Try damages until ``damages.jsonl`` in a folder has so many; return all of them."""
+    record = folder / "damages.jsonl"
+    lines = record.read_text().splitlines(keepends=True) if record.exists() else []
+    done = [Trial(**json.loads(line)) for line in lines if line.endswith("\n")]
+    for trial in survive_damages(folder, servers, trials=trials, seed=seed, done=len(done)):
+        done.append(trial)
+        print(json.dumps(asdict(trial)), flush=True)
+        record.write_text("".join(json.dumps(asdict(each)) + "\n" for each in done))
+    return done
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    if sys.argv[1:2] == [INTERRUPTED]:
+        interrupted_run(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--folder", type=Path, help="where all of it is kept, so that it can be resumed")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    trials: list[Trial] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for trial in survive_damages(Path(folder), trials=options.trials, seed=options.seed):
-            print(json.dumps(asdict(trial)), flush=True)
-            trials.append(trial)
-    counts = tally(trials)
+    with tempfile.TemporaryDirectory() as name, ForkServers(LIBRARIES, VARIABLES) as servers:
+        folder = (options.folder or Path(name)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        counts = tally(recorded_damages(folder, servers, trials=options.trials, seed=options.seed))
     ratio = counts["repaired"] / counts["tried"]
     line = {"benchmark": "damages", "ours": counts["repaired"], "peer": counts["tried"], "ratio": ratio}
     print(json.dumps({**line, "unit": "damages repaired", **counts, "machine": platform.processor()}))

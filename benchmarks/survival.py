@@ -1,12 +1,15 @@
 """What SIGKILL at random moments does to a pipeline, a synthesis and a sweep, and damage to what they keep.
 
     python benchmarks/survival.py                                     # a few kills and damages, in minutes
-    python benchmarks/survival.py --kills 1000 --folder survival      # hours; the same command resumes it
+    python benchmarks/survival.py --kills 1000 --folder survival      # the same command resumes it
 
 Each scenario runs once without a kill. Then the same command is killed several times at random moments and
 run to its end. It survives if it ends with the same result: the same weights and scores, the same pairs.
 The synthesis asks the tests' loopback service, which counts what it has charged twice. Damages are those
 of ``damages.py``.
+
+Commands start in forks of a process that has loaded their libraries (``fork_server.py``), and a moment is
+a number of seconds that the command has computed, so that a busy machine moves none of them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
+import math
 import random
 import shutil
 import signal
@@ -22,20 +25,27 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).parent.parent
-SERVER = ROOT / "tests" / "llm" / "groq_server.py"
-KILLS_OF_AN_EPISODE = 4
-LONGEST = 1_800
+sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script
+
+from benchmarks.fork_server import ForkServers
+from benchmarks.small_documents import LIBRARIES, SMALL, VARIABLES, write_documents
+
+if TYPE_CHECKING:
+    from benchmarks.fork_server import Forked
+    from tests.llm.groq_server import GroqServer
+
+KILLS_OF_AN_EPISODE = 6
+LONGEST = 3_600
 """Seconds after which a command that was not killed counts as hanging."""
-SMALL = ["experiment=tiny", "dataset.limit=60", "trainer.evaluations=3", "tracker=none"]
+POLL = 0.01
+LATENCY = 0.05
+"""Seconds that the service takes for an answer."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +82,12 @@ def sweep_result(folder: Path) -> Any:
 
 SYNTHESIS = [
     *("embexp.synthesize", "synthesis=entries", "llm=groq", "model=tiny", "tracker=none", "hydra.run.dir=X"),
-    *("synthesis.target=300", "synthesis.areas=4", "synthesis.topics_per_area=6", "llm.max_concurrency=4"),
+    *("synthesis.target=100", "synthesis.areas=3", "synthesis.topics_per_area=4", "llm.max_concurrency=4"),
     *("synthesis.filters.round_trip=null", "synthesis.filters.evidence=false"),
 ]
 SWEEP = [
     *("embexp.run", "-m", "hydra/sweeper=embexp_optuna", *SMALL, "hydra.sweep.dir=X"),
-    *("trainer.learning_rate=choice(1e-4,3e-4)", "loss.scale=choice(10,20)", "hydra.sweeper.n_trials=4"),
+    *("trainer.learning_rate=choice(1e-4,3e-4,1e-3)", "hydra.sweeper.n_trials=3"),
     "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler",
     *("hydra.sweeper.pruner._target_=optuna.pruners.NopPruner", "hydra.sweeper.retries=0"),
 ]
@@ -112,130 +122,133 @@ class Episode:
     told: int = 0
 
 
-@contextmanager
-def service() -> Iterator[str]:
-    """Run the loopback service, and yield its address."""
-    command = [sys.executable, str(SERVER), "--latency", "0.2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            yield str(server.stdout.readline()).strip() if server.stdout else ""
-        finally:
-            server.terminate()
+def left_by(scenario: Scenario, folder: Path) -> Any:
+    """Return what a command has left as JSON has it; None if files are missing."""
+    try:
+        return json.loads(json.dumps(scenario.result(folder)))
+    except FileNotFoundError:
+        return None
 
 
-def charged(url: str) -> tuple[int, int]:
+def charged(service: GroqServer) -> tuple[int, int]:
     """Return how many answers the service has given, and how many of them again."""
-    with urllib.request.urlopen(f"{url}/counts") as response:
-        counts = json.loads(response.read())
+    counts = service.summary()
     return counts["answered"], counts["repeated"]
 
 
-def start(scenario: Scenario, folder: Path, url: str) -> subprocess.Popen[bytes]:
-    """Start the command; its output goes to ``log`` in the folder."""
-    command = [sys.executable, "-m", *scenario.command, *([f"llm.base_url={url}"] if scenario.asks else [])]
-    with (folder / "log").open("ab") as log:
-        log.write(f"--- {' '.join(command[1:])}\n".encode())
-        log.flush()
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "GROQ_API_KEY": "gsk_test"},
-            start_new_session=True,
-        )
+@dataclass(frozen=True)
+class Commands:
+    """Starts the scenarios' commands.
+
+    Args:
+        servers: Start them.
+        service: Answers those that ask.
+    """
+
+    servers: ForkServers
+    service: GroqServer
+
+    def start(self, scenario: Scenario, folder: Path) -> Forked:
+        """Start a scenario's command; its output goes to ``log`` in the folder."""
+        command = [*scenario.command, *([f"llm.base_url={self.service.url}"] if scenario.asks else [])]
+        with (folder / "log").open("ab") as log:
+            log.write(f"--- {' '.join(command)}\n".encode())
+        return self.servers.start(command, folder, folder / "log")
 
 
-def end(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Kill a command after some seconds; return False if it had ended before."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
+def new_folder(folder: Path) -> None:
+    """Make the folder that a command is started in; it has nothing but the documents."""
+    shutil.rmtree(folder, ignore_errors=True)
+    write_documents(folder / "documents")
+
+
+def end(process: Forked, *, computed: float = math.inf, seconds: float = LONGEST) -> bool:
+    """Kill a command when it has computed or run for some seconds; return False if it ended before."""
+    begin = time.monotonic()
+    while True:
+        try:
+            process.wait(POLL)
+        except subprocess.TimeoutExpired:
+            if process.cpu_seconds() >= computed or time.monotonic() - begin > seconds:
+                process.kill()
+        if process.returncode is not None:
+            return process.returncode == -signal.SIGKILL
 
 
 def episode(
-    name: str, folder: Path, url: str, draw: random.Random, reference: dict[str, Any], kills: int
+    name: str, folder: Path, commands: Commands, draw: random.Random, reference: dict[str, Any], kills: int
 ) -> Episode:
     """Kill a scenario's command at random moments, run it to its end, and compare what it leaves."""
     scenario = SCENARIOS[name]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    before, done = charged(url), 0
+    new_folder(folder)
+    commands.service.counts.answered.clear()  # it knows no request of another episode
+    done = 0
     for _ in range(kills):
-        killed = end(start(scenario, folder, url), draw.uniform(0, reference["seconds"]))
+        moment = draw.uniform(0, reference["computed"])
+        killed = end(commands.start(scenario, folder), computed=moment)
         done += killed
         if not killed:
             break
-    last = start(scenario, folder, url)
-    survived = not end(last, LONGEST) and last.returncode == 0
-    identical = survived and json.loads(json.dumps(scenario.result(folder))) == reference["result"]
-    answers, paid_twice = (now - then for now, then in zip(charged(url), before, strict=True))
+    last = commands.start(scenario, folder)
+    survived = not end(last) and last.returncode == 0
+    identical = survived and left_by(scenario, folder) == reference["result"]
+    answers, paid_twice = charged(commands.service)
     told = 0
     if scenario.asks and survived:
         told = json.loads((folder / "X" / "synthesis.json").read_text())["usage"]["unanswered"]
-    if survived and identical:
+    if survived and identical and paid_twice <= told:
         shutil.rmtree(folder)  # what has failed is kept, to be looked at
     return Episode(name, done, survived, identical, answers, paid_twice, told)
 
 
-def reference_of(name: str, folder: Path, url: str) -> dict[str, Any]:
-    """Return the seconds and the result of a scenario that is not killed; computed once for a folder."""
+def reference_of(name: str, folder: Path, commands: Commands) -> dict[str, Any]:
+    """Return what a scenario that is not killed computes, and for how long; done once for a folder."""
     stored = folder / f"{name}.reference.json"
     if not stored.exists():
         place = folder / f"{name}.reference"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        begin = time.monotonic()
-        process = start(SCENARIOS[name], place, url)
-        if end(process, LONGEST) or process.returncode:
+        new_folder(place)
+        process = commands.start(SCENARIOS[name], place)
+        if end(process) or process.returncode:
             raise SystemExit(f"{name} fails without a kill; see {place / 'log'}.")
-        seconds = time.monotonic() - begin
-        stored.write_text(json.dumps({"seconds": seconds, "result": SCENARIOS[name].result(place)}))
+        result = {"computed": process.computed, "result": left_by(SCENARIOS[name], place)}
+        stored.write_text(json.dumps(result))
     reference: dict[str, Any] = json.loads(stored.read_text())
     return reference
 
 
-def episodes(folder: Path, names: list[str], kills: int, seed: int) -> list[Episode]:
+def episodes(folder: Path, servers: ForkServers, names: list[str], kills: int, seed: int) -> list[Episode]:
     """Kill until ``episodes.jsonl`` has so many kills; an episode that was cut off begins anew."""
+    from tests.llm.groq_server import running
+
     record = folder / "episodes.jsonl"
     lines = record.read_text().splitlines(keepends=True) if record.exists() else []
     done = [Episode(**json.loads(line)) for line in lines if line.endswith("\n")]
-    while sum(one.kills for one in done) < kills:
-        name, left = names[len(done) % len(names)], kills - sum(one.kills for one in done)
-        draw = random.Random(f"{seed} {len(done)}")
-        with service() as url:  # a new one for each episode: it knows no request of another one
-            reference = reference_of(name, folder, url)
-        with service() as url:
+    of_each = min(KILLS_OF_AN_EPISODE, max(1, kills // len(names)))
+    with running(latency=LATENCY) as service:
+        commands = Commands(servers, service)
+        while (left := kills - sum(one.kills for one in done)) > 0:
+            name = names[len(done) % len(names)]
+            draw = random.Random(f"{seed} {len(done)}")
+            reference = reference_of(name, folder, commands)
             place = folder / f"{len(done):05d}-{name}"
-            one = episode(name, place, url, draw, reference, min(KILLS_OF_AN_EPISODE, left))
-        done.append(one)
-        print(json.dumps(asdict(one)), flush=True)
-        record.write_text("".join(json.dumps(asdict(each)) + "\n" for each in done))
+            one = episode(name, place, commands, draw, reference, min(of_each, left))
+            done.append(one)
+            print(json.dumps(asdict(one)), flush=True)
+            record.write_text("".join(json.dumps(asdict(each)) + "\n" for each in done))
     return done
 
 
-def damage(folder: Path, trials: int, seed: int) -> dict[str, int]:
-    """Damage what a run keeps, and count what is noticed and repaired; done once for a folder."""
-    from damages import survive_damages, tally
+def damaged(folder: Path, servers: ForkServers, trials: int, seed: int) -> dict[str, int]:
+    """Damage what a run keeps, and count what is noticed and repaired."""
+    from benchmarks.damages import recorded_damages, tally
 
-    stored = folder / f"damages-{trials}.json"
-    if not stored.exists():
-        place = folder / "damages"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        stored.write_text(json.dumps(tally(list(survive_damages(place, trials=trials, seed=seed)))))
-        shutil.rmtree(place)
-    counts: dict[str, int] = json.loads(stored.read_text())
-    return counts
+    folder.mkdir(exist_ok=True)
+    return tally(recorded_damages(folder, servers, trials=trials, seed=seed))
 
 
 def summary(done: list[Episode], damages: dict[str, int]) -> dict[str, Any]:
     """Return the counts of all episodes and damages as one record."""
-    from retrieval_sets import machine
+    from benchmarks.retrieval_sets import machine
 
     tried = sum(one.kills for one in done)
     survived = sum(one.kills for one in done if one.survived and one.identical)
@@ -249,7 +262,8 @@ def summary(done: list[Episode], damages: dict[str, int]) -> dict[str, Any]:
         "ended_well": sum(one.kills for one in done if one.survived),
         "answers": sum(one.answers for one in done),
         "paid_twice": sum(one.paid_twice for one in done),
-        "paid_twice_and_told": sum(one.told for one in done),
+        "unanswered_and_told": sum(one.told for one in done),
+        "paid_twice_and_not_told": sum(max(one.paid_twice - one.told, 0) for one in done),
         "damages": damages,
         "machine": machine(),
     }
@@ -263,11 +277,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenarios", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    damages: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as name, ForkServers(LIBRARIES, VARIABLES) as servers:
         folder = (options.folder or Path(name)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        damages = damage(folder, options.damages, options.seed) if options.damages else {}
-        done = episodes(folder, options.scenarios, options.kills, options.seed)
+        if options.damages:
+            damages = damaged(folder / "damages", servers, options.damages, options.seed)
+        done = episodes(folder, servers, options.scenarios, options.kills, options.seed)
     print(json.dumps(summary(done, damages)))
 
 

@@ -1,6 +1,6 @@
-"""Trains a tiny model in child processes that are killed at random moments, again and again, until one ends.
+"""Trains a tiny model in child processes that are killed after random numbers of steps, until one ends.
 
-Arguments: a folder, a seed of the moments, and the loss: mnrl, softmax or embed_distill. Prints one JSON
+Arguments: a folder, a seed of the numbers, and the loss: mnrl, softmax or embed_distill. Prints one JSON
 line: the digests of an uninterrupted run's weights and of the killed one's, how often the latter was killed,
 and from which step its last attempt went on.
 """
@@ -13,8 +13,8 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,13 @@ def loss_of(name: str, folder: Path) -> Any:
     return {"mnrl": Mnrl(), "softmax": Softmax(), "embed_distill": EmbedDistill(teacher=teacher)}[name]
 
 
-def train(folder: Path, *, epochs: int = 4, checkpoint_seconds: float = 0.15) -> None:
+def train(
+    folder: Path,
+    *,
+    epochs: int = 4,
+    checkpoint_seconds: float = 0.15,
+    on_step: Callable[[Any], None] = lambda step: None,
+) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -58,7 +64,7 @@ def train(folder: Path, *, epochs: int = 4, checkpoint_seconds: float = 0.15) ->
         dev_scores=mean_reciprocal_rank(list(splits.dev)),
         work_dir=folder / "work",
         seed=0,
-        on_step=lambda step: None,
+        on_step=on_step,
     )
     digest = hashlib.sha256()
     for value in model.state_dict().values():
@@ -73,22 +79,28 @@ def train(folder: Path, *, epochs: int = 4, checkpoint_seconds: float = 0.15) ->
     (folder / "result.json").write_text(json.dumps(found))
 
 
-def attempt(folder: Path, seconds: float, work: Callable[[Path], None] = train) -> bool:
-    """Train in a child process, kill it after ``seconds``, and say whether it had ended by itself."""
+def attempt(folder: Path, work: Callable[[Path], None] = train) -> bool:
+    """Train in a child process to its end or until it is killed, and say whether it ended."""
     folder.mkdir(exist_ok=True)
     child = os.fork()
     if child == 0:
         os.close(1)
         work(folder)
         os._exit(0)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG) != (0, 0):
-            return True
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return (folder / "result.json").exists()
+
+
+def train_until(points: int, folder: Path) -> None:
+    """Train, and kill this process after so many points of the training's log."""
+    seen: list[Any] = []
+
+    def count(point: Any) -> None:
+        seen.append(point)
+        if len(seen) == points:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(folder, on_step=count)
 
 
 def main() -> None:
@@ -96,11 +108,11 @@ def main() -> None:
 
     import embexp.finetuning.training_loop  # noqa: F401
 
-    folder, moments = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
-    attempt(folder / "whole", 300)
-    kills, longest = 0, 1.0
-    while not attempt(folder / "killed", moments.uniform(0.3, longest)):
-        kills, longest = kills + 1, longest * 1.3
+    folder, draw = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+    attempt(folder / "whole")
+    kills, longest = 0, 12
+    while not attempt(folder / "killed", partial(train_until, draw.randint(1, longest))):
+        kills, longest = kills + 1, longest * 2
     whole, killed = (json.loads((folder / name / "result.json").read_text()) for name in ("whole", "killed"))
     print(json.dumps({"whole": whole, "killed": killed, "kills": kills}))
 

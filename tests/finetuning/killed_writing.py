@@ -68,16 +68,16 @@ def main() -> None:
     import embexp.finetuning.training_loop  # noqa: F401
 
     folder, draw, kills = Path(sys.argv[1]), random.Random(int(sys.argv[2])), int(sys.argv[4])
-    attempt(folder / "whole", 300, lambda where: train_until(where, None))
+    attempt(folder / "whole", lambda where: train_until(where, None))
     writes = json.loads((folder / "whole" / "writes.json").read_text())
     # The last tenth writes the selected weights: at least one kill falls there.
     chosen = [*draw.sample(range(1, writes), kills - 1), draw.randrange(writes - writes // 10, writes)]
     found = []
     for moment in chosen:
         where = folder / str(moment)
-        attempt(where, 300, lambda where, moment=moment: train_until(where, moment))
+        attempt(where, lambda where, moment=moment: train_until(where, moment))
         left = sorted(str(path.relative_to(where)) for path in where.rglob("*") if path.is_file())
-        attempt(where, 300, lambda where: train_until(where, None))
+        attempt(where, lambda where: train_until(where, None))
         after = json.loads((where / "result.json").read_text())
         found.append({"moment": moment, "digest": after["digest"], "dev": after["dev"], "left": left})
     whole = json.loads((folder / "whole" / "result.json").read_text())

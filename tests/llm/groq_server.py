@@ -81,6 +81,8 @@ class Counts:
     early: int = 0
     times: list[float] = field(default_factory=list)
     most_at_once: int = 0
+    connections: int = 0
+    """Those that are open."""
 
 
 class Reply(Exception):  # noqa: N818 (an answer, not an error)
@@ -120,20 +122,27 @@ class GroqServer:
             await server.serve_forever()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                first, *lines = head.decode("latin-1").split("\r\n")
-                headers = {
-                    name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines)
-                }
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                method, path, _ = first.split(" ", 2)
-                try:
-                    await self._handle(method, path, headers, body)
-                except Reply as reply:
-                    if not await self._write(writer, reply):
-                        break
-        writer.close()
+        self.counts.connections += 1
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self._talk(reader, writer)
+            writer.close()
+        finally:
+            self.counts.connections -= 1
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            first, *lines = head.decode("latin-1").split("\r\n")
+            headers = {
+                name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines)
+            }
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            method, path, _ = first.split(" ", 2)
+            try:
+                await self._handle(method, path, headers, body)
+            except Reply as reply:
+                if not await self._write(writer, reply):
+                    break
 
     async def _handle(self, method: str, path: str, headers: Headers, body: bytes) -> None:
         if path == "/counts":
@@ -292,6 +301,7 @@ class GroqServer:
             "repeated": sum(times - 1 for times in counts.answered.values()),
             "refused": counts.refused,
             "early": counts.early,
+            "connections": counts.connections,
             "faults": dict(counts.faults),
             "by_model": dict(counts.by_model),
             "batches": self.batches.created,

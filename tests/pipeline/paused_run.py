@@ -18,7 +18,8 @@ def watch_and_pause(self: LiveTrial, step: Any, **settings: Any) -> None:
     slot = self._trial.user_attrs.get(REPEATS, self._slot.number)
     if step.step > 0 and Path("pause").exists() and int(Path("pause").read_text()) == slot:
         Path("paused").touch()
-        time.sleep(600)
+        while True:
+            time.sleep(60)
 
 
 if __name__ == "__main__":

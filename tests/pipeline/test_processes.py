@@ -20,7 +20,7 @@ def start(cwd: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subproc
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0"},
     )
 

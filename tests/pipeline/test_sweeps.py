@@ -194,7 +194,7 @@ def test_a_sweep_killed_more_often_than_a_trial_has_attempts_ends_with_just_its_
             process.kill()
         (tmp_path / "paused").unlink()
     (tmp_path / "pause").unlink()
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     trials = study_in(tmp_path / "sweep").trials
     finished = [trial for trial in trials if trial.state.is_finished() and trial.state.name != "FAIL"]

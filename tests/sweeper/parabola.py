@@ -26,12 +26,22 @@ class Parabola:
 ConfigStore.instance().store(name="parabola", node=Parabola)
 
 
+def finished(config):
+    diary = Path(config.diary)
+    return len(diary.read_text().splitlines()) if diary.exists() else 0
+
+
 @hydra.main(config_path=str(Path(__file__).parent), config_name="parabola", version_base="1.3")
 def main(config):
     time.sleep(config.seconds)
-    if Path("pause").exists():  # a test has asked for a trial that hangs
-        Path("paused").touch()
-        time.sleep(60)
+    if Path("pause").exists() and finished(config) >= int(Path("pause").read_text() or 0):
+        Path("paused").touch()  # a test has asked for a trial that hangs, after so many others
+        while True:
+            time.sleep(60)
+    if Path("meet").exists():  # a test has asked for trials of two sweepers at the same time
+        Path("meet", str(os.getpid())).touch()
+        while len(list(Path("meet").iterdir())) < 2:
+            time.sleep(0.02)
     with Path(config.diary).open("a") as diary:
         diary.write(f"{os.getpid()} {config.x} {config.y} {config.name}\n")
     if config.name == "wrong":

@@ -52,14 +52,14 @@ def states(study: optuna.Study) -> dict[str, int]:
 
 def finish(process: subprocess.Popen[str]) -> str:
     """Wait for a sweep to end well and return what it said."""
-    out, _ = process.communicate(timeout=240)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0, out
     return out
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until something is so, while the process runs."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not condition():
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < end

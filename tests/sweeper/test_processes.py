@@ -20,7 +20,8 @@ def storage_option(name: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", FILES)
 def test_two_sweepers_at_once_keep_the_total(tmp_path: Path, storage: str) -> None:
-    options = ["x=interval(0,9)", "seconds=0.1", "hydra.sweeper.n_trials=10", "hydra.sweeper.winner=false"]
+    options = ["x=interval(0,9)", "hydra.sweeper.n_trials=10", "hydra.sweeper.winner=false"]
+    (tmp_path / "meet").mkdir()  # the first trial of each waits for the other's: both have a part in it
     both = [start(tmp_path, *options, storage_option(storage)) for _ in range(2)]
     for process in both:
         finish(process)
@@ -28,25 +29,23 @@ def test_two_sweepers_at_once_keep_the_total(tmp_path: Path, storage: str) -> No
     assert states(study) == {"COMPLETE": 10}
     assert len(trial_lines(tmp_path)) == 10
     assert len({trial.params["x"] for trial in study.trials}) == 10
-    assert len({line.split()[0] for line in trial_lines(tmp_path)}) == 2  # both had a part in it
+    assert len({line.split()[0] for line in trial_lines(tmp_path)}) == 2
 
 
 @pytest.mark.parametrize("storage", FILES)
 def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path: Path, storage: str) -> None:
     options = ["x=interval(0,9)", "hydra.sweeper.n_trials=5", "hydra.sweeper.winner=false"]
-    first = start(tmp_path, *options, "seconds=0.2", storage_option(storage))
-    wait_for(lambda: (tmp_path / "diary.txt").exists() and len(trial_lines(tmp_path)) >= 2, first)
-    (tmp_path / "pause").touch()
+    (tmp_path / "pause").write_text("2")
+    first = start(tmp_path, *options, storage_option(storage))
     wait_for((tmp_path / "paused").exists, first)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     (tmp_path / "pause").unlink()
-    done = len(trial_lines(tmp_path))
-    finish(start(tmp_path, *options, "seconds=0.2", storage_option(storage)))
+    assert len(trial_lines(tmp_path)) == 2
+    finish(start(tmp_path, *options, storage_option(storage)))
     study = study_at(tmp_path / storage)
     assert states(study) == {"COMPLETE": 5, "FAIL": 1}
     assert len(trial_lines(tmp_path)) == 5
-    assert done < 5
     [cut] = [trial for trial in study.trials if trial.state.name == "FAIL"]
     [again] = [trial for trial in study.trials if trial.user_attrs.get("repeats") == cut.number]
     assert cut.user_attrs["error"] == "its process ended"
@@ -114,7 +113,7 @@ def test_an_interrupted_sweep_does_not_count_the_interruption_as_a_failure(tmp_p
     first = start(tmp_path, *options, storage_option("study.db"))
     wait_for((tmp_path / "paused").exists, first)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=600)
     (tmp_path / "pause").unlink()
     finish(start(tmp_path, *options, storage_option("study.db")))
     study = study_at(tmp_path / "study.db")

@@ -20,7 +20,7 @@ from pathlib import Path
 from embexp.sweeper.stores import FileStore
 with FileStore(Path("study.db")).liveness_lock() as name:
     Path("name").write_text(name + "\\n")
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

@@ -28,7 +28,7 @@ def train(folder: Path, size: int, *cases: str) -> list[dict]:
         [sys.executable, str(SCRIPT), str(folder), str(size), *cases],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
