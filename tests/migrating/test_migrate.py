@@ -179,7 +179,8 @@ def test_the_commands_of_the_page_run(
             "embedding_function"
         ]
     assert function["config"]["model_name"] == str(finished / "model")  # so Chroma embeds questions itself
-    example = re.findall(r"```py\n(.*?)```", page(), re.DOTALL)[-1]
+    blocks = re.findall(r"```py\n(.*?)```", page(), re.DOTALL)
+    example = next(block for block in blocks if "VectorAdapter.load" in block)
     found: dict[str, np.ndarray] = {}
     exec(example.replace("outputs/DATE/TIME", str(finished)), found)
     assert found["vectors"].shape == (1, 16)
