@@ -18,7 +18,7 @@ from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.index import DenseIndex, Hit, Retriever, best_columns, check_k, query_vectors
 
 RRF_CONSTANT = 60
-DEFAULT_WEIGHT = 0.4
+DEFAULT_WEIGHT = 0.3
 """The share of BM25 in a fused score, where nothing is known that would choose a better one."""
 
 

@@ -35,10 +35,10 @@ def test_a_clearly_better_weight_is_chosen() -> None:
 
 
 def test_in_doubt_the_choice_nearest_to_the_default_is_kept() -> None:
-    # The best is at 0.0; 0.4 is .005 below it, within one standard error (.1 * sqrt(2) / 10 = .014).
+    # The best is at 0.0; 0.3 is .005 below it, within one standard error (.1 * sqrt(2) / 10 = .014).
     scores = {"tuned": rows(0.5, 0.495, 0.495, 0.495, 0.495, 0.4, 0.3, 0.2)}
 
-    assert _one_standard_error(scores, "tuned")[:2] == ("tuned", 0.4)
+    assert _one_standard_error(scores, "tuned")[:2] == ("tuned", 0.3)
 
 
 def test_the_untuned_model_is_chosen_only_if_it_is_better_beyond_doubt() -> None:
@@ -46,18 +46,18 @@ def test_the_untuned_model_is_chosen_only_if_it_is_better_beyond_doubt() -> None
     alike = {"untuned": rows(*flat), "tuned": rows(*flat)}
     better = {"untuned": rows(*(value + 0.2 for value in flat)), "tuned": rows(*flat)}
 
-    assert _one_standard_error(alike, "tuned")[:2] == ("tuned", 0.4)
+    assert _one_standard_error(alike, "tuned")[:2] == ("tuned", 0.3)
     assert _one_standard_error(better, "tuned")[0] == "untuned"
 
 
 @pytest.mark.parametrize(
     ("untuned", "tuned", "chosen"),
     [
-        ({0.0: 0.5, 0.4: 0.5}, {0.0: 0.5, 0.4: 0.5}, ("tuned", 0.4)),
-        ({0.0: 0.5, 0.4: 0.9}, {0.0: 0.8, 0.4: 0.6}, ("tuned", 0.4)),  # copied words do not choose
-        ({0.0: 0.5, 0.4: 0.9}, {0.0: 0.5, 0.4: 0.3}, ("tuned", 0.0)),
-        ({0.0: 0.5, 0.4: 0.6}, {0.0: 0.3, 0.4: 0.3}, ("untuned", 0.4)),
-        ({0.0: 0.5, 0.4: 0.3}, {0.0: 0.3, 0.4: 0.3}, ("untuned", 0.0)),
+        ({0.0: 0.5, 0.3: 0.5}, {0.0: 0.5, 0.3: 0.5}, ("tuned", 0.3)),
+        ({0.0: 0.5, 0.3: 0.9}, {0.0: 0.8, 0.3: 0.6}, ("tuned", 0.3)),  # copied words do not choose
+        ({0.0: 0.5, 0.3: 0.9}, {0.0: 0.5, 0.3: 0.3}, ("tuned", 0.0)),
+        ({0.0: 0.5, 0.3: 0.6}, {0.0: 0.3, 0.3: 0.3}, ("untuned", 0.3)),
+        ({0.0: 0.5, 0.3: 0.3}, {0.0: 0.3, 0.3: 0.3}, ("untuned", 0.0)),
     ],
 )
 def test_copied_words_only_refuse_what_is_worse_than_the_untuned_model_alone(
@@ -109,7 +109,7 @@ def test_dev_questions_choose_the_weight_of_words(tmp_path: Path) -> None:
 def test_copied_words_do_not_raise_the_weight_of_bm25(tmp_path: Path) -> None:
     choice = choose(made_task(answerable=True), tmp_path, copied=True)
 
-    assert choice.weight == 0.4
+    assert choice.weight == 0.3
     assert "are copied" in choice.reason
 
 
@@ -134,7 +134,7 @@ def test_many_questions_in_peoples_words_are_taken_at_their_word(
         # The smallest weight that scores best, and no ceiling: these words are not copied.
         assert choice.weight == WEIGHTS[choice.curve["tuned"].index(best)] > 0.4
     else:
-        assert choice.weight == 0.4
+        assert choice.weight == 0.3
 
 
 def test_questions_that_nothing_answers_choose_nothing(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_questions_that_nothing_answers_choose_nothing(tmp_path: Path) -> None:
         folder=tmp_path,
     )
 
-    assert (choice.model, choice.weight, choice.fusion) == ("untuned", 0.4, "convex")
+    assert (choice.model, choice.weight, choice.fusion) == ("untuned", 0.3, "convex")
     assert "all choices score 0.000 on dev, which tells nothing" in choice.reason
 
 
@@ -155,5 +155,5 @@ def test_too_few_questions_choose_nothing(questions: int, tmp_path: Path) -> Non
     task = made_task(answerable=True, questions=questions) if questions else None
     choice = choose(task, tmp_path)
 
-    assert (choice.model, choice.weight, choice.curve) == ("tuned", 0.4, {})
+    assert (choice.model, choice.weight, choice.curve) == ("tuned", 0.3, {})
     assert f"{questions} dev questions are too few" in choice.reason
