@@ -61,7 +61,7 @@ class Publication:
             )
         if self.repo is not None:
             check_name(self.repo)
-        if outcome.comparison and outcome.comparison.verdict == "REGRESSION" and not self.force:
+        if outcome.comparison and outcome.comparison.worse and not self.force:
             raise ModelError(
                 f"Nothing is published. {headline(outcome)} Train it differently, or set publish.force=true "
                 "to publish it with this verdict on its card."

@@ -14,6 +14,7 @@ from embexp.data.splitting import Splits
 from embexp.errors import ConfigError, DataError, EmbexpError
 from embexp.finetuning.context import evaluation_steps
 from embexp.finetuning.losses import CachedMnrl, Cosine, Mnrl, Triplet
+from embexp.finetuning.query_adapter import LEAST_STEPS
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 
 
@@ -327,7 +328,8 @@ def test_every_trainer_option_trains(name, model, splits, tmp_path):
         on_step=lambda point: None,
     )
     epochs = training.plan.epochs if training.plan else tuner.epochs
-    assert 2 <= training.steps <= epochs * 3
+    most = LEAST_STEPS if name == "query_adapter" else epochs * 3  # its steps take a millisecond
+    assert 2 <= training.steps <= most
 
 
 def test_pair_texts_are_all_that_a_pair_must_have(train, model):
