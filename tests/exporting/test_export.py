@@ -273,12 +273,12 @@ def test_the_commands_of_the_page_run(run: Path, onnx: Path, monkeypatch: pytest
     assert len(commands) >= 3
     for each in commands:
         options = export.parser().parse_args(each.split())
-        assert export_format(options.settings).name in ("onnx", "onnx_int8", "openvino", "static")
-    example = re.search(r"```py\n(.*?)```", page, re.DOTALL)
-    assert example
-    assert len(example[1].strip().splitlines()) <= 12
+        assert export_format(options.settings).name in ("adapter", "onnx", "onnx_int8", "openvino", "static")
+    examples = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    (example,) = (each for each in examples if "outputs/DATE/TIME/export/onnx" in each)
+    assert len(example.strip().splitlines()) <= 12
     monkeypatch.chdir(onnx)
     found: dict[str, np.ndarray] = {}
-    exec(example[1].replace("outputs/DATE/TIME/export/onnx", "."), found)
+    exec(example.replace("outputs/DATE/TIME/export/onnx", "."), found)
     wanted = OnnxEmbedder(onnx).encode_passages(found["texts"])
     np.testing.assert_allclose(found["vectors"], wanted, atol=1e-5)
