@@ -72,7 +72,7 @@ class Drawn(SourceEmbedder):
     mixed = True
 
     def __init__(self, error: float) -> None:
-        self.error, self.wall = error, 0.0
+        self.error, self.wall, self._adapted = error, 0.0, None
         self._in_float32 = {"query": set(), "passage": set()}
 
     def _fetch(self, role, texts, *, bf16):
