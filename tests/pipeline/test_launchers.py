@@ -55,7 +55,7 @@ def test_two_jobs_finish_beside_one_that_fails(needs: str, options: list[str], k
     )
     for job in ("0", "1"):
         assert (folder / "jobs" / job / "model" / "modules.json").is_file()
-    statuses = tracked(folder, "SELECT status FROM runs WHERE name LIKE '%tiny mnrl'")
+    statuses = tracked(folder, "SELECT status FROM runs WHERE name LIKE '%tiny mnrl%'")
     assert sorted(status for (status,) in statuses) == ["FAILED", "FINISHED", "FINISHED"]
     assert set(tracked(folder, "SELECT value FROM tags WHERE key = 'threads'")) == {("1",)}
 
@@ -66,7 +66,7 @@ def test_eight_jobs_at_once_from_an_empty_folder_leave_eight_whole_runs(kb: Path
     done = multirun("run", *options, *SMALL, cwd=kb.parent)
     assert done.returncode == 0, done.stderr
     query = """SELECT runs.status, count(DISTINCT metrics.key) FROM runs JOIN metrics USING (run_uuid)
-        WHERE name LIKE '%tiny mnrl' GROUP BY runs.run_uuid"""
+        WHERE name LIKE '%tiny mnrl%' GROUP BY runs.run_uuid"""
     runs = tracked(kb.parent, query)
     assert len(runs) == 8
     assert {status for status, _ in runs} == {"FINISHED"}
