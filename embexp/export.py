@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ModelError, exit_on_errors
+from embexp.run_arguments import add_run_arguments
 
 if TYPE_CHECKING:
     from embexp.api import Run
@@ -27,15 +28,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "settings", nargs="*", help="format=onnx|onnx_int8|openvino|static|adapter, export.tolerance=…"
     )
-    made.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
+    add_run_arguments(made)
     made.add_argument("--to", help="the folder to write (export/FORMAT in the run's folder)")
-    made.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")
-    made.add_argument("--cache", help="the cache whose index of runs 'latest' reads (OUTPUTS/cache)")
-    made.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the run's configuration name classes outside embexp",
-    )
     return made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.errors import ModelError, exit_on_errors
+from embexp.run_arguments import add_run_arguments
 
 if TYPE_CHECKING:
     from embexp.api import Run
@@ -29,15 +30,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments, which completion in a shell reads, too."""
     made = argparse.ArgumentParser(prog="python -m embexp.migrate", description=__doc__)
     made.add_argument("settings", nargs="*", help="migrate=adapter|chroma, migrate.collection=NAME …")
-    made.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
+    add_run_arguments(made)
     made.add_argument("--to", help="the folder for what is written (migrate/OPTION in the run's folder)")
-    made.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")
-    made.add_argument("--cache", help="the cache whose index of runs 'latest' reads (OUTPUTS/cache)")
-    made.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the run's configuration name classes outside embexp",
-    )
     return made
 
 

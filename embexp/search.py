@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from embexp.api import Run, load_run
 from embexp.errors import exit_on_errors
+from embexp.run_arguments import add_run_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,14 +41,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments, which completion in a shell reads, too."""
     made = argparse.ArgumentParser(prog="python -m embexp.search", description=__doc__)
     made.add_argument("question", help="what to search for")
-    made.add_argument("--run", default="latest", help="a run's folder, or 'latest' (the default)")
-    made.add_argument("--outputs", default="outputs", help="where 'latest' looks for runs")
-    made.add_argument("--cache", help="the cache whose index of runs 'latest' reads (OUTPUTS/cache)")
-    made.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the run's configuration name classes outside embexp",
-    )
+    add_run_arguments(made)
     made.add_argument("-k", type=int, default=5, help="how many results to show (5)")
     return made
 
