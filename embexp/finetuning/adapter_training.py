@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embexp.data.records import Pair
 from embexp.data.splitting import Splits
 from embexp.errors import ConfigError, DataError, ModelError
-from embexp.finetuning.hard_negatives import PASSAGES_PER_BLOCK, QUERIES_PER_BLOCK, PassagePool, query_keys
+from embexp.finetuning.hard_negatives import QUERIES_PER_BLOCK, PassagePool, nearest, query_keys
 from embexp.models.vector_adapter import VectorAdapter
 
 if TYPE_CHECKING:
@@ -263,20 +263,10 @@ def _nearest(rows: AdapterRows, queries: Vectors, passages: Vectors, count: int)
 
     found = np.empty((len(queries), count), dtype=np.int64)
     for start in range(0, len(queries), QUERIES_PER_BLOCK):
-        block = queries[start : start + QUERIES_PER_BLOCK]
-        best = np.empty((len(block), 0), dtype=np.int64)
-        scores = np.empty((len(block), 0), dtype=np.float32)
-        for first in range(0, len(passages), PASSAGES_PER_BLOCK):
-            fresh = block @ passages[first : first + PASSAGES_PER_BLOCK].T
-            for row in range(len(block)):
-                left_out = [*rows.excluded[start + row], rows.positives[start + row]]
-                fresh[row, [at - first for at in left_out if first <= at < first + fresh.shape[1]]] = -np.inf
-            places = np.broadcast_to(np.arange(first, first + fresh.shape[1]), fresh.shape)
-            scores, best = np.concatenate([scores, fresh], axis=1), np.concatenate([best, places], axis=1)
-            if best.shape[1] > count:
-                top = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-                scores, best = np.take_along_axis(scores, top, axis=1), np.take_along_axis(best, top, axis=1)
-        found[start : start + len(block)] = best
+        block = slice(start, start + QUERIES_PER_BLOCK)
+        own = zip(rows.excluded[block], rows.positives[block], strict=True)
+        forbidden = [excluded | {positive} for excluded, positive in own]
+        _, found[block] = nearest(queries[block], passages, forbidden, most=count)
     return found
 
 

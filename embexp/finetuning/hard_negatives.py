@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,9 @@ from embexp.finetuning.teachers.teacher import Teacher
 from embexp.models.encoder import Embedder
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from embexp.models.vector_files import Vectors
 
 log = logging.getLogger(__name__)
@@ -213,23 +216,48 @@ class MinedNegatives:
             ceiling = self._ceiling(np.einsum("ij,ij->i", queries, passages[own]))
         else:
             ceiling = np.full(len(anchors), np.inf)
-        forbidden = [np.fromiter(self.pool.forbidden(anchor), dtype=np.int64) for anchor in anchors]
-        best_scores = np.empty((len(anchors), 0), dtype=np.float32)
-        best = np.empty((len(anchors), 0), dtype=np.int64)
-        for start in range(0, len(passages), PASSAGES_PER_BLOCK):
-            scores = queries @ passages[start : start + PASSAGES_PER_BLOCK].T
-            scores[scores > ceiling[:, None]] = -np.inf
-            for row, positions in enumerate(forbidden):
-                here = positions[(positions >= start) & (positions < start + scores.shape[1])]
-                scores[row, here - start] = -np.inf
-            positions = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
-            best_scores = np.concatenate([best_scores, scores], axis=1)
-            best = np.concatenate([best, positions], axis=1)
-            if best.shape[1] > self.range_max:
-                top = np.argpartition(-best_scores, self.range_max - 1, axis=1)[:, : self.range_max]
-                best_scores = np.take_along_axis(best_scores, top, axis=1)
-                best = np.take_along_axis(best, top, axis=1)
+        forbidden = [self.pool.forbidden(anchor) for anchor in anchors]
+        best_scores, best = nearest(queries, passages, forbidden, most=self.range_max, ceiling=ceiling)
         order = np.lexsort((best, -best_scores))
         best_scores = np.take_along_axis(best_scores, order, axis=1)
         best = np.take_along_axis(best, order, axis=1)
         return [row[np.isfinite(scores)].tolist() for row, scores in zip(best, best_scores, strict=True)]
+
+
+def nearest(
+    queries: Vectors,
+    passages: Vectors,
+    forbidden: Sequence[Collection[int]],
+    *,
+    most: int,
+    ceiling: Vectors | None = None,
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """Return the scores and positions of each query's nearest passages, in no order.
+
+    Args:
+        queries: Their vectors, as many as fit into memory beside their scores.
+        passages: The vectors to search, in blocks.
+        forbidden: The positions of the passages that each query must not get; they score -inf.
+        most: How many passages each query gets, where there are so many.
+        ceiling: The highest score that a passage may have for each query; None for any.
+    """
+    import numpy as np
+
+    left_out = [np.fromiter(each, dtype=np.int64) for each in forbidden]
+    best_scores = np.empty((len(queries), 0), dtype=np.float32)
+    best = np.empty((len(queries), 0), dtype=np.int64)
+    for start in range(0, len(passages), PASSAGES_PER_BLOCK):
+        scores = queries @ passages[start : start + PASSAGES_PER_BLOCK].T
+        if ceiling is not None:
+            scores[scores > ceiling[:, None]] = -np.inf
+        for row, positions in enumerate(left_out):
+            here = positions[(positions >= start) & (positions < start + scores.shape[1])]
+            scores[row, here - start] = -np.inf
+        positions = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
+        best_scores = np.concatenate([best_scores, scores], axis=1)
+        best = np.concatenate([best, positions], axis=1)
+        if best.shape[1] > most:
+            top = np.argpartition(-best_scores, most - 1, axis=1)[:, :most]
+            best_scores = np.take_along_axis(best_scores, top, axis=1)
+            best = np.take_along_axis(best, top, axis=1)
+    return best_scores, best
