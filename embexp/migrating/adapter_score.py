@@ -16,7 +16,7 @@ from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask
 from embexp.errors import DataError
 from embexp.migrating.drift import DriftAdapter, DriftKind, EncodedTexts
-from embexp.models.encoder import Embedder
+from embexp.models.encoder import AdaptedEmbedder, Embedder
 from embexp.models.vector_adapter import VectorAdapter
 
 if TYPE_CHECKING:
@@ -125,9 +125,10 @@ def fit_and_score(
     """
     fitted = settings.fit(_encoded(settings, tuned, untuned, task, questions, seed=seed), seed=seed)
     systems: dict[str, Embedder] = {UNTUNED: untuned, TUNED: tuned}
+    on_old_index = OldIndexEmbedder(tuned, untuned)
     if tuned.dimension == untuned.dimension:
-        systems[UNADAPTED] = OldIndexEmbedder(tuned, untuned)
-    systems[ADAPTED] = OldIndexEmbedder(tuned, untuned, fitted.adapter)
+        systems[UNADAPTED] = on_old_index
+    systems[ADAPTED] = AdaptedEmbedder(on_old_index, fitted.adapter)
     scores = {
         name: score_embedder(task, each, system=name, folder=folder, metrics=with_defaults(metric))
         for name, each in systems.items()
@@ -203,15 +204,13 @@ class OldIndexEmbedder:
     Args:
         tuned: Encodes questions.
         untuned: Encodes passages, as the index has them.
-        adapter: Maps the questions' vectors; None leaves them as they are.
     """
 
     fingerprint = name = address = ""
 
-    def __init__(self, tuned: Embedder, untuned: Embedder, adapter: VectorAdapter | None = None) -> None:
+    def __init__(self, tuned: Embedder, untuned: Embedder) -> None:
         self._tuned = tuned
         self._untuned = untuned
-        self._adapter = adapter
 
     @property
     def dimension(self) -> int:
@@ -220,8 +219,7 @@ class OldIndexEmbedder:
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        vectors = self._tuned.encode_queries(texts)
-        return vectors if self._adapter is None else self._adapter.apply(vectors)
+        return self._tuned.encode_queries(texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
