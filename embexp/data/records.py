@@ -17,6 +17,8 @@ EXTRACTIVE = "extractive"
 """The kind of generator that cuts queries out of documents."""
 CUT_OUT = frozenset({"faq", "summary", "title", "heading", "definition", "caption", "sentence", "comment"})
 """Query types whose text was cut out of its chunk; ``Pair.positive`` is the chunk without it."""
+EXTRACTED = CUT_OUT | {"link", "keywords", "span", "words"}
+"""All query types that a rule takes from the documents."""
 
 
 @dataclass(frozen=True, slots=True)

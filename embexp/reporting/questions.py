@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from embexp.benchmarking.seen_documents import QuestionGroup
 from embexp.benchmarking.systems import TUNED, UNTUNED
-from embexp.data.records import CUT_OUT
+from embexp.data.records import EXTRACTED
 from embexp.data.splitting import HUMAN
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import counted, interval_text, signed
 
-CUT = frozenset({*CUT_OUT, "link", "keywords", "span", "words"})
-"""Kinds of question that a rule takes from the documents."""
 SYNTHETIC_GAIN, PEOPLES_GAIN = "+.069", "+.043"
 """Mean gains of the recommended retriever, as docs/what_to_expect.md records them."""
 SEEN = "about documents seen in training"
@@ -101,7 +99,7 @@ def worth_of_the_questions(outcome: Outcome) -> str:
     if asked is None or not asked.kinds or HUMAN in asked.kinds:
         return ""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in asked.kinds.items())
-    if not CUT.issuperset(asked.kinds):
+    if not EXTRACTED.issuperset(asked.kinds):
         return (
             f"Nobody asked these questions: a language model wrote them ({kinds}). They resemble those of "
             "training more than people's do. Before you rely on it, test on 50 questions of your own."

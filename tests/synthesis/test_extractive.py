@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from embexp.data.records import HELD_OUT, Chunk, Document
+from embexp.data.records import EXTRACTED, HELD_OUT, Chunk, Document
 from embexp.data.words import words
 from embexp.errors import ConfigError
-from embexp.synthesis.extractive import Extractive, _shared_headings, held_out_pairs
+from embexp.synthesis.extractive import _KINDS, Extractive, _shared_headings, held_out_pairs
 from embexp.synthesis.query_text import key
 from embexp.synthesis.rag import RagSynthesis
 from embexp.synthesis.synthesis import NoSynthesis
@@ -381,3 +381,7 @@ def test_words_that_lead_to_two_places_describe_neither() -> None:
     assert linked("[Read more](sub/b.md)", "[read more](sub/b.md#bleed-it), [all pumps](sub/b.md)") == [
         ("all pumps", "b-0")
     ]
+
+
+def test_every_kind_is_known_as_one_that_a_rule_takes_from_the_documents() -> None:
+    assert set(_KINDS) == EXTRACTED
