@@ -54,14 +54,15 @@ class Corpus:
             "The corpus",
             "if the system ends this process, give it more memory, or take fewer documents (dataset.limit=…)",
         )
-        return list(track(read_jsonl(path, Chunk), "Reading chunks", total=self.count()))
+        return list(track(read_jsonl(path, Chunk), "Reading chunks", total=self.count))
 
     def passages(self) -> Iterator[str]:
         """Yield the text of each chunk as it is embedded, one at a time."""
         return (each.passage for each in read_jsonl(self.folder / "chunks.jsonl", Chunk))
 
+    @cached_property
     def count(self) -> int:
-        """Return the number of chunks."""
+        """The number of chunks."""
         with (self.folder / "chunks.jsonl").open("rb") as stream:
             return sum(1 for _ in stream)
 
@@ -179,7 +180,7 @@ def truncated_texts(experiment: Experiment, written: WrittenPairs) -> dict[str, 
         experiment.model,
         (corpus.key, written.key),
         {
-            PASSAGES: lambda: track(corpus.passages(), COUNTING_TOKENS, total=corpus.count()),
+            PASSAGES: lambda: track(corpus.passages(), COUNTING_TOKENS, total=corpus.count),
             QUERIES: lambda: sorted({pair.query for pair in read_jsonl(written.path, Pair)}),
         },
     )
