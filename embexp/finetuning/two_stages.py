@@ -67,20 +67,17 @@ class TwoStageFineTuner(TrainerSettings):
 
         Steps are counted through. If dev refuses the second stage's weights, those of the first are selected.
         """
-        tuner, first = (
-            self._second(),
-            self._first_training(
-                model,
-                splits,
-                dev_scores=dev_scores,
-                work_dir=work_dir / "first",
-                seed=seed,
-                on_step=on_step,
-                untuned=untuned,
-            ),
+        first = self._first_training(
+            model,
+            splits,
+            dev_scores=dev_scores,
+            work_dir=work_dir / "first",
+            seed=seed,
+            on_step=on_step,
+            untuned=untuned,
         )
         steps = first.steps if first else 0
-        second = tuner.fit(
+        second = self._second().fit(
             model,
             loss,
             splits,
@@ -169,9 +166,8 @@ def _later(step: TrainingStep, steps: int) -> TrainingStep:
 
 def _named(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
     """Return the scores of the untuned model, of the first stage's weights and of the second's."""
-    names = {UNTUNED: FIRST}
     start = {UNTUNED: first[UNTUNED]} if UNTUNED in first else {}
-    return start | {names.get(name, name): score for name, score in second.items()}
+    return start | {FIRST if name == UNTUNED else name: score for name, score in second.items()}
 
 
 def _speed(*stages: Training) -> float:
