@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +15,16 @@ from embexp.errors import ModelError
 from embexp.exporting.formats import Loss, require
 from embexp.exporting.parity import (
     MAX_SINGLE,
-    REPORT,
     ExportReport,
     Measured,
     median_milliseconds,
+    published_if_passed,
     seconds_of,
 )
 from embexp.models.encoder import AdaptedEmbedder, Embedder
 from embexp.models.vector_adapter import SETTINGS, VectorAdapter
 from embexp.ranges import check_ranges
-from embexp.storage.files import copy_folder, sha256_of_file, write_json
+from embexp.storage.files import sha256_of_file
 
 if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
@@ -169,15 +168,11 @@ def export_adapter(
             "trainer=query_adapter, or choose format=onnx."
         )
     adapter = VectorAdapter.load(source)
-    with tempfile.TemporaryDirectory() as work:
-        folder = Path(work) / "export"
-        folder.mkdir()
-        write_adapter(adapter, folder)
-        report = _check(kind, adapter, source, folder, task, below, metric=metric, seed=seed)
-        if report.passed:
-            write_json(folder / REPORT, report.model_dump(mode="json"))
-            copy_folder(folder, target)
-    return report
+
+    def check(folder: Path) -> ExportReport:
+        return _check(kind, adapter, source, folder, task, below, metric=metric, seed=seed)
+
+    return published_if_passed(target, lambda folder: write_adapter(adapter, folder), check)
 
 
 def _check(

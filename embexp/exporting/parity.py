@@ -92,11 +92,28 @@ def export_model(
     model = load_bi_encoder(source, own, device="cpu")
     refuse_router(model)
     original = ModelEmbedder(model, fingerprint=fingerprint_of(source, own))
+
+    def check(folder: Path) -> ExportReport:
+        return _check(kind, original, source, folder, task, metric=metric, seed=seed)
+
+    return published_if_passed(target, lambda folder: kind.write(model, folder), check)
+
+
+def published_if_passed(
+    target: Path, write: Callable[[Path], object], check: Callable[[Path], ExportReport]
+) -> ExportReport:
+    """Write an export into a temporary folder, check it there, and publish the folder if it passed.
+
+    Args:
+        target: The folder to publish; it appears, or is replaced, in one step, with ``export.json`` in it.
+        write: Writes the export into an empty folder.
+        check: Returns the report on what is in the folder.
+    """
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "export"
         folder.mkdir()
-        kind.write(model, folder)
-        report = _check(kind, original, source, folder, task, metric=metric, seed=seed)
+        write(folder)
+        report = check(folder)
         if report.passed:
             write_json(folder / REPORT, report.model_dump(mode="json"))
             copy_folder(folder, target)
