@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from embexp.data.records import Pair
 from embexp.data.splitting import Splits
-from embexp.errors import ConfigError, DataError, ModelError
+from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.hard_negatives import QUERIES_PER_BLOCK, PassagePool, nearest, query_keys
+from embexp.finetuning.training_rows import check_training_pairs
 from embexp.models.vector_adapter import VectorAdapter
 
 if TYPE_CHECKING:
@@ -59,10 +60,7 @@ def adapter_rows(
         DataError: There is no training pair.
         ConfigError: None of them is a positive.
     """
-    if not splits.train:
-        raise DataError(
-            "There is no training pair: give more documents or pairs, or lower split.dev and split.test."
-        )
+    check_training_pairs(splits)
     scale = splits.label_scale()
     pool = PassagePool(splits.train, is_positive=lambda pair: scale.is_positive(pair.label))
     found = {(pair.query, pair.positive): pair for pair in splits.train if scale.is_positive(pair.label)}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.data.splitting import MIN_DEV_QUESTIONS, Splits
-from embexp.errors import DataError
 from embexp.finetuning.batch_sampler import plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
 from embexp.finetuning.context import TrainingContext
@@ -22,7 +21,7 @@ from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import Training, TrainingStep, UntunedModel
-from embexp.finetuning.training_rows import training_rows
+from embexp.finetuning.training_rows import check_training_pairs, training_rows
 from embexp.models.encoder import text_length
 from embexp.storage.files import sha256_of, space_checked
 from embexp.user_code import identity
@@ -70,10 +69,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             ModelError: Training diverged, or ran out of memory, as often as it may.
             EmbexpError: ``work_dir`` may not be written, or its disk is too full for the checkpoints.
         """
-        if not splits.train:
-            raise DataError(
-                "There is no training pair: give more documents or pairs, or lower split.dev and split.test."
-            )
+        check_training_pairs(splits)
         checkpoints = Checkpoints(work_dir)
         checkpoints.claim(self.training_key(model, loss, splits, seed=seed))
         method: Method = self.method or Full()

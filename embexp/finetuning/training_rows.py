@@ -119,6 +119,18 @@ class Rows:
         return Dataset.from_dict(self.columns)
 
 
+def check_training_pairs(splits: Splits) -> None:
+    """Refuse to train on nothing.
+
+    Raises:
+        DataError: There is no training pair.
+    """
+    if not splits.train:
+        raise DataError(
+            "There is no training pair: give more documents or pairs, or lower split.dev and split.test."
+        )
+
+
 def training_rows(
     settings: TrainerSettings,
     model: SentenceTransformer,
