@@ -58,6 +58,22 @@ def attention(model: SentenceTransformer, kind: str | None) -> Iterator[None]:
             transformer.set_attn_implementation(own)  # type: ignore[union-attr]
 
 
+@contextmanager
+def own_forward(model: SentenceTransformer) -> Iterator[None]:
+    """Compute with the class's ``forward`` within the block, and put back afterwards what stood in its place.
+
+    In mixed precision the trainer's library replaces ``forward`` in the model itself by one under autocast,
+    and leaves it there: whatever the model encoded afterwards would be in bf16.
+    """
+    replaced = model.__dict__.pop("forward", None)
+    try:
+        yield
+    finally:
+        model.__dict__.pop("forward", None)
+        if replaced is not None:
+            model.__dict__["forward"] = replaced
+
+
 def training_attention(model: SentenceTransformer) -> str | None:
     """Return the attention implementation for training steps; None for the model's own.
 

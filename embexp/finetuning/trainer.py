@@ -15,7 +15,7 @@ from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fin
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
 from embexp.finetuning.losses.loss import Loss
-from embexp.finetuning.model_modes import dropout_rates, training_length
+from embexp.finetuning.model_modes import dropout_rates, own_forward, training_length
 from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
@@ -198,7 +198,7 @@ def _at_own_length(
     own_length = model.max_seq_length
 
     def evaluate(candidate: SentenceTransformer, *, is_untuned: bool = False) -> Mapping[str, float]:
-        with text_length(candidate, own_length):
+        with text_length(candidate, own_length), own_forward(candidate):
             return untuned.dev_scores(candidate) if is_untuned and untuned else dev_scores(candidate)
 
     return evaluate

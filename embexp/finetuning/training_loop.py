@@ -29,6 +29,7 @@ from embexp.finetuning.distributed.gradients import GradientTrainer, training_ar
 from embexp.finetuning.distributed.process_group import ProcessGroup, announce_step, announce_try
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.mini_batches import build_loss
+from embexp.finetuning.model_modes import own_forward
 from embexp.finetuning.parameter_efficient import Full
 from embexp.finetuning.recovery import Trained, train_with_recovery
 from embexp.finetuning.training_rows import Rows
@@ -185,7 +186,8 @@ class TrainingLoop:
         elif self.context.evaluates_after(0, total=self._steps):
             trainer.evaluation.score(self.model, 0)
         start, trainer.evaluation.seconds = time.monotonic(), 0.0
-        trainer.train(resume_from_checkpoint=folder)
+        with own_forward(self.model):
+            trainer.train(resume_from_checkpoint=folder)
         busy = time.monotonic() - start - trainer.evaluation.seconds - trainer.checkpointing.seconds
         self.model.zero_grad(set_to_none=True)
         self.model.eval()

@@ -147,6 +147,20 @@ def test_dev_is_scored_at_the_models_own_length(train, model):
     assert set(lengths) == {256}
 
 
+def test_mixed_precision_ends_with_the_training(train, model):
+    from sentence_transformers import SentenceTransformer
+
+    encode, scored = SentenceTransformer.forward, []
+
+    def dev_scores(trained):
+        scored.append(trained.forward.__func__ is encode)
+        return {"ndcg@10": 0.5}
+
+    train(model, Mnrl(), dev_scores=dev_scores, epochs=1, bf16=True)
+    assert all(scored)
+    assert model.forward.__func__ is encode
+
+
 class InterruptedRunError(Exception):
     pass
 
