@@ -93,8 +93,13 @@ HOOKS = (
     Hook("torch.distributed.rendezvous:rendezvous", "distributed/process_group.py", "as above"),
     Hook(
         "transformers:PreTrainedModel.set_attn_implementation",
-        "model_modes.py",
+        "../models/forward_pass.py",
         "public, but the present implementation is only in config._attn_implementation",
+    ),
+    Hook(
+        "sentence_transformers.base.modules:Transformer._infer_flatten_position_offset",
+        "../models/packing.py",
+        "the first position of a text differs between families of models; the library packs for GPUs only",
     ),
     Hook(
         "peft.tuners.lora:LoraModel.merge_and_unload",

@@ -1,4 +1,4 @@
-"""How a model is configured while it trains: text length, dropout, attention, prompts and routes."""
+"""How a model is configured while it trains: text length, dropout, prompts and routes."""
 
 from __future__ import annotations
 
@@ -38,49 +38,6 @@ def dropout_rates(
     finally:
         for owner, name, value in changed:
             setattr(owner, name, value)
-
-
-@contextmanager
-def attention(model: SentenceTransformer, kind: str | None) -> Iterator[None]:
-    """Compute attention with the implementation ``kind`` within the block.
-
-    Nothing changes for None, for a model that is not a transformer, or for one without that choice.
-    """
-    transformer = getattr(model[0], "auto_model", None)
-    own = getattr(getattr(transformer, "config", None), "_attn_implementation", None)
-    differs = kind is not None and own is not None and own != kind
-    if differs:
-        transformer.set_attn_implementation(kind)  # type: ignore[union-attr]
-    try:
-        yield
-    finally:
-        if differs:
-            transformer.set_attn_implementation(own)  # type: ignore[union-attr]
-
-
-@contextmanager
-def own_forward(model: SentenceTransformer) -> Iterator[None]:
-    """Compute with the class's ``forward`` within the block, and put back afterwards what stood in its place.
-
-    In mixed precision the trainer's library replaces ``forward`` in the model itself by one under autocast,
-    and leaves it there: whatever the model encoded afterwards would be in bf16.
-    """
-    replaced = model.__dict__.pop("forward", None)
-    try:
-        yield
-    finally:
-        model.__dict__.pop("forward", None)
-        if replaced is not None:
-            model.__dict__["forward"] = replaced
-
-
-def training_attention(model: SentenceTransformer) -> str | None:
-    """Return the attention implementation for training steps; None for the model's own.
-
-    On a CPU the backward pass of the fused kernel takes several times as long as that of plain matrix
-    products, at the text lengths of training.
-    """
-    return "eager" if model.device.type == "cpu" else None
 
 
 def _rates(

@@ -15,14 +15,14 @@ from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fin
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
 from embexp.finetuning.losses.loss import Loss
-from embexp.finetuning.model_modes import dropout_rates, own_forward, training_length
+from embexp.finetuning.model_modes import dropout_rates, training_length
 from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import Training, TrainingStep, UntunedModel
 from embexp.finetuning.training_rows import check_training_pairs, training_rows
-from embexp.models.encoder import text_length
+from embexp.models.forward_pass import own_forward, text_length
 from embexp.storage.files import sha256_of, space_checked
 from embexp.user_code import identity
 

@@ -29,10 +29,10 @@ from embexp.finetuning.distributed.gradients import GradientTrainer, training_ar
 from embexp.finetuning.distributed.process_group import ProcessGroup, announce_step, announce_try
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.mini_batches import build_loss
-from embexp.finetuning.model_modes import own_forward
 from embexp.finetuning.parameter_efficient import Full
 from embexp.finetuning.recovery import Trained, train_with_recovery
 from embexp.finetuning.training_rows import Rows
+from embexp.models.forward_pass import own_forward
 from embexp.progress import Bar, progress
 
 if TYPE_CHECKING:

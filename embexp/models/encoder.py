@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ from embexp.models.addresses import plain_address
 from embexp.models.embedding_cache import EmbeddingCache, Fetched, Role
 from embexp.models.embeddings_client import BatchRefusedError, EmbeddingsClient
 from embexp.models.folder import TEXTS_PER_CALL
+from embexp.models.forward_pass import text_length
 from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.precision import (
     encoding_in_bf16,
@@ -29,20 +30,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from embexp.models.vector_files import Vectors
-
-
-@contextmanager
-def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None]:
-    """Truncate texts to ``tokens`` within the block; None leaves the model as it is."""
-    own = model.max_seq_length
-    differs = tokens is not None and tokens != own
-    if differs:
-        model.max_seq_length = tokens
-    try:
-        yield
-    finally:
-        if differs:
-            model.max_seq_length = own
 
 
 class Embedder(Protocol):
@@ -79,7 +66,7 @@ PLURAL = {"query": "queries", "passage": "passages"}
 ENCODING_PASSAGES = f"Encoding {PLURAL['passage']}"
 """The text of the bar while passages are encoded, which a job of many parts shares."""
 MAX_BATCH, MIN_BATCH = 64, 4
-TOKENS_PER_BATCH = 1_024
+TOKENS_PER_BATCH = {"float32": 1_024, "bf16": 4_096}
 """The size of a batch on a CPU, padding included: larger ones are no faster, and map more memory anew."""
 CHARACTERS_PER_TOKEN = 4
 """An estimate for models whose tokens cannot be counted."""
@@ -211,12 +198,13 @@ class ModelEmbedder:
         return lengths
 
     def _size(self, longest: int) -> int:
-        """Return the batch size for texts of up to ``longest`` tokens; on a CPU larger ones gain nothing."""
+        """Return the batch size for texts of up to ``longest`` tokens."""
         if self._batch_size is not None:
             return self._batch_size
         if self._model.device.type != "cpu":
             return MAX_BATCH
-        return min(max(TOKENS_PER_BATCH // max(longest, 1), MIN_BATCH), MAX_BATCH)
+        tokens = TOKENS_PER_BATCH["bf16" if self._bf16 else "float32"]
+        return min(max(tokens // max(longest, 1), MIN_BATCH), MAX_BATCH)
 
 
 def _check_finite(vectors: Vectors, texts: Sequence[str]) -> None:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from torch import nn
 
-from embexp.finetuning.model_modes import attention, dropout_rates, prompts_for, training_length
-from embexp.models.encoder import text_length
+from embexp.finetuning.model_modes import dropout_rates, prompts_for, training_length
+from embexp.models.forward_pass import text_length
 
 
 def rates(model) -> dict[str, float]:
@@ -73,14 +72,3 @@ def test_queries_and_passages_have_their_own_prompts(model):
     }
     model.prompts = {}
     assert prompts_for(model, columns, query_columns=("anchor",)) == {}
-
-
-def test_attention_is_computed_otherwise_within_the_block_alone(model):
-    config, texts = model[0].auto_model.config, ["barato deneli", "lamach"]
-    own, before = config._attn_implementation, model.encode(texts)
-    with attention(model, "eager"):
-        assert config._attn_implementation == "eager"
-        assert np.allclose(model.encode(texts), before, atol=1e-6)
-    assert config._attn_implementation == own
-    with attention(model, None):
-        assert config._attn_implementation == own

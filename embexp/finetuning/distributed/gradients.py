@@ -7,7 +7,7 @@ imported only when training starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from sentence_transformers.base.losses.merged_forward import column_merging_disa
 from embexp.finetuning.cpu import fast_dropout
 from embexp.finetuning.distributed.batch_sharing import SharingCollator, whole_batches
 from embexp.finetuning.distributed.process_group import ProcessGroup, WorkerOutOfMemoryError, shard
-from embexp.finetuning.model_modes import attention, prompts_for, routes_for, training_attention
+from embexp.finetuning.model_modes import prompts_for, routes_for
 from embexp.finetuning.recovery import is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training_rows import QUERY_COLUMNS, Rows
+from embexp.models.forward_pass import attention
+from embexp.models.packing import can_pack, packed_texts
 from embexp.models.precision import has_bf16
 
 if TYPE_CHECKING:
@@ -119,11 +121,18 @@ class GradientTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         Returns:
             The loss of the whole batch.
         """
-        with attention(self.model, training_attention(self.model)), self._dropout():
+        if self.args.device.type != "cpu":
+            return self._gradients(model, inputs, batch, *arguments)
+        with self._attention(), fast_dropout():
             return self._gradients(model, inputs, batch, *arguments)
 
-    def _dropout(self) -> AbstractContextManager[object]:
-        return fast_dropout() if self.args.device.type == "cpu" else nullcontext()
+    def _attention(self) -> AbstractContextManager[object]:
+        """Compute without padding where the model allows it.
+
+        The backward pass of the fused kernel takes several times as long as that of plain matrix products,
+        at the text lengths of training.
+        """
+        return packed_texts(self.model) if can_pack(self.model) else attention(self.model, "eager")
 
     def _gradients(self, model: Any, inputs: Any, batch: Sequence[int], *arguments: Any) -> torch.Tensor:
         if self._group is None:

@@ -25,7 +25,7 @@ from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import free_memory, is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training_rows import Rows
-from embexp.models.encoder import text_length
+from embexp.models.forward_pass import text_length
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
