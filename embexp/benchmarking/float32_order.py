@@ -9,6 +9,7 @@ percent of the texts; all are, where it is more than half of them.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +125,8 @@ def _near_ties(
     """Yield the gaps below ``margin`` between two passages whose units differ in relevance."""
     chunks = {chunk.id: chunk for chunk in task.corpus}
     for query in task.queries:
-        ranked = _ranked_units(task, query, [(chunks[hit.id], hit.score) for hit in hits[query.id]], margin)
+        found = ((chunks[hit.id], hit.score) for hit in hits[query.id])
+        ranked = _ranked_units(task, query, found, margin=margin, cutoff=cutoff)
         for rank, (unit, score, passages) in enumerate(ranked[:cutoff]):
             for other, lower, others in ranked[rank + 1 :]:
                 if score - lower >= margin:
@@ -134,18 +136,26 @@ def _near_ties(
 
 
 def _ranked_units(
-    task: RetrievalTask, query: Query, hits: Iterable[tuple[Chunk, float]], margin: float
+    task: RetrievalTask, query: Query, hits: Iterable[tuple[Chunk, float]], *, margin: float, cutoff: int
 ) -> list[tuple[str, float, list[str]]]:
-    """Return a question's units, best first, with their score and the passages that may give it."""
+    """Return a question's units, best first, with their score and the passages that may give it.
+
+    Those that cannot come among the first ``cutoff`` are left out.
+    """
     own = task.own.get(query.id, frozenset())
     units: dict[str, tuple[float, list[str]]] = {}
+    lowest = -math.inf
     for chunk, score in hits:
+        if score <= lowest:
+            break
         unit = task.unit_of(chunk)
         if unit in own:
             continue
         best, passages = units.setdefault(unit, (score, []))
         if best - score < margin:
             passages.append(chunk.passage)
+        if len(units) == cutoff and lowest == -math.inf:
+            lowest = score - margin
     return [(unit, score, passages) for unit, (score, passages) in units.items()]
 
 

@@ -165,17 +165,23 @@ def _search(
 def _units(query: Query, hits: Iterable[Hit], owners: Mapping[str, str]) -> list[Hit]:
     best: dict[str, Hit] = {}
     for hit in hits:
-        if math.isnan(hit.score):
-            raise RetrievalError(
-                f"A score for the question {query.text[:80]!r} is not a number: the embeddings contain "
-                "NaN. Train again with a lower learning rate, or choose another model."
-            )
-        if hit.id not in owners:
-            raise RetrievalError(
-                f"The index returns the chunk {hit.id!r}, which is not in the corpus: rebuild the index."
-            )
-        best.setdefault(owners[hit.id], Hit(owners[hit.id], hit.score))
+        unit = owners.get(hit.id)
+        if unit is None or math.isnan(hit.score):
+            raise _unusable(query, hit)
+        if unit not in best:
+            best[unit] = hit if unit == hit.id else Hit(unit, hit.score)
     return list(best.values())
+
+
+def _unusable(query: Query, hit: Hit) -> RetrievalError:
+    if math.isnan(hit.score):
+        return RetrievalError(
+            f"A score for the question {query.text[:80]!r} is not a number: the embeddings contain "
+            "NaN. Train again with a lower learning rate, or choose another model."
+        )
+    return RetrievalError(
+        f"The index returns the chunk {hit.id!r}, which is not in the corpus: rebuild the index."
+    )
 
 
 def cutoff_of(metric: str) -> int:

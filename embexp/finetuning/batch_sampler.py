@@ -1,4 +1,4 @@
-"""Batches without false negatives, of texts of similar length, the same ones for the same seed."""
+"""Batches without false negatives, the same ones for the same seed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from embexp.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+LENGTH_POOL = 8
+"""Batches within whose rows lengths are sorted, where texts are padded."""
 _SMALLEST_SHARE = 4
 _OPEN_BATCHES_TRIED = 64
 _WARN_ABOVE = 0.02
@@ -74,7 +76,7 @@ def plan_batches(
     batch_size: int,
     epochs: int,
     seed: int,
-    length_pool: int = 8,
+    length_pool: int = LENGTH_POOL,
 ) -> BatchPlan:
     """Divide shuffled rows into batches in which no row contains what another excludes.
 

@@ -54,7 +54,8 @@ class CommonSettings:
         cross_encoder: A teacher that rescores positives and candidates before the margins apply; None uses
             the untuned model's scores.
         distinct: What two rows of a batch must not share, besides query and passage texts.
-        length_pool: Batches within whose rows lengths are sorted, which saves padding; 0 leaves them mixed.
+        length_pool: Batches within whose rows lengths are sorted, which saves padding; 0 leaves them mixed;
+            None sorts within 8, except where texts are computed without padding.
         dropout: Dropout of hidden states; None keeps the model's own.
         attention_dropout: Dropout of attention weights; None keeps the model's own.
         bf16: Mixed precision; None uses it where the GPU or the CPU multiplies bf16 in hardware.
@@ -83,7 +84,7 @@ class CommonSettings:
     range_max: Count = 20
     cross_encoder: Any = None
     distinct: Literal["text", "chunk", "document"] = "chunk"
-    length_pool: Annotated[int, Interval(ge=0, le=1_000_000)] = 8
+    length_pool: Annotated[int, Interval(ge=0, le=1_000_000)] | None = None
     dropout: ShareBelowOne | None = None
     attention_dropout: ShareBelowOne | None = None
     bf16: bool | None = False

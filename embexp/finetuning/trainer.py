@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.data.splitting import MIN_DEV_QUESTIONS, Splits
-from embexp.finetuning.batch_sampler import plan_batches
+from embexp.finetuning.batch_sampler import LENGTH_POOL, plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
@@ -129,7 +129,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             batch_size=self.batch_size,
             epochs=self.epochs,
             seed=seed,
-            length_pool=self.length_pool,
+            length_pool=_length_pool(self, model),
         )
         if group is not None:
             steps = plan.steps * self.epochs
@@ -176,6 +176,14 @@ class SentenceTransformerFineTuner(TrainerSettings):
             len(splits.dev),
             seed,
         )
+
+
+def _length_pool(settings: TrainerSettings, model: SentenceTransformer) -> int:
+    from embexp.models.packing import can_pack
+
+    if settings.length_pool is not None:
+        return settings.length_pool
+    return 0 if can_pack(model) else LENGTH_POOL
 
 
 def _warn_of_few_questions(settings: TrainerSettings, splits: Splits) -> None:
