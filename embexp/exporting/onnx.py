@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from embexp.errors import ModelError
 from embexp.exporting.graph_embedder import PROMPTS, TOKENIZER, GraphEmbedder
 from embexp.models.folder import passage_prompt
+from embexp.models.forward_pass import attention
 from embexp.storage.files import write_json
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _export(model: SentenceTransformer, path: Path, *, external_data: bool) -> N
     tokens = model.preprocess(_EXAMPLES)
     size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), attention(model, "eager"), _quiet():
             torch.onnx.export(
                 Encoder().eval().to("cpu"),
                 tuple(tokens[name].to("cpu") for name in INPUTS),
