@@ -16,13 +16,13 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
-from retrieval_sets import SETS, RetrievalSet, load, machine, model_source, plain_training
+from retrieval_sets import SETS, RetrievalSet, latencies, load, machine, model_source, plain_training
 
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import score_embedder
@@ -41,8 +41,6 @@ FORMATS: tuple[ExportFormat, ...] = (
     StaticExport(),
 )
 WANTED_SPEED, MOST_LOSS = 1.5, 0.01
-BLOCK = 25
-"""How many questions a system is asked in its turn."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,8 @@ def measure(
     passages = [chunk.passage for chunk in task.corpus[: options.texts]]
     questions = [query.text for query in task.queries]
     batches = in_turn(embedders, lambda embedder: embedder.encode_passages(passages), options.rounds)
-    singles = latencies(embedders, questions[: options.singles])
+    asks = {name: lambda text, it=each: it.encode_queries([text]) for name, each in embedders.items()}  # type: ignore[misc]
+    singles = latencies(asks, questions[: options.singles])
     reference = embedders[TORCH].encode_passages(passages)
     results = {}
     for name, (embedder, folder) in found.items():
@@ -115,24 +114,6 @@ def measure(
             p99=1000 * cuts[98],
         )
     return results
-
-
-def latencies(embedders: Mapping[str, Embedder], questions: Sequence[str]) -> dict[str, list[float]]:
-    """Return the seconds that each system takes for each question alone.
-
-    Systems take turns after ``BLOCK`` questions. The first of a block is asked twice, and counts once: the
-    threads of the system before it still wait for work, on the same cores.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in embedders}
-    for start in range(0, len(questions), BLOCK):
-        block = questions[start : start + BLOCK]
-        for name, embedder in embedders.items():
-            embedder.encode_queries(block[:1])
-            for question in block:
-                seconds[name] += in_turn(  # the question in hand
-                    {name: embedder}, lambda it, text=question: it.encode_queries([text]), 1
-                )[name]  # type: ignore[misc]
-    return seconds
 
 
 def in_turn(

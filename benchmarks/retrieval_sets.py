@@ -6,7 +6,7 @@ import os
 import platform
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +82,30 @@ def load(path: Path, *, pairs: int, dev: int, test: int, seed: int) -> Retrieval
 def score(model: SentenceTransformer, task: RetrievalTask, folder: Path) -> Scores:
     embedder = ModelEmbedder(model, fingerprint="in use")
     return score_embedder(task, embedder, system="model", folder=folder)
+
+
+BLOCK = 25
+"""How many questions a system is asked in its turn."""
+
+
+def latencies(
+    asks: Mapping[str, Callable[[str], object]], questions: Sequence[str]
+) -> dict[str, list[float]]:
+    """Return the seconds that each system takes for each question alone.
+
+    Systems take turns after ``BLOCK`` questions, whose first is asked once more before: the threads of the
+    system in the turn before still wait for work, on the same cores.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in asks}
+    for start in range(0, len(questions), BLOCK):
+        block = questions[start : start + BLOCK]
+        for name, ask in asks.items():
+            ask(block[0])
+            for question in block:
+                begin = time.perf_counter()
+                ask(question)
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
 
 
 def plain_training(

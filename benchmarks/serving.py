@@ -28,7 +28,7 @@ from statistics import quantiles
 from typing import Any
 
 import httpx
-from retrieval_sets import SETS, load, machine, model_source
+from retrieval_sets import SETS, latencies, load, machine, model_source
 
 from embexp.exporting import OnnxEmbedder
 from embexp.exporting.onnx import write_onnx
@@ -148,12 +148,6 @@ def wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit(f"{address} does not answer:\n{log.read_text()[-3000:]}")
 
 
-def timed(ask: Ask, question: str) -> float:
-    start = time.perf_counter()
-    ask(question)
-    return time.perf_counter() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=SETS / "tatqa", help="a set in the BEIR layout")
@@ -168,12 +162,7 @@ def main() -> None:
         work = Path(folder)
         model_source(options.model).load().save(str(work / "model"), create_model_card=False)
         asked = dict(ways(work / "model", work, stack))
-        for ask in asked.values():
-            ask(questions[0])
-        seconds: dict[str, list[float]] = {name: [] for name in asked}
-        for question in questions:
-            for name, ask in asked.items():
-                seconds[name].append(timed(ask, question))
+        seconds = latencies(asked, questions)
     cuts = {name: quantiles(values, n=100) for name, values in seconds.items()}
     table = {name: (1000 * each[49], 1000 * each[98]) for name, each in cuts.items()}
     for name, (p50, p99) in table.items():
