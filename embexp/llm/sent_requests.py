@@ -123,6 +123,7 @@ class SentRequests:
             raise ValueError(f"{self.path} is not open: call start first")
         with space_checked(self.path):
             os.write(self._descriptor, _line(record))
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""

@@ -72,6 +72,7 @@ class Spending:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
                 os.write(descriptor, json.dumps({"id": name, "tokens": tokens}).encode() + b"\n")
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 
