@@ -1,6 +1,7 @@
 """What trainer=query_adapter gains over a service whose weights stay closed.
 
-    python benchmarks/query_adapter.py --dataset FOLDER        # in BEIR's layout, with training questions
+    python benchmarks/query_adapter.py                         # sentences of analysts, ATT&CK's techniques
+    python benchmarks/query_adapter.py --data FOLDER           # in BEIR's layout, with training questions
 
 A loopback service speaks OpenAI's embeddings API and serves the vectors of a local model, and embexp asks
 that alone. The peer is the untuned model behind the service; both are scored on the same test questions.
@@ -18,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from retrieval_sets import machine, model_source
+from retrieval_sets import SETS, machine, model_source
 
 import embexp
 
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", required=True, help="a folder in BEIR's layout, with training questions")
+    parser.add_argument("--data", type=Path, default=SETS / "attack", help="a set in the BEIR layout")
     parser.add_argument("--model", default="minilm", help="the model behind the service (minilm)")
     parser.add_argument("--questions", type=int, default=400, help="test questions (400)")
     parser.add_argument("--pairs", type=int, default=5000, help="the most training pairs (5000)")
@@ -72,7 +73,7 @@ def main() -> None:
         # Vectors are cached by address, so that a folder that keeps them needs the same port again.
         with service(model_source(options.model).load(), PORT if options.work else 0) as address:
             outcome = embexp.run_experiment(
-                *("dataset=beir", f"dataset.path={options.dataset}", f"benchmark.limit={options.questions}"),
+                *("dataset=beir", f"dataset.path={options.data}", f"benchmark.limit={options.questions}"),
                 *("model=openai_compatible", f"model.id={options.model}", f"model.base_url={address}"),
                 *("trainer=query_adapter", f"trainer.max_pairs={options.pairs}", "tracker=none"),
                 *("retriever=exact", f"paths.cache={work / 'cache'}", f"hydra.run.dir={work / 'run'}"),
