@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from embexp.finetuning.distributed.process_group import ProcessGroup
 
 log = logging.getLogger("embexp")
+SECONDS_FOR_RANK_0 = 30
+"""How long a worker leaves an error to rank 0, which meets it as well, on a busy machine perhaps later."""
 USER_ERROR, INTERNAL_ERROR = 2, 1
 """Exit codes."""
 _LIBRARY_SETTINGS = {
@@ -186,7 +189,8 @@ def _report(
     """Report an error in the terminal and in run.log, and return the exit code.
 
     Outside of a job there is no run.log, and in a multirun the log handlers are Hydra's own: the error then
-    goes to stderr alone. Of several processes, rank 0 reports what it finds, too.
+    goes to stderr alone. Of several processes, rank 0 reports what it finds, too: a worker waits for it,
+    since torchrun ends all processes with the first.
     """
     if verbose:
         print(masked_traceback(error), file=sys.stderr)
@@ -205,6 +209,7 @@ def _report(
         )
         code = INTERNAL_ERROR
     if group is not None and rank_0_reports(error, group):
+        time.sleep(SECONDS_FOR_RANK_0)
         return code
     if in_job and log.hasHandlers():
         log.error("error: %s", text)
