@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from embexp.finetuning.distributed.process_group import ProcessGroup
 
 log = logging.getLogger("embexp")
-SECONDS_FOR_RANK_0 = 30
-"""How long a worker leaves an error to rank 0, which meets it as well, on a busy machine perhaps later."""
 USER_ERROR, INTERNAL_ERROR = 2, 1
 """Exit codes."""
+SECONDS_FOR_RANK_0 = 30
+"""How long a worker waits for rank 0 to report an error that both have found."""
 _LIBRARY_SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -209,7 +209,8 @@ def _report(
         )
         code = INTERNAL_ERROR
     if group is not None and rank_0_reports(error, group):
-        time.sleep(SECONDS_FOR_RANK_0)
+        if not group.joined and not isinstance(error, KeyboardInterrupt):
+            time.sleep(SECONDS_FOR_RANK_0)
         return code
     if in_job and log.hasHandlers():
         log.error("error: %s", text)

@@ -31,7 +31,7 @@ def attention(model: SentenceTransformer, kind: str) -> Iterator[None]:
     Nothing changes for a model that is not a transformer, or for one without that choice.
     """
     changed = []
-    for transformer in _transformers(model):
+    for transformer in (module.auto_model for module in transformer_modules(model)):
         own = getattr(transformer.config, "_attn_implementation", None)
         if own is not None and own != kind:
             transformer.set_attn_implementation(kind)
@@ -43,9 +43,9 @@ def attention(model: SentenceTransformer, kind: str) -> Iterator[None]:
             transformer.set_attn_implementation(own)
 
 
-def _transformers(model: SentenceTransformer) -> list[Any]:
-    """Return the transformers of a model: none, one, or one for each route."""
-    return [module.auto_model for module in model.modules() if hasattr(module, "auto_model")]
+def transformer_modules(model: SentenceTransformer) -> list[Any]:
+    """Return the modules of a model that hold a transformer: none, one, or one for each route."""
+    return [module for module in model.modules() if hasattr(module, "auto_model")]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import torch
 from sentence_transformers.base.modules import Transformer
 from transformers import AttentionInterface
 
-from embexp.models.forward_pass import attention, own_forward, text_length
+from embexp.models.forward_pass import attention, own_forward, text_length, transformer_modules
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -211,21 +211,26 @@ _CAN_PACK: WeakKeyDictionary[SentenceTransformer, bool] = WeakKeyDictionary()
 
 def _tried(model: SentenceTransformer) -> bool:
     texts = ["1", " ".join(map(str, range(_TRIED)))]
-    transformers = _transformers(model)
-    if not transformers or any(each.model_forward_params is not None for each in transformers):
+    modules = transformer_modules(model)
+    if not modules or not all(map(_takes_any_argument, modules)):
         return False
     try:
         with own_forward(model), text_length(model, min(model.max_seq_length or _TRIED, _TRIED)):
-            padded = _both_ways(model, texts)
+            padded = _vectors(model, texts)
             with packed_texts(model):
-                packed = _both_ways(model, texts)
+                packed = _vectors(model, texts)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        log.debug("%s computes with padding: %s", type(transformers[0].auto_model).__name__, error)
+        log.debug("%s computes with padding: %s", type(modules[0].auto_model).__name__, error)
         return False
     return torch.allclose(padded, packed, rtol=0, atol=_AGREEMENT)
 
 
-def _both_ways(model: SentenceTransformer, texts: list[str]) -> torch.Tensor:
+def _takes_any_argument(module: object) -> bool:
+    """Return whether a module hands all features to its transformer, as the layout must be."""
+    return isinstance(module, Transformer) and module.model_forward_params is None
+
+
+def _vectors(model: SentenceTransformer, texts: list[str]) -> torch.Tensor:
     """Return unit vectors of the texts as queries and as documents."""
     return torch.cat(
         [
@@ -240,7 +245,7 @@ def packed_texts(model: SentenceTransformer) -> Iterator[None]:
     """Compute without padding within the block; the model must be one that ``can_pack`` has tried."""
     with ExitStack() as stack:
         stack.enter_context(attention(model, PACKED))
-        for module in _transformers(model):
+        for module in transformer_modules(model):
             stack.callback(module.register_forward_pre_hook(_pack).remove)
             stack.callback(module.register_forward_hook(_to_float32).remove)
             if isinstance(embeddings := getattr(module.auto_model, "embeddings", None), torch.nn.Module):
@@ -259,10 +264,6 @@ def _to_float32(module: Transformer, _: object, features: dict[str, Any]) -> dic
     """Have texts pooled and compared in float32."""
     name = module.module_output_name
     return {**features, name: features[name].float()}
-
-
-def _transformers(model: SentenceTransformer) -> list[Transformer]:
-    return [module for module in model.modules() if isinstance(module, Transformer)]
 
 
 def _pack(module: Transformer, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
