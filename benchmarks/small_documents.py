@@ -15,12 +15,12 @@ SMALL = [
 LIBRARIES = [
     *("bm25s", "chromadb", "chromadb_rust_bindings", "datasets", "datasketch", "groq", "optuna"),
     *("py3langid", "pytrec_eval", "sentence_transformers", "Stemmer"),
-    *("embexp.config.command", "embexp.data.datasets.folder", "embexp.finetuning.callbacks"),
+    *("embexp.api", "embexp.config.command", "embexp.data.datasets.folder", "embexp.finetuning.callbacks"),
     *("embexp.finetuning.losses.mini_batches", "embexp.finetuning.training_loop", "embexp.llm.groq"),
-    *("embexp.pipeline.run", "embexp.sweeper.sweep"),
+    *("embexp.migrating", "embexp.pipeline.run", "embexp.sweeper.sweep"),
     *("embexp.synthesis.entries", "embexp.synthesis.extractive"),
 ]
-"""What such a run, a synthesis and a sweep would load in most of their time."""
+"""What such a run, a synthesis, a sweep and a migration would load in most of their time."""
 VARIABLES = {"OMP_NUM_THREADS": "1", "GROQ_API_KEY": "gsk_test"}
 """Environment variables for all of them."""
 

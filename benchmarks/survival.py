@@ -1,12 +1,12 @@
-"""What SIGKILL at random moments does to a pipeline, a synthesis and a sweep, and damage to what they keep.
+"""What SIGKILL at random moments does to a pipeline, a synthesis, a sweep and a migration; and damages.
 
     python benchmarks/survival.py                                     # a few kills and damages, in minutes
     python benchmarks/survival.py --kills 1000 --folder survival      # the same command resumes it
 
 Each scenario runs once without a kill. Then the same command is killed several times at random moments and
-run to its end. It survives if it ends with the same result: the same weights and scores, the same pairs.
-The synthesis asks the tests' loopback service, which counts what it has charged twice. Damages are those
-of ``damages.py``.
+run to its end. It survives if it ends with the same result: the same weights and scores, the same pairs, the
+same collections. The synthesis asks the tests' loopback service, which counts what it has charged twice.
+Damages, to what a run keeps, are those of ``damages.py``.
 
 Commands start in forks of a process that has loaded their libraries (``fork_server.py``), and a moment is
 a number of seconds that the command has computed, so that a busy machine moves none of them.
@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script
 
 from benchmarks.fork_server import ForkServers
-from benchmarks.small_documents import LIBRARIES, SMALL, VARIABLES, write_documents
+from benchmarks.small_documents import LIBRARIES, SMALL, SYLLABLES, VARIABLES, write_documents
 
 if TYPE_CHECKING:
     from benchmarks.fork_server import Forked
@@ -46,6 +46,8 @@ LONGEST = 3_600
 POLL = 0.01
 LATENCY = 0.05
 """Seconds that the service takes for an answer."""
+RECORDS = 3_000
+"""In the collection that is migrated."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,15 @@ class Scenario:
         command: The module and its arguments, run in an empty folder.
         result: Returns what the command leaves there, in a form that can be compared.
         asks: Whether it asks the loopback service.
+        follows: The scenario whose run it works on, which is run once and copied.
+        prepare: Adds to that run what else it needs.
     """
 
     command: list[str]
     result: Callable[[Path], Any]
     asks: bool = False
+    follows: str | None = None
+    prepare: Callable[[Path], None] | None = None
 
 
 def digest(path: Path) -> str:
@@ -80,6 +86,33 @@ def sweep_result(folder: Path) -> Any:
     return [dict(finished), *run_result(folder / "winner")]
 
 
+def write_collection(folder: Path) -> None:
+    """Write a Chroma database as another program would: records of invented words, with arbitrary vectors."""
+    import numpy as np
+
+    from tests.migrating.chroma_contents import opened
+
+    vectors = np.random.default_rng(0).standard_normal((RECORDS, 16)).astype(np.float32)
+    texts = [f"{SYLLABLES[at % 15]}{SYLLABLES[at // 15 % 15]} {at} needs oil" for at in range(RECORDS)]
+    with opened(folder / "db") as client:
+        collection = client.create_collection("manual", embedding_function=None)
+        metadatas = [{"page": at} for at in range(RECORDS)]
+        ids = [f"id{at}" for at in range(RECORDS)]
+        collection.add(ids=ids, embeddings=vectors, documents=texts, metadatas=metadatas)
+
+
+def migration_result(folder: Path) -> Any:
+    """Return a digest of each collection of the database: ids, texts, metadata and vectors."""
+    from tests.migrating.chroma_contents import contents
+
+    if not (folder / "X" / "migrate" / "chroma" / "migrate.json").exists():
+        return None
+    held = contents(folder / "db")
+    return {
+        name: hashlib.sha256(repr(sorted(held[name].items())).encode()).hexdigest() for name in sorted(held)
+    }
+
+
 SYNTHESIS = [
     *("embexp.synthesize", "synthesis=entries", "llm=groq", "model=tiny", "tracker=none", "hydra.run.dir=X"),
     *("synthesis.target=100", "synthesis.areas=3", "synthesis.topics_per_area=4", "llm.max_concurrency=4"),
@@ -91,10 +124,15 @@ SWEEP = [
     "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler",
     *("hydra.sweeper.pruner._target_=optuna.pruners.NopPruner", "hydra.sweeper.retries=0"),
 ]
+MIGRATION = [
+    *("embexp.migrate", "--run", "X", "migrate=chroma", "migrate.path=db", "migrate.collection=manual"),
+    "migrate.batch=64",
+]
 SCENARIOS = {
     "pipeline": Scenario(["embexp.run", *SMALL, "hydra.run.dir=X"], lambda folder: run_result(folder / "X")),
     "synthesis": Scenario(SYNTHESIS, lambda folder: digest(folder / "X" / "data" / "pairs.jsonl"), asks=True),
     "sweep": Scenario(SWEEP, lambda folder: sweep_result(folder / "X")),
+    "migration": Scenario(MIGRATION, migration_result, follows="pipeline", prepare=write_collection),
 }
 """What is killed, by name; a further scenario needs nothing but its entry here."""
 
@@ -156,10 +194,19 @@ class Commands:
         return self.servers.start(command, folder, folder / "log")
 
 
-def new_folder(folder: Path) -> None:
-    """Make the folder that a command is started in; it has nothing but the documents."""
+def new_folder(scenario: Scenario, folder: Path, commands: Commands) -> None:
+    """Make the folder that a command is started in: the documents, or a copy of the run that it follows."""
     shutil.rmtree(folder, ignore_errors=True)
-    write_documents(folder / "documents")
+    if scenario.follows is None:
+        write_documents(folder / "documents")
+        return
+    followed = folder.parent / f"{scenario.follows}.followed"
+    if not (followed / "done").exists():
+        reference_run(scenario.follows, followed, commands)
+        if scenario.prepare is not None:
+            scenario.prepare(followed)
+        (followed / "done").touch()
+    shutil.copytree(followed, folder)
 
 
 def end(process: Forked, *, computed: float = math.inf, seconds: float = LONGEST) -> bool:
@@ -180,7 +227,7 @@ def episode(
 ) -> Episode:
     """Kill a scenario's command at random moments, run it to its end, and compare what it leaves."""
     scenario = SCENARIOS[name]
-    new_folder(folder)
+    new_folder(scenario, folder, commands)
     commands.service.counts.answered.clear()  # it knows no request of another episode
     done = 0
     for _ in range(kills):
@@ -201,15 +248,21 @@ def episode(
     return Episode(name, done, survived, identical, answers, paid_twice, told)
 
 
+def reference_run(name: str, folder: Path, commands: Commands) -> Forked:
+    """Run a scenario's command in a new folder without a kill."""
+    new_folder(SCENARIOS[name], folder, commands)
+    process = commands.start(SCENARIOS[name], folder)
+    if end(process) or process.returncode:
+        raise SystemExit(f"{name} fails without a kill; see {folder / 'log'}.")
+    return process
+
+
 def reference_of(name: str, folder: Path, commands: Commands) -> dict[str, Any]:
     """Return what a scenario that is not killed computes, and for how long; done once for a folder."""
     stored = folder / f"{name}.reference.json"
     if not stored.exists():
         place = folder / f"{name}.reference"
-        new_folder(place)
-        process = commands.start(SCENARIOS[name], place)
-        if end(process) or process.returncode:
-            raise SystemExit(f"{name} fails without a kill; see {place / 'log'}.")
+        process = reference_run(name, place, commands)
         result = {"computed": process.computed, "result": left_by(SCENARIOS[name], place)}
         stored.write_text(json.dumps(result))
     reference: dict[str, Any] = json.loads(stored.read_text())
