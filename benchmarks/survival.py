@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,15 +259,22 @@ def reference_run(name: str, folder: Path, commands: Commands) -> Forked:
 
 
 def reference_of(name: str, folder: Path, commands: Commands) -> dict[str, Any]:
-    """Return what a scenario that is not killed computes, and for how long; done once for a folder."""
-    stored = folder / f"{name}.reference.json"
-    if not stored.exists():
+    """Return what a scenario that is not killed computes, and for how long; done once for a state of the code."""
+    stored, code = folder / f"{name}.reference.json", code_digest()
+    reference: dict[str, Any] = json.loads(stored.read_text()) if stored.exists() else {}
+    if reference.get("code") != code:
         place = folder / f"{name}.reference"
         process = reference_run(name, place, commands)
-        result = {"computed": process.computed, "result": left_by(SCENARIOS[name], place)}
-        stored.write_text(json.dumps(result))
-    reference: dict[str, Any] = json.loads(stored.read_text())
+        reference = {"code": code, "computed": process.computed, "result": left_by(SCENARIOS[name], place)}
+        stored.write_text(json.dumps(reference))
     return reference
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of embexp's modules, since other code may train other weights."""
+    modules = sorted((Path(__file__).parents[1] / "embexp").rglob("*.py"))
+    return hashlib.sha256("".join(digest(module) for module in modules).encode()).hexdigest()
 
 
 def episodes(folder: Path, servers: ForkServers, names: list[str], kills: int, seed: int) -> list[Episode]:

@@ -49,10 +49,19 @@ def test_kills_are_counted_and_a_later_command_goes_on(
 
 
 def test_another_result_does_not_count_as_survived(tmp_path: Path, servers: ForkServers) -> None:
-    (tmp_path / "second.reference.json").write_text('{"computed": 0.1, "result": [2.0, "another"]}')
+    reference = {"code": survival.code_digest(), "computed": 0.1, "result": [2.0, "another"]}
+    (tmp_path / "second.reference.json").write_text(json.dumps(reference))
     [one] = episodes(tmp_path, servers, ["second"], 1, seed=0)
     assert (one.kills, one.survived, one.identical) == (1, True, False)
     assert (tmp_path / "00000-second" / "result.json").exists()  # kept, to be looked at
+
+
+def test_other_code_is_compared_with_a_result_of_its_own(tmp_path: Path, servers: ForkServers) -> None:
+    stored = tmp_path / "second.reference.json"
+    stored.write_text('{"code": "before", "computed": 0.1, "result": [2.0, "another"]}')
+    [one] = episodes(tmp_path, servers, ["second"], 1, seed=0)
+    assert one.identical
+    assert json.loads(stored.read_text())["code"] == survival.code_digest()
 
 
 def test_the_closing_line_adds_up() -> None:
