@@ -259,7 +259,7 @@ def reference_run(name: str, folder: Path, commands: Commands) -> Forked:
 
 
 def reference_of(name: str, folder: Path, commands: Commands) -> dict[str, Any]:
-    """Return what a scenario that is not killed computes, and for how long; done once for a state of the code."""
+    """Return what a scenario that is not killed computes, and for how long; once for the same code."""
     stored, code = folder / f"{name}.reference.json", code_digest()
     reference: dict[str, Any] = json.loads(stored.read_text()) if stored.exists() else {}
     if reference.get("code") != code:

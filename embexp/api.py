@@ -340,7 +340,7 @@ class Run:
         own: Retriever = component(self.config, "retriever")
         systems = {"untuned": ("untuned", own), "tuned": ("tuned", own)}
         if chosen := self.outcome.retriever:
-            served = with_bm25(own, chosen.weight)
+            served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive)
             if served != own:
                 systems["retriever"] = (chosen.model, served)
         return systems

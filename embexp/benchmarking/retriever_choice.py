@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """The weights of BM25 that are tried; 0 is the model alone."""
-CAUTIOUS_WEIGHT = 0.2
-"""The weight of BM25 where only copied words could choose: too much loses where people paraphrase."""
 DEPTH = 200
 
 
@@ -68,6 +66,7 @@ class ServedRetriever:
         comparison: This retriever minus the untuned model alone.
         curve: Model -> the dev score at each weight of ``weights``.
         weights: The weights that were tried.
+        adaptive: Whether each query has a weight of its own around ``weight``; not so in earlier versions.
     """
 
     model: str
@@ -78,6 +77,7 @@ class ServedRetriever:
     comparison: Comparison
     curve: Mapping[str, tuple[float, ...]]
     weights: tuple[float, ...] = WEIGHTS
+    adaptive: bool = False
 
 
 def _default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
@@ -160,7 +160,7 @@ def _not_refused(scores: Mapping[str, npt.NDArray[np.float64]]) -> tuple[str, fl
     """
     names = list(scores)
     alone = scores[names[0]][WEIGHTS.index(0.0)]
-    for name, weight in product(reversed(names), (CAUTIOUS_WEIGHT, 0.0)):
+    for name, weight in product(reversed(names), (DEFAULT_WEIGHT, 0.0)):
         difference = scores[name][WEIGHTS.index(weight)] - alone
         error = difference.std(ddof=1) / len(difference) ** 0.5
         if float(difference.mean()) >= -2 * float(error):

@@ -10,6 +10,8 @@ from embexp.data.records import Chunk
 from embexp.models.encoder import Embedder
 from embexp.progress import progress
 from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.index import best_columns
+from embexp.retrieval.word_weight import NEAREST, cosine_scale, word_factors
 
 if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
@@ -27,10 +29,11 @@ def fused_targets(
 ) -> Vectors:
     """Return the vectors whose cosines with the passages come nearest to the scores of the fusion.
 
-    The fusion scores a passage ``cosine + weight / (1 - weight) * share``, with the share of the query's
-    words that ``Bm25Index.normalised`` gives. The target is ``q + weight / (1 - weight) * r``, normalised,
-    where ``r`` is the ridge regression of the shares on the passages' centred vectors: ``r`` is linear in
-    the words of the query, so what an encoder learns from one query holds for others with the same words.
+    The fusion is that of an adaptive ``HybridRetriever``: it scores a passage ``cosine + odds * share``, with
+    the share of the query's words that ``Bm25Index.normalised`` gives, and the odds ``weight / (1 - weight)``
+    times the query's factor. The target is ``q + odds * r``, normalised, where ``r`` is the ridge regression
+    of the shares on the passages' centred vectors: ``r`` is linear in the words of the query, so what an
+    encoder learns from one query holds for others with the same words.
 
     Args:
         queries: The training queries.
@@ -56,13 +59,17 @@ def fused_targets(
         Chunk(id=f"{number:09}", document_id="", text=passage) for number, passage in enumerate(passages)
     ]
     shares = Bm25Retriever().index(chunks, path=Path()).normalised(queries)
+    scale = cosine_scale(embedder)
     parts: list[Vectors] = []
     with progress("Computing targets", total=len(queries)) as bar:
         for start in range(0, len(queries), _QUERIES_PER_BLOCK):
             own = vectors[start : start + _QUERIES_PER_BLOCK]
             block = np.stack([next(shares) for _ in range(len(own))])
             regression = np.linalg.solve(system, centred.T @ block.T).T
-            target = own + weight / (1 - weight) * regression
+            cosines = own @ corpus.T
+            nearest = np.take_along_axis(cosines, best_columns(cosines, NEAREST), axis=1)
+            odds = weight / (1 - weight) * word_factors(nearest.std(axis=1), scale)
+            target = own + odds[:, None] * regression
             lengths = np.linalg.norm(target, axis=1, keepdims=True)
             parts.append((target / np.maximum(lengths, 1e-12)).astype(np.float32))
             bar.advance(len(own))

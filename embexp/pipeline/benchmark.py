@@ -208,6 +208,7 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
             results.scores[UNTUNED], scores, metric=metric, clusters=results.task.clusters, seed=seed
         ),
         curve=choice.curve,
+        adaptive=choice.weight > 0,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol
 
@@ -16,6 +17,7 @@ from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.index import DenseIndex, Hit, Retriever, best_columns, check_k, query_vectors
+from embexp.retrieval.word_weight import NEAREST, cosine_scale, word_factors
 
 RRF_CONSTANT = 60
 DEFAULT_WEIGHT = 0.3
@@ -37,22 +39,25 @@ class Candidates:
         ids: The chunks.
         cosines: Their cosines to the query.
         shares: Their BM25 scores divided by the query's upper bound, in [0, 1).
+        factor: What the odds of BM25 are multiplied by for this query.
     """
 
     ids: Sequence[str]
     cosines: Sequence[float]
     shares: Sequence[float]
+    factor: float = 1.0
 
     def rank(self, *, weight: float, k: int) -> list[Hit]:
-        """Rank the chunks by ``(1 - weight) * cosine + weight * share``.
+        """Rank the chunks by ``(1 - w) * cosine + w * share``, where ``w`` is the query's own weight.
 
         Args:
-            weight: The weight of BM25, in [0, 1].
+            weight: The weight of BM25, in [0, 1], before the query's factor.
             k: The most hits to return.
 
         Returns:
             The hits, best first; equal scores are ordered by chunk id.
         """
+        weight = weight * self.factor / (1 - weight + weight * self.factor)
         # Rounded as in exact search, so that copies of a passage tie and stay in the order of their ids.
         hits = [
             Hit(id, round((1 - weight) * cosine + weight * share, 6))
@@ -105,14 +110,17 @@ class HybridRetriever:
 
     With ``fusion=convex`` a chunk scores ``(1 - weight) * cosine + weight * BM25 / upper bound``: the second
     term is the share of the query's words, by their rarity, that the chunk contains, so that exact words
-    count for much where they are rare and for little where a query paraphrases. With ``fusion=rrf`` only the
-    ranks count (reciprocal rank fusion).
+    count for much where they are rare and for little where a query paraphrases. With ``adaptive`` each query
+    has a weight of its own: the less the cosines of its nearest chunks differ, the more words count
+    (``word_weight.py``). With ``fusion=rrf`` only the ranks count (reciprocal rank fusion).
 
     Args:
         dense: The retriever that uses the embedding model.
         sparse: The retriever that uses words.
         fusion: ``convex`` adds scores, ``rrf`` adds reciprocal ranks.
-        weight: The share of BM25, from 0 (vectors alone) to 1 (words alone).
+        weight: The share of BM25, from 0 (vectors alone) to 1 (words alone); with ``adaptive``, that of a
+            query whose nearest chunks' cosines differ as they usually do.
+        adaptive: Whether a convex fusion weighs words for each query anew.
         depth: Hits of each that are fused.
         constant: The constant of reciprocal rank fusion.
     """
@@ -122,6 +130,7 @@ class HybridRetriever:
     sparse: Bm25Retriever
     fusion: Literal["convex", "rrf"] = "convex"
     weight: Share = DEFAULT_WEIGHT
+    adaptive: bool = True
     depth: Annotated[int, Interval(ge=1, le=1_000_000)] = 100
     constant: Annotated[int, Interval(ge=0, le=1_000_000)] = RRF_CONSTANT
 
@@ -139,6 +148,7 @@ class HybridRetriever:
             embedder,
             fusion=self.fusion,
             weight=self.weight,
+            adaptive=self.adaptive,
             depth=self.depth,
             constant=self.constant,
         )
@@ -155,6 +165,7 @@ class HybridIndex:
         *,
         fusion: Literal["convex", "rrf"] = "convex",
         weight: float = DEFAULT_WEIGHT,
+        adaptive: bool = True,
         depth: int = 100,
         constant: int = RRF_CONSTANT,
     ) -> None:
@@ -164,6 +175,7 @@ class HybridIndex:
         self._embedder = embedder
         self._fusion = fusion
         self._weight = weight
+        self._adaptive = adaptive
         self._depth = depth
         self._constant = constant
 
@@ -193,13 +205,27 @@ class HybridIndex:
     def candidates(self, queries: Sequence[str], *, depth: int) -> list[Candidates]:
         """Return, for each query, all chunks that either index ranks among its first ``depth``."""
         vectors = query_vectors(list(queries), self._embedder)
-        nearest = self._dense.nearest(vectors, k=depth)
+        nearest = self._dense.nearest(vectors, k=max(depth, NEAREST))
+        factors = self._factors(nearest)
         ids: list[list[str]] = []
         shares: list[list[float]] = []
         for hits, scores in zip(nearest, self._sparse.normalised(queries), strict=True):
             rows = best_columns(scores[None, :], depth)[0]
             matches = (self._sparse.ids[row] for row in rows if scores[row] > 0)
-            ids.append(list(dict.fromkeys([*(hit.id for hit in hits), *matches])))
+            ids.append(list(dict.fromkeys([*(hit.id for hit in hits[:depth]), *matches])))
             shares.append([float(scores[self._rows[id]]) for id in ids[-1]])
         cosines = self._dense.cosines(vectors, ids)
-        return [Candidates(*each) for each in zip(ids, cosines, shares, strict=True)]
+        return [Candidates(*each) for each in zip(ids, cosines, shares, factors, strict=True)]
+
+    def _factors(self, nearest: Sequence[Sequence[Hit]]) -> list[float]:
+        """Return what the odds of BM25 are multiplied by for each query, given its nearest chunks."""
+        import numpy as np
+
+        if not self._adaptive:
+            return [1.0] * len(nearest)
+        spreads = np.array([np.std([hit.score for hit in hits[:NEAREST]]) for hits in nearest])
+        return [float(factor) for factor in word_factors(spreads, self._scale)]
+
+    @cached_property
+    def _scale(self) -> float:
+        return cosine_scale(self._embedder)

@@ -13,12 +13,13 @@ from embexp.retrieval.hybrid import DenseRetriever, HybridRetriever
 from embexp.retrieval.index import Retriever
 
 
-def with_bm25(retriever: Retriever, weight: float) -> Retriever:
+def with_bm25(retriever: Retriever, weight: float, *, adaptive: bool = True) -> Retriever:
     """Return a retriever that fuses the vectors of ``retriever`` with BM25.
 
     Args:
         retriever: What a run indexes with.
         weight: The share of BM25 in a hit's score; 0 is the vectors alone.
+        adaptive: Whether each query has a weight of its own.
 
     Returns:
         ``retriever`` itself, or an equal one, where it does that already.
@@ -26,7 +27,9 @@ def with_bm25(retriever: Retriever, weight: float) -> Retriever:
     if not weight and not isinstance(retriever, Bm25Retriever | HybridRetriever):
         return retriever
     dense = dense_retriever(retriever)
-    return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight) if weight else dense
+    if not weight:
+        return dense
+    return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight, adaptive=adaptive)
 
 
 def follow_models(retriever: Retriever, embedders: Iterable[Embedder], path: Path) -> None:

@@ -13,6 +13,7 @@ from embexp.finetuning.losses import QueryDistill
 from embexp.finetuning.parameter_efficient import QueryEncoder
 from embexp.finetuning.query_targets import fused_targets
 from embexp.models.tiny import TinyModel
+from embexp.retrieval.word_weight import UNRELATED
 from tests.finetuning.jargon import make_pair
 
 PASSAGES = ["alpha beam", "gamma delta", "omega sigma"]
@@ -21,6 +22,10 @@ VECTORS = {
     "gamma delta": [0.0, 1.0, 0.0],
     "omega sigma": [0.0, 0.0, 1.0],
     "omega": [0.8, 0.6, 0.0],  # the model takes it for the first passage; the words say the last
+    **{
+        text: [float(at % 3 == 0), float(at % 3 == 1), float(at % 3 == 2)]
+        for at, text in enumerate(UNRELATED)
+    },
 }
 
 
@@ -37,14 +42,16 @@ class TableEmbedder:
 
 
 def target(**changes: float) -> np.ndarray:
-    options: dict[str, Any] = {"weight": 0.8, "ridge": 0.01, **changes}
+    options: dict[str, Any] = {"weight": 0.982, "ridge": 0.01, **changes}
     return fused_targets(["omega"], PASSAGES, TableEmbedder(), **options)[0]
 
 
 def test_the_target_moves_to_the_passage_with_the_querys_rare_word() -> None:
     # The share of omega in the last passage is .526 (k1 .9, average length: 1 / 1.9), and 0 in the others.
-    # The centred vectors span a plane, in which the regression is nearly exact: (-.175, -.175, .351). Times
-    # weight .8 / .2 and added to the query: (.098, -.102, 1.404), of length 1.411.
+    # The centred vectors span a plane, in which the regression is nearly exact: (-.175, -.175, .351). The
+    # unrelated texts lie on three axes, so the scale is .708; the query's cosines spread by .340, so its
+    # factor is .708 * .05 * .708 / .340 = .074. Times odds of .982 / .018 and that factor, which are 4, and
+    # added to the query: (.098, -.102, 1.404), of length 1.411.
     moved = target()
 
     assert np.linalg.norm(moved) == pytest.approx(1.0, abs=1e-6)

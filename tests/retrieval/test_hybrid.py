@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embexp.data.records import Chunk
@@ -13,6 +14,7 @@ from embexp.retrieval.chroma import ChromaRetriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import Candidates, HybridRetriever, fuse
 from embexp.retrieval.index import Hit
+from embexp.retrieval.word_weight import cosine_scale, word_factors
 from tests.retrieval.letter_embedder import LetterEmbedder
 
 Make = Callable[..., list[Chunk]]
@@ -54,16 +56,25 @@ def test_convex_fusion_adds_weighted_scores() -> None:
     assert candidates.rank(weight=0.4, k=1) == hits[:1]
 
 
+def test_a_querys_factor_multiplies_the_odds_of_words() -> None:
+    # Odds .25 / .75 times 3 are 1, so words and vectors count alike.
+    candidates = Candidates(["a", "b"], [0.5, 0.2], [0.0, 0.4], factor=3.0)
+
+    assert candidates.rank(weight=0.25, k=2) == [Hit("b", 0.3), Hit("a", 0.25)]
+    assert [hit.score for hit in candidates.rank(weight=1.0, k=2)] == [0.4, 0.0]
+
+
 WORDS = ["ab ab", "deque ab", "ha", "deck of decks", "heap heap queue", "a bad cab"]
 
 
 @pytest.mark.parametrize("dense", [ExactRetriever(), ChromaRetriever()])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("adaptive", [True, False])
 def test_a_hybrid_index_scores_as_the_formula_says(
-    dense: Any, weight: float, letters: LetterEmbedder, chunks: Make, tmp_path: Path
+    dense: Any, weight: float, adaptive: bool, letters: LetterEmbedder, chunks: Make, tmp_path: Path
 ) -> None:
     corpus, queries = chunks(*WORDS), ["ab deque", "heap of ha"]
-    retriever = HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight)
+    retriever = HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight, adaptive=adaptive)
     results = retriever.index(iter(corpus), letters, path=tmp_path).search(queries, k=6)
 
     vectors = letters.encode_passages([chunk.passage for chunk in corpus])
@@ -72,7 +83,12 @@ def test_a_hybrid_index_scores_as_the_formula_says(
         cosines = vectors @ letters.encode_queries([query])[0]
         scores = dict(zip((chunk.id for chunk in corpus), cosines, strict=True))
         shares = dict(zip(bm25.ids, share, strict=True))
-        expected = {id: (1 - weight) * scores[id] + weight * shares[id] for id in scores}
+        own = weight
+        if adaptive:
+            spread = np.array([cosines.std()], dtype=np.float32)
+            odds = weight * word_factors(spread, cosine_scale(letters))[0]
+            own = odds / (1 - weight + odds)
+        expected = {id: (1 - own) * scores[id] + own * shares[id] for id in scores}
         assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 

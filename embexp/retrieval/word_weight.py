@@ -1,0 +1,68 @@
+"""How much words count beside vectors for a query: the more, the more alike its nearest passages look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from embexp.models.encoder import Embedder
+    from embexp.models.vector_files import Vectors
+
+NEAREST = 20
+"""The passages nearest to a query, whose cosines are compared."""
+USUAL_SPREAD = 0.05
+"""The standard deviation of their cosines at which words count as ``weight`` says, for a scale of 1."""
+MOST = 4.0
+"""The most that the odds of words are multiplied by: copies of a passage have no spread at all."""
+LEAST_SCALE = 0.01
+UNRELATED = (
+    "The goalkeeper saved two penalties in the last minute.",
+    "Boil the lentils until they are soft, then add cumin.",
+    "The central bank left its interest rate unchanged.",
+    "Glaciers in the valley have retreated by three kilometres.",
+    "Her second novel is set in a village without a name.",
+    "The patient was given antibiotics for ten days.",
+    "Press and hold the power button to restart the router.",
+    "The treaty was signed by eleven countries in 1951.",
+    "Tighten the bolts of the front wheel with a torque wrench.",
+    "The orchestra will play two symphonies on Sunday evening.",
+    "Tomatoes need at least six hours of sun a day.",
+    "A function that calls itself needs a condition to stop.",
+    "The court dismissed the tenant's appeal.",
+    "Our train was forty minutes late because of snow.",
+    "Penguins share the work of keeping their egg warm.",
+    "The cathedral's tower was rebuilt after the fire.",
+)
+
+
+def cosine_scale(embedder: Embedder) -> float:
+    """Return 1 minus the mean cosine of texts that have nothing in common, at least .01.
+
+    Cosines of some models fill most of [0, 1], those of others [0.7, 1] only. Divided by this scale, their
+    differences can be compared.
+    """
+    import numpy as np
+
+    vectors = embedder.encode_passages(UNRELATED)
+    count = len(UNRELATED)
+    mean = (np.square(vectors.sum(axis=0)).sum() - count) / (count * (count - 1))
+    return max(1.0 - float(mean), LEAST_SCALE)
+
+
+def word_factors(spreads: Vectors, scale: float) -> Vectors:
+    """Return what the odds of words are multiplied by for each query.
+
+    A model that cannot tell a query's nearest passages apart gives them nearly the same cosine. There words
+    are right more often, so their odds are multiplied by the usual spread over the query's.
+
+    Args:
+        spreads: The standard deviation of the cosines of each query's ``NEAREST`` passages; shape (queries,).
+        scale: The model's ``cosine_scale``, which words are multiplied by, too.
+
+    Returns:
+        Positive factors of at most ``MOST``, shape (queries,).
+    """
+    import numpy as np
+
+    factors = scale * np.minimum(USUAL_SPREAD * scale / np.maximum(spreads, 1e-9), MOST)
+    return np.asarray(factors, dtype=np.float32)
