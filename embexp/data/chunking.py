@@ -14,6 +14,7 @@ from embexp.data.fences import mark_code
 from embexp.data.records import Chunk, Document
 from embexp.data.words import SENTENCE_END, unspaced, words
 from embexp.errors import ConfigError
+from embexp.progress import progress
 from embexp.ranges import check_ranges
 from embexp.storage.files import sha256_of
 
@@ -26,6 +27,12 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _CLAUSE = re.compile(r"[，；：、،؛]\s*")
 _LINE = re.compile(r"\n")
 _WORD = re.compile(r"\s+")
+_BLOCK = 200_000
+"""Characters that are cut at a time; a longer text shows its progress."""
+_PARTS = 5_000
+"""Parts of a text whose tokens are counted at a time."""
+_BOUNDARIES = ("\n\n", "\n", ". ", "。", " ")
+"""Where a long text is divided, in the order of preference."""
 _Segment = tuple[str, int]
 """A part of a text and its length in tokens."""
 
@@ -223,7 +230,7 @@ def _pack(
     group: list[_Segment] = []
     total = 0
     fresh = False  # whether the group holds more than what it repeats
-    for segment in _split(text, budget, tokens, by_sentence=by_sentence):
+    for segment in _segments(text, budget, tokens, by_sentence=by_sentence):
         if fresh and total + segment[1] > budget:
             yield from _fitting("".join(part for part, _ in group), budget, tokens)
             group = _tail(group, min(overlap, budget - segment[1]), tokens)
@@ -233,6 +240,33 @@ def _pack(
         fresh = True
     if fresh:
         yield from _fitting("".join(part for part, _ in group), budget, tokens)
+
+
+def _segments(
+    text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False
+) -> Iterator[_Segment]:
+    """Yield a text in segments of at most ``budget`` tokens; a very long one in blocks, with a bar."""
+    if len(text) <= _BLOCK:
+        yield from _split(text, budget, tokens, by_sentence=by_sentence)
+        return
+    with progress("Cutting a long text (characters)", total=len(text)) as bar:
+        for block in _blocks(text):
+            yield from _split(block, budget, tokens, by_sentence=by_sentence)
+            bar.advance(len(block))
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """Yield a text in parts of at most ``_BLOCK`` characters, cut where the least is torn apart."""
+    start = 0
+    while len(text) - start > _BLOCK:
+        end = start + _BLOCK
+        for boundary in _BOUNDARIES:
+            if (found := text.rfind(boundary, start + _BLOCK // 2, end)) >= 0:
+                end = found + len(boundary)
+                break
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def _split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False) -> list[_Segment]:
@@ -269,8 +303,20 @@ def _recut(
 def _sized(parts: list[str], budget: int, tokens: TokenCounter) -> list[_Segment]:
     """Return parts with their lengths; counting a very long one would take tokenizers quadratic time."""
     surely = budget * _LETTERS_PER_TOKEN
-    counted = iter(tokens.count([part for part in parts if len(part) <= surely]))
+    counted = iter(_counted([part for part in parts if len(part) <= surely], tokens))
     return [(part, next(counted) if len(part) <= surely else surely) for part in parts]
+
+
+def _counted(parts: list[str], tokens: TokenCounter) -> list[int]:
+    """Return the parts' lengths in tokens; of very many with a bar."""
+    if len(parts) <= _PARTS:
+        return tokens.count(parts)
+    counts: list[int] = []
+    with progress("Counting a long text's tokens", total=len(parts)) as bar:
+        for start in range(0, len(parts), _PARTS):
+            counts += tokens.count(parts[start : start + _PARTS])
+            bar.advance(min(_PARTS, len(parts) - start))
+    return counts
 
 
 def _cut(text: str, separator: re.Pattern[str]) -> list[str]:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from embexp.data import chunking
 from embexp.data.chunking import Headings, Whole, Windows, _cut, _pack, _sections, _split
 from embexp.data.records import Document
 from embexp.data.truncation import truncation
@@ -242,3 +243,20 @@ def test_unspaced_chunks_overlap_too():
     for before, after in pairwise(chunks):
         shared = next(n for n in range(len(after.text), -1, -1) if before.text.endswith(after.text[:n]))
         assert 0 < shared <= 10  # two tokens a letter
+
+
+@pytest.mark.parametrize("separator", ["\n\n", "\n", ". ", "。", " ", ""])
+def test_a_very_long_text_is_cut_block_by_block_and_says_how_far_it_is(separator, monkeypatch, caplog):
+    monkeypatch.setattr(chunking, "_BLOCK", 100)
+    monkeypatch.setattr(chunking, "_PARTS", 3)
+    monkeypatch.setattr("embexp.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    caplog.set_level("INFO", logger="embexp")
+    text = separator.join(f"word{number:04}" for number in range(60))
+    chunks = Windows(tokens=40, overlap=0).chunk(Document("d", text), Letters())
+
+    assert "".join("".join(chunk.text for chunk in chunks).split()) == "".join(text.split())
+    assert f"Cutting a long text (characters): {len(text):,} of {len(text):,}" in caplog.text
+    assert all(Letters().count([chunk.text])[0] <= 40 for chunk in chunks)
+    if separator.isspace():
+        assert all(text.startswith("word") for chunk in chunks for text in chunk.text.split())
