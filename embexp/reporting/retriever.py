@@ -35,7 +35,10 @@ def retriever_label(retriever: ServedRetriever) -> str:
 
 def retriever_options(retriever: ServedRetriever) -> str:
     """Return the options that serve it; empty for a model alone, which needs none."""
-    return f"retriever=hybrid retriever.weight={retriever.weight:g}" if retriever.weight else ""
+    if not retriever.weight:
+        return ""
+    fixed = "" if retriever.adaptive else " retriever.adaptive=false"
+    return f"retriever=hybrid retriever.weight={retriever.weight:g}{fixed}"
 
 
 def retriever_headline(outcome: Outcome) -> str:

@@ -149,6 +149,7 @@ def _retriever(untuned: Scores, fused: Scores, clusters: dict[str, str]) -> Serv
         model="tuned",
         fusion="convex",
         weight=0.4,
+        adaptive=True,
         reason=f"within one standard error of the best on 100 dev questions ({METRIC} 0.601, best 0.604)",
         scores=fused.mean,
         comparison=compare(untuned, fused, metric=METRIC, clusters=clusters, resamples=500),
