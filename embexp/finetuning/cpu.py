@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.memory import address_space_left
+from embexp.memory import address_space_left, available_memory
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,8 @@ _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _GIB = 1 << 30
+_PLENTY = 6 * _GIB
+"""The available memory above which freed blocks are kept."""
 _INT_MAX = (1 << 31) - 1
 
 
@@ -33,10 +35,13 @@ def tune_allocator() -> bool:
     as high as it goes, M_TOP_PAD 512 MiB.
 
     Returns:
-        True if glibc accepted the settings, False if there is no glibc, or a limit on the address space
+        True if glibc accepted the settings, False if there is no glibc, or little memory or address space
         (``ulimit -v``), which kept blocks would use up.
     """
-    if not sys.platform.startswith("linux") or address_space_left() is not None:
+    available = available_memory()
+    if not sys.platform.startswith("linux") or available is None or available < _PLENTY:
+        return False
+    if address_space_left() is not None:
         return False
     try:
         libc = ctypes.CDLL(None)

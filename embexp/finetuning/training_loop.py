@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback
 
+from embexp.finetuning.batch_memory import warn_of_batch_memory
 from embexp.finetuning.batch_sampler import BatchPlan, PlannedBatchSampler
 from embexp.finetuning.callbacks import (
     Checkpointing,
@@ -127,6 +128,12 @@ class TrainingLoop:
             ModelError: Training diverged, or ran out of memory, as often as it may.
         """
         context, method = self.context, self.context.settings.method or Full()
+        warn_of_batch_memory(
+            self.model,
+            self.rows,
+            rows_at_once=getattr(self.loss, "mini_batch_size", context.settings.batch_size),
+            max_tokens=context.settings.max_tokens,
+        )
 
         def train(begin: int | None) -> float:
             if self.group is not None:

@@ -33,6 +33,12 @@ def test_the_allocator_is_left_alone_elsewhere(monkeypatch):
     assert tune_allocator() is False
 
 
+@pytest.mark.parametrize("available", [None, 4 << 30])
+def test_the_allocator_is_left_alone_where_memory_is_short(available, monkeypatch):
+    monkeypatch.setattr(cpu, "available_memory", lambda: available)
+    assert tune_allocator() is False
+
+
 def test_the_allocator_is_left_alone_without_glibc(monkeypatch):
     monkeypatch.setattr(cpu.sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
