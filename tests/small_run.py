@@ -91,6 +91,7 @@ def served(outcome: Outcome) -> Outcome:
         model="tuned",
         fusion="convex",
         weight=0.4,
+        adaptive=True,
         reason="within one standard error of the best on 200 dev questions (ndcg@10 0.640, best 0.650)",
         scores={"ndcg@10": 0.8},
         comparison=comparison,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class HybridTeacher(Teacher):
-    """The untuned model and BM25, fused by a weighted sum of scores as ``retriever=hybrid`` does.
+    """The untuned model and BM25, fused by a sum of scores with one weight for all queries.
 
     Args:
         weight: The share of BM25, from 0 (the model alone) to 1 (words alone).
