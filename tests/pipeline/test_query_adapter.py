@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from embexp.models import AdaptedModel, EmbeddingCache, SourceEmbedder
+from embexp.tracking.mlflow_store import tracking_address
 from tests.models.embeddings_server import KEY, EmbeddingService, embedding, tiny_vectors
 
 ADAPTER = ["trainer=query_adapter", "trainer.kind=low_rank", "trainer.hidden=16", "trainer.ridge=0"]
@@ -73,11 +74,11 @@ def mlflow_model(folder: Path) -> Any:
     """Load the only model in the folder's MLflow database, as ``mlflow models serve`` does."""
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    (stored,) = mlflow.search_logged_models(
-        experiment_ids=[each.experiment_id for each in mlflow.search_experiments()], output_format="list"
-    )
-    return mlflow.pyfunc.load_model(stored.model_uri)
+    with tracking_address(f"sqlite:///{folder / 'mlflow.db'}"):
+        (stored,) = mlflow.search_logged_models(
+            experiment_ids=[each.experiment_id for each in mlflow.search_experiments()], output_format="list"
+        )
+        return mlflow.pyfunc.load_model(stored.model_uri)
 
 
 def test_a_model_with_weights_becomes_one_folder_that_reuses_the_passages(
