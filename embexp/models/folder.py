@@ -39,6 +39,7 @@ PASSAGE_PROMPTS = ("document", "passage", "corpus")
 LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 """What the libraries raise for a missing or broken file."""
 TEXTS_PER_CALL = 1024
+_ROUTER = "router_config.json"
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod")
 UNLIMITED = 8192
 """The length assumed for models without a limit (static embeddings), so that chunkers have a bound."""
@@ -240,8 +241,15 @@ def token_counter(folder: Path, overrides: Overrides) -> TokenizerCounter:
 
 
 def _first_module(folder: Path) -> Path:
+    """Return the folder of what reads the texts; of two encoders in one model, that of the passages."""
     modules = _read_json(folder / "modules.json")
-    return folder / modules[0].get("path", "") if modules else folder
+    first = folder / modules[0].get("path", "") if modules else folder
+    router = _read_json(first / _ROUTER)
+    if not router:
+        return first
+    routes = router["structure"]
+    route = router.get("parameters", {}).get("default_route")
+    return first / (routes.get(route) or next(iter(routes.values())))[0]
 
 
 def _check_positions(folder: Path, max_tokens: int) -> None:

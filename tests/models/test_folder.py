@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from embexp.errors import ConfigError, ModelError
+from embexp.finetuning.parameter_efficient import QueryEncoder
 from embexp.models.folder import Overrides, TokenizerCounter, load_bi_encoder, token_counter
 from embexp.models.tiny import build_tokenizer
 
@@ -138,3 +139,15 @@ def test_weights_that_are_there_as_a_pickle_only_are_refused(saved: Path, tmp_pa
     ) as caught:
         load_bi_encoder(folder, NOTHING)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_two_encoders_counts_with_the_tokenizer_of_its_passages(
+    saved: Path, tmp_path: Path
+) -> None:
+    model = load_bi_encoder(saved, NOTHING, device="cpu")
+    QueryEncoder().extend(model)
+    model.save(str(tmp_path / "two"))
+
+    counter = token_counter(tmp_path / "two", NOTHING)
+    assert (tmp_path / "two" / "router_config.json").is_file()
+    assert (counter.limit, counter.count(["a a a"])) == (254, token_counter(saved, NOTHING).count(["a a a"]))
