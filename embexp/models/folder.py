@@ -245,9 +245,9 @@ def _first_module(folder: Path) -> Path:
     modules = _read_json(folder / "modules.json")
     first = folder / modules[0].get("path", "") if modules else folder
     router = _read_json(first / _ROUTER)
-    if not router:
+    routes: dict[str, list[str]] = router.get("structure") or {}
+    if not routes:
         return first
-    routes = router["structure"]
     route = router.get("parameters", {}).get("default_route")
     return first / (routes.get(route) or next(iter(routes.values())))[0]
 
