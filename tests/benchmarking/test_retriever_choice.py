@@ -102,7 +102,7 @@ def test_dev_questions_choose_the_weight_of_words(tmp_path: Path) -> None:
 
     assert choice.model == "tuned"
     assert choice.weight > 0.4
-    assert curve[0.0] < 0.2 < 0.8 < curve[0.7]
+    assert curve[0.0] < 0.2 < curve[0.7] == pytest.approx(25 / 30)
     assert "30 dev questions" in choice.reason
 
 
