@@ -10,8 +10,8 @@ from embexp.data.records import Chunk
 from embexp.models.encoder import Embedder
 from embexp.progress import progress
 from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.bm25_weight import NEAREST, bm25_factors, cosine_scale
 from embexp.retrieval.index import best_columns
-from embexp.retrieval.word_weight import NEAREST, cosine_scale, word_factors
 
 if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
@@ -68,7 +68,7 @@ def fused_targets(
             regression = np.linalg.solve(system, centred.T @ block.T).T
             cosines = own @ corpus.T
             nearest = np.take_along_axis(cosines, best_columns(cosines, NEAREST), axis=1)
-            odds = weight / (1 - weight) * word_factors(nearest.std(axis=1), scale)
+            odds = weight / (1 - weight) * bm25_factors(nearest.std(axis=1), scale)
             target = own + odds[:, None] * regression
             lengths = np.linalg.norm(target, axis=1, keepdims=True)
             parts.append((target / np.maximum(lengths, 1e-12)).astype(np.float32))

@@ -16,8 +16,8 @@ from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
+from embexp.retrieval.bm25_weight import NEAREST, bm25_factors, cosine_scale
 from embexp.retrieval.index import DenseIndex, Hit, Retriever, best_columns, check_k, query_vectors
-from embexp.retrieval.word_weight import NEAREST, cosine_scale, word_factors
 
 RRF_CONSTANT = 60
 DEFAULT_WEIGHT = 0.3
@@ -112,7 +112,7 @@ class HybridRetriever:
     term is the share of the query's words, by their rarity, that the chunk contains, so that exact words
     count for much where they are rare and for little where a query paraphrases. With ``adaptive`` each query
     has a weight of its own: the less the cosines of its nearest chunks differ, the more words count
-    (``word_weight.py``). With ``fusion=rrf`` only the ranks count (reciprocal rank fusion).
+    (``bm25_weight.py``). With ``fusion=rrf`` only the ranks count (reciprocal rank fusion).
 
     Args:
         dense: The retriever that uses the embedding model.
@@ -224,7 +224,7 @@ class HybridIndex:
         if not self._adaptive:
             return [1.0] * len(nearest)
         spreads = np.array([np.std([hit.score for hit in hits[:NEAREST]]) for hits in nearest])
-        return [float(factor) for factor in word_factors(spreads, self._scale)]
+        return [float(factor) for factor in bm25_factors(spreads, self._scale)]
 
     @cached_property
     def _scale(self) -> float:

@@ -13,7 +13,7 @@ from embexp.finetuning.losses import QueryDistill
 from embexp.finetuning.parameter_efficient import QueryEncoder
 from embexp.finetuning.query_targets import fused_targets
 from embexp.models.tiny import TinyModel
-from embexp.retrieval.word_weight import UNRELATED
+from embexp.retrieval.bm25_weight import UNRELATED
 from tests.finetuning.jargon import make_pair
 
 PASSAGES = ["alpha beam", "gamma delta", "omega sigma"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from embexp.retrieval.word_weight import UNRELATED
+from embexp.retrieval.bm25_weight import UNRELATED
 from tests.models.embeddings_server import KEY, EmbeddingService, embedding, hashed, tiny_vectors
 
 ROOT = Path(__file__).parents[2]

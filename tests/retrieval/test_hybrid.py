@@ -10,11 +10,11 @@ import pytest
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError
 from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.bm25_weight import bm25_factors, cosine_scale
 from embexp.retrieval.chroma import ChromaRetriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import Candidates, HybridRetriever, fuse
 from embexp.retrieval.index import Hit
-from embexp.retrieval.word_weight import cosine_scale, word_factors
 from tests.retrieval.letter_embedder import LetterEmbedder
 
 Make = Callable[..., list[Chunk]]
@@ -86,7 +86,7 @@ def test_a_hybrid_index_scores_as_the_formula_says(
         own = weight
         if adaptive:
             spread = np.array([cosines.std()], dtype=np.float32)
-            odds = weight * word_factors(spread, cosine_scale(letters))[0]
+            odds = weight * bm25_factors(spread, cosine_scale(letters))[0]
             own = odds / (1 - weight + odds)
         expected = {id: (1 - own) * scores[id] + own * shares[id] for id in scores}
         assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)

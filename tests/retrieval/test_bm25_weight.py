@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from embexp.retrieval.word_weight import MOST, cosine_scale, word_factors
+from embexp.retrieval.bm25_weight import MOST, bm25_factors, cosine_scale
 from tests.retrieval.letter_embedder import RandomEmbedder
 
 
@@ -22,7 +22,7 @@ class NarrowEmbedder(RandomEmbedder):
 
 
 def test_words_count_as_much_as_the_weight_says_where_the_spread_is_usual() -> None:
-    factors = word_factors(np.array([0.1, 0.05, 0.025, 0.0], dtype=np.float32), 1.0)
+    factors = bm25_factors(np.array([0.1, 0.05, 0.025, 0.0], dtype=np.float32), 1.0)
 
     assert factors == pytest.approx([0.5, 1.0, 2.0, MOST])
 
@@ -33,7 +33,7 @@ def test_a_model_with_narrow_cosines_gets_the_same_ranking() -> None:
     spreads = np.array([0.02, 0.05, 0.08], dtype=np.float32)
 
     assert narrow == pytest.approx(wide / 4, rel=1e-5)
-    assert word_factors(spreads / 4, narrow) == pytest.approx(word_factors(spreads, wide) / 4, rel=1e-5)
+    assert bm25_factors(spreads / 4, narrow) == pytest.approx(bm25_factors(spreads, wide) / 4, rel=1e-5)
 
 
 def test_a_model_that_embeds_all_texts_alike_has_a_scale_nevertheless() -> None:

@@ -1,4 +1,4 @@
-"""How much words count beside vectors for a query: the more, the more alike its nearest passages look."""
+"""The weight of BM25 beside vectors, query by query: larger where the nearest cosines differ little."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 NEAREST = 20
 """The passages nearest to a query, whose cosines are compared."""
 USUAL_SPREAD = 0.05
-"""The standard deviation of their cosines at which words count as ``weight`` says, for a scale of 1."""
+"""The standard deviation of their cosines at which BM25 has its given weight, for a scale of 1."""
 MOST = 4.0
-"""The most that the odds of words are multiplied by: copies of a passage have no spread at all."""
+"""The most that the odds of BM25 are multiplied by: copies of a passage have no spread at all."""
 LEAST_SCALE = 0.01
 UNRELATED = (
     "The goalkeeper saved two penalties in the last minute.",
@@ -49,15 +49,15 @@ def cosine_scale(embedder: Embedder) -> float:
     return max(1.0 - float(mean), LEAST_SCALE)
 
 
-def word_factors(spreads: Vectors, scale: float) -> Vectors:
-    """Return what the odds of words are multiplied by for each query.
+def bm25_factors(spreads: Vectors, scale: float) -> Vectors:
+    """Return what the odds of BM25, ``weight / (1 - weight)``, are multiplied by for each query.
 
-    A model that cannot tell a query's nearest passages apart gives them nearly the same cosine. There words
-    are right more often, so their odds are multiplied by the usual spread over the query's.
+    A model that cannot tell a query's nearest passages apart gives them nearly the same cosine. There BM25
+    is right more often, so its odds are multiplied by the usual spread over the query's.
 
     Args:
         spreads: The standard deviation of the cosines of each query's ``NEAREST`` passages; shape (queries,).
-        scale: The model's ``cosine_scale``, which words are multiplied by, too.
+        scale: The model's ``cosine_scale``, which BM25 is multiplied by, too.
 
     Returns:
         Positive factors of at most ``MOST``, shape (queries,).
