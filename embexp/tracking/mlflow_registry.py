@@ -10,6 +10,7 @@ from embexp.errors import ModelError
 from embexp.models.folder import Overrides, load_bi_encoder
 from embexp.models.vector_adapter import SETTINGS as ADAPTER
 from embexp.progress import without_bars
+from embexp.tracking.mlflow_store import insert_beside_others
 from embexp.tracking.tracker import RegisteredModel
 
 if TYPE_CHECKING:
@@ -118,5 +119,5 @@ def register(
     )
     champion = verdict == "WIN"
     if champion:
-        client.set_registered_model_alias(name, CHAMPION, entry.version)
+        insert_beside_others(lambda: client.set_registered_model_alias(name, CHAMPION, entry.version))
     return RegisteredModel(name=name, version=int(entry.version), alias=CHAMPION if champion else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +169,24 @@ def stored_run(client: MlflowClient, run_id: str) -> Run:
     if run.info.lifecycle_stage == "deleted":
         raise RunMissingError(f"The run {run_id} has been deleted in MLflow.")
     return run
+
+
+def insert_beside_others(call: Callable[[], object]) -> None:
+    """Call MLflow to insert what another process may be inserting at the same moment.
+
+    MLflow looks for a data set or an alias and inserts it in two steps: of two jobs that do so at once, one
+    fails on the primary key. When it looks again, it finds what the other inserted.
+
+    Raises:
+        MlflowException, SQLAlchemyError, OSError: The store cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+    def refused(error: BaseException) -> bool:
+        return isinstance(error, MlflowException) and error.error_code == "BAD_REQUEST"
+
+    Retrying(retry=retry_if_exception(refused), stop=stop_after_attempt(3), reraise=True)(call)
 
 
 def configure_environment() -> None:

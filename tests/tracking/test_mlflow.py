@@ -118,6 +118,22 @@ def test_the_data_set_is_recorded(tracker: MlflowTracker, source: str, kind: str
     assert source in result.dataset.source
 
 
+def test_two_runs_record_the_same_data_set_at_the_same_time(tracker: MlflowTracker) -> None:
+    """The second run records the data set between the first one's look for it and its insertion."""
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    def record_first(*_: object) -> None:
+        second.log_dataset(name="kb", source="/data/kb", digest="a")
+
+    with tracker.run("one", params={}, tags={}) as first, tracker.run("two", params={}, tags={}) as second:
+        event.listen(Session, "before_flush", record_first, once=True)
+        first.log_dataset(name="kb", source="/data/kb", digest="a")
+    for run in (first, second):
+        (result,) = stored(run).inputs.dataset_inputs
+        assert (result.dataset.name, result.dataset.digest) == ("kb", "a")
+
+
 def test_threads_do_not_mix_their_runs(tracker: MlflowTracker) -> None:
     def work(number: int) -> None:
         with tracker.run(f"thread {number}", params={}, tags={}) as run:
