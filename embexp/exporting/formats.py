@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 from annotated_types import Interval
 
-from embexp.errors import ConfigError, ModelError
+from embexp.errors import ConfigError
 from embexp.exporting.onnx import OnnxEmbedder, write_onnx
 from embexp.exporting.openvino import OpenvinoEmbedder, write_openvino
 from embexp.exporting.static import load_static, write_static
+from embexp.exporting.two_encoders import write_encoders
 from embexp.models.encoder import Embedder
 from embexp.ranges import Count, check_ranges
 
@@ -92,7 +94,7 @@ class OnnxExport:
 
     def write(self, model: SentenceTransformer, folder: Path) -> None:
         """Write model.onnx, tokenizer.json and prompts.json."""
-        write_onnx(model, folder, int8=self.int8)
+        write_encoders(model, folder, partial(write_onnx, int8=self.int8))
 
     def load(self, folder: Path) -> Embedder:
         """Return an embedder over onnxruntime."""
@@ -126,7 +128,7 @@ class OpenvinoExport:
 
     def write(self, model: SentenceTransformer, folder: Path) -> None:
         """Write openvino_model.xml and .bin, tokenizer.json and prompts.json."""
-        write_openvino(model, folder)
+        write_encoders(model, folder, write_openvino)
 
     def load(self, folder: Path) -> Embedder:
         """Return an embedder over openvino."""
@@ -167,22 +169,6 @@ class StaticExport:
     def load(self, folder: Path) -> Embedder:
         """Return an embedder over sentence-transformers."""
         return load_static(folder)
-
-
-def refuse_router(model: SentenceTransformer) -> None:
-    """Refuse a model that encodes questions and passages with modules of their own.
-
-    Raises:
-        ModelError: It is one.
-    """
-    from sentence_transformers.base.modules import Router
-
-    if any(isinstance(module, Router) for module in model):
-        raise ModelError(
-            "The model encodes questions and passages with different modules (a Router of "
-            "sentence-transformers), and an export holds one encoder: serve the model's folder with "
-            "sentence-transformers; after trainer=query_adapter export the adapter alone with format=adapter."
-        )
 
 
 def require(name: str, *packages: str, extra: str = "export") -> None:

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from embexp.exporting.two_encoders import QUERIES
 from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ TOKENS_PER_RUN = 1_024
 
 class GraphEmbedder(ABC):
     """An Embedder over a folder with a graph, ``tokenizer.json`` and ``prompts.json``; it needs no torch.
+
+    Where the questions have an encoder of their own, ``query/`` in the folder holds the same files for it.
 
     Args:
         folder: The folder.
@@ -46,8 +49,14 @@ class GraphEmbedder(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the files."""
-        files = sorted(file for file in self._folder.iterdir() if file.is_file())
-        return sha256_of("graph", [(file.name, sha256_of_file(file)) for file in files])
+        files = sorted(file for file in self._folder.rglob("*") if file.is_file())
+        names = [file.relative_to(self._folder).as_posix() for file in files]
+        return sha256_of("graph", list(zip(names, map(sha256_of_file, files), strict=True)))
+
+    @cached_property
+    def _for_queries(self) -> Self:
+        own = self._folder / QUERIES
+        return type(self)(own, threads=self._threads) if own.is_dir() else self
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -66,7 +75,8 @@ class GraphEmbedder(ABC):
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        return self._encode([self._prompts["query"] + text for text in texts])
+        encoder = self._for_queries
+        return encoder._encode([encoder._prompts["query"] + text for text in texts])
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""

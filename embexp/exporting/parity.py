@@ -15,7 +15,7 @@ from embexp.benchmarking.metrics import with_defaults
 from embexp.benchmarking.statistics.comparison import Comparison, compare
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask
-from embexp.exporting.formats import ExportFormat, refuse_router
+from embexp.exporting.formats import ExportFormat
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.folder import Overrides, fingerprint_of, load_bi_encoder
 from embexp.storage.files import copy_folder, write_json
@@ -90,7 +90,6 @@ def export_model(
     kind.check_packages()
     own = Overrides()
     model = load_bi_encoder(source, own, device="cpu")
-    refuse_router(model)
     original = ModelEmbedder(model, fingerprint=fingerprint_of(source, own))
 
     def check(folder: Path) -> ExportReport:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from embexp.errors import ModelError
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.folder import LOADING_ERRORS, Overrides, fingerprint_of, load_bi_encoder
+from embexp.models.routes import has_two_encoders
 from embexp.progress import without_bars
 
 if TYPE_CHECKING:
@@ -31,12 +32,17 @@ def write_static(model: SentenceTransformer, folder: Path, *, dimensions: int) -
         dimensions: The most numbers of a vector.
 
     Raises:
-        ModelError: The model has other parts, or model2vec cannot distil it.
+        ModelError: The model has other parts or two encoders, or model2vec cannot distil it.
     """
     from model2vec.distill import distill_from_model
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
+    if has_two_encoders(model):
+        raise ModelError(
+            "The model encodes questions and passages with different modules, and format=static distils one "
+            "encoder: choose format=onnx or format=openvino."
+        )
     pooling = _pooling(model)
     try:
         with without_bars(), _quiet():

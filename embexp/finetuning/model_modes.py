@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from embexp.models.folder import passage_prompt
+from embexp.models.routes import has_two_encoders
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -70,8 +71,6 @@ def routes_for(
     model: SentenceTransformer, columns: Sequence[str], *, query_columns: Sequence[str]
 ) -> dict[str, str]:
     """Return the route of each column for a model with a ``Router``; empty for others."""
-    from sentence_transformers.base.modules import Router
-
-    if not any(isinstance(module, Router) for module in model):
+    if not has_two_encoders(model):
         return {}
     return {name: "query" if name in query_columns else "document" for name in columns}

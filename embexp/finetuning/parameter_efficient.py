@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from annotated_types import Interval
 
 from embexp.errors import ConfigError
+from embexp.models.routes import has_two_encoders
 from embexp.ranges import ShareBelowOne, check_ranges
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class QueryEncoder:
         from sentence_transformers.base.modules import Router
 
         modules = list(model)
-        if any(isinstance(module, Router) for module in modules):
+        if has_two_encoders(model):
             raise ConfigError(
                 "trainer=query_encoder: this model treats queries and passages apart already; use "
                 "trainer=default."

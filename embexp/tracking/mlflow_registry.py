@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from embexp.errors import ModelError
 from embexp.models.folder import Overrides, load_bi_encoder
+from embexp.models.routes import has_two_encoders
 from embexp.models.vector_adapter import SETTINGS as ADAPTER
 from embexp.progress import without_bars
 from embexp.tracking.mlflow_store import insert_beside_others
@@ -47,7 +48,7 @@ def store_model(client: MlflowClient, experiment_id: str, run_id: str, model_dir
             model,
             model_id=entry.model_id,
             run_id=run_id,
-            signature=_signature(),
+            signature=_signature("task") if has_two_encoders(model) else _signature(),
             pip_requirements=[f"{name}=={version(name)}" for name in MODEL_PACKAGES],
         )
     return str(entry.model_id)
@@ -76,8 +77,12 @@ def _store_adapter(client: MlflowClient, experiment_id: str, run_id: str, model_
     return str(entry.model_id)
 
 
-def _signature() -> ModelSignature:
-    """Return the signature of a served model: texts in, vectors out, the name of a prompt as an option."""
+def _signature(*more: str) -> ModelSignature:
+    """Return the signature of a served model: texts in, vectors out, the name of a prompt as an option.
+
+    Args:
+        more: Further options of ``SentenceTransformer.encode``, such as the ``task`` that chooses an encoder.
+    """
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -85,7 +90,7 @@ def _signature() -> ModelSignature:
     return ModelSignature(
         inputs=Schema([ColSpec("string")]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
-        params=ParamSchema([ParamSpec("prompt_name", "string", default=None)]),
+        params=ParamSchema([ParamSpec(name, "string", default=None) for name in ("prompt_name", *more)]),
     )
 
 

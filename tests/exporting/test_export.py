@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Normalize, Router
 
 import embexp
 from embexp import export
 from embexp.config.export_options import export_format
 from embexp.errors import ConfigError, ModelError
 from embexp.exporting import OnnxEmbedder, OnnxExport, OpenvinoEmbedder, OpenvinoExport, StaticExport
-from embexp.exporting.formats import refuse_router
 from embexp.exporting.static import write_static
+from embexp.finetuning.parameter_efficient import QueryAdapter, QueryEncoder
 from tests.exporting.exported_run import finish_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,11 +216,59 @@ def test_a_missing_package_is_named(
         kind.check_packages()
 
 
-def test_a_model_with_two_encoders_is_refused(saved: Path) -> None:
+@pytest.fixture
+def two_encoders(saved: Path) -> SentenceTransformer:
+    """A model whose questions have an encoder of their own, with other weights, and a prompt."""
+    import torch
+
+    model = SentenceTransformer(str(saved), device="cpu", prompts={"query": "ask: ", "document": ""})
+    QueryEncoder().extend(model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in model[0].sub_modules["query"].parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return model
+
+
+@pytest.mark.parametrize("kind", [OnnxExport(), OpenvinoExport()])
+def test_each_of_two_encoders_is_exported(
+    two_encoders: SentenceTransformer, kind: OnnxExport | OpenvinoExport, tmp_path: Path
+) -> None:
+    kind.check_packages()
+    kind.write(two_encoders, tmp_path)
+    one = sorted(file.name for file in tmp_path.iterdir() if file.is_file())
+    assert sorted(file.name for file in (tmp_path / "query").iterdir()) == one
+    embedder = kind.load(tmp_path)
+    asked = two_encoders.encode_query(TEXTS, normalize_embeddings=True)
+    searched = two_encoders.encode_document(TEXTS, normalize_embeddings=True)
+    least = 1 - (1e-5 if kind.name == "onnx" else 1e-3)  # bfloat16 in OpenVINO
+    assert (embedder.encode_queries(TEXTS) * asked).sum(axis=1).min() > least
+    assert (embedder.encode_passages(TEXTS) * searched).sum(axis=1).min() > least
+    assert (asked * searched).sum(axis=1).max() < 0.99
+    before = embedder.fingerprint
+    (tmp_path / "query" / "prompts.json").write_text('{"query": "", "passage": ""}')
+    assert kind.load(tmp_path).fingerprint != before
+
+
+def test_an_adapter_of_the_questions_is_exported_with_its_model(saved: Path, tmp_path: Path) -> None:
+    import torch
+
     model = SentenceTransformer(str(saved), device="cpu")
-    model.append(Router.for_query_document([Normalize()], [Normalize()]))
-    with pytest.raises(ModelError, match="an export holds one encoder"):
-        refuse_router(model)
+    QueryAdapter().extend(model)
+    with torch.no_grad():
+        next(model[-1].sub_modules["query"].parameters()).add_(0.3)
+    OnnxExport().write(model, tmp_path)
+    embedder = OnnxEmbedder(tmp_path)
+    for encode, wanted in (
+        (embedder.encode_queries, model.encode_query(TEXTS, normalize_embeddings=True)),
+        (embedder.encode_passages, model.encode_document(TEXTS, normalize_embeddings=True)),
+    ):
+        np.testing.assert_allclose(encode(TEXTS), wanted, atol=1e-5)
+
+
+def test_two_encoders_are_not_distilled(two_encoders: SentenceTransformer, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="distils one encoder: choose format=onnx"):
+        StaticExport().write(two_encoders, tmp_path)
 
 
 def test_a_model_that_model2vec_cannot_distil_is_refused(saved: Path, tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ def test_what_documents_alone_have_trained_is_searched(run, kb: Path, tmp_path: 
     assert found.code == 0, found.err
     assert "Served: " in found.out
 
+    found = run("export", "--run", "X", "format=onnx")
+    assert found.code == 0, found.err
+    assert (tmp_path / "X" / "export" / "onnx" / "query" / "model.onnx").is_file()
+
     # The same model from its folder, as another run's untuned one.
     again = ["dataset=folder", f"dataset.path={kb}", "model=local", f"model.path={tmp_path}/X/model"]
     done = run("benchmark", *again, *SMALL[3:], "hydra.run.dir=again")

@@ -84,6 +84,34 @@ def test_a_model_that_is_not_stored_cannot_be_registered() -> None:
         MlflowTracker(register="docs", log_model=False)
 
 
+def test_a_stored_model_of_two_encoders_takes_the_side_of_the_texts(tmp_path: Path) -> None:
+    import mlflow
+    import torch
+
+    from embexp.finetuning.parameter_efficient import QueryEncoder
+    from embexp.models.tiny import TinyModel
+
+    model = TinyModel(name="tiny", seed=0, dimension=32, layers=1).load()
+    QueryEncoder().extend(model)
+    with torch.no_grad():
+        for weight in model[0].sub_modules["query"].parameters():
+            weight.mul_(1.0 + torch.rand_like(weight))
+    model.save_pretrained(str(tmp_path / "model"))
+    tracker = MlflowTracker(root=str(tmp_path))
+    with tracker.run("tuned", params={}, tags={}) as run:
+        run.log_model(tmp_path / "model")
+    (entry,) = run.client.search_logged_models([run.experiment_id])
+    with tracking_address(tracker.address):
+        stored = mlflow.pyfunc.load_model(f"models:/{entry.model_id}")
+    asked, searched = (
+        np.array(stored.predict(TEXTS, params={"task": task})) for task in ("query", "document")
+    )
+    np.testing.assert_allclose(asked, model.encode_query(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(searched, model.encode_document(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(stored.predict(TEXTS), searched, atol=1e-6)
+    assert not np.allclose(asked, searched, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_a_registered_model_is_served_and_answers_an_embedding_request(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer

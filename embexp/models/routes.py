@@ -1,0 +1,31 @@
+"""Models with modules of their own for questions and for passages: a ``Router`` of sentence-transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def has_two_encoders(model: SentenceTransformer) -> bool:
+    """Whether the model treats questions and passages apart."""
+    from sentence_transformers.base.modules import Router
+
+    return any(isinstance(module, Router) for module in model)
+
+
+def encoder_of(model: SentenceTransformer, route: str) -> SentenceTransformer:
+    """Return what texts of a route go through, as a model of one encoder that shares its weights and prompts.
+
+    Args:
+        model: A model of two encoders.
+        route: ``query`` or ``document``.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+
+    modules = []
+    for module in model:
+        modules += list(module.sub_modules[route]) if isinstance(module, Router) else [module]
+    return SentenceTransformer(modules=modules, prompts=model.prompts, device=str(model.device))
