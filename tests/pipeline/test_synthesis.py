@@ -375,7 +375,7 @@ def test_every_file_loads_in_one_line(run, tmp_path: Path, serve: Serve) -> None
 @pytest.mark.slow
 def test_five_thousand_entries_survive_faults_and_kills(tmp_path: Path) -> None:
     arguments = ["synthesis=entries", *FAST, "llm.timeout_seconds=60"]  # the default target and taxonomy
-    server = ["--faults", "0.2", "--seed", "1", "--rpm", "1000", "--latency", "0.3", "--slow-seconds", "2"]
+    server = ["--faults", "0.2", "--seed", "1", "--rpm", "6000", "--latency", "0.3", "--slow-seconds", "2"]
     job = check_kills(tmp_path, 5000, [200, 500, 900], arguments, *server)
     assert job.in_flight <= 3 * 64
 
