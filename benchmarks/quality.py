@@ -8,7 +8,8 @@
 The peer is a plain sentence-transformers script: one epoch, in-batch negatives, learning rate 5e-5, the
 last weights. Ours is experiment=best_small, which selects weights by dev questions that are not trained on.
 Both are scored on the same held-out questions over the same passages. nDCG@10 is averaged over sets and
-seeds.
+seeds. With --trainers, a line for each set compares auto with the better of default and best_small: the mean
+difference with its paired 95% interval, and how long auto took beside best_small.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -47,8 +50,17 @@ def recipe(way: str, overrides: list[str]) -> Any:
     return compose_config(*RECIPES.get(way, RECIPES[OURS]), *overrides)
 
 
-def ours(way: str, data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: list[str]) -> str:
-    """Train by a recipe; return the name of the selected weights and the time that it took."""
+@dataclass(frozen=True)
+class Measured:
+    """What one way reached: nDCG@10 of each held-out question, the weights selected, seconds of training."""
+
+    questions: dict[str, float]
+    selected: str = "-"
+    seconds: float = 0.0
+
+
+def ours(way: str, data: RetrievalSet, model: Any, work: Path, *, seed: int, overrides: list[str]) -> Any:
+    """Train by a recipe and return what its trainer returns."""
     from hydra.utils import instantiate
 
     from embexp.data.splitting import Splits
@@ -61,7 +73,7 @@ def ours(way: str, data: RetrievalSet, model: Any, work: Path, *, seed: int, ove
     config = recipe(way, overrides)
     tuner = instantiate(config.trainer, _convert_="all")
     loss = instantiate(config.loss, _convert_="all")
-    training = tuner.fit(
+    return tuner.fit(
         model,
         loss,
         Splits(train=data.train, dev=data.dev, test=[]),
@@ -70,19 +82,20 @@ def ours(way: str, data: RetrievalSet, model: Any, work: Path, *, seed: int, ove
         seed=seed,
         on_step=lambda _: None,
     )
-    return f"{training.selected} in {training.seconds:.0f} s"
 
 
-def measure(way: str, data: RetrievalSet, options: argparse.Namespace, *, seed: int) -> tuple[float, str]:
-    """Return one way's nDCG@10 on the held-out questions, and the name of the selected weights."""
-    model, selected = model_source(options.model).load(), "-"
+def measure(way: str, data: RetrievalSet, options: argparse.Namespace, *, seed: int) -> Measured:
+    """Train by one way, and ask the held-out questions."""
+    model, selected, start = model_source(options.model).load(), "-", time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         if way in PLAIN:
             plain_training(model, data.train, Path(folder), batch=64, seed=seed, epochs=PLAIN[way])
         elif way != UNTUNED:
             changes = [*CHANGES.get(way, []), *options.override]
-            selected = ours(way, data, model, Path(folder), seed=seed, overrides=changes)
-        return score(model, data.test_task, Path(folder)).mean["ndcg@10"], selected
+            selected = ours(way, data, model, Path(folder), seed=seed, overrides=changes).selected
+        seconds = time.perf_counter() - start
+        scores = score(model, data.test_task, Path(folder)).per_query
+    return Measured({query: values["ndcg@10"] for query, values in scores.items()}, selected, seconds)
 
 
 class Kept:
@@ -94,16 +107,42 @@ class Kept:
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
         self.rows = [row for row in map(json.loads, lines) if self.common.items() <= row.items()]
 
-    def find(self, **key: object) -> float | None:
-        return next((row["ndcg@10"] for row in self.rows if key.items() <= row.items()), None)
+    def find(self, **key: object) -> Measured | None:
+        row = next((row for row in self.rows if key.items() <= row.items() and "questions" in row), None)
+        return Measured(row["questions"], row["selected"], row["seconds"]) if row else None
 
-    def add(self, value: float, selected: str, **key: object) -> None:
-        row = {**self.common, **key, "ndcg@10": value, "selected": selected}
-        print(json.dumps(row), flush=True)
+    def add(self, found: Measured, **key: object) -> None:
+        score = round(mean(found.questions.values()), 4)
+        row = {**self.common, **key, "ndcg@10": score, **asdict(found)}
+        print(json.dumps({name: value for name, value in row.items() if name != "questions"}), flush=True)
         self.rows.append(row)
         if self.path:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
+
+
+def beside_the_better(name: str, values: dict[str, list[Measured]]) -> str:
+    """Return a line that compares auto with the better of the fixed recipes, over all seeds of a set."""
+    from embexp.benchmarking.metrics import Scores
+    from embexp.benchmarking.statistics.comparison import compare
+
+    def scores(way: str) -> Scores:
+        asked = {
+            f"{seed} {query}": {"ndcg@10": value}
+            for seed, one in enumerate(values[way])
+            for query, value in one.questions.items()
+        }
+        return Scores(way, {"ndcg@10": mean(each["ndcg@10"] for each in asked.values())}, asked)
+
+    auto = scores("auto")
+    better = max(map(scores, (OURS, "default")), key=lambda each: each.mean["ndcg@10"])
+    # A question may be asked once for each seed: its differences belong together.
+    found = compare(better, auto, clusters={each: each.split(" ", 1)[1] for each in auto.per_query})
+    times = [sum(one.seconds for one in values[way]) for way in ("auto", OURS)]
+    return (
+        f"{name}: auto {found.delta:+.4f} [{found.interval[0]:+.4f}, {found.interval[1]:+.4f}] beside "
+        f"{better.system}, the better of the two, in {times[0] / times[1]:.2f} of the time of {OURS}"
+    )
 
 
 def parsed() -> argparse.Namespace:
@@ -122,13 +161,17 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _means(values: dict[str, dict[str, list[Measured]]], way: str) -> list[float]:
+    return [mean(one.questions.values()) for each in values.values() for one in each[way]]
+
+
 def main() -> None:
     options = parsed()
     kept = Kept(options.kept, options)
     more = [name for name in PLAIN if name != PEER] + list(CHANGES)
     others = [name for name in RECIPES if name != OURS]
     ways = [UNTUNED, PEER, OURS, *(others if options.trainers else []), *(more if options.ablate else [])]
-    values: dict[str, list[float]] = {way: [] for way in ways}
+    values: dict[str, dict[str, list[Measured]]] = {name: {way: [] for way in ways} for name in options.sets}
     for seed in options.seeds:
         for name in options.sets:
             data = load(
@@ -136,10 +179,14 @@ def main() -> None:
             )
             for way in ways:
                 key = {"set": name, "seed": seed, "way": way}
-                if kept.find(**key) is None:
-                    kept.add(*measure(way, data, options, seed=seed), **key)
-                values[way].append(float(kept.find(**key) or 0.0))
-    means = {way: round(mean(each), 4) for way, each in values.items()}
+                found = kept.find(**key)
+                if found is None:
+                    found = measure(way, data, options, seed=seed)
+                    kept.add(found, **key)
+                values[name][way].append(found)
+    if options.trainers:
+        print("\n".join(beside_the_better(name, each) for name, each in values.items()))
+    means = {way: round(mean(_means(values, way)), 4) for way in ways}
     result = {
         "benchmark": "quality",
         "ours": means[OURS],
