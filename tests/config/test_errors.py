@@ -72,7 +72,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(case: str, command) -> None:
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "++" not in done.stderr
-    assert seconds < 20  # nothing was downloaded or loaded; the speed itself is measured in benchmarks/
+    assert seconds < 60  # nothing was downloaded or loaded; the speed itself is measured in benchmarks/
 
 
 COMPOSED = {

@@ -136,7 +136,7 @@ def test_a_batch_size_beyond_groq_s_is_refused() -> None:
 
 def compatible(server: GroqServer, **settings: Any) -> OpenAICompatibleLLM:
     given = {"model": "m", "base_url": f"{server.url}/openai/v1", "api_key_env": "GROQ_API_KEY", **settings}
-    return OpenAICompatibleLLM(backoff_seconds=0.01, timeout_seconds=1.0, **given)
+    return OpenAICompatibleLLM(backoff_seconds=0.01, timeout_seconds=20.0, **given)
 
 
 def test_a_compatible_service_answers(serve: Serve, requests: Requests, journal: Path) -> None:

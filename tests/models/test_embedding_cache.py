@@ -118,7 +118,7 @@ def test_processes_that_write_at_once_leave_whole_rows(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(300)
     encode, texts = Encoder(), [f"text {number}" for number in range(60)]
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
@@ -145,29 +145,30 @@ def test_processes_that_need_the_same_vectors_encode_them_once(tmp_path: Path) -
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(300)
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     assert log.read_text() == "encoded\n"
     assert (folder_of(tmp_path / "root") / "keys.bin").stat().st_size == 3 * 16
 
 
-def test_what_encoding_took_is_kept_with_the_vectors(tmp_path: Path) -> None:
-    cache, loaded = EmbeddingCache(tmp_path), []
+def test_what_encoding_took_is_kept_with_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, loaded, now = EmbeddingCache(tmp_path), [], [0.0]
+    monkeypatch.setattr("embexp.models.embedding_cache.time.perf_counter", lambda: now[0])
 
     def slow(texts: Sequence[str]) -> np.ndarray:
-        time.sleep(0.05)
+        now[0] += 0.05
         return expected(texts)
 
     def load() -> None:
         loaded.append("model")
-        time.sleep(0.2)  # loading is no part of encoding
+        now[0] += 0.2  # loading is no part of encoding
 
     first = cache.fetch("m", "passage", ["a" * 9, "b" * 29], slow, prepare=load)
     again = EmbeddingCache(tmp_path).fetch("m", "passage", ["b" * 29, "b" * 29], slow, prepare=load)
 
     assert loaded == ["model"]
-    assert 0.05 <= first.seconds < 0.2
+    assert first.seconds == pytest.approx(0.05)
     assert (first.known, again.known) == (0, 1)
     # Shared out by length, with 1 for each text: 30 of 40 parts; a text that comes twice was encoded once.
     assert again.seconds == pytest.approx(first.seconds * 30 / 40, rel=1e-5)

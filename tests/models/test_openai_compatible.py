@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -594,10 +595,12 @@ def test_a_lost_answer_counts_with_the_most_and_a_refusal_with_nothing(tmp_path:
     with embedding(reply) as server:
         priced(server.url, tmp_path, 53.0).encode_passages(TEXTS[:4])
         assert len(server.sent) == 3
-    with embedding(lambda _: time.sleep(0.5) or embeddings([[1.0]])) as slow:
+    given_up = threading.Event()
+    with embedding(lambda _: embeddings([[float(given_up.wait(60))]])) as slow:
         with pytest.raises(EmbexpError, match=r"model.budget_usd=60 is used up: 52.0000 US"):
-            priced(slow.url, tmp_path, 60.0, timeout_seconds=0.05).encode_passages(TEXTS[:4])
+            priced(slow.url, tmp_path, 60.0, timeout_seconds=1.0).encode_passages(TEXTS[:4])
         assert len(slow.sent) == 1
+        given_up.set()
 
 
 def test_an_answer_that_cannot_be_used_is_charged(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -257,12 +256,9 @@ def test_a_hub_that_never_answers_is_given_up_soon(hub_cache: Path, monkeypatch:
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(sources, "PATIENCE_SECONDS", 0.3)
-    start = time.monotonic()
     with pytest.raises(ModelError, match=r"cannot be reached \(.*Timeout"):
         HubModel(name="some", id="owner/name").load()
     silent.close()
-
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(

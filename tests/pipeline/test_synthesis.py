@@ -243,7 +243,7 @@ def test_a_refused_key_ends_at_once(run, serve: Serve) -> None:
     assert done.code == 2
     assert "GROQ_API_KEY (HTTP 401)" in done.err
     assert "Traceback" not in done.err
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert server.counts.arrived == 0
 
 
