@@ -319,11 +319,11 @@ def _load_weights(path: Path, model: nn.Module) -> None:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic_write(path, "wb") as stream:
-        stream.write(save(copies, metadata={"checksum": _checksum(sorted(copies.items()))}))
+        save_file(copies, stream.name, metadata={"checksum": _checksum(sorted(copies.items()))})
 
 
 def _checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -117,15 +117,18 @@ def space_checked(path: Path) -> Iterator[None]:
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path``; when the block succeeds, flush it and rename it to ``path``.
 
+    A library that wants a name instead of a stream may write to the stream's ``name``.
+
     Raises:
         EmbexpError: The disk is full or the folder is not writable.
     """
     with space_checked(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
         partial = Path(name)
         try:
-            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            with partial.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
