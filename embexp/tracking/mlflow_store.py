@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
         )
     if VIEW_TAG not in experiment.tags:
         for key, value in view_tags().items():
-            client.set_experiment_tag(experiment.experiment_id, key, value)
+            insert_beside_others(partial(client.set_experiment_tag, experiment.experiment_id, key, value))
     return str(experiment.experiment_id)
 
 
@@ -174,8 +175,8 @@ def stored_run(client: MlflowClient, run_id: str) -> Run:
 def insert_beside_others(call: Callable[[], object]) -> None:
     """Call MLflow to insert what another process may be inserting at the same moment.
 
-    MLflow looks for a data set or an alias and inserts it in two steps: of two jobs that do so at once, one
-    fails on the primary key. When it looks again, it finds what the other inserted.
+    MLflow looks for a data set, a tag or an alias and inserts it in two steps: of two jobs that do so at
+    once, one fails on the primary key. When it looks again, it finds what the other inserted.
 
     Raises:
         MlflowException, SQLAlchemyError, OSError: The store cannot be used.
