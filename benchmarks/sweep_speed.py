@@ -110,7 +110,6 @@ def main() -> None:
             at: run(
                 theirs,
                 options.against,
-                space,
                 *settings,
                 f"hydra.run.dir=run{at}",
                 *(f"{key}={value}" for key, value in trials[at]["params"].items()),
