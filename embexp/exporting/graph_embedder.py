@@ -50,8 +50,8 @@ class GraphEmbedder(ABC):
     def fingerprint(self) -> str:
         """A digest of the files."""
         files = sorted(file for file in self._folder.rglob("*") if file.is_file())
-        names = [file.relative_to(self._folder).as_posix() for file in files]
-        return sha256_of("graph", list(zip(names, map(sha256_of_file, files), strict=True)))
+        digests = [(file.relative_to(self._folder).as_posix(), sha256_of_file(file)) for file in files]
+        return sha256_of("graph", digests)
 
     @cached_property
     def _for_queries(self) -> Self:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from embexp.errors import DataError, EmbexpError
 from embexp.llm.llm import Completion, Request, Usage
 from embexp.llm.sent_requests import Sent, SentRequests
-from embexp.storage.files import sha256_of, space_checked, sync_folder
+from embexp.storage.files import sha256_of, space_checked, sync
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Journal:
             self._claim()
             try:
                 self._file = path.open("a+b")
-                sync_folder(path.parent)
+                sync(path.parent)
                 self.sent = SentRequests(path.with_name(f"{path.stem}.sent{path.suffix}"))
                 self._end = self._synced = self._recover()
                 self.sent.start()

@@ -117,7 +117,8 @@ def space_checked(path: Path) -> Iterator[None]:
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path``; when the block succeeds, flush it and rename it to ``path``.
 
-    A library that wants a name instead of a stream may write to the stream's ``name``.
+    A library that wants a name instead of a stream may write to the stream's ``name``, or put a file of its
+    own there.
 
     Raises:
         EmbexpError: The disk is full or the folder is not writable.
@@ -130,19 +131,18 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         try:
             with partial.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
                 yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
+            sync(partial)
             partial.chmod(0o644)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to disk: a rename in the folder then survives a power failure."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -28,8 +28,8 @@ from embexp.tracking.mlflow_registry import register, store_model
 from embexp.tracking.mlflow_store import (
     OpenExperiment,
     configure_environment,
-    insert_beside_others,
     open_experiment,
+    retry_on_conflict,
     sqlite_file,
     store_errors,
     stored_run,
@@ -364,7 +364,7 @@ class MlflowRun:
             source=json.dumps({"uri": masked_text(source)}, ensure_ascii=False),
         )
         with store_errors(self.tracker.address):
-            insert_beside_others(lambda: self.client.log_inputs(self.run_id, datasets=[DatasetInput(data)]))
+            retry_on_conflict(lambda: self.client.log_inputs(self.run_id, datasets=[DatasetInput(data)]))
 
     def log_model(self, model_dir: Path, *, verdict: Verdict | None = None) -> RegisteredModel | None:
         """Store a model so that ``mlflow.sentence_transformers.load_model`` and pyfunc can load it.

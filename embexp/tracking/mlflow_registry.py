@@ -11,7 +11,7 @@ from embexp.models.folder import Overrides, load_bi_encoder
 from embexp.models.routes import has_two_encoders
 from embexp.models.vector_adapter import SETTINGS as ADAPTER
 from embexp.progress import without_bars
-from embexp.tracking.mlflow_store import insert_beside_others
+from embexp.tracking.mlflow_store import retry_on_conflict
 from embexp.tracking.tracker import RegisteredModel
 
 if TYPE_CHECKING:
@@ -124,5 +124,5 @@ def register(
     )
     champion = verdict == "WIN"
     if champion:
-        insert_beside_others(lambda: client.set_registered_model_alias(name, CHAMPION, entry.version))
+        retry_on_conflict(lambda: client.set_registered_model_alias(name, CHAMPION, entry.version))
     return RegisteredModel(name=name, version=int(entry.version), alias=CHAMPION if champion else "")

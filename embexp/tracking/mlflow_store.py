@@ -148,7 +148,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
         )
     if VIEW_TAG not in experiment.tags:
         for key, value in view_tags().items():
-            insert_beside_others(partial(client.set_experiment_tag, experiment.experiment_id, key, value))
+            retry_on_conflict(partial(client.set_experiment_tag, experiment.experiment_id, key, value))
     return str(experiment.experiment_id)
 
 
@@ -172,8 +172,8 @@ def stored_run(client: MlflowClient, run_id: str) -> Run:
     return run
 
 
-def insert_beside_others(call: Callable[[], object]) -> None:
-    """Call MLflow to insert what another process may be inserting at the same moment.
+def retry_on_conflict(call: Callable[[], object]) -> None:
+    """Call MLflow to insert what another process may insert at the same moment, and again on a conflict.
 
     MLflow looks for a data set, a tag or an alias and inserts it in two steps: of two jobs that do so at
     once, one fails on the primary key. When it looks again, it finds what the other inserted.

@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_whole_lines(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("embexp.llm.journal.os.fsync", full)
-    monkeypatch.setattr("embexp.llm.journal.sync_folder", lambda folder: None)
+    monkeypatch.setattr("embexp.llm.journal.sync", lambda folder: None)
     with pytest.raises(EmbexpError, match="No space left"):
         write(path, (TWO, completion("two")))
     assert path.read_bytes() == before

@@ -108,6 +108,23 @@ def test_other_errors_of_the_system_pass_through(tmp_path: Path) -> None:
         stream.write("x")
 
 
+def test_what_a_library_puts_in_place_is_flushed_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors writes a file of its own and renames it: the stream's own file is then another one."""
+    flushed: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        files.os, "fsync", lambda handle: (flushed.append(os.fstat(handle).st_ino), fsync(handle))
+    )
+    with atomic_write(tmp_path / "weights", "wb") as stream:
+        (tmp_path / "another").write_bytes(b"weights")
+        (tmp_path / "another").replace(stream.name)
+        assert flushed == []
+    assert (tmp_path / "weights").read_bytes() == b"weights"
+    assert flushed == [(tmp_path / "weights").stat().st_ino, tmp_path.stat().st_ino]
+
+
 def test_digests_depend_on_content_alone(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert (
