@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.errors import ModelError, exit_on_errors
+from embexp.progress import log_in_terminal
 from embexp.run_arguments import add_run_arguments
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export the model of a past run, print how it compares, and end with 2 if it loses too much."""
     options = parser().parse_args(arguments)
-    with exit_on_errors():
+    with exit_on_errors(), log_in_terminal():
         _export(options)
 
 

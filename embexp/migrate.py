@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.errors import ModelError, exit_on_errors
+from embexp.progress import log_in_terminal
 from embexp.run_arguments import add_run_arguments
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ REPORT = "migrate.json"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit an adapter to the old index, or embed a Chroma collection anew, and print what came of it."""
     options = parser().parse_args(arguments)
-    with exit_on_errors(), _log_in_terminal():
+    with exit_on_errors(), log_in_terminal():
         _migrate(options)
 
 
@@ -54,22 +53,6 @@ def _migrate(options: argparse.Namespace) -> None:
         _adapt(run, settings, Path(options.to) if options.to else run.folder / "migrate" / "adapter")
     else:
         _reembed(run, settings, Path(options.to) if options.to else run.folder / "migrate" / "chroma")
-
-
-@contextmanager
-def _log_in_terminal() -> Iterator[None]:
-    """Show the progress of long work where there is no terminal to draw bars in."""
-    from embexp.progress import TerminalHandler
-
-    log, handler = logging.getLogger("embexp"), TerminalHandler()
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
 
 
 def _adapt(run: Run, settings: DriftAdapter, target: Path) -> None:

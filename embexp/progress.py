@@ -116,6 +116,23 @@ class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 @contextmanager
+def log_in_terminal() -> Iterator[None]:
+    """Show embexp's log lines on stderr, for commands that Hydra does not configure.
+
+    Where there is no terminal to draw bars in, these lines tell the progress of long work.
+    """
+    package, handler = logging.getLogger("embexp"), TerminalHandler()
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+
+
+@contextmanager
 def progress(description: str, *, total: int | None = None) -> Iterator[Bar]:
     """Open a bar for ``total`` steps; without a terminal, log a line every ten seconds instead.
 

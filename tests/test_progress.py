@@ -8,7 +8,15 @@ import pytest
 from rich.console import Console
 
 from embexp import progress as module
-from embexp.progress import TerminalHandler, expect_in_job, job, progress, skip_in_job, track
+from embexp.progress import (
+    TerminalHandler,
+    expect_in_job,
+    job,
+    log_in_terminal,
+    progress,
+    skip_in_job,
+    track,
+)
 
 
 class Terminal(io.StringIO):
@@ -60,6 +68,19 @@ def test_a_log_line_stands_above_an_open_bar(terminal: Terminal) -> None:
 def test_a_log_line_without_a_terminal_goes_to_stderr_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     TerminalHandler().emit(logging.LogRecord("embexp", logging.INFO, "", 0, "12 vectors", None, None))
     assert capsys.readouterr().err == "12 vectors\n"
+
+
+def test_a_command_that_hydra_does_not_configure_shows_its_log_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = logging.getLogger("embexp")
+    before = package.level
+    with log_in_terminal():
+        logging.getLogger("embexp.exporting").info("Timing both.")
+    assert capsys.readouterr().err == "Timing both.\n"
+    assert package.level == before
+    logging.getLogger("embexp.exporting").info("not shown")
+    assert capsys.readouterr().err == ""
 
 
 def test_parts_of_a_job_count_on_one_bar_with_the_time_left_of_the_whole(monkeypatch, caplog) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from embexp.exporting.two_encoders import QUERIES
+from embexp.models.encoder import ENCODING_PASSAGES, PLURAL
+from embexp.progress import progress
 from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
@@ -76,24 +79,27 @@ class GraphEmbedder(ABC):
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
         encoder = self._for_queries
-        return encoder._encode([encoder._prompts["query"] + text for text in texts])
+        prompted = [encoder._prompts["query"] + text for text in texts]
+        return encoder._encode(prompted, f"Encoding {PLURAL['query']}")
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
-        return self._encode([self._prompts["passage"] + text for text in texts])
+        return self._encode([self._prompts["passage"] + text for text in texts], ENCODING_PASSAGES)
 
-    def _encode(self, texts: Sequence[str]) -> Vectors:
+    def _encode(self, texts: Sequence[str], label: str) -> Vectors:
         """Encode the longest texts first: batches of similar length need little padding."""
         import numpy as np
 
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
-        parts = [
-            self._run(ids, mask)
-            for start in range(0, len(order), BATCH)
-            for ids, mask in self._batches([texts[number] for number in order[start : start + BATCH]])
-        ]
+        parts: list[Vectors] = []
+        with progress(label, total=len(texts)) if len(texts) > BATCH else nullcontext() as bar:
+            for start in range(0, len(order), BATCH):
+                batch = [texts[number] for number in order[start : start + BATCH]]
+                parts += [self._run(ids, mask) for ids, mask in self._batches(batch)]
+                if bar is not None:
+                    bar.advance(len(batch))
         joined = np.concatenate(parts)
         vectors = np.empty(joined.shape, dtype=np.float32)
         vectors[order] = joined

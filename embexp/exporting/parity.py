@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from embexp.exporting.formats import ExportFormat
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.folder import Overrides, fingerprint_of, load_bi_encoder
 from embexp.storage.files import copy_folder, write_json
+
+log = logging.getLogger(__name__)
 
 REPORT = "export.json"
 MAX_SINGLE = 50
@@ -95,6 +98,7 @@ def export_model(
     def check(folder: Path) -> ExportReport:
         return _check(kind, original, source, folder, task, metric=metric, seed=seed)
 
+    log.info("Writing the model as %s.", kind.name)
     return published_if_passed(target, lambda folder: kind.write(model, folder), check)
 
 
@@ -131,11 +135,13 @@ def _check(
 ) -> ExportReport:
     exported = kind.load(folder)
     names = {"original": original, kind.name: exported}
+    log.info("Comparing it with the model: %d questions, %d passages.", len(task.queries), len(task.corpus))
     before, after = (
         score_embedder(task, embedder, system=name, folder=folder, metrics=with_defaults(metric))
         for name, embedder in names.items()
     )
     comparison = compare(before, after, metric=metric, clusters=task.clusters, seed=seed)
+    log.info("Timing both.")
     return ExportReport(
         format=kind.name,
         tolerance=kind.tolerance,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -52,6 +53,15 @@ def test_onnx_gives_the_vectors_of_the_model(run: Path, onnx: Path) -> None:
     np.testing.assert_allclose(OnnxEmbedder(onnx).encode_passages(TEXTS), wanted, atol=1e-5)
     np.testing.assert_allclose(OnnxEmbedder(onnx).encode_queries(TEXTS[1:2]), wanted[1:2], atol=1e-5)
     assert OnnxEmbedder(onnx).encode_queries([]).shape == (0, 16)
+
+
+def test_many_passages_are_counted(
+    onnx: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("embexp.progress._SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level(logging.INFO):
+        OnnxEmbedder(onnx).encode_passages([f"kettle {number}" for number in range(300)])
+    assert any(line.startswith("Encoding passages: 256 of 300") for line in caplog.messages)
 
 
 def test_the_prompts_are_exported(saved: Path, tmp_path: Path) -> None:
@@ -147,7 +157,8 @@ def test_an_export_that_loses_too_much_is_not_published(
     with pytest.raises(SystemExit) as end:
         export.main(["--run", str(run), "--to", str(target), "format=onnx"])
     assert end.value.code == 2
-    error = capsys.readouterr().err
+    *log, error = capsys.readouterr().err.splitlines()
+    assert log[0] == "Writing the model as onnx."
     assert re.match(
         r"error: The export loses 0\.\d+ ndcg@10, more than export\.tolerance=0\.01 allows", error
     )
