@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+MODULES = "modules.json"
+"""The file, in a model's folder, that names the classes of its modules."""
+
+
+def folder_has_two_encoders(folder: Path) -> bool:
+    """Whether a saved model treats questions and passages apart; it is not loaded."""
+    modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
+    return any(module["type"].rpartition(".")[2] == "Router" for module in modules)
 
 
 def has_two_encoders(model: SentenceTransformer) -> bool:

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow.artifacts
 import numpy as np
 import pytest
 import requests
+from mlflow.models import Model
 
 from embexp.benchmarking.statistics.comparison import Verdict
 from embexp.errors import ConfigError
@@ -65,6 +67,36 @@ def test_a_version_names_its_run_and_verdict(tracker: MlflowTracker) -> None:
     version = client.get_model_version_by_alias("named", "champion")
     assert version.tags == {"verdict": "WIN"}
     assert client.get_run(version.run_id).info.run_id == version.run_id
+
+
+def test_a_model_is_stored_without_loading_it(tracker: MlflowTracker, saved: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from embexp.tracking.mlflow import MlflowTracker
+with MlflowTracker(root={tracker.root!r}).run("stored", params={{}}, tags={{}}) as run:
+    run.log_model(Path({str(saved)!r}))
+print(sorted({{"torch", "transformers", "sentence_transformers"}} & set(sys.modules)))
+print(run.run_id)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    imported, run_id = done.stdout.splitlines()
+    assert imported == "[]"
+    with tracking_address(tracker.address):
+        folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model"))
+    entry = Model.load(folder)
+    assert set(entry.flavors) == {"python_function", "sentence_transformers"}
+    assert entry.model_size_bytes == sum(
+        file.stat().st_size for file in (folder / "model.sentence_transformer").rglob("*") if file.is_file()
+    )
+    pinned = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.partition("==")[0] for line in pinned] == [
+        "mlflow",
+        "sentence-transformers",
+        "transformers",
+        "torch",
+    ]
+    assert str(saved) not in (folder / "MLmodel").read_text(encoding="utf-8")
 
 
 def test_models_are_registered_in_postgresql_too(postgres: str, tmp_path: Path) -> None:
