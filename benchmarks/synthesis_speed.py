@@ -7,6 +7,7 @@ The server is the tests' loopback server, with a latency of 300 ms and no rate l
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -68,6 +69,9 @@ def serial(url: str) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     os.environ["GROQ_API_KEY"] = KEY
     with subprocess.Popen(
         [sys.executable, str(SERVER), "--latency", str(LATENCY)], stdout=subprocess.PIPE, text=True
