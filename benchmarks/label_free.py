@@ -1,6 +1,6 @@
 """What documents alone gain: experiment=label_free on sets whose tests are people's own questions.
 
-    python benchmarks/label_free.py                                # two sets, 200 questions each: minutes
+    python benchmarks/label_free.py                                # three sets, 200 questions each: minutes
     python benchmarks/label_free.py --sets all --questions 1000 --labels --out outputs/label_free
 
 A set is trained on without its judgments, and scored on people's questions. With --labels it is trained on
@@ -80,7 +80,9 @@ def table(results: dict[tuple[str, str], dict[str, Any]]) -> str:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=SETS, help="the folder of the sets, in the BEIR layout")
-    parser.add_argument("--sets", nargs="+", default=["stackfaq", "banking77"], help="their names, or all")
+    parser.add_argument(
+        "--sets", nargs="+", default=["attack", "stackfaq", "banking77"], help="their names, or all"
+    )
     parser.add_argument("--model", choices=["minilm", "tiny"], default="minilm")
     parser.add_argument("--questions", type=int, default=200, help="the most test questions of a set")
     parser.add_argument("--labels", action="store_true", help="train on the sets' own judgments, too")

@@ -77,6 +77,9 @@ def purpose(path: Path) -> str:
 
 
 def _number(value: object) -> str:
+    """Return a number as the table shows it: a dash where there is no peer."""
+    if value is None:
+        return "–"
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 

@@ -38,6 +38,11 @@ def test_the_latest_result_of_each_benchmark_is_a_row(performance: ModuleType) -
     ]
 
 
+def test_a_benchmark_without_a_peer_has_dashes(performance: ModuleType) -> None:
+    alone = {**line("a", 1, "2026-01-02"), "peer": None, "ratio": None}
+    assert "| 1,234.5 | – | – | s" in performance.page({"a": alone}, {})
+
+
 def test_helpers_are_no_benchmarks_and_each_benchmark_says_what_it_measures(performance: ModuleType) -> None:
     names = performance.names()
 
