@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embexp.errors import DataError, exit_on_errors
+from embexp.storage.files import size_of_folder
 from embexp.storage.run_index import OUTCOME, finished_runs, forget_run
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _read(folder: Path) -> FinishedRun:
         outcome=Outcome.read(folder / OUTCOME),
         settings=tuple(text for text in typed if not text.lstrip("+~").startswith(_NOT_A_SETTING)),
         age=time.time() - (folder / OUTCOME).stat().st_mtime,
-        size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        size=size_of_folder(folder),
     )
 
 

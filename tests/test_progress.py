@@ -57,6 +57,12 @@ def test_in_a_terminal_a_bar_counts(terminal: Terminal) -> None:
     assert "3/3" in terminal.getvalue()
 
 
+def test_a_single_step_has_no_bar(terminal: Terminal) -> None:
+    with progress("Encoding queries", total=1) as bar:
+        bar.advance()
+    assert terminal.getvalue() == ""
+
+
 def test_a_log_line_stands_above_an_open_bar(terminal: Terminal) -> None:
     record = logging.LogRecord("embexp", logging.INFO, "", 0, "12 [red]vectors[/red]", None, None)
     with progress("Encoding", total=3) as bar:
@@ -76,8 +82,8 @@ def test_a_command_that_hydra_does_not_configure_shows_its_log_lines(
     package = logging.getLogger("embexp")
     before = package.level
     with log_in_terminal():
-        logging.getLogger("embexp.exporting").info("Timing both.")
-    assert capsys.readouterr().err == "Timing both.\n"
+        logging.getLogger("embexp.exporting").info("Measuring the speed of both.")
+    assert capsys.readouterr().err == "Measuring the speed of both.\n"
     assert package.level == before
     logging.getLogger("embexp.exporting").info("not shown")
     assert capsys.readouterr().err == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -94,12 +93,11 @@ class GraphEmbedder(ABC):
             return np.empty((0, self.dimension), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
         parts: list[Vectors] = []
-        with progress(label, total=len(texts)) if len(texts) > BATCH else nullcontext() as bar:
+        with progress(label, total=len(texts)) as bar:
             for start in range(0, len(order), BATCH):
                 batch = [texts[number] for number in order[start : start + BATCH]]
                 parts += [self._run(ids, mask) for ids, mask in self._batches(batch)]
-                if bar is not None:
-                    bar.advance(len(batch))
+                bar.advance(len(batch))
         joined = np.concatenate(parts)
         vectors = np.empty(joined.shape, dtype=np.float32)
         vectors[order] = joined

@@ -19,7 +19,7 @@ from embexp.benchmarking.task import RetrievalTask
 from embexp.exporting.formats import ExportFormat
 from embexp.models.encoder import Embedder, ModelEmbedder
 from embexp.models.folder import Overrides, fingerprint_of, load_bi_encoder
-from embexp.storage.files import copy_folder, write_json
+from embexp.storage.files import copy_folder, size_of_folder, write_json
 
 log = logging.getLogger(__name__)
 
@@ -135,13 +135,15 @@ def _check(
 ) -> ExportReport:
     exported = kind.load(folder)
     names = {"original": original, kind.name: exported}
-    log.info("Comparing it with the model: %d questions, %d passages.", len(task.queries), len(task.corpus))
+    log.info(
+        "Scoring the model and its export: %d questions, %d passages.", len(task.queries), len(task.corpus)
+    )
     before, after = (
         score_embedder(task, embedder, system=name, folder=folder, metrics=with_defaults(metric))
         for name, embedder in names.items()
     )
     comparison = compare(before, after, metric=metric, clusters=task.clusters, seed=seed)
-    log.info("Timing both.")
+    log.info("Measuring the speed of both.")
     return ExportReport(
         format=kind.name,
         tolerance=kind.tolerance,
@@ -170,7 +172,7 @@ def _measure(embedder: Embedder, folder: Path, task: RetrievalTask, score: float
     embedder.encode_queries(questions[:1])  # the first call may compile and allocate
     return Measured(
         score=score,
-        bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        bytes=size_of_folder(folder),
         texts_per_second=len(texts) / max(seconds_of(lambda: embedder.encode_passages(texts)), 1e-9),
         query_milliseconds=median_milliseconds(
             [partial(embedder.encode_queries, [text]) for text in questions]

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from embexp.models.folder import PASSAGE_PROMPTS
+from embexp.models.routes import folder_has_two_encoders
 from embexp.models.sources import HubModel, LocalModel, ModelSource, PackagedModel
-
-ROUTERS = ("Router", "Asym")
-"""Modules that encode questions and passages with different weights."""
 
 
 def plain_address(source: ModelSource) -> str:
@@ -30,8 +28,7 @@ def plain_address(source: ModelSource) -> str:
             folder = source.path().resolve()
         case _:
             return ""
-    modules = _json(folder / "modules.json") or []
-    if any(name in str(module.get("type", "")) for module in modules for name in ROUTERS):
+    if folder_has_two_encoders(folder):
         return ""
     prompts = dict((_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {})
     if source.query_prompt is not None:

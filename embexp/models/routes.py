@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 MODULES = "modules.json"
 """The file, in a model's folder, that names the classes of its modules."""
+_ROUTERS = ("Router", "Asym")
+"""Modules that encode questions and passages with different weights."""
 
 
 def folder_has_two_encoders(folder: Path) -> bool:
-    """Whether a saved model treats questions and passages apart; it is not loaded."""
-    modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
-    return any(module["type"].rpartition(".")[2] == "Router" for module in modules)
+    """Whether a saved model, which is not loaded, has modules of its own for questions and for passages."""
+    file = folder / MODULES
+    modules = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return any(name in str(module.get("type", "")) for module in modules for name in _ROUTERS)
 
 
 def has_two_encoders(model: SentenceTransformer) -> bool:

@@ -191,6 +191,11 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def size_of_folder(folder: Path) -> int:
+    """Return how many bytes the files of a folder hold, those of its subfolders included."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def copy_folder(source: Path, target: Path) -> None:
     """Replace ``target`` with a copy of ``source``; readers see the old folder or the complete new one."""
     failed: list[OSError] = []

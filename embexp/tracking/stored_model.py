@@ -7,11 +7,12 @@ where nothing else of a run needs the libraries, that is most of its time. The f
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from embexp.storage.files import copy_folder, size_of_folder
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
@@ -43,13 +44,13 @@ def save_model(
     import mlflow.pyfunc
 
     folder = Path(path)
-    shutil.copytree(model_dir, folder / DATA)
+    copy_folder(model_dir, folder / DATA)
     mlflow_model.signature = signature
     mlflow.pyfunc.add_to_model(
         mlflow_model, loader_module=LOADER, data=DATA, conda_env=_CONDA, python_env=_PYTHON
     )
     mlflow_model.add_flavor(FLAVOR, sentence_transformers_version=version("sentence-transformers"), code=None)
-    mlflow_model.model_size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    mlflow_model.model_size_bytes = size_of_folder(folder)
     mlflow_model.save(str(folder / "MLmodel"))
     _write_environment(folder, ["mlflow", *packages])
 

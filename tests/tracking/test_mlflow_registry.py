@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import requests
 from mlflow.models import Model
 
 from embexp.benchmarking.statistics.comparison import Verdict
-from embexp.errors import ConfigError
+from embexp.errors import ConfigError, EmbexpError
 from embexp.tracking.mlflow import MlflowTracker
 from embexp.tracking.mlflow_registry import register
 from embexp.tracking.mlflow_store import tracking_address
@@ -97,6 +98,18 @@ print(run.run_id)
         "torch",
     ]
     assert str(saved) not in (folder / "MLmodel").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_is_said_while_a_model_is_stored(
+    tracker: MlflowTracker, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, target: str, *, follow_symlinks: bool = True) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device", source, None, target)
+
+    with tracker.run("stored", params={}, tags={}) as run:
+        monkeypatch.setattr("shutil.copyfile", full)
+        with pytest.raises(EmbexpError, match="No space left on the disk"):
+            run.log_model(saved)
 
 
 def test_models_are_registered_in_postgresql_too(postgres: str, tmp_path: Path) -> None:
