@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -70,7 +71,7 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
 def _value_of(flags: Sequence[str], arguments: Sequence[str]) -> list[str]:
     """Return what follows each of the flags: ``--flag VALUE`` or ``--flag=VALUE``."""
     values = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         flag, equals, value = argument.partition("=")
         if flag in flags:
             values.append(value if equals else following)

@@ -148,6 +148,10 @@ def test_the_name_of_an_option_is_a_text(override: str, read: str) -> None:
     assert hydra_override(override) == read
 
 
+def test_a_command_line_may_be_empty() -> None:
+    assert (hydra_arguments([]), config_dirs([])) == ([], [])
+
+
 def test_flags_may_stand_among_the_overrides() -> None:
     given = ["loss=cosent", "--config-dir", "conf", "model=tiny", "-m"]
     assert hydra_arguments(given) == ["--config-dir", "conf", "-m", "loss=cosent", "model=tiny"]
