@@ -120,14 +120,14 @@ def tidy_passage(text: str) -> str:
 def is_refusal(text: str) -> bool:
     """Return whether a text declines the task, in any of the usual languages."""
     beginning = text[:2000]
-    return bool(_REFUSAL.search(beginning) or refusal_pattern().search(beginning))
+    return bool(_REFUSAL.search(beginning) or refusal_pattern().search(beginning.lower()))
 
 
 def chatter(text: str) -> str | None:
     """Return why a tidied text is chatter about the task rather than a query or passage, or None."""
     if is_refusal(text):
         return "refusal"
-    if match := _CHATTER.search(text) or chatter_pattern().search(text):
+    if match := _CHATTER.search(text) or chatter_pattern().search(text.lower()):
         return f"chatter: {match.group(0)!r}"
     if match := _DANGER.search(text):
         return f"markup or formula: {match.group(0)!r}"
