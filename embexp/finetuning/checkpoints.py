@@ -212,8 +212,15 @@ class Checkpoints:
         save_weights(self.folder / _TUNED, model)
 
     def load_mix(self, model: nn.Module, *, weight: float) -> None:
-        """Load an average of untuned and tuned weights into the model; weight 1 gives the tuned ones."""
-        _mix_weights(model, self.folder / _START, self.folder / _TUNED, weight=weight)
+        """Load an average of untuned and tuned weights into the model.
+
+        Weight 1 gives the tuned ones bit by bit, so that their digest finds the vectors that dev scoring
+        encoded with them: interpolation makes 0 of -0, which MiniLM's weights hold.
+        """
+        if weight == 1:
+            _load_weights(self.folder / _TUNED, model)
+        else:
+            _mix_weights(model, self.folder / _START, self.folder / _TUNED, weight=weight)
 
     def save_best(self, step: int, model: nn.Module) -> None:
         """Save the best weights so far."""

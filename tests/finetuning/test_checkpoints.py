@@ -15,6 +15,7 @@ from embexp.finetuning.checkpoints import (
     load_checkpoint,
     save_checkpoint,
     training_fingerprint,
+    weights_digest,
 )
 from embexp.finetuning.training import Training, TrainingStep
 
@@ -155,6 +156,19 @@ def test_best_weights_return_to_the_last_bit(checkpoints):
     checkpoints.save_best(7, model)
     checkpoints.load_best(7, other)
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_a_mix_that_is_all_tuned_has_the_tuned_weights_to_the_last_bit(checkpoints):
+    untuned, tuned, model = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 64)
+    with torch.no_grad():
+        untuned.weight.fill_(-0.0)
+        tuned.weight.fill_(-0.0)
+    checkpoints.save_start(untuned)
+    checkpoints.save_tuned(tuned)
+    checkpoints.load_mix(model, weight=1.0)
+    assert weights_digest(model) == weights_digest(tuned)
+    checkpoints.load_mix(model, weight=0.5)
+    assert torch.equal(model.bias, torch.lerp(untuned.bias, tuned.bias, 0.5))
 
 
 def test_a_finished_run_is_remembered_without_its_checkpoints(checkpoints):
