@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from embexp.exporting.two_encoders import QUERIES
+from embexp.models.batches import similar_batches
 from embexp.models.encoder import ENCODING_PASSAGES, PLURAL
 from embexp.progress import progress
 from embexp.storage.files import sha256_of, sha256_of_file
@@ -86,21 +87,20 @@ class GraphEmbedder(ABC):
         return self._encode([self._prompts["passage"] + text for text in texts], ENCODING_PASSAGES)
 
     def _encode(self, texts: Sequence[str], label: str) -> Vectors:
-        """Encode the longest texts first: batches of similar length need little padding."""
         import numpy as np
 
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
         parts: list[Vectors] = []
+        batches = similar_batches([len(text) for text in texts], lambda _: BATCH)
         with progress(label, total=len(texts)) as bar:
-            for start in range(0, len(order), BATCH):
-                batch = [texts[number] for number in order[start : start + BATCH]]
-                parts += [self._run(ids, mask) for ids, mask in self._batches(batch)]
+            for batch in batches:
+                tokens = self._batches([texts[number] for number in batch])
+                parts += [self._run(ids, mask) for ids, mask in tokens]
                 bar.advance(len(batch))
         joined = np.concatenate(parts)
         vectors = np.empty(joined.shape, dtype=np.float32)
-        vectors[order] = joined
+        vectors[np.concatenate(batches)] = joined
         return vectors
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

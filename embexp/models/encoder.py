@@ -13,6 +13,7 @@ from embexp.models.adapted import AdaptedModel
 from embexp.models.addresses import plain_address
 from embexp.models.embedding_cache import EmbeddingCache, Fetched, Role
 from embexp.models.embeddings_client import BatchRefusedError, EmbeddingsClient
+from embexp.models.batches import similar_batches
 from embexp.models.folder import TEXTS_PER_CALL
 from embexp.models.forward_pass import text_length
 from embexp.models.openai_compatible import OpenAICompatibleModel
@@ -155,21 +156,15 @@ class ModelEmbedder:
         return self._cache.get_or_encode(key, role, texts, encode_missing)
 
     def _encode(self, texts: Sequence[str], encode: Callable[..., Any], label: str) -> Vectors:
-        """Encode the longest texts first: batches of similar length need little padding."""
         import numpy as np
 
-        lengths = self._lengths(texts)
-        order = sorted(range(len(texts)), key=lambda number: -lengths[number])
-        parts, start = [], 0
+        batches, parts = similar_batches(self._lengths(texts), self._size), []
         precision = encoding_in_bf16(self._model) if self._bf16 else nullcontext()
         with progress(label, total=len(texts)) as bar, precision:
-            while start < len(order):
-                size = self._size(lengths[order[start]])
-                batch = [texts[number] for number in order[start : start + size]]
-                start += len(batch)
+            for batch in batches:
                 part = encode(
-                    batch,
-                    batch_size=size,
+                    [texts[number] for number in batch],
+                    batch_size=len(batch),
                     normalize_embeddings=True,
                     convert_to_numpy=True,
                     show_progress_bar=False,
@@ -177,7 +172,7 @@ class ModelEmbedder:
                 parts.append(np.asarray(part, dtype=np.float32))
                 bar.advance(len(batch))
         vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
-        vectors[order] = np.concatenate(parts)
+        vectors[np.concatenate(batches)] = np.concatenate(parts)
         _check_finite(vectors, texts)
         return vectors
 

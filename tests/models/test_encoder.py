@@ -112,22 +112,23 @@ def test_fewer_long_texts_go_through_a_cpu_at_once(model: Any, tokens: int, expe
 def test_texts_are_batched_by_their_tokens_and_not_by_their_characters(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = ["internationalization", "a b c d e f g", "disk", "a " * 1000]
-    embedder = ModelEmbedder(model, fingerprint="f", batch_size=1)
+    texts = ["internationalization", "a b c d e f g", "disk", "a " * 1000] * 2
+    embedder = ModelEmbedder(model, fingerprint="f", batch_size=2)
     counted = [len(model.tokenizer(text, truncation=True, max_length=256)["input_ids"]) for text in texts]
     assert embedder._lengths(texts) == counted
     assert counted[3] == model.max_seq_length
 
-    seen: list[str] = []
+    seen: list[list[str]] = []
     encode = model.encode_document
 
     def noted(batch: list[str], **options: Any) -> Any:
-        seen.extend(batch)
+        seen.append(batch)
         return encode(batch, **options)
 
     monkeypatch.setattr(model, "encode_document", noted)
     embedder.encode_passages(texts)
-    assert seen == sorted(texts, key=lambda text: -counted[texts.index(text)])
+    assert sorted(seen) == sorted([text, text] for text in texts[:4])
+    assert seen[0] == [texts[3], texts[3]]
 
 
 def test_a_text_length_holds_while_texts_are_encoded(model: Any) -> None:
