@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from embexp.errors import ConfigError, ModelError
 from embexp.models.adapted import AdaptedModel
 from embexp.models.addresses import plain_address
+from embexp.models.batches import similar_batches
 from embexp.models.embedding_cache import EmbeddingCache, Fetched, Role
 from embexp.models.embeddings_client import BatchRefusedError, EmbeddingsClient
-from embexp.models.batches import similar_batches
 from embexp.models.folder import TEXTS_PER_CALL
 from embexp.models.forward_pass import text_length
 from embexp.models.openai_compatible import OpenAICompatibleModel

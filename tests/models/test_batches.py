@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -17,7 +18,7 @@ def test_every_text_is_in_one_batch_with_texts_of_its_length() -> None:
         assert lengths[batch[0]] == max(lengths[number] for number in batch)
         assert len(batch) <= max(1_024 // lengths[batch[0]], 4)
     spans = sorted(((lengths[batch[0]], lengths[batch[-1]]) for batch in batches), reverse=True)
-    assert all(later[0] <= earlier[1] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans))
 
 
 def test_the_longest_texts_come_first() -> None:
