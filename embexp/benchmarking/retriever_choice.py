@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embexp.benchmarking.metrics import evaluate, retrieve
+from embexp.benchmarking.metrics import cutoff_of, evaluate, retrieve
 from embexp.benchmarking.statistics.comparison import Comparison
 from embexp.benchmarking.task import RetrievalTask
 from embexp.data.splitting import MIN_DEV_QUESTIONS
@@ -204,7 +204,7 @@ def _scores(task: RetrievalTask, embedder: Embedder, *, metric: str, folder: Pat
     candidates = dict(zip(texts, index.candidates(texts, depth=DEPTH), strict=True))
     rows = []
     for weight in WEIGHTS:
-        rankings = retrieve(task, _Reweighted(candidates, weight), k=DEPTH)
+        rankings = retrieve(task, _Reweighted(candidates, weight), k=cutoff_of(metric))
         per_query = evaluate(task, rankings, system="dev", metrics=[metric]).per_query
         rows.append([per_query[query.id][metric] for query in task.queries])
     return np.array(rows)

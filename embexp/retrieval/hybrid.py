@@ -36,7 +36,7 @@ class Candidates:
     """The chunks that may answer a query, with both of their scores.
 
     Attributes:
-        ids: The chunks.
+        ids: The chunks, in ascending order.
         cosines: Their cosines to the query.
         shares: Their BM25 scores divided by the query's upper bound, in [0, 1).
         factor: What the odds of BM25 are multiplied by for this query.
@@ -57,13 +57,14 @@ class Candidates:
         Returns:
             The hits, best first; equal scores are ordered by chunk id.
         """
+        import numpy as np
+
         weight = weight * self.factor / (1 - weight + weight * self.factor)
+        scores = (1 - weight) * np.asarray(self.cosines) + weight * np.asarray(self.shares)
         # Rounded as in exact search, so that copies of a passage tie and stay in the order of their ids.
-        hits = [
-            Hit(id, round((1 - weight) * cosine + weight * share, 6))
-            for id, cosine, share in zip(self.ids, self.cosines, self.shares, strict=True)
-        ]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+        scores = scores.round(6)
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [Hit(self.ids[at], float(scores[at])) for at in best]
 
 
 def fuse(
@@ -212,7 +213,7 @@ class HybridIndex:
         for hits, scores in zip(nearest, self._sparse.normalised(queries), strict=True):
             rows = best_columns(scores[None, :], depth)[0]
             matches = (self._sparse.ids[row] for row in rows if scores[row] > 0)
-            ids.append(list(dict.fromkeys([*(hit.id for hit in hits[:depth]), *matches])))
+            ids.append(sorted({*(hit.id for hit in hits[:depth]), *matches}))
             shares.append([float(scores[self._rows[id]]) for id in ids[-1]])
         cosines = self._dense.cosines(vectors, ids)
         return [Candidates(*each) for each in zip(ids, cosines, shares, factors, strict=True)]

@@ -49,7 +49,7 @@ def test_a_weight_is_needed_for_each_ranking() -> None:
 
 def test_convex_fusion_adds_weighted_scores() -> None:
     # a: .6 * .5 + .4 * .0 = .30, b: .6 * .2 + .4 * .9 = .48, c: .6 * .4 + .4 * .15 = .30
-    candidates = Candidates(["c", "a", "b"], [0.4, 0.5, 0.2], [0.15, 0.0, 0.9])
+    candidates = Candidates(["a", "b", "c"], [0.5, 0.2, 0.4], [0.0, 0.9, 0.15])
     hits = candidates.rank(weight=0.4, k=3)
 
     assert hits == [Hit("b", 0.48), Hit("a", 0.3), Hit("c", 0.3)]
