@@ -15,7 +15,7 @@ from embexp.benchmarking.task import RetrievalTask
 from embexp.data.splitting import MIN_DEV_QUESTIONS
 from embexp.finetuning.auto import SURE_QUESTIONS
 from embexp.models.encoder import Embedder
-from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import DEFAULT_WEIGHT, Candidates, HybridIndex
 from embexp.retrieval.index import Hit
@@ -114,8 +114,10 @@ def choose_retriever(
     if task is None or len(task.queries) < MIN_DEV_QUESTIONS:
         count = len(task.queries) if task else 0
         return _default_choice(models, f"{count} dev questions are too few to choose by: the default")
+    words = Bm25Retriever().index(task.corpus, path=folder)
     scores = {
-        name: _scores(task, embedder, metric=metric, folder=folder) for name, embedder in embedders.items()
+        name: _scores(task, embedder, words, metric=metric, folder=folder)
+        for name, embedder in embedders.items()
     }
     curve = {name: tuple(float(row.mean()) for row in rows) for name, rows in scores.items()}
     if len({score for row in curve.values() for score in row}) == 1:
@@ -194,12 +196,14 @@ def _one_standard_error(
     return model, weight, float(best.mean())
 
 
-def _scores(task: RetrievalTask, embedder: Embedder, *, metric: str, folder: Path) -> npt.NDArray[np.float64]:
+def _scores(
+    task: RetrievalTask, embedder: Embedder, words: Bm25Index, *, metric: str, folder: Path
+) -> npt.NDArray[np.float64]:
     """Return the score of each question at each weight, shape (weights, questions)."""
     import numpy as np
 
     dense = ExactRetriever().index(task.corpus, embedder, path=folder)
-    index = HybridIndex(dense, Bm25Retriever().index(task.corpus, path=folder), embedder)
+    index = HybridIndex(dense, words, embedder)
     texts = [query.text for query in task.queries]
     candidates = dict(zip(texts, index.candidates(texts, depth=DEPTH), strict=True))
     rows = []
