@@ -1,4 +1,4 @@
-"""Batches of texts of similar length, in an order in which progress is steady."""
+"""Batches of texts of similar length, in an order that keeps the progress bar's rate steady."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 def similar_batches(lengths: Sequence[int], size: Callable[[int], int]) -> list[list[int]]:
     """Return the numbers of texts in batches of similar length, which need little padding.
 
-    The batch of the longest texts is the first, so that memory that is too small is noticed at once. The
-    others are in no order, but always the same: where long texts came before short ones, the time left would
-    be told as several times what it is.
+    The batch of the longest texts comes first, so that too little memory is noticed at once. The others are
+    shuffled with a fixed seed: sorted by length, the remaining time would be overestimated several times.
 
     Args:
         lengths: The length of each text.

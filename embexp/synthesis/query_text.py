@@ -128,7 +128,7 @@ def chatter(text: str) -> str | None:
     if is_refusal(text):
         return "refusal"
     if match := _CHATTER.search(text) or chatter_pattern().search(text.lower()):
-        return f"chatter: {match.group(0)!r}"
+        return f"chatter: {text[slice(*match.span())]!r}"  # as it is written
     if match := _DANGER.search(text):
         return f"markup or formula: {match.group(0)!r}"
     if _JSON.search(text):
