@@ -28,7 +28,7 @@ from retrieval_sets import machine, model_source
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
-from embexp.finetuning.cpu import choose_threads, tune_allocator
+from embexp.finetuning.cpu import prepare_torch
 from embexp.models import folder as model_files
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
@@ -167,8 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.side:
         if options.side == "ours":
-            tune_allocator()
-            choose_threads()
+            prepare_torch()
         print(json.dumps(measure(options.side, options)))
         return
     rounds = [

@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from embexp.finetuning.cpu import tune_allocator
+from embexp.finetuning.cpu import prepare_torch
 
-tune_allocator()
+prepare_torch()
 
 from quality import ours  # noqa: E402
 from retrieval_sets import SETS, RetrievalSet, load, machine, model_source, score  # noqa: E402

@@ -22,7 +22,7 @@ from embexp.benchmarking.float32_order import order_as_float32
 from embexp.benchmarking.metrics import DEFAULT_METRICS, MAX_CUTOFF, evaluate, retrieve
 from embexp.benchmarking.systems import score_embedder
 from embexp.benchmarking.task import RetrievalTask
-from embexp.finetuning.cpu import choose_threads, tune_allocator
+from embexp.finetuning.cpu import prepare_torch
 from embexp.models.embedding_cache import EmbeddingCache
 from embexp.models.encoder import SourceEmbedder
 from embexp.models.sources import ModelSource
@@ -92,6 +92,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tune_allocator()
-    choose_threads()
+    prepare_torch()
     main()

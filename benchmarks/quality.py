@@ -23,9 +23,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from embexp.finetuning.cpu import tune_allocator
+from embexp.finetuning.cpu import prepare_torch
 
-tune_allocator()
+prepare_torch()
 
 from retrieval_sets import SETS, RetrievalSet, load, machine, model_source, plain_training, score  # noqa: E402
 

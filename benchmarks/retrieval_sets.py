@@ -149,7 +149,10 @@ def machine() -> str:
 
 
 def _sample(pairs: list[Pair], most: int, chance: random.Random) -> list[Pair]:
-    return pairs if len(pairs) <= most else chance.sample(pairs, most)
+    """Return all pairs of at most so many questions: a question keeps every judged document."""
+    questions = list(dict.fromkeys(pair.query for pair in pairs))
+    kept = questions if len(questions) <= most else set(chance.sample(questions, most))
+    return [pair for pair in pairs if pair.query in kept]
 
 
 def _task(chunks: list[Chunk], pairs: list[Pair], chance: random.Random) -> RetrievalTask:

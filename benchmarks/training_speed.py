@@ -26,10 +26,10 @@ SEED = 0
 
 def measure(side: str, options: argparse.Namespace) -> dict[str, object]:
     """Train one side in this process; return its rate, peak memory and held-out scores."""
-    from embexp.finetuning.cpu import tune_allocator
+    from embexp.finetuning.cpu import prepare_torch
 
     if side != "peer":
-        tune_allocator()
+        prepare_torch()
     from retrieval_sets import load, model_source, plain_training, score
 
     data = load(options.data, pairs=options.pairs, dev=0, test=options.questions, seed=SEED)

@@ -82,7 +82,8 @@ def run_experiment(*overrides: str, config_dir: str | Path | None = None) -> Out
     from hydra.core.global_hydra import GlobalHydra
 
     from embexp.config.build import build_run, output_dir
-    from embexp.config.command import prepare_libraries, prepare_torch
+    from embexp.config.command import prepare_libraries
+    from embexp.finetuning.cpu import prepare_torch
     from embexp.user_code import users_mistake
 
     def job(config: DictConfig) -> Outcome | Exception:

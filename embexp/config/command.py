@@ -107,6 +107,8 @@ def _job(task: Task, name: str, group: ProcessGroup | None, *, verbose: bool) ->
     """Return the function that Hydra calls with each composed configuration, in whatever process."""
 
     def job(config: DictConfig) -> Returned:
+        from embexp.finetuning.cpu import prepare_torch
+
         try:
             limit_threads()
             prepare_libraries()  # once more where a launcher has started another process
@@ -131,14 +133,6 @@ def prepare_libraries() -> None:
     for name, value in _LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.raiseExceptions = False  # a disk that is full is one sentence, not a traceback for each log line
-
-
-def prepare_torch() -> None:
-    """Set the memory allocator and the number of threads; call it before torch is imported."""
-    from embexp.finetuning.cpu import choose_threads, tune_allocator
-
-    tune_allocator()
-    choose_threads()
 
 
 def _process_group() -> ProcessGroup | None:

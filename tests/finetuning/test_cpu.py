@@ -13,7 +13,14 @@ import torch
 from torch import nn
 
 from embexp.finetuning import cpu
-from embexp.finetuning.cpu import choose_threads, dropout, fast_dropout, tune_allocator, usable_cores
+from embexp.finetuning.cpu import (
+    choose_threads,
+    dropout,
+    fast_dropout,
+    shorten_waits,
+    tune_allocator,
+    usable_cores,
+)
 from embexp.finetuning.losses import CachedMnrl, Mnrl
 from embexp.models.tiny import TinyModel
 
@@ -98,6 +105,34 @@ def test_a_given_number_stays():
     assert choose_threads({"OMP_NUM_THREADS": "3"}) is None
     environment: dict[str, str] = {}
     assert environment.setdefault("OMP_NUM_THREADS", str(choose_threads(environment))) == str(usable_cores())
+
+
+def test_waiting_threads_sleep_soon_unless_the_user_says_how_they_wait():
+    environment: dict[str, str] = {}
+    shorten_waits(environment)
+    assert environment == {"GOMP_SPINCOUNT": "1000"}
+    for chosen in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "5"}):
+        environment = dict(chosen)
+        shorten_waits(environment)
+        assert environment == chosen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has GNU OpenMP on Linux alone")
+def test_openmp_reads_the_wait_that_was_set():
+    script = (
+        "from embexp.finetuning.cpu import prepare_torch; prepare_torch(); "
+        "import torch; torch.ones(1000, 1000) @ torch.ones(1000, 1000)"
+    )
+    waits = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    environment = {key: value for key, value in os.environ.items() if key not in waits}
+    shown = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    assert "GOMP_SPINCOUNT = '1000'" in shown
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
