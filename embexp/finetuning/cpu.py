@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +69,7 @@ def tune_allocator() -> bool:
 
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
+LOAD = Path("/proc/loadavg")
 
 
 def choose_threads(environment: MutableMapping[str, str] = os.environ) -> int | None:
@@ -85,14 +88,34 @@ def choose_threads(environment: MutableMapping[str, str] = os.environ) -> int | 
     return threads
 
 
-def shorten_waits(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Have threads that wait for work give their core away soon, unless the environment says how they wait.
+def shorten_waits(environment: MutableMapping[str, str] = os.environ, load: Path = LOAD) -> bool:
+    """Have threads that wait for work give their core away soon where other processes keep the cores busy.
 
-    Call it before torch is imported. A thread of GNU OpenMP that has nothing to do spins some 300,000 times
-    before it sleeps, so that beside other work the threads of one product keep each other from finishing.
+    Call it after ``choose_threads`` and before torch is imported. A thread of GNU OpenMP that has nothing
+    to do spins some 300,000 times before it sleeps. On an idle machine that is the fastest way to wait, but
+    beside other work the threads of one product keep each other from finishing.
+
+    Returns:
+        True if waits are shorter now; False if nothing else runs, or the environment says how threads wait.
     """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+        return False
+    threads = environment.get("OMP_NUM_THREADS", "")
+    needed = int(threads) if threads.isdigit() else usable_cores()
+    crowded = needed > 1 and _others_running(load) + needed > (os.cpu_count() or 1)
+    if crowded:
         environment["GOMP_SPINCOUNT"] = "1000"
+    return crowded
+
+
+def _others_running(load: Path) -> int:
+    """Return how many threads of other processes run or wait for a core: the least of a few looks."""
+    looks = []
+    for _ in range(5):
+        running = re.search(r"(\d+)/", _read(load))
+        looks.append(int(running.group(1)) - 1 if running else 0)  # one of them is this one
+        time.sleep(0.02)
+    return min(looks)
 
 
 def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:

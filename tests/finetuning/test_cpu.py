@@ -107,26 +107,42 @@ def test_a_given_number_stays():
     assert environment.setdefault("OMP_NUM_THREADS", str(choose_threads(environment))) == str(usable_cores())
 
 
-def test_waiting_threads_sleep_soon_unless_the_user_says_how_they_wait():
-    environment: dict[str, str] = {}
-    shorten_waits(environment)
-    assert environment == {"GOMP_SPINCOUNT": "1000"}
-    for chosen in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "5"}):
-        environment = dict(chosen)
-        shorten_waits(environment)
-        assert environment == chosen
+@pytest.mark.parametrize(("running", "crowded"), [(1, False), (3, False), (4, True), (70, True)])
+def test_waits_are_short_where_other_processes_take_the_cores(tmp_path, monkeypatch, running, crowded):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    (tmp_path / "loadavg").write_text(f"0.52 0.58 0.59 {running}/467 13456\n")
+    environment = {"OMP_NUM_THREADS": "2"}
+    assert shorten_waits(environment, tmp_path / "loadavg") is crowded
+    assert environment.get("GOMP_SPINCOUNT") == ("1000" if crowded else None)
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "5"}, {"OMP_NUM_THREADS": "1"}]
+)
+def test_waits_stay_as_the_user_says(tmp_path, chosen):
+    (tmp_path / "loadavg").write_text("9.52 9.58 9.59 900/967 13456\n")
+    environment = dict(chosen)
+    assert not shorten_waits(environment, tmp_path / "loadavg")
+    assert environment == chosen
+
+
+def test_without_a_load_to_read_waits_stay(tmp_path):
+    assert not shorten_waits({}, tmp_path / "none")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="torch has GNU OpenMP on Linux alone")
-def test_openmp_reads_the_wait_that_was_set():
+def test_openmp_reads_the_wait_that_is_set(tmp_path):
     script = (
-        "from embexp.finetuning.cpu import prepare_torch; prepare_torch(); "
+        "import os, pathlib; from embexp.finetuning import cpu; "
+        "pathlib.Path('loadavg').write_text('0 0 0 900/967 1'); "
+        "os.environ['OMP_NUM_THREADS'] = '2'; assert cpu.shorten_waits(load=pathlib.Path('loadavg')); "
         "import torch; torch.ones(1000, 1000) @ torch.ones(1000, 1000)"
     )
     waits = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     environment = {key: value for key, value in os.environ.items() if key not in waits}
     shown = subprocess.run(
         [sys.executable, "-c", script],
+        cwd=tmp_path,
         env={**environment, "OMP_DISPLAY_ENV": "verbose"},
         capture_output=True,
         text=True,
