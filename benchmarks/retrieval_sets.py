@@ -149,9 +149,9 @@ def machine() -> str:
 
 
 def _sample(pairs: list[Pair], most: int, chance: random.Random) -> list[Pair]:
-    """Return all pairs of at most so many questions: a question keeps every judged document."""
+    """Return the pairs of at most ``most`` questions: a question keeps every judged document."""
     questions = list(dict.fromkeys(pair.query for pair in pairs))
-    kept = questions if len(questions) <= most else set(chance.sample(questions, most))
+    kept = set(questions if len(questions) <= most else chance.sample(questions, most))
     return [pair for pair in pairs if pair.query in kept]
 
 

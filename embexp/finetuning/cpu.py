@@ -92,8 +92,8 @@ def shorten_waits(environment: MutableMapping[str, str] = os.environ, load: Path
     """Have threads that wait for work give their core away soon where other processes keep the cores busy.
 
     Call it after ``choose_threads`` and before torch is imported. A thread of GNU OpenMP that has nothing
-    to do spins some 300,000 times before it sleeps. On an idle machine that is the fastest way to wait, but
-    beside other work the threads of one product keep each other from finishing.
+    to do spins some 300,000 times before it sleeps. That is the fastest way to wait on an idle machine. On
+    a busy one, spinning threads take the cores from those that they wait for.
 
     Returns:
         True if waits are shorter now; False if nothing else runs, or the environment says how threads wait.
@@ -102,20 +102,20 @@ def shorten_waits(environment: MutableMapping[str, str] = os.environ, load: Path
         return False
     threads = environment.get("OMP_NUM_THREADS", "")
     needed = int(threads) if threads.isdigit() else usable_cores()
-    crowded = needed > 1 and _others_running(load) + needed > (os.cpu_count() or 1)
+    free = (os.cpu_count() or 1) - needed
+    crowded = needed > 1 and all(others > free for others in _others_running(load))
     if crowded:
         environment["GOMP_SPINCOUNT"] = "1000"
     return crowded
 
 
-def _others_running(load: Path) -> int:
-    """Return how many threads of other processes run or wait for a core: the least of a few looks."""
-    looks = []
-    for _ in range(5):
+def _others_running(load: Path) -> Iterator[int]:
+    """Look a few times, 20 ms apart, how many threads of other processes run or wait for a core."""
+    for look in range(5):
+        if look:
+            time.sleep(0.02)
         running = re.search(r"(\d+)/", _read(load))
-        looks.append(int(running.group(1)) - 1 if running else 0)  # one of them is this one
-        time.sleep(0.02)
-    return min(looks)
+        yield int(running.group(1)) - 1 if running else 0  # one of them is this one
 
 
 def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:
