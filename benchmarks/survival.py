@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 KILLS_OF_AN_EPISODE = 6
 LONGEST = 3_600
 """Seconds after which a command that was not killed counts as hanging."""
+SHOWN = 4_000
+"""The last characters of a failed command's output that are printed."""
 POLL = 0.01
 LATENCY = 0.05
 """Seconds that the service takes for an answer."""
@@ -246,6 +248,9 @@ def episode(
         told = json.loads((folder / "X" / "synthesis.json").read_text())["usage"]["unanswered"]
     if survived and identical and paid_twice <= told:
         shutil.rmtree(folder)  # what has failed is kept, to be looked at
+    else:
+        log = (folder / "log").read_text(encoding="utf-8", errors="replace")
+        print(f"{folder}: exit code {last.returncode}\n{log[-SHOWN:]}", file=sys.stderr, flush=True)
     return Episode(name, done, survived, identical, answers, paid_twice, told)
 
 

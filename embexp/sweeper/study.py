@@ -34,6 +34,8 @@ log = logging.getLogger("embexp.sweeper")
 
 
 OWNER, REPEATS, ATTEMPT, ERROR, VALUES = "owner", "repeats", "attempt", "error", "values"
+AGAIN = "again"
+"""The attempt that repeats a failed trial; noted before the failure, so that a kill loses nothing."""
 CUT_OFF = "cut_off"
 """How often the process of a slot's trials ended for no known reason."""
 SPACE, SETTINGS, PARENT = "space", "settings", "parent_run_id"
@@ -90,14 +92,18 @@ class SharedStudy:
         return self.crashes / f"{owner or self.owner}.txt" if self.crashes else None
 
     def ask(self, count: int) -> list[Trial]:
-        """Return up to ``count`` trials to run: repetitions of dead ones first, then new ones."""
+        """Return up to ``count`` trials to run: repetitions of dead ones first, then new ones.
+
+        A trial whose sweeper was killed before all its values were drawn is drawn to its end: a failed trial
+        without values stops samplers that search through all of them.
+        """
         trials: list[Trial] = []
         with self.store.lock(self.study.study_name), storage_errors(self.store.display_name):
             self._fail_dead_trials()
+            self._queue_failed_again()
             while len(trials) < count and self._may_start():
                 with quiet():
-                    self.study.sampler = self.sampler(len(self.trials()))
-                    trial = self.study.ask()
+                    trial = self._undrawn_or_new()
                     self.space.draw(trial)
                 trial.set_user_attr(OWNER, self.owner)
                 trials.append(trial)
@@ -139,16 +145,32 @@ class SharedStudy:
     def _may_start(self) -> bool:
         from optuna.trial import TrialState
 
-        waiting = any(each.state == TrialState.WAITING for each in self.trials())
-        return waiting or (not self.exhausted and _used_slots(self.trials()) < self.total)
+        waiting = any(each.state == TrialState.WAITING for each in self.trials()) or self._undrawn()
+        return bool(waiting) or (not self.exhausted and _used_slots(self.trials()) < self.total)
+
+    def _undrawn(self) -> list[FrozenTrial]:
+        """Return the trials whose sweepers were killed in ``ask``, where a trial gets its owner last."""
+        from optuna.trial import TrialState
+
+        return [
+            trial
+            for trial in self.trials()
+            if trial.state == TrialState.RUNNING and OWNER not in trial.user_attrs
+        ]
+
+    def _undrawn_or_new(self) -> Trial:
+        from optuna import Trial
+
+        undrawn = next(iter(self._undrawn()), None)
+        self.study.sampler = self.sampler(undrawn.number if undrawn else len(self.trials()))
+        return Trial(self.study, undrawn._trial_id) if undrawn else self.study.ask()
 
     def _fail_dead_trials(self) -> None:
         from optuna.trial import TrialState
 
         for trial in self.trials():
-            # The owner is set under the lock, so a running trial without one was killed in ``ask``.
-            owner = trial.user_attrs.get(OWNER, "")
-            if trial.state != TrialState.RUNNING or owner == self.owner or self.store.is_alive(owner):
+            owner = trial.user_attrs.get(OWNER)
+            if trial.state != TrialState.RUNNING or owner in (None, self.owner) or self.store.is_alive(owner):
                 continue
             values = trial.user_attrs.get(VALUES)
             if values is not None:  # the job had finished, but its sweeper died before ``tell``
@@ -158,7 +180,7 @@ class SharedStudy:
 
     def _end_of(self, owner: str) -> Failure:
         """Return why the trial of a sweeper that is gone has no value; only its own doing counts."""
-        record = self.crash_record(owner) if owner else None
+        record = self.crash_record(owner)
         fault = own_fault(record) if record else None
         return Failure(reason=fault or PROCESS_ENDED, retry=True, counts=fault is not None)
 
@@ -176,10 +198,13 @@ class SharedStudy:
         """Fail a trial, and queue its values again if it may be retried."""
         from optuna.trial import TrialState
 
-        self.study._storage.set_trial_user_attr(trial._trial_id, ERROR, failure.reason)
-        self._finish(trial.number, None, TrialState.FAIL)
         attempt = int(trial.user_attrs.get(ATTEMPT, 1))
-        if not failure.retry or (failure.counts and attempt > self.retries):
+        again = failure.retry and not (failure.counts and attempt > self.retries)
+        notes = {ERROR: failure.reason} | ({AGAIN: attempt + failure.counts} if again else {})
+        for key, value in notes.items():
+            self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
+        self._finish(trial.number, None, TrialState.FAIL)
+        if not again:
             log.warning(
                 "Trial %d is given up: %s (attempt %d). It does not count as one of the %d trials.",
                 *(trial.number, failure.reason.rstrip("."), attempt, self.total),
@@ -187,7 +212,14 @@ class SharedStudy:
             return
         level = logging.WARNING if failure.counts else logging.INFO
         log.log(level, "Trial %d is repeated: %s.", trial.number, failure.reason.rstrip("."))
-        self._repeat(trial, attempt + failure.counts, cut_off=failure.reason == PROCESS_ENDED)
+        self._queue_failed_again()
+
+    def _queue_failed_again(self) -> None:
+        """Queue the values of each failed trial that is to be repeated and is not in the queue yet."""
+        for trial in last_trials(self.trials()):
+            if given_up(trial) and AGAIN in trial.user_attrs:
+                cut_off = trial.user_attrs[ERROR] == PROCESS_ENDED
+                self._repeat(trial, int(trial.user_attrs[AGAIN]), cut_off=cut_off)
 
     def _repeat(self, trial: FrozenTrial, attempt: int, *, cut_off: bool) -> None:
         """Queue a trial's values again; a trial that is cut off again and again is named."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import BaseSampler
 
+from embexp.sweeper.space import Space
 from embexp.sweeper.stores import FileStore
 from embexp.sweeper.study import (
     ERROR,
@@ -24,16 +27,28 @@ from embexp.sweeper.syntax import parse_space
 from tests.sweeper.parabola_sweeps import states
 
 SPACE = parse_space({"x": "interval(0,10)"}, [], None)
+CHOICES = parse_space({"x": "choice(1,2,3)", "y": "choice(5)"}, [], None)
+
+
+class Killed(BaseException):
+    """Ends a sweeper at a moment that a test chooses."""
 
 
 @contextmanager
-def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[SharedStudy]:
+def ledger(
+    folder: Path,
+    *,
+    total: int = 3,
+    retries: int = 1,
+    space: Space = SPACE,
+    sampler: type[BaseSampler] = optuna.samplers.RandomSampler,
+) -> Iterator[SharedStudy]:
     """A sweeper on the study in a folder, gone when the block ends."""
     store = FileStore(folder / "study.journal", journal=True)
     study = open_study(
         store,
         "study",
-        SPACE,
+        space,
         directions=["minimize"],
         pruner=optuna.pruners.NopPruner(),
         settings={},
@@ -43,11 +58,11 @@ def ledger(folder: Path, *, total: int = 3, retries: int = 1) -> Iterator[Shared
         yield SharedStudy(
             study=study,
             store=store,
-            space=SPACE,
+            space=space,
             total=total,
             retries=retries,
             owner=owner,
-            sampler=lambda number: optuna.samplers.RandomSampler(seed=number),
+            sampler=lambda number: sampler(seed=number),
             crashes=folder / "crashes",
         )
 
@@ -83,6 +98,52 @@ def test_kills_of_the_sweeper_use_up_no_attempt(tmp_path: Path, caplog: pytest.L
         assert states(here.study) == {"FAIL": 4, "COMPLETE": 1}
         assert here.unfinished() == 0
     assert "The process has ended 3 times while trial 0 ran" in caplog.text
+
+
+@pytest.mark.parametrize("drawn", [0, 1])
+def test_a_kill_before_all_values_are_drawn_loses_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: int
+) -> None:
+    def draw_some(trial: optuna.Trial) -> None:
+        if drawn:
+            trial.suggest_categorical("x", [1, 2, 3])
+        raise Killed
+
+    options: dict[str, Any] = {"space": CHOICES, "sampler": optuna.samplers.BruteForceSampler}
+    with ledger(tmp_path, **options) as gone:
+        [first] = gone.ask(1)
+        gone.tell(first.number, [1.0])
+    with ledger(tmp_path, **options) as gone, monkeypatch.context() as patch:
+        patch.setattr(Space, "draw", lambda self, trial: draw_some(trial))
+        with pytest.raises(Killed):
+            gone.ask(1)
+
+    with ledger(tmp_path, **options) as here:
+        while here.unfinished():
+            for trial in here.ask(1):
+                here.tell(trial.number, [1.0])
+
+        assert {trial.params["x"] for trial in here.trials()} == {1, 2, 3}
+        assert states(here.study) == {"COMPLETE": 3}
+
+
+def test_a_kill_between_a_failure_and_its_repetition_loses_no_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with ledger(tmp_path, total=1) as gone, monkeypatch.context() as patch:
+        [first] = gone.ask(1)
+        patch.setattr(optuna.Study, "add_trial", killed)
+        with pytest.raises(Killed):
+            gone.tell(first.number, Failure(reason="no memory", retry=True))
+    with ledger(tmp_path, total=1) as here:
+        assert here.unfinished() == 1
+        [again] = here.ask(1)
+        assert (again.params, again.user_attrs["attempt"]) == (first.params, 2)
+        here.tell(again.number, [1.0])
+        assert (here.unfinished(), here.ask(1)) == (0, [])
 
 
 def test_what_a_trial_does_to_its_own_process_counts_and_another_takes_its_place(
