@@ -62,6 +62,8 @@ class CommonSettings:
         checkpoint_seconds: The longest time between two checkpoints.
         retries: How often a training that diverges returns to its last good checkpoint, each time at half
             the learning rate.
+        new_tokens: At most so many tokens are added for words that the model's tokenizer spells letter by
+            letter, if these are most words of the training questions; 0 adds none.
         method: Which weights to train, as a component of its own; None trains all.
         forgetting_floor: With a general set (``benchmark@forgetting=…``), the share of the untuned model's
             score there that selected weights must keep; None sets no such limit.
@@ -90,6 +92,7 @@ class CommonSettings:
     bf16: bool | None = False
     checkpoint_seconds: Seconds = 300.0
     retries: Annotated[int, Interval(ge=0, le=100)] = 3
+    new_tokens: Annotated[int, Interval(ge=0, le=100_000)] = 4000
     method: Any = None
     forgetting_floor: ShareAboveZero | None = 0.95
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from embexp.finetuning.distributed.process_group import announce_training, curre
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_modes import dropout_rates, training_length
 from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
+from embexp.finetuning.new_tokens import extend_vocabulary
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
@@ -75,12 +76,15 @@ class SentenceTransformerFineTuner(TrainerSettings):
         method: Method = self.method or Full()
         if (training := checkpoints.finished()) is not None:
             log.info("Training in %s is complete (%d steps): not training again.", work_dir, training.steps)
+            extend_vocabulary(model, splits.train, most=self.new_tokens)
             method.extend(model)
             checkpoints.load_model(model)
             for point in training.history:
                 on_step(point)
             return replace(training, resumed_from=training.steps)
         _warn_of_few_questions(self, splits)
+        new_tokens = extend_vocabulary(model, splits.train, most=self.new_tokens)
+        untuned = None if new_tokens else untuned
         checkpoints.check_space(model)
         method.extend(model)
         evaluate = _at_own_length(model, dev_scores, untuned)
@@ -98,7 +102,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
                 evaluate=evaluate,
                 evaluations=self.evaluations if splits.dev else 0,
             )
-            training = self._train(context, model, loss, splits, seed, untuned)
+            training = self._train(context, model, loss, splits, seed, untuned, new_tokens)
             checkpoints.finish(training, model)
         return training
 
@@ -118,6 +122,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
         splits: Splits,
         seed: int,
         untuned: UntunedModel | None,
+        new_tokens: Sequence[str],
     ) -> Training:
         from embexp.finetuning.training_loop import TrainingLoop
 
@@ -134,7 +139,13 @@ class SentenceTransformerFineTuner(TrainerSettings):
         if group is not None:
             steps = plan.steps * self.epochs
             announce_training(
-                group, rows.columns, loss=repr(loss), outputs=rows.outputs, seed=seed, steps=steps
+                group,
+                rows.columns,
+                new_tokens=new_tokens,
+                loss=repr(loss),
+                outputs=rows.outputs,
+                seed=seed,
+                steps=steps,
             )
         trained = TrainingLoop(
             context=context, model=model, loss=loss, rows=rows, plan=plan, seed=seed, group=group
@@ -154,6 +165,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             general=selected.general,
             reason=selected.reason,
             chosen_by_dev=selected.by_dev,
+            new_tokens=len(new_tokens),
         )
 
     def training_key(self, model: SentenceTransformer, loss: Loss, splits: Splits, *, seed: int) -> str:

@@ -103,6 +103,7 @@ class Training:
         reason: Why these weights were selected; None if there was no choice.
         chosen_by_dev: Whether dev could choose them.
         plan: What ``trainer=auto`` decided; None for settings that were given.
+        new_tokens: How many tokens were added for words that the tokenizer spelled letter by letter.
     """
 
     pairs: int
@@ -118,6 +119,7 @@ class Training:
     reason: str | None = None
     chosen_by_dev: bool = True
     plan: TrainingPlan | None = None
+    new_tokens: int = 0
 
     def selected_score(self, metric: str) -> float | None:
         """Return a metric's value on dev with the selected weights; None if they were never scored.

@@ -138,6 +138,7 @@ def joined(first: Training, second: Training) -> Training:
         pairs_per_second=_speed(first, second),
         resumed_from=_resumed_from(first, second),
         plan=first.plan,
+        new_tokens=first.new_tokens + second.new_tokens,
     )
     if second.selected == UNTUNED:
         log.info("Dev refused the second stage's weights: those of the first stage are selected.")

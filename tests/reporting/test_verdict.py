@@ -397,6 +397,13 @@ def test_a_resumed_training_says_that_its_seconds_are_those_of_the_last_part(out
     assert "24 steps in 86 s (17.4 pairs/s)" in line
 
 
+def test_the_training_line_tells_of_tokens_that_were_added(outcome: Outcome) -> None:
+    assert outcome.training
+    extended = replace(outcome.training, new_tokens=2413)
+    (line,) = facts(outcome.model_copy(update={"training": extended}), ["training"])
+    assert line.endswith("; 2,413 tokens added for words that the tokenizer spelled letter by letter.")
+
+
 def test_the_power_line_names_the_differences_that_cannot_be_detected(outcome: Outcome) -> None:
     def power(half: float, clusters: int = 400) -> list[str]:
         comparison = Comparison("ndcg@10", 0.0, (-half, half), 1.0, 400, clusters, "NO EVIDENCE")

@@ -188,19 +188,23 @@ def announce_training(
     group: ProcessGroup,
     columns: Mapping[str, Any],
     *,
+    new_tokens: Sequence[str],
     loss: str,
     outputs: int | None,
     seed: int,
     steps: int,
 ) -> None:
-    """Send the workers the training rows, as an Arrow stream, and which loss reads them (its ``repr``)."""
+    """Send the workers the training rows, as an Arrow stream, and which loss reads them (its ``repr``).
+
+    ``new_tokens`` are those that rank 0 added to the model's tokenizer.
+    """
     import pyarrow as pa
 
     sink, table = pa.BufferOutputStream(), pa.table(columns)
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     record = {"kind": TRAINING, "loss": loss, "outputs": outputs, "seed": seed, "steps": steps}
-    group.send(record, sink.getvalue().to_pybytes())
+    group.send(record | {"new_tokens": list(new_tokens)}, sink.getvalue().to_pybytes())
 
 
 def announce_try(group: ProcessGroup, model: nn.Module, *, mini_batch_size: int | None) -> None:

@@ -21,6 +21,7 @@ from embexp.finetuning.distributed.process_group import STEP, TRAINING, TRY, Mes
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.mini_batches import build_loss
 from embexp.finetuning.model_modes import dropout_rates, training_length
+from embexp.finetuning.new_tokens import add_tokens
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import free_memory, is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
@@ -74,6 +75,7 @@ class _Worker:
         rows = Rows(columns=columns, keys=keys, outputs=training["outputs"])
         settings, model = self.settings, self.load()
         method: Method = settings.method or Full()
+        add_tokens(model, training["new_tokens"])
         method.extend(model)
         message = self.group.receive()
         with (
