@@ -28,6 +28,9 @@ SPELLED = 2 / 3
 """A word is spelled where it has more tokens than this share of its letters."""
 SHORTEST = 3
 """The letters of a word that can tell whether words are spelled."""
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+MOSTLY = 0.5
+"""The share of spelled words above which a model has never read a language."""
 FEWEST_PAIRS = 100
 """Fewer pairs align too few words."""
 MOST_PAIRS = 5_000
@@ -43,7 +46,8 @@ MOST_COMMON = 0.5
 def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most: int) -> list[str]:
     """Add tokens for the words of the training questions, if the tokenizer spells most of these words.
 
-    The same model and pairs give the same tokens and embeddings.
+    The same model and pairs give the same tokens and embeddings. Where most words of the passages are
+    spelled, too, there is nothing to translate the questions into: a warning says so, and nothing is added.
 
     Args:
         model: The model, changed in place. One without a WordPiece tokenizer, or with two encoders, is left
@@ -58,10 +62,15 @@ def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most
     if tokenizer is None or most == 0 or len(pairs) < FEWEST_PAIRS:
         return []
     sample = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_PAIRS)).astype(int)]
-    queries = (word for pair in sample for word in _words(tokenizer, pair.query))
-    words = Counter(word for word in queries if len(word) >= SHORTEST)
-    spelled = {word: count for word, count in words.items() if _is_spelled(tokenizer, word)}
-    if 2 * sum(spelled.values()) <= sum(words.values()):
+    spelled, share = _spelled(tokenizer, (pair.query for pair in sample))
+    if share <= MOSTLY:
+        return []
+    if _spelled(tokenizer, (pair.positive for pair in sample))[1] > MOSTLY:
+        log.warning(
+            "The tokenizer spells most words of the questions and the passages letter by letter: the model has "
+            "never read their language. Choose one that has, such as model=hub model.id=%s.",
+            MULTILINGUAL,
+        )
         return []
     tokens = _learned(spelled, tokenizer, most=most)
     known = len(tokenizer.get_vocab())
@@ -70,7 +79,7 @@ def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most
     log.info(
         "The tokenizer spells %.0f%% of the training questions' words letter by letter: %d tokens are added, "
         "%d of which start from the tokens of passages that they translate.",
-        *(100 * sum(spelled.values()) / sum(words.values()), len(tokens), aligned),
+        *(100 * share, len(tokens), aligned),
     )
     return tokens
 
@@ -124,10 +133,22 @@ def _words(tokenizer: Tokenizer, text: str) -> list[str]:
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
 
 
-def _is_spelled(tokenizer: Tokenizer, word: str) -> bool:
-    """Whether a word has about as many tokens as letters, or letters that the tokenizer does not know."""
-    pieces = [token.value for token in tokenizer.model.tokenize(word)]
-    return len(pieces) > SPELLED * len(word) or tokenizer.model.unk_token in pieces
+def _spelled(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[dict[str, int], float]:
+    """Return how often each spelled word occurs in texts, and their share of all words that can tell.
+
+    A word is spelled if it has about as many tokens as letters, or letters that the tokenizer does not know.
+    Other words of one or two letters tell nothing.
+    """
+    words = Counter(word for text in texts for word in _words(tokenizer, text))
+    spelled, others = {}, 0
+    for word, count in words.items():
+        pieces = [token.value for token in tokenizer.model.tokenize(word)]
+        if tokenizer.model.unk_token in pieces or len(pieces) > max(SPELLED * len(word), SHORTEST - 1):
+            spelled[word] = count
+        elif len(word) >= SHORTEST:
+            others += count
+    total = sum(spelled.values())
+    return spelled, total / max(total + others, 1)
 
 
 def _learned(spelled: dict[str, int], tokenizer: Tokenizer, *, most: int) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from embexp.data.records import Pair
 from embexp.data.splitting import Splits
@@ -105,6 +108,33 @@ def test_a_tokenizer_that_needs_no_tokens_stays_as_it_is(model: Any, pairs: list
     assert extend_vocabulary(model, pairs, most=most) == []
 
     assert len(model.tokenizer) == size
+
+
+def test_a_language_of_questions_and_passages_is_left_to_a_model_that_knows_it(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = [replace(pair, positive=f"{pair.query} {pair.query}") for pair in foreign_pairs(300)]
+
+    assert extend_vocabulary(model, pairs, most=4000) == []
+
+    assert "never read their language" in caplog.text
+    assert "multilingual" in caplog.text
+
+
+def test_letters_that_the_tokenizer_does_not_know_get_tokens(model: Any) -> None:
+    model.tokenizer.backend_tokenizer.pre_tokenizer = BertPreTokenizer()  # no bytes: 狗 is unknown to it
+    animals = {"狗": JARGON[0], "猫": JARGON[1], "鼠": JARGON[2]}
+    pairs = [
+        Pair(id=f"p{n}", query=f"{one}{other}", positive=f"{word} {JARGON[n % 30]}", document_id=f"d{n}")
+        for n, ((one, word), other) in enumerate(itertools.product(animals.items(), "羊牛" * 30))
+    ]
+    assert model.tokenizer.tokenize("狗猫") == ["[UNK]", "[UNK]"]
+
+    extend_vocabulary(model, pairs, most=4000)
+
+    assert model.tokenizer.tokenize("狗猫") == ["狗", "猫"]
+    vectors = model.encode(["狗", JARGON[0], JARGON[1]], normalize_embeddings=True)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
 
 
 def test_no_more_tokens_are_added_than_wanted(model: Any) -> None:
