@@ -67,8 +67,8 @@ def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most
         return []
     if _spelled(tokenizer, (pair.positive for pair in sample))[1] > MOSTLY:
         log.warning(
-            "The tokenizer spells most words of the questions and the passages letter by letter: the model has "
-            "never read their language. Choose one that has, such as model=hub model.id=%s.",
+            "The tokenizer spells most words of questions and passages letter by letter: the model has never "
+            "read their language. Choose one that has, such as model=hub model.id=%s.",
             MULTILINGUAL,
         )
         return []

@@ -117,7 +117,7 @@ def test_a_language_of_questions_and_passages_is_left_to_a_model_that_knows_it(
 
     assert extend_vocabulary(model, pairs, most=4000) == []
 
-    assert "never read their language" in caplog.text
+    assert "the model has never read their language. Choose one that has, such as model=hub" in caplog.text
     assert "multilingual" in caplog.text
 
 
