@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,9 +73,10 @@ def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most
         )
         return []
     tokens = _learned(spelled, tokenizer, most=most)
-    known = len(tokenizer.get_vocab())
-    add_tokens(model, tokens)
-    aligned = _initialise(model, tokenizer, sample, known=known)
+    if not tokens:
+        return []
+    known = add_tokens(model, tokens)
+    aligned = _initialise(model, sample, known=known)
     log.info(
         "The tokenizer spells %.0f%% of the training questions' words letter by letter: %d tokens are added, "
         "%d of which start from the tokens of passages that they translate.",
@@ -84,18 +85,24 @@ def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most
     return tokens
 
 
-def add_tokens(model: SentenceTransformer, tokens: Sequence[str]) -> None:
+def add_tokens(model: SentenceTransformer, tokens: Sequence[str]) -> int:
     """Add tokens to a WordPiece tokenizer, and a row for each, the mean of all, to the model's embeddings.
 
     Args:
         model: The model, changed in place.
         tokens: Tokens that it does not have; those within words begin with its prefix (``##``).
+
+    Returns:
+        The id of the first of them: those of known tokens are below it.
+
+    Raises:
+        ValueError: The model has no WordPiece tokenizer.
     """
     from tokenizers.models import WordPiece
 
     tokenizer = _wordpiece(model)
-    if tokenizer is None or not tokens:
-        return
+    if tokenizer is None:
+        raise ValueError("Tokens can be added to a WordPiece tokenizer only.")
     old = tokenizer.model
     vocabulary = tokenizer.get_vocab()
     first = max(vocabulary.values()) + 1
@@ -111,6 +118,7 @@ def add_tokens(model: SentenceTransformer, tokens: Sequence[str]) -> None:
     if first + len(tokens) > len(embeddings):
         transformer.auto_model.resize_token_embeddings(first + len(tokens), mean_resizing=False)
     _embeddings(model)[first : first + len(tokens)] = mean
+    return first
 
 
 def _wordpiece(model: SentenceTransformer) -> Tokenizer | None:
@@ -175,9 +183,7 @@ def _learned(spelled: dict[str, int], tokenizer: Tokenizer, *, most: int) -> lis
     return sorted(new, key=learner.get_vocab().__getitem__)[:most]
 
 
-def _initialise(
-    model: SentenceTransformer, tokenizer: Tokenizer, pairs: Sequence[Pair], *, known: int
-) -> int:
+def _initialise(model: SentenceTransformer, pairs: Sequence[Pair], *, known: int) -> int:
     """Set the embeddings of new tokens to those of the tokens that they translate; return for how many.
 
     The mean of these, weighted by how often each is translated, is scaled to the mean length of the known
@@ -187,9 +193,9 @@ def _initialise(
 
     questions = [
         [token for token in tokens if token >= known][:QUESTION_TOKENS]
-        for tokens in _encoded(tokenizer, (pair.query for pair in pairs))
+        for tokens in _encoded(model, [pair.query for pair in pairs])
     ]
-    passages = _aligned_with(list(_encoded(tokenizer, (pair.positive for pair in pairs))), known=known)
+    passages = _aligned_with(_encoded(model, [pair.positive for pair in pairs]), known=known)
     found = align(questions, passages)
     if not len(found.counts):
         return 0
@@ -204,20 +210,26 @@ def _initialise(
     return len(tokens)
 
 
-def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Yield the token ids of texts, without special tokens and whatever length the model reads."""
-    for text in texts:
-        pieces = (tokenizer.model.tokenize(word) for word in _words(tokenizer, text))
-        yield [token.id for word in pieces for token in word]
+def _encoded(model: SentenceTransformer, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each text's first tokens, without special tokens."""
+    ids: list[list[int]] = model.tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        truncation=True,
+        max_length=FIRST_TOKENS,
+        return_attention_mask=False,
+    )["input_ids"]
+    return ids
 
 
 def _aligned_with(passages: Sequence[list[int]], *, known: int) -> list[list[int]]:
-    """Return the distinct tokens of each passage's beginning that are neither rare nor common nor new."""
-    begun = [dict.fromkeys(passage[:FIRST_TOKENS]) for passage in passages]
-    frequency = Counter(token for passage in begun for token in passage)
-    most = MOST_COMMON * len(begun)
+    """Return the distinct tokens of each passage that are neither rare nor common nor new."""
+    distinct = [dict.fromkeys(passage) for passage in passages]
+    frequency = Counter(token for passage in distinct for token in passage)
+    most = MOST_COMMON * len(distinct)
     return [
-        [token for token in passage if token < known and 2 <= frequency[token] <= most] for passage in begun
+        [token for token in passage if token < known and 2 <= frequency[token] <= most]
+        for passage in distinct
     ]
 
 

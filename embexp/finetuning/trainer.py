@@ -73,17 +73,16 @@ class SentenceTransformerFineTuner(TrainerSettings):
         check_training_pairs(splits)
         checkpoints = Checkpoints(work_dir)
         checkpoints.claim(self.training_key(model, loss, splits, seed=seed))
+        new_tokens = extend_vocabulary(model, splits.train, most=self.new_tokens)
         method: Method = self.method or Full()
         if (training := checkpoints.finished()) is not None:
             log.info("Training in %s is complete (%d steps): not training again.", work_dir, training.steps)
-            extend_vocabulary(model, splits.train, most=self.new_tokens)
             method.extend(model)
             checkpoints.load_model(model)
             for point in training.history:
                 on_step(point)
             return replace(training, resumed_from=training.steps)
         _warn_of_few_questions(self, splits)
-        new_tokens = extend_vocabulary(model, splits.train, most=self.new_tokens)
         untuned = None if new_tokens else untuned
         checkpoints.check_space(model)
         method.extend(model)

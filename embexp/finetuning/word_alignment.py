@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 ITERATIONS = 8
 SMOOTHING = 0.5
 """Added to the count of each passage token, so that one that occurs once alone explains no question."""
-_NOTHING = 0
-"""Stands in every passage: the source of tokens, such as ``for``, that no token of the passage explains."""
+_NULL = 0
+"""The null word, which stands in every passage: the source of tokens that no other token explains."""
 
 
 @dataclass(frozen=True)
 class Alignment:
     """Expected counts: row i says how often ``questions[i]`` translated ``passages[i]``, two token ids.
 
-    The arrays have the shape (links,); links to no token of the passage are left out.
+    The arrays have the shape (links,); links to the null word are left out.
     """
 
     questions: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Alignment:
 def align(questions: Sequence[Sequence[int]], passages: Sequence[Sequence[int]]) -> Alignment:
     """Align tokens by IBM Model 1 (Brown et al. 1993, "The mathematics of statistical machine translation").
 
-    Every token of a question is assumed to translate one token of its passage, or none of them. Which one is
+    Every token of a question is assumed to translate one token of its passage, or the null word. Which one is
     learned by expectation maximisation over all pairs. Takes about 50 bytes for each combination of a
     question's token and a token of its passage.
 
@@ -47,12 +47,12 @@ def align(questions: Sequence[Sequence[int]], passages: Sequence[Sequence[int]])
     source = np.unique(passage, return_inverse=True)[1]
     counts = probability = np.ones(len(known))
     for _ in range(ITERATIONS):
-        share = probability[index]
-        share /= _totals(group, share)[group]
-        counts = _totals(index, share)
+        posterior = probability[index]
+        posterior /= _totals(group, posterior)[group]
+        counts = _totals(index, posterior)
         probability = counts / (_totals(source, counts)[source] + SMOOTHING)
-    something = passage != _NOTHING
-    return Alignment(question[something], passage[something] - 1, counts[something])
+    explained = passage != _NULL
+    return Alignment(question[explained], passage[explained] - 1, counts[explained])
 
 
 def _links(
@@ -60,12 +60,12 @@ def _links(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """Return all possible links, of which occurrence of a question's token each is, and the base of links.
 
-    A link is the question's token times the base, plus one more than the passage's token, or plus 0 for none.
+    A link is the question's token times the base, plus 1 more than the passage's token (0: the null word).
     """
     base = 2 + max((token for passage in passages for token in passage), default=0)
     links, sizes = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for question, passage in zip(questions, passages, strict=True):
-        sources = np.array([_NOTHING, *(token + 1 for token in passage)], dtype=np.int64)
+        sources = np.array([_NULL, *(token + 1 for token in passage)], dtype=np.int64)
         links.append((np.array(question, dtype=np.int64)[:, None] * base + sources).reshape(-1))
         sizes.append(np.full(len(question), len(sources)))
     size = np.concatenate(sizes)

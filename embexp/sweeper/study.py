@@ -34,8 +34,8 @@ log = logging.getLogger("embexp.sweeper")
 
 
 OWNER, REPEATS, ATTEMPT, ERROR, VALUES = "owner", "repeats", "attempt", "error", "values"
-AGAIN = "again"
-"""The attempt that repeats a failed trial; noted before the failure, so that a kill loses nothing."""
+RETRY = "retry"
+"""The number of the attempt that retries a failed trial; stored before it fails, so no kill loses it."""
 CUT_OFF = "cut_off"
 """How often the process of a slot's trials ended for no known reason."""
 SPACE, SETTINGS, PARENT = "space", "settings", "parent_run_id"
@@ -94,13 +94,13 @@ class SharedStudy:
     def ask(self, count: int) -> list[Trial]:
         """Return up to ``count`` trials to run: repetitions of dead ones first, then new ones.
 
-        A trial whose sweeper was killed before all its values were drawn is drawn to its end: a failed trial
-        without values stops samplers that search through all of them.
+        A trial whose sweeper was killed before all its parameters were suggested gets the rest and is run:
+        samplers that enumerate the space cannot handle a failed trial without parameters.
         """
         trials: list[Trial] = []
         with self.store.lock(self.study.study_name), storage_errors(self.store.display_name):
             self._fail_dead_trials()
-            self._queue_failed_again()
+            self._enqueue_retries()
             while len(trials) < count and self._may_start():
                 with quiet():
                     trial = self._undrawn_or_new()
@@ -145,23 +145,24 @@ class SharedStudy:
     def _may_start(self) -> bool:
         from optuna.trial import TrialState
 
-        waiting = any(each.state == TrialState.WAITING for each in self.trials()) or self._undrawn()
-        return bool(waiting) or (not self.exhausted and _used_slots(self.trials()) < self.total)
+        waiting = any(each.state == TrialState.WAITING for each in self.trials())
+        return (
+            waiting
+            or self._undrawn() is not None
+            or (not self.exhausted and _used_slots(self.trials()) < self.total)
+        )
 
-    def _undrawn(self) -> list[FrozenTrial]:
-        """Return the trials whose sweepers were killed in ``ask``, where a trial gets its owner last."""
+    def _undrawn(self) -> FrozenTrial | None:
+        """Return a trial whose sweeper was killed in ``ask``, which sets the owner last; None without one."""
         from optuna.trial import TrialState
 
-        return [
-            trial
-            for trial in self.trials()
-            if trial.state == TrialState.RUNNING and OWNER not in trial.user_attrs
-        ]
+        running = (trial for trial in self.trials() if trial.state == TrialState.RUNNING)
+        return next((trial for trial in running if OWNER not in trial.user_attrs), None)
 
     def _undrawn_or_new(self) -> Trial:
         from optuna import Trial
 
-        undrawn = next(iter(self._undrawn()), None)
+        undrawn = self._undrawn()
         self.study.sampler = self.sampler(undrawn.number if undrawn else len(self.trials()))
         return Trial(self.study, undrawn._trial_id) if undrawn else self.study.ask()
 
@@ -200,7 +201,7 @@ class SharedStudy:
 
         attempt = int(trial.user_attrs.get(ATTEMPT, 1))
         again = failure.retry and not (failure.counts and attempt > self.retries)
-        notes = {ERROR: failure.reason} | ({AGAIN: attempt + failure.counts} if again else {})
+        notes = {ERROR: failure.reason} | ({RETRY: attempt + failure.counts} if again else {})
         for key, value in notes.items():
             self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
         self._finish(trial.number, None, TrialState.FAIL)
@@ -212,14 +213,14 @@ class SharedStudy:
             return
         level = logging.WARNING if failure.counts else logging.INFO
         log.log(level, "Trial %d is repeated: %s.", trial.number, failure.reason.rstrip("."))
-        self._queue_failed_again()
+        self._enqueue_retries()
 
-    def _queue_failed_again(self) -> None:
-        """Queue the values of each failed trial that is to be repeated and is not in the queue yet."""
+    def _enqueue_retries(self) -> None:
+        """Queue a retry of each failed trial that is to have one and has none yet."""
         for trial in last_trials(self.trials()):
-            if given_up(trial) and AGAIN in trial.user_attrs:
+            if given_up(trial) and RETRY in trial.user_attrs:
                 cut_off = trial.user_attrs[ERROR] == PROCESS_ENDED
-                self._repeat(trial, int(trial.user_attrs[AGAIN]), cut_off=cut_off)
+                self._repeat(trial, int(trial.user_attrs[RETRY]), cut_off=cut_off)
 
     def _repeat(self, trial: FrozenTrial, attempt: int, *, cut_off: bool) -> None:
         """Queue a trial's values again; a trial that is cut off again and again is named."""

@@ -75,7 +75,8 @@ class _Worker:
         rows = Rows(columns=columns, keys=keys, outputs=training["outputs"])
         settings, model = self.settings, self.load()
         method: Method = settings.method or Full()
-        add_tokens(model, training["new_tokens"])
+        if training["new_tokens"]:
+            add_tokens(model, training["new_tokens"])
         method.extend(model)
         message = self.group.receive()
         with (
