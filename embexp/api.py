@@ -341,7 +341,15 @@ class Run:
         own: Retriever = component(self.config, "retriever")
         systems = {"untuned": ("untuned", own), "tuned": ("tuned", own)}
         if chosen := self.outcome.retriever:
-            served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive)
+            translations = self.folder / "translations.json" if chosen.translated else None
+            if translations:
+                _require(self.folder, translations.name)
+            served = with_bm25(
+                own,
+                chosen.weight,
+                adaptive=chosen.adaptive,
+                translations=str(translations) if translations else None,
+            )
             if served != own:
                 systems["retriever"] = (chosen.model, served)
         return systems

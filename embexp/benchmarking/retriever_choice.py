@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +40,14 @@ class RetrieverChoice:
         weight: The share of BM25 in a hit's score; 0 is the model alone.
         reason: Why this one, in a sentence.
         curve: Model -> the dev score at each of ``WEIGHTS``; empty where nothing was measured.
+        translated: Whether BM25 uses the word translations of the training pairs.
     """
 
     model: str
     weight: float
     reason: str
     curve: Mapping[str, tuple[float, ...]]
+    translated: bool = False
 
     @property
     def fusion(self) -> str:
@@ -67,6 +69,7 @@ class ServedRetriever:
         curve: Model -> the dev score at each weight of ``weights``.
         weights: The weights that were tried.
         adaptive: Whether each query has a weight of its own around ``weight``; not so in earlier versions.
+        translated: Whether BM25 uses word translations, the run's ``translations.json``.
     """
 
     model: str
@@ -78,6 +81,7 @@ class ServedRetriever:
     curve: Mapping[str, tuple[float, ...]]
     weights: tuple[float, ...] = WEIGHTS
     adaptive: bool = False
+    translated: bool = False
 
 
 def _default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
@@ -93,8 +97,11 @@ def choose_retriever(
     copied: bool,
     peoples_words: bool = False,
     folder: Path,
+    translations: Path | None = None,
 ) -> RetrieverChoice:
-    """Choose the model and the weight of BM25 on the dev questions, and stay near the default in doubt.
+    """Choose the model, BM25's words and weight on the dev questions, and stay near the default in doubt.
+
+    BM25 uses translations where these score higher, with the last model and the default weight.
 
     Many questions in people's own words are taken at their word: the best choice is the one to serve. For
     others the one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within
@@ -109,21 +116,37 @@ def choose_retriever(
         copied: Whether the questions' words were copied from the corpus.
         peoples_words: Whether most questions are in people's own words.
         folder: Where an index may keep files.
+        translations: A file of word translations; None for none.
     """
     models = list(embedders)
     if task is None or len(task.queries) < MIN_DEV_QUESTIONS:
         count = len(task.queries) if task else 0
         return _default_choice(models, f"{count} dev questions are too few to choose by: the default")
-    words = Bm25Retriever().index(task.corpus, path=folder)
-    scores = {
-        name: _scores(task, embedder, words, metric=metric, folder=folder)
-        for name, embedder in embedders.items()
-    }
+    scores = _all_scores(task, embedders, Bm25Retriever(), metric=metric, folder=folder)
+    if translations is None:
+        return _choose(scores, metric=metric, copied=copied, peoples_words=peoples_words)
+    words = Bm25Retriever(translations=str(translations))
+    translated = _all_scores(task, embedders, words, metric=metric, folder=folder)
+    at_default = WEIGHTS.index(DEFAULT_WEIGHT)
+    before, after = (float(each[models[-1]][at_default].mean()) for each in (scores, translated))
+    better = after > before
+    choice = _choose(
+        translated if better else scores, metric=metric, copied=copied, peoples_words=peoples_words
+    )
+    change = f"word translations change {metric} by {after - before:+.3f} at the default weight"
+    return replace(choice, translated=better and choice.weight > 0, reason=f"{choice.reason}; {change}")
+
+
+def _choose(
+    scores: Mapping[str, npt.NDArray[np.float64]], *, metric: str, copied: bool, peoples_words: bool
+) -> RetrieverChoice:
+    """Choose the model and the weight by the scores of all weights, shape (weights, questions) each."""
+    models = list(scores)
+    count = scores[models[0]].shape[1]
     curve = {name: tuple(float(row.mean()) for row in rows) for name, rows in scores.items()}
     if len({score for row in curve.values() for score in row}) == 1:
         reason = f"all choices score {curve[models[-1]][0]:.3f} on dev, which tells nothing: the default"
         return RetrieverChoice(models[-1], DEFAULT_WEIGHT, reason, curve)
-    count = len(task.queries)
     if peoples_words and count >= SURE_QUESTIONS:
         model, weight = max(product(reversed(models), WEIGHTS), key=lambda each: _at(curve, *each))
         reason = (
@@ -194,6 +217,22 @@ def _one_standard_error(
     close = [choice for choice, row in choices.items() if is_close(row)]
     model, weight = min(close, key=lambda choice: (abs(choice[1] - DEFAULT_WEIGHT), choice[0] != default))
     return model, weight, float(best.mean())
+
+
+def _all_scores(
+    task: RetrievalTask,
+    embedders: Mapping[str, Embedder],
+    words: Bm25Retriever,
+    *,
+    metric: str,
+    folder: Path,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return each model's score of each question at each weight, shape (weights, questions)."""
+    index = words.index(task.corpus, path=folder)
+    return {
+        name: _scores(task, embedder, index, metric=metric, folder=folder)
+        for name, embedder in embedders.items()
+    }
 
 
 def _scores(

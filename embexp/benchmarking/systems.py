@@ -117,6 +117,7 @@ def search_systems(
     *,
     lengths: Sequence[int] = (),
     retriever: RetrieverChoice | None = None,
+    translations: Path | None = None,
     cutoff: int = CUTOFF,
 ) -> dict[str, SystemResult]:
     """Search a task with every system; models are searched exactly.
@@ -129,6 +130,7 @@ def search_systems(
         folder: Where an index may keep files.
         lengths: Vector lengths that the last model was trained for, which become systems of their own.
         retriever: The retriever to serve, ``retriever`` in the result; None stands for the hybrid.
+        translations: The file of word translations, which that retriever may use.
         cutoff: The last rank whose order float32 decides where models mix precision.
 
     Returns:
@@ -145,12 +147,10 @@ def search_systems(
     results[BM25] = _search_bm25(task, bm25, built)
     results[HYBRID] = _search_hybrid(task, embedders[best], results[best], bm25, results[BM25], folder)
     results[RETRIEVER] = results[HYBRID]
-    if retriever is not None and (retriever.model, retriever.weight) != (best, DEFAULT_WEIGHT):
-        embedder, dense, weight = embedders[retriever.model], results[retriever.model], retriever.weight
-        results[RETRIEVER] = dense
-        if weight:
-            fused = _search_hybrid(task, embedder, dense, bm25, results[BM25], folder, weight=weight)
-            results[RETRIEVER] = fused
+    if retriever is not None:
+        results[RETRIEVER] = _search_chosen(
+            task, retriever, embedders, results, bm25, folder, translations=translations
+        )
     shorter = [f"dimensions={length}" for length in lengths if length < (results[best].cost.dimension or 0)]
     for form in dict.fromkeys([*benchmark.systems, *shorter]):
         compact = _search_exactly(task, embedders[best], folder, form=form)
@@ -243,6 +243,31 @@ def _search_hybrid(
         cached=dense.cost.cached,
     )
     return SystemResult(rankings, cost)
+
+
+def _search_chosen(
+    task: RetrievalTask,
+    choice: RetrieverChoice,
+    embedders: Mapping[str, SourceEmbedder],
+    results: Mapping[str, SystemResult],
+    bm25: Bm25Index,
+    folder: Path,
+    *,
+    translations: Path | None,
+) -> SystemResult:
+    """Search with the retriever to serve, or return the result of the system that it is."""
+    best = list(embedders)[-1]
+    dense, sparse = results[choice.model], results[BM25]
+    if not choice.weight:
+        return dense
+    if choice.translated:
+        words = Bm25Retriever(translations=str(translations))
+        bm25, built = _timed(lambda: words.index(task.corpus, path=folder))
+        sparse = replace(sparse, cost=replace(sparse.cost, embed_seconds=built))
+    elif (choice.model, choice.weight) == (best, DEFAULT_WEIGHT):
+        return results[HYBRID]
+    embedder = embedders[choice.model]
+    return _search_hybrid(task, embedder, dense, bm25, sparse, folder, weight=choice.weight)
 
 
 def _reranked(

@@ -235,9 +235,14 @@ def kind_of(pairs: Sequence[Pair]) -> str:
     return MODEL if kinds[MODEL] > kinds[CUT] else CUT
 
 
+def in_peoples_words(pair: Pair) -> bool:
+    """Return whether the question is a person's own: asked by people, or a summary that an author wrote."""
+    return pair.query_type in _PEOPLES_WORDS
+
+
 def asks_in_peoples_words(pairs: Sequence[Pair]) -> bool:
-    """Return whether most questions are people's own: asked by them, or summaries that authors wrote."""
-    return 2 * sum(pair.query_type in _PEOPLES_WORDS for pair in pairs) > len(pairs)
+    """Return whether most questions are people's own."""
+    return 2 * sum(in_peoples_words(pair) for pair in pairs) > len(pairs)
 
 
 def fit_into(plan: TrainingPlan, *, seconds: float, pairs: int, evaluations: int, least: int) -> TrainingPlan:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embexp.data.records import Pair
-from embexp.finetuning.word_alignment import align
+from embexp.data.word_alignment import align
 from embexp.models.routes import has_two_encoders
 
 if TYPE_CHECKING:

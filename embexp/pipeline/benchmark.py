@@ -47,6 +47,7 @@ from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import dev_task
 from embexp.pipeline.synthesize import language_model
 from embexp.pipeline.thresholds import score_threshold
+from embexp.pipeline.translations import TRANSLATIONS, word_translations
 from embexp.pipeline.truncation import benchmark_truncation
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.serving import follow_models
@@ -109,19 +110,22 @@ def benchmark(
 ) -> Results:
     """Score untuned, tuned, BM25, their hybrid and further systems, and index the corpus for search.
 
-    ``out_dir/index`` then holds the retriever's index of the untuned and the tuned model. Without a
-    tuned model there is no comparison.
+    ``out_dir/index`` then holds the retriever's index of the untuned and the tuned model, and
+    ``out_dir/translations.json`` the word translations if BM25 uses any. Without a tuned model there is no
+    comparison.
     """
     task = experiment.benchmark.task(
         data.chunks, data.splits.test, unit=experiment.dataset.unit, scale=data.splits.label_scale()
     )
     sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
-    choice = _choose_retriever(experiment, data, sources)
-    inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight)
+    translations = word_translations(experiment, data)
+    choice = _choose_retriever(experiment, data, sources, translations)
+    inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight, choice.translated)
     with experiment.stages.stage("benchmark", *inputs) as stage:
         results = stage.stored(lambda _: _read(task, stage.folder, cached=True))
         if results is None:
-            _write(_measure(experiment, data, task, sources, choice, stage.folder), stage.folder)
+            measured = _measure(experiment, data, task, sources, choice, stage.folder, translations)
+            _write(measured, stage.folder)
             index = [INDEX] if (stage.folder / INDEX).is_dir() else []
             stage.finish({}, SCORES, RESULTS, *index)
             results = _read(task, stage.folder, cached=False)
@@ -134,6 +138,10 @@ def benchmark(
     for name, scores in results.scores.items():
         costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
         _log_system(run, "benchmark", name, {**scores.mean, **costs})
+    if choice.translated and translations is not None:
+        with atomic_write(out_dir / TRANSLATIONS, "wb") as stream:
+            stream.write(translations.read_bytes())
+        run.log_artifact(out_dir / TRANSLATIONS)
     if results.judging:
         write_judgments(out_dir / "judgments.jsonl", results.task)
         run.log_artifact(out_dir / "judgments.jsonl")
@@ -166,16 +174,17 @@ def _systems_only(results: Mapping[str, T]) -> dict[str, T]:
 
 
 def _choose_retriever(
-    experiment: Experiment, data: Data, sources: Mapping[str, ModelSource]
+    experiment: Experiment, data: Data, sources: Mapping[str, ModelSource], translations: Path | None
 ) -> RetrieverChoice:
-    """Choose the model and the weight of BM25 on the dev questions, or take the choice from the cache."""
+    """Choose the model, and BM25 beside it, on the dev questions, or take the choice from the cache."""
     dev, seed = data.splits.dev, experiment.seed
     models = [identity(source) for source in sources.values()]
     kinds = {
         "copied": all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
         "peoples_words": asks_in_peoples_words(dev),
     }
-    with experiment.stages.stage("retriever", data.key, models, experiment.metric, seed, kinds) as stage:
+    inputs = (data.key, models, experiment.metric, seed, kinds, translations is not None)
+    with experiment.stages.stage("retriever", *inputs) as stage:
         stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
         if stored is not None:
             return stored
@@ -189,6 +198,7 @@ def _choose_retriever(
             metric=experiment.metric,
             **kinds,
             folder=stage.folder,
+            translations=translations,
         )
         stage.finish(asdict(choice))
     log.info("Retriever: the %s model, BM25 weight %g; %s.", choice.model, choice.weight, choice.reason)
@@ -209,6 +219,7 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
         ),
         curve=choice.curve,
         adaptive=choice.weight > 0,
+        translated=choice.translated,
     )
 
 
@@ -299,6 +310,7 @@ def _measure(
     sources: Mapping[str, ModelSource],
     choice: RetrieverChoice,
     folder: Path,
+    translations: Path | None,
 ) -> Results:
     """Search with every system, score the rankings and compare the models."""
     cache, metric, seed = experiment.embeddings, experiment.metric, experiment.seed
@@ -312,6 +324,7 @@ def _measure(
         folder,
         lengths=lengths,
         retriever=choice,
+        translations=translations,
         cutoff=cutoff_of(metric),
     )
     rankings = {name: each.rankings for name, each in systems.items()}

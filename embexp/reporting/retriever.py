@@ -24,13 +24,16 @@ class DevRow:
 def retriever_name(retriever: ServedRetriever) -> str:
     """Return ``the tuned model with BM25 at weight 0.4``, or ``the tuned model alone``."""
     if retriever.weight:
-        return f"the {retriever.model} model with BM25 at weight {retriever.weight:g}"
+        translated = " and word translations" if retriever.translated else ""
+        return f"the {retriever.model} model with BM25 at weight {retriever.weight:g}{translated}"
     return f"the {retriever.model} model alone"
 
 
 def retriever_label(retriever: ServedRetriever) -> str:
     """Return ``tuned + BM25 0.4``, or ``tuned`` for the model alone."""
-    return f"{retriever.model} + BM25 {retriever.weight:g}" if retriever.weight else retriever.model
+    if not retriever.weight:
+        return retriever.model
+    return f"{retriever.model} + {'translated ' if retriever.translated else ''}BM25 {retriever.weight:g}"
 
 
 def retriever_options(retriever: ServedRetriever) -> str:
@@ -38,7 +41,8 @@ def retriever_options(retriever: ServedRetriever) -> str:
     if not retriever.weight:
         return ""
     fixed = "" if retriever.adaptive else " retriever.adaptive=false"
-    return f"retriever=hybrid retriever.weight={retriever.weight:g}{fixed}"
+    translated = " retriever.sparse.translations=translations.json" if retriever.translated else ""
+    return f"retriever=hybrid retriever.weight={retriever.weight:g}{fixed}{translated}"
 
 
 def retriever_headline(outcome: Outcome) -> str:
@@ -85,7 +89,8 @@ def _serving(outcome: Outcome, retriever: ServedRetriever) -> str:
     if not options:
         return ""
     if comparison.better:
-        searched = ", as embexp.search does" if outcome.comparison else ""
+        file = ", a file in this run's folder" if retriever.translated else ""
+        searched = f"{file}, as embexp.search does" if outcome.comparison else file
         alone = outcome.scores[retriever.model][comparison.metric]
         higher = (
             f" On the test questions the {retriever.model} model alone scores higher ({alone:.3f}): the "

@@ -3,57 +3,41 @@
 from __future__ import annotations
 
 import logging
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from embexp.data.languages import CorpusLanguage, corpus_language, evenly
+from embexp.data.languages import evenly
 from embexp.data.records import Chunk
 from embexp.data.words import search_terms
 from embexp.errors import ConfigError
 from embexp.memory import warn_of_memory
 from embexp.progress import Bar, progress, track
 from embexp.ranges import Share, check_ranges
+from embexp.retrieval.analyzer import Analyzer, StemmerName, StopwordsName, analyzer_for
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
+from embexp.retrieval.translations import TranslatedTerm, Translations
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from embexp.models.encoder import Embedder
     from embexp.models.vector_files import Vectors
-
-_Germanic = Literal["danish", "dutch", "english", "german", "norwegian", "porter", "swedish", "yiddish"]
-_Romance = Literal["catalan", "french", "italian", "portuguese", "romanian", "spanish"]
-_European = Literal["armenian", "basque", "finnish", "greek", "hungarian", "irish", "lithuanian", "russian"]
-_Other = Literal["arabic", "hindi", "indonesian", "nepali", "serbian", "tamil", "turkish"]
-StemmerName = Literal[_Germanic, _Romance, _European, _Other]
-_Western = Literal["danish", "dutch", "english", "english_plus", "french", "german", "italian", "norwegian"]
-StopwordsName = Literal[
-    _Western, "chinese", "korean", "portuguese", "russian", "spanish", "swedish", "turkish"
-]
 
 log = logging.getLogger(__name__)
 
 BYTES_PER_CHARACTER = 6
 """Of a passage, that building the index takes: about 36 for a word and its place."""
 _PASSAGES_PER_STEP = 100
-
-_STEMMERS = {
-    **{"ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english"},
-    **{"es": "spanish", "eu": "basque", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi"},
-    **{"hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian"},
-    **{"ne": "nepali", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian"},
-    **{"ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish"},
-}
-_STOPWORDS = {
-    **{"da": "danish", "de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian"},
-    **{"ko": "korean", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ru": "russian"},
-    **{"sv": "swedish", "tr": "turkish", "zh": "chinese"},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +52,8 @@ class Bm25Retriever:
         stemmer: The language of the stemmer ("running" matches "run"); ``auto`` takes the one that most
             passages are in, if there is a stemmer for it, and English where none leads; None for no stemming.
         stopwords: The language whose most common words are ignored; ``auto`` likewise; None keeps all words.
+        translations: A file of word translations, as a run learns them from its pairs; None for none. Then a
+            word of a query also matches passages whose words stand for it (``translations.py``).
     """
 
     approximate: ClassVar[bool] = False
@@ -75,6 +61,7 @@ class Bm25Retriever:
     b: Share = 0.4
     stemmer: StemmerName | Literal["auto"] | None = "auto"
     stopwords: StopwordsName | Literal["auto"] | None = "auto"
+    translations: str | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "retriever")
@@ -89,7 +76,8 @@ class Bm25Retriever:
         """Index the chunks' words in memory; the embedder is ignored and nothing is written.
 
         Raises:
-            ConfigError: There is no such stemmer or list of stopwords.
+            ConfigError: There is no such stemmer or list of stopwords, or translations need another one.
+            DataError: The file of translations cannot be read.
             RetrievalError: There are no chunks.
         """
         import bm25s
@@ -98,7 +86,9 @@ class Bm25Retriever:
         ordered = sorted(chunks, key=lambda chunk: chunk.id)
         if not ordered:
             raise empty_corpus(path)
-        words = self._words([chunk.passage for chunk in evenly(ordered)])
+        translations = Translations.read(Path(self.translations)) if self.translations else None
+        analyzer = self._analyzer([chunk.passage for chunk in evenly(ordered)], translations)
+        words = analyzer.tokenizer()
         _warn_of_memory(ordered)
         passages = (chunk.passage for chunk in track(ordered, "Reading words", total=len(ordered)))
         stream = words.streaming_tokenize(passages, update_vocab=True, allow_empty=False)
@@ -111,37 +101,27 @@ class Bm25Retriever:
             with tokens.counted("Weighting words"):
                 corpus = SimpleNamespace(ids=tokens, vocab=vocabulary)
                 model.index(corpus, create_empty_token=False, show_progress=False)
-        return Bm25Index([chunk.id for chunk in ordered], words, model)
+        ids = [chunk.id for chunk in ordered]
+        if translations is None or model is None:
+            return Bm25Index(ids, words, model)
+        return TranslatedIndex(ids, words, model, translations)
 
-    def _words(self, passages: Sequence[str]) -> Any:
-        import Stemmer
-        from bm25s.tokenization import Tokenizer
+    def _analyzer(self, passages: Sequence[str], translations: Translations | None) -> Analyzer:
+        """Return the analyzer that the settings ask for, which is that of the translations if there are any.
 
-        stemmer_name, stopwords = self._languages(passages)
-        try:
-            stemmer = Stemmer.Stemmer(stemmer_name) if stemmer_name else None
-        except KeyError as error:
-            known = ", ".join(Stemmer.algorithms())
-            raise ConfigError(
-                f"retriever.stemmer is {self.stemmer}: give one of {known}, auto, or null."
-            ) from error
-        try:
-            return Tokenizer(splitter=search_terms, stopwords=stopwords, stemmer=stemmer)
-        except ValueError as error:
-            raise ConfigError(f"retriever.stopwords is {self.stopwords}: {error}, auto, or null.") from error
-
-    def _languages(self, passages: Sequence[str]) -> tuple[str | None, str | None]:
-        """Return the languages of the stemmer and of the stop words, and log those that were detected."""
-        if "auto" not in (self.stemmer, self.stopwords):
-            return self.stemmer, self.stopwords
-        language = corpus_language(passages)
-        code = language.code or "en"
-        stemmer = _STEMMERS.get(code) if self.stemmer == "auto" else self.stemmer
-        stopwords = _STOPWORDS.get(code) if self.stopwords == "auto" else self.stopwords
-        log.info(
-            "BM25: %s; stemming: %s, stop words: %s.", _told(language), stemmer or "none", stopwords or "none"
-        )
-        return stemmer, stopwords
+        Raises:
+            ConfigError: The settings ask for another one than the translations were learned with.
+        """
+        if translations is None:
+            return analyzer_for(passages, stemmer=self.stemmer, stopwords=self.stopwords)
+        for name in ("stemmer", "stopwords"):
+            asked, learned = getattr(self, name), getattr(translations.passages, name)
+            if asked not in ("auto", learned):
+                raise ConfigError(
+                    f"retriever.{name} is {asked or 'null'}, but {self.translations} was learned with "
+                    f"{learned or 'null'}: leave one of the two out."
+                )
+        return translations.passages
 
 
 class _Tokens(Sequence["array[int]"]):
@@ -184,12 +164,6 @@ def _warn_of_memory(chunks: Sequence[Chunk]) -> None:
     )
 
 
-def _told(language: CorpusLanguage) -> str:
-    if language.code:
-        return f"{language.share:.0%} of the text is in the language {language.code!r}"
-    return "no language leads, or there is too little text to tell"
-
-
 class Bm25Index:
     """Scores of words in passages; only passages that share a word with the query are hits."""
 
@@ -222,24 +196,9 @@ class Bm25Index:
         Yields:
             Scores in [0, 1), float32, shape (chunks,), one array per query.
         """
-        import numpy as np
-
-        tokens = self._words.streaming_tokenize(list(queries), update_vocab=False, allow_empty=False)
-        for query, numbers in zip(queries, tokens, strict=True):
-            if not numbers:
-                yield np.zeros(len(self._ids), dtype=np.float32)
-                continue
-            starts = self._model.scores["indptr"]
-            with_term = [starts[number + 1] - starts[number] for number in numbers]
-            with_term += [0] * (self._count_terms(query) - len(numbers))
-            chunks = np.array(with_term)
-            idf = np.log(1 + (len(self._ids) - chunks + 0.5) / (chunks + 0.5))
-            scores: Vectors = self._model.get_scores_from_ids(numbers)
-            yield scores / np.float32(idf.sum())
-
-    def _count_terms(self, query: str) -> int:
-        """Return how many terms a query has, stop words left out, whether or not a chunk has them."""
-        return sum(term not in self._words.stopwords for term in search_terms(query.lower()))
+        for query in queries:
+            scores, most = self._scores(query)
+            yield scores / most if most else scores
 
     def search(self, queries: Sequence[str], *, k: int) -> list[list[Hit]]:
         """Return each query's ``k`` best chunks, the best first; equal scores are ordered by chunk id.
@@ -248,12 +207,106 @@ class Bm25Index:
             RetrievalError: ``k`` is less than 1.
         """
         check_k(k)
-        tokens = self._words.streaming_tokenize(list(queries), update_vocab=False, allow_empty=False)
-        return [self._search(numbers, k) for numbers in tokens]
+        return [self._best(self._scores(query)[0], k) for query in queries]
 
-    def _search(self, numbers: list[int], k: int) -> list[Hit]:
-        if not numbers:
-            return []
-        scores = self._model.get_scores_from_ids(numbers)
+    def _best(self, scores: Vectors, k: int) -> list[Hit]:
         best = best_columns(scores[None, :], k)[0]
         return [Hit(self._ids[row], float(scores[row])) for row in best if scores[row] > 0]
+
+    def _scores(self, query: str) -> tuple[Vectors, np.float32]:
+        """Return a query's scores of all chunks, shape (chunks,), and the most that a chunk could score."""
+        import numpy as np
+
+        (numbers,) = self._words.streaming_tokenize([query], update_vocab=False, allow_empty=False)
+        if not numbers:
+            return np.zeros(len(self._ids), dtype=np.float32), np.float32(0)
+        unknown = self._count_terms(query) - len(numbers)
+        rarities = [*(self._rarity(number) for number in numbers), *[self._rarest] * unknown]
+        scores: Vectors = self._model.get_scores_from_ids(numbers)
+        return scores, np.float32(sum(rarities))
+
+    def _count_terms(self, query: str) -> int:
+        """Return how many terms a query has, stop words left out, whether or not a chunk has them."""
+        return sum(term not in self._words.stopwords for term in search_terms(query.lower()))
+
+    def _rarity(self, number: int) -> float:
+        """Return a term's inverse document frequency, of which no chunk scores more."""
+        starts = self._model.scores["indptr"]
+        return self._idf(int(starts[number + 1] - starts[number]))
+
+    @property
+    def _rarest(self) -> float:
+        """The inverse document frequency of a term that no chunk has."""
+        return self._idf(0)
+
+    def _idf(self, with_term: int) -> float:
+        return math.log(1 + (len(self._ids) - with_term + 0.5) / (with_term + 0.5))
+
+
+class TranslatedIndex(Bm25Index):
+    """Scores of words in passages, and of other words that stand for them.
+
+    A term adds up to its rarity, for a chunk that has it, as in BM25, or whose terms stand for it, or both:
+    ``rarity * (1 - (1 - tf / (tf + ...)) * (1 - match))``. Its rarity is the lower one of those among chunks
+    and among the training questions, so that words that most questions have count for little.
+    """
+
+    def __init__(self, ids: Sequence[str], words: Any, model: Any, translations: Translations) -> None:
+        super().__init__(ids, words, model)
+        self._translations = translations
+        self._numbers: dict[str, int] = words.get_vocab_dict()
+
+    def _scores(self, query: str) -> tuple[Vectors, np.float32]:
+        import numpy as np
+
+        scores, most = np.zeros(len(self._ids), dtype=np.float32), 0.0
+        for word in search_terms(query.lower()):
+            asked = self._translations.questions.term(word)
+            if asked is None:
+                continue
+            translated = self._translations.terms.get(asked)
+            number = self._numbers.get(self._translations.passages.term(word) or "")
+            rarity = self._rarest if number is None else self._rarity(number)
+            if translated is not None:
+                rarity = min(rarity, translated.rarity * self._rarest)
+            scores += np.float32(rarity) * self._matches(number, translated)
+            most += rarity
+        return scores, np.float32(most)
+
+    def _matches(self, number: int | None, translated: TranslatedTerm | None) -> Vectors:
+        """Return how far each chunk matches a term, in [0, 1), given its number and its translations."""
+        import numpy as np
+
+        missed = np.ones(len(self._ids), dtype=np.float32)
+        if number is not None:
+            rows, scores = self._postings(number)
+            missed[rows] -= scores / np.float32(self._rarity(number))
+        if translated is not None:
+            missed *= 1 - translated.match(self._likelihoods(translated))
+        return 1 - missed
+
+    def _likelihoods(self, translated: TranslatedTerm) -> Vectors:
+        """Return the mean probability, over each chunk's distinct terms, that they stand for a term."""
+        import numpy as np
+
+        known = {self._numbers[term]: p for term, p in translated.passages.items() if term in self._numbers}
+        if not known:
+            return np.zeros(len(self._ids), dtype=np.float32)
+        rows = [self._postings(number)[0] for number in known]
+        weights = np.repeat(list(known.values()), [len(each) for each in rows])
+        total = np.bincount(np.concatenate(rows), weights, minlength=len(self._ids))
+        return total.astype(np.float32) / self._distinct_terms
+
+    def _postings(self, number: int) -> tuple[NDArray[np.int32], Vectors]:
+        """Return the rows of the chunks that have a term, and their scores for it."""
+        scores = self._model.scores
+        span = slice(*scores["indptr"][number : number + 2])
+        return scores["indices"][span], scores["data"][span]
+
+    @cached_property
+    def _distinct_terms(self) -> Vectors:
+        """The number of different terms of each chunk, at least 1; shape (chunks,)."""
+        import numpy as np
+
+        counts = np.bincount(self._model.scores["indices"], minlength=len(self._ids))
+        return np.maximum(counts, 1).astype(np.float32)

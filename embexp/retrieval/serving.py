@@ -13,13 +13,16 @@ from embexp.retrieval.hybrid import DenseRetriever, HybridRetriever
 from embexp.retrieval.index import Retriever
 
 
-def with_bm25(retriever: Retriever, weight: float, *, adaptive: bool = True) -> Retriever:
+def with_bm25(
+    retriever: Retriever, weight: float, *, adaptive: bool = True, translations: str | None = None
+) -> Retriever:
     """Return a retriever that fuses the vectors of ``retriever`` with BM25.
 
     Args:
         retriever: What a run indexes with.
         weight: The share of BM25 in a hit's score; 0 is the vectors alone.
         adaptive: Whether each query has a weight of its own.
+        translations: The file of BM25's word translations; None for none.
 
     Returns:
         ``retriever`` itself, or an equal one, where it does that already.
@@ -29,7 +32,8 @@ def with_bm25(retriever: Retriever, weight: float, *, adaptive: bool = True) -> 
     dense = dense_retriever(retriever)
     if not weight:
         return dense
-    return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight, adaptive=adaptive)
+    words = Bm25Retriever(translations=translations)
+    return HybridRetriever(dense=dense, sparse=words, weight=weight, adaptive=adaptive)
 
 
 def follow_models(retriever: Retriever, embedders: Iterable[Embedder], path: Path) -> None:

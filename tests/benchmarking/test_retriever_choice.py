@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from embexp.benchmarking.retriever_choice import (
 from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.data.splitting import MIN_DEV_QUESTIONS
+from embexp.retrieval.analyzer import Analyzer
+from embexp.retrieval.translations import TranslatedTerm, Translations
 from tests.retrieval.letter_embedder import RandomEmbedder
 
 
@@ -148,6 +151,33 @@ def test_questions_that_nothing_answers_choose_nothing(tmp_path: Path) -> None:
 
     assert (choice.model, choice.weight, choice.fusion) == ("untuned", 0.3, "convex")
     assert "all choices score 0.000 on dev, which tells nothing" in choice.reason
+
+
+@pytest.mark.parametrize(("stands_for", "used"), [("word", True), ("other", False)])
+def test_word_translations_are_used_where_they_score_higher(
+    stands_for: str, used: bool, tmp_path: Path
+) -> None:
+    """Questions ask for ``frage7``, passages say ``word7``."""
+    plain = made_task(answerable=True)
+    queries = [replace(query, text=query.text.replace("word", "frage")) for query in plain.queries]
+    as_written = Analyzer(stemmer=None, stopwords=None)
+    terms = {f"frage{at}": TranslatedTerm(0.9, 0.01, {f"{stands_for}{at}": 0.9}) for at in range(30)}
+    Translations(as_written, as_written, terms).write(tmp_path / "translations.json")
+
+    choice = choose_retriever(
+        replace(plain, queries=queries),
+        {"untuned": RandomEmbedder(), "tuned": RandomEmbedder()},
+        metric="mrr@1",
+        copied=False,
+        folder=tmp_path,
+        translations=tmp_path / "translations.json",
+    )
+
+    assert choice.translated is used
+    assert (max(choice.curve["tuned"]) > 0.7) is used
+    assert ("word translations change mrr@1 by +0." in choice.reason) == (
+        used or "by +0.000" in choice.reason
+    )
 
 
 @pytest.mark.parametrize("questions", [0, MIN_DEV_QUESTIONS - 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embexp.finetuning.word_alignment import Alignment, align
+from embexp.data.word_alignment import Alignment, align
 
 
 def best(found: Alignment) -> dict[int, int]:

@@ -20,14 +20,19 @@ _NULL = 0
 
 @dataclass(frozen=True)
 class Alignment:
-    """Expected counts: row i says how often ``questions[i]`` translated ``passages[i]``, two token ids.
+    """The links between tokens of questions and of passages, but for those to the null word; shape (links,).
 
-    The arrays have the shape (links,); links to the null word are left out.
+    Attributes:
+        questions: Token ids of questions.
+        passages: The token ids of passages that they translate.
+        counts: How often each does in all pairs, as expected.
+        probabilities: The probability that a passage's token is translated by just this token.
     """
 
     questions: NDArray[np.int64]
     passages: NDArray[np.int64]
     counts: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
 
 def align(questions: Sequence[Sequence[int]], passages: Sequence[Sequence[int]]) -> Alignment:
@@ -52,7 +57,7 @@ def align(questions: Sequence[Sequence[int]], passages: Sequence[Sequence[int]])
         counts = _totals(index, posterior)
         probability = counts / (_totals(source, counts)[source] + SMOOTHING)
     explained = passage != _NULL
-    return Alignment(question[explained], passage[explained] - 1, counts[explained])
+    return Alignment(question[explained], passage[explained] - 1, counts[explained], probability[explained])
 
 
 def _links(

@@ -1,0 +1,185 @@
+"""Word translations: which terms of passages stand for a term of a question, learned from pairs of both.
+
+BM25 with translations finds a passage that answers in other words than the question's, or in another
+language: a lexical translation model (Berger and Lafferty 1999, "Information retrieval as statistical
+translation") beside exact matches.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embexp.data.sampling import sample
+from embexp.data.word_alignment import align
+from embexp.errors import DataError
+from embexp.retrieval.analyzer import Analyzer, analyzer_for
+from embexp.storage.files import write_json
+
+if TYPE_CHECKING:
+    from embexp.models.vector_files import Vectors
+
+log = logging.getLogger(__name__)
+
+FEWEST_PAIRS = 100
+"""Fewer pairs align too few terms."""
+MOST_PAIRS = 5_000
+"""More pairs would take memory and time, and align few more terms."""
+QUESTION_TERMS = 20
+PASSAGE_TERMS = 100
+"""The first distinct terms of a question and of a passage that are aligned: some 500 MB at the most."""
+MOST_COMMON = 0.5
+"""Terms in more than this share of the passages stand for nothing in particular."""
+LEAST_PROBABILITY = 0.03
+"""Less probable translations are left out: they make the index slow and the ranking no better."""
+TRUST = 9.0
+"""How much more a term of a question is expected to come from its passage than from questions in general.
+
+The mixture of the query likelihood model, with 0.9 for the passage and 0.1 for the background.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedTerm:
+    """A term of questions.
+
+    Attributes:
+        rarity: Its inverse document frequency among the training questions, as a share of that of a term
+            which none of them has; in (0, 1).
+        share: Its share of all terms of the training questions.
+        passages: Term of passages -> the probability that a question asks for it by this term.
+    """
+
+    rarity: float
+    share: float
+    passages: Mapping[str, float]
+
+    def match(self, likelihoods: Vectors) -> Vectors:
+        """Return how far passages match the term, from 0 to 1, as its log-odds to come from each of them.
+
+        ``log(1 + 9 p / share) / log(1 + 9 / share)``, with the likelihood ``p`` of the term given a passage:
+        0 for a passage that is never asked for by it, 1 for one whose every term is.
+
+        Args:
+            likelihoods: The mean of the probabilities above over a passage's terms; shape (passages,).
+        """
+        import numpy as np
+
+        trust = TRUST / self.share
+        matches: Vectors = np.log1p(likelihoods * np.float32(trust)) / np.float32(math.log1p(trust))
+        return matches
+
+
+@dataclass(frozen=True)
+class Translations:
+    """What the terms of questions stand for.
+
+    Attributes:
+        questions: How questions become terms.
+        passages: How passages do.
+        terms: Term of questions -> its translations.
+    """
+
+    questions: Analyzer
+    passages: Analyzer
+    terms: Mapping[str, TranslatedTerm]
+
+    def write(self, path: Path) -> None:
+        """Write all of it as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Translations:
+        """Read what ``write`` wrote.
+
+        Raises:
+            DataError: There is no such file, or it holds something else.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(Translations).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            problem = error.strerror if isinstance(error, OSError) else "it is not in their format"
+            raise DataError(
+                f"The word translations {path} cannot be read ({problem}): name the translations.json of a "
+                "run, or leave the option out."
+            ) from error
+
+
+def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:
+    """Learn translations from questions and the passages that answer them, in seconds.
+
+    A pair's question and passage may be in different languages. The same pairs give the same translations.
+
+    Args:
+        pairs: (question, passage), each once; of more than 5,000, a sample of as many is used.
+
+    Raises:
+        DataError: There are fewer than 100 pairs.
+    """
+    used = list(sample(pairs, MOST_PAIRS, key="\0".join))
+    if len(used) < FEWEST_PAIRS:
+        raise DataError(
+            f"Word translations were to be learned from {len(used)} pairs: give at least {FEWEST_PAIRS}."
+        )
+    questions, passages = zip(*used, strict=True)
+    asked = analyzer_for(questions, what="Questions")
+    answering = analyzer_for(passages, what="Passages")
+    question_terms = [asked.terms(question) for question in questions]
+    passage_terms = [list(dict.fromkeys(answering.terms(passage)))[:PASSAGE_TERMS] for passage in passages]
+    found = _probabilities(question_terms, _distinctive(passage_terms))
+    frequency = Counter(term for terms in question_terms for term in set(terms))
+    occurrences = Counter(term for terms in question_terms for term in terms)
+    rarest, total = _rarity(0, len(used)), occurrences.total()
+    terms = {
+        term: TranslatedTerm(_rarity(frequency[term], len(used)) / rarest, count / total, found.get(term, {}))
+        for term, count in occurrences.items()
+    }
+    log.info("Learned what %s terms of %s questions stand for in passages.", *(len(found), len(used)))
+    return Translations(asked, answering, terms)
+
+
+def _distinctive(passages: Sequence[list[str]]) -> list[list[str]]:
+    """Leave out the terms that most passages have."""
+    frequency = Counter(term for passage in passages for term in passage)
+    most = MOST_COMMON * len(passages)
+    return [[term for term in passage if frequency[term] <= most] for passage in passages]
+
+
+def _probabilities(
+    questions: Sequence[list[str]], passages: Sequence[list[str]]
+) -> dict[str, dict[str, float]]:
+    """Return term of questions -> term of passages -> probability, without those below the least."""
+    asked, answering = _numbers(questions), _numbers(passages)
+    found = align(
+        [[asked[term] for term in terms[:QUESTION_TERMS]] for terms in questions],
+        [[answering[term] for term in terms] for terms in passages],
+    )
+    asked_terms, answering_terms = list(asked), list(answering)
+    kept = found.probabilities >= LEAST_PROBABILITY
+    translations: dict[str, dict[str, float]] = defaultdict(dict)
+    for question, passage, probability in zip(
+        found.questions[kept].tolist(),
+        found.passages[kept].tolist(),
+        found.probabilities[kept].tolist(),
+        strict=True,
+    ):
+        translations[asked_terms[question]][answering_terms[passage]] = probability
+    return dict(translations)
+
+
+def _numbers(texts: Sequence[list[str]]) -> dict[str, int]:
+    """Number all terms in the order of their first occurrence."""
+    terms = dict.fromkeys(term for text in texts for term in text)
+    return {term: number for number, term in enumerate(terms)}
+
+
+def _rarity(count: int, texts: int) -> float:
+    """Return the inverse document frequency of Lucene's BM25."""
+    return math.log(1 + (texts - count + 0.5) / (count + 0.5))
