@@ -1,13 +1,15 @@
 """What documents alone gain: experiment=label_free on sets whose tests are people's own questions.
 
     python benchmarks/label_free.py                                # three sets, 200 questions each: minutes
-    python benchmarks/label_free.py --sets all --questions 1000 --labels --out outputs/label_free
+    python benchmarks/label_free.py --sets all --questions 1000 --ways label_free labels
+    python benchmarks/label_free.py --ways pairs query_encoder label_free --seeds 0 1 2
 
-A set is trained on without its judgments, and scored on people's questions. With --labels it is trained on
-its judgments, too (experiment=best_small). Every run keeps its folder and its caches below --out, so that an
-interrupted measurement goes on where it was. The peer is the untuned model alone. The columns "on dev" are
-gains on the dev questions, which were cut out of the documents: what a verdict without people's questions
-would have said.
+A set is trained on without its judgments, and scored on people's questions: with experiment=label_free, with
+one of its two stages alone (pairs, query_encoder), or on its judgments (labels: experiment=best_small). With
+several seeds the last table gives the mean gain of each way and its standard deviation over the seeds. Every
+run keeps its folder and its caches below --out, so that an interrupted measurement goes on where it was. The
+peer is the untuned model alone. The columns "on dev" are gains on the dev questions, which were cut out of
+the documents: what a verdict without people's questions would have said.
 """
 
 from __future__ import annotations
@@ -16,25 +18,43 @@ import argparse
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from retrieval_sets import SETS, machine
 
+Results = dict[tuple[str, str, int], dict[str, Any]]
 METRIC = "ndcg@10"
+FREE = ["experiment=label_free", "dataset.train=synthetic", "synthesis=extractive"]
 WAYS = {
-    "label_free": ["experiment=label_free", "dataset.train=synthetic", "synthesis=extractive"],
+    "label_free": FREE,
+    "pairs": [
+        *FREE,
+        "trainer=auto",
+        "loss=mnrl",
+        "trainer.merge=[0.5]",
+        "trainer.select=preferred",
+        "trainer.preferred_share=0.5",
+        "synthesis.query_types=[faq,title,heading,definition,caption,sentence,comment,link,keywords]",
+    ],
+    "query_encoder": [*FREE, "trainer=query_encoder"],
     "labels": ["experiment=best_small"],
 }
 
 
-def run(way: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def run(way: str, folder: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run an experiment unless its outcome is there already, and return the outcome."""
-    out = options.out / f"{folder.name}-{way}"
+    out = options.out / f"{folder.name}-{way}{f'-seed{seed}' if seed else ''}"
     if not (out / "outcome.json").exists():
         command = [sys.executable, "-m", "embexp.run", "dataset=beir", f"dataset.path={folder}", *WAYS[way]]
-        command += [f"model={options.model}", "tracker=none", f"benchmark.limit={options.questions}"]
+        command += [
+            f"model={options.model}",
+            f"seed={seed}",
+            "tracker=none",
+            f"benchmark.limit={options.questions}",
+        ]
         command += [f"hydra.run.dir={out}", f"paths.cache={options.out / 'cache'}", *options.override]
         done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
         if done.returncode:
@@ -58,6 +78,7 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
         "served": f"{served['model']} {served['weight']:g}",
         "model on dev": _on_dev(served, "tuned", 0.0),
         "retriever on dev": _on_dev(served, served["model"], served["weight"]),
+        "training seconds": outcome["training"]["seconds"],
     }
 
 
@@ -67,13 +88,30 @@ def _on_dev(served: dict[str, Any], model: str, weight: float) -> float | None:
     return curve[model][served["weights"].index(weight)] - curve["untuned"][0] if curve else None
 
 
-def table(results: dict[tuple[str, str], dict[str, Any]]) -> str:
+def table(results: Results) -> str:
     """Return the results as a Markdown table."""
     columns = list(next(iter(results.values())))
-    lines = [f"| set | trained on | {' | '.join(columns)} |", f"|:--|:--|{'--:|' * len(columns)}"]
-    for (name, way), values in results.items():
+    lines = [f"| set | trained on | seed | {' | '.join(columns)} |", f"|:--|:--|--:|{'--:|' * len(columns)}"]
+    for (name, way, seed), values in results.items():
         cells = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in values.values()]
-        lines.append(f"| {name} | {way} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {way} | {seed} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def summary(results: Results, options: argparse.Namespace) -> str:
+    """Return, for each way, the gains over all sets: their mean, and their standard deviation over seeds."""
+    lines = ["| trained on | model | retriever | training seconds |", "|:--|:--|:--|--:|"]
+    for way in options.ways:
+        gains = []
+        for column in ("model delta", "retriever delta"):
+            means = [
+                mean(values[column] for (_, each, drawn), values in results.items() if (each, drawn) == key)
+                for key in ((way, seed) for seed in options.seeds)
+            ]
+            spread = f" ± {stdev(means):.3f}" if len(means) > 1 else ""
+            gains.append(f"{mean(means):+.3f}{spread}")
+        seconds = mean(values["training seconds"] for (_, each, _), values in results.items() if each == way)
+        lines.append(f"| {way} | {' | '.join(gains)} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
@@ -85,7 +123,8 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--model", choices=["minilm", "tiny"], default="minilm")
     parser.add_argument("--questions", type=int, default=200, help="the most test questions of a set")
-    parser.add_argument("--labels", action="store_true", help="train on the sets' own judgments, too")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["label_free"], help="how to train")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--override", nargs="*", default=[], help="changes of the recipe: loss.weight=0.4")
     parser.add_argument("--out", type=Path, default=Path("outputs/label_free"))
     return parser.parse_args()
@@ -96,13 +135,16 @@ def main() -> None:
     options.out = options.out.resolve()
     every = sorted(path.parent.name for path in options.data.glob("*/corpus.jsonl"))
     names = every if options.sets == ["all"] else options.sets
-    results: dict[tuple[str, str], dict[str, Any]] = {}
-    for name in names:
-        for way in WAYS if options.labels else ["label_free"]:
-            results[name, way] = row(run(way, (options.data / name).resolve(), options))
-            print(json.dumps({"set": name, "trained on": way, **results[name, way]}), flush=True)
-    print(table(results))
-    free = [values for (_, way), values in results.items() if way == "label_free"]
+    results: Results = {}
+    for seed, name, way in product(options.seeds, names, options.ways):
+        results[name, way, seed] = row(run(way, (options.data / name).resolve(), seed, options))
+        print(
+            json.dumps({"set": name, "trained on": way, "seed": seed, **results[name, way, seed]}), flush=True
+        )
+    print(table(results), summary(results, options), sep="\n\n")
+    free = [values for (_, way, _), values in results.items() if way == "label_free"]
+    if not free:
+        return
     ours, peer = mean(each["retriever"] for each in free), mean(each["untuned"] for each in free)
     result = {
         "benchmark": "label_free",
