@@ -54,6 +54,10 @@ class Bm25Retriever:
         stopwords: The language whose most common words are ignored; ``auto`` likewise; None keeps all words.
         translations: A file of word translations, as a run learns them from its pairs; None for none. Then a
             word of a query also matches passages whose words stand for it (``translations.py``).
+
+    Raises:
+        ConfigError: A number is out of range.
+        DataError: The file of translations cannot be read.
     """
 
     approximate: ClassVar[bool] = False
@@ -65,6 +69,10 @@ class Bm25Retriever:
 
     def __post_init__(self) -> None:
         check_ranges(self, "retriever")
+        self._translations()  # a file that cannot be read ends a run now and not after its training
+
+    def _translations(self) -> Translations | None:
+        return Translations.read(Path(self.translations)) if self.translations else None
 
     def index(
         self,
@@ -86,7 +94,7 @@ class Bm25Retriever:
         ordered = sorted(chunks, key=lambda chunk: chunk.id)
         if not ordered:
             raise empty_corpus(path)
-        translations = Translations.read(Path(self.translations)) if self.translations else None
+        translations = self._translations()
         analyzer = self._analyzer([chunk.passage for chunk in evenly(ordered)], translations)
         words = analyzer.tokenizer()
         _warn_of_memory(ordered)

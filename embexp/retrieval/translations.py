@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING
 from embexp.data.sampling import sample
 from embexp.data.word_alignment import align
 from embexp.errors import DataError
+from embexp.ranges import ShareAboveZero
 from embexp.retrieval.analyzer import Analyzer, analyzer_for
 from embexp.storage.files import write_json
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from embexp.models.vector_files import Vectors
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ PASSAGE_TERMS = 100
 MOST_COMMON = 0.5
 """Terms in more than this share of the passages stand for nothing in particular."""
 LEAST_PROBABILITY = 0.03
-"""Less probable translations are left out: they make the index slow and the ranking no better."""
+"""Less probable translations are left out: they make a search slow and its ranking no better."""
 TRUST = 9.0
 """How much more a term of a question is expected to come from its passage than from questions in general.
 
@@ -55,9 +58,9 @@ class TranslatedTerm:
         passages: Term of passages -> the probability that a question asks for it by this term.
     """
 
-    rarity: float
-    share: float
-    passages: Mapping[str, float]
+    rarity: ShareAboveZero
+    share: ShareAboveZero
+    passages: Mapping[str, ShareAboveZero]
 
     def match(self, likelihoods: Vectors) -> Vectors:
         """Return how far passages match the term, from 0 to 1, as its log-odds to come from each of them.
@@ -105,11 +108,17 @@ class Translations:
         try:
             return TypeAdapter(Translations).validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            problem = error.strerror if isinstance(error, OSError) else "it is not in their format"
+            problem = error.strerror if isinstance(error, OSError) else _first_problem(error)
             raise DataError(
                 f"The word translations {path} cannot be read ({problem}): name the translations.json of a "
                 "run, or leave the option out."
             ) from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
 
 
 def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:

@@ -84,14 +84,36 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert Translations.read(tmp_path / "translations.json") == learned
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"terms": {}}', "\x00"])
-def test_a_file_that_holds_something_else_is_named(content: str | None, tmp_path: Path) -> None:
+def terms(term: str) -> str:
+    """A file with one term."""
+    analyzer = '{"stemmer": null, "stopwords": null}'
+    return f'{{"questions": {analyzer}, "passages": {analyzer}, "terms": {{"a": {term}}}}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file"),
+        ("", "Invalid JSON"),
+        ("\x00", "Invalid JSON"),
+        ("[]", "Input should be"),
+        ('{"terms": {}}', "questions: Field required"),
+        (terms('{"rarity": 1, "share": 0, "passages": {}}'), "terms.a.share: Input should be greater"),
+        (terms('{"rarity": NaN, "share": 1, "passages": {}}'), "terms.a.rarity: Input should be"),
+        (terms('{"rarity": 1, "share": 1, "passages": {"b": 2}}'), "terms.a.passages.b: Input"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named(content: str | None, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "translations.json"
     if content is not None:
         path.write_text(content)
 
-    with pytest.raises(DataError, match=r"translations\.json cannot be read .*: name the translations\.json"):
-        Bm25Retriever(translations=str(path)).index([Chunk(id="a", document_id="a", text="a")], path=tmp_path)
+    with pytest.raises(
+        DataError, match=r"translations\.json cannot be read .*: name the translations"
+    ) as error:
+        Bm25Retriever(translations=str(path))
+
+    assert problem in str(error.value)
 
 
 def test_a_term_matches_as_its_log_odds_say() -> None:
