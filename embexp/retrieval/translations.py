@@ -36,6 +36,8 @@ MOST_PAIRS = 5_000
 QUESTION_TERMS = 20
 PASSAGE_TERMS = 100
 """The first distinct terms of a question and of a passage that are aligned: some 500 MB at the most."""
+LEAST_PASSAGES = 2
+"""Terms in fewer passages could stand for anything in their only question."""
 MOST_COMMON = 0.5
 """Terms in more than this share of the passages stand for nothing in particular."""
 LEAST_PROBABILITY = 0.03
@@ -147,7 +149,11 @@ def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:
     occurrences = Counter(term for terms in question_terms for term in terms)
     rarest, total = _rarity(0, len(used)), occurrences.total()
     terms = {
-        term: TranslatedTerm(_rarity(frequency[term], len(used)) / rarest, count / total, found.get(term, {}))
+        term: TranslatedTerm(
+            rarity=round(_rarity(frequency[term], len(used)) / rarest, 4),
+            share=round(count / total, 7),
+            passages=found.get(term, {}),
+        )
         for term, count in occurrences.items()
     }
     log.info("Learned what %s terms of %s questions stand for in passages.", *(len(found), len(used)))
@@ -155,31 +161,29 @@ def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:
 
 
 def _distinctive(passages: Sequence[list[str]]) -> list[list[str]]:
-    """Leave out the terms that most passages have."""
+    """Leave out the terms that a single passage has, and those that most have."""
     frequency = Counter(term for passage in passages for term in passage)
     most = MOST_COMMON * len(passages)
-    return [[term for term in passage if frequency[term] <= most] for passage in passages]
+    return [[term for term in passage if LEAST_PASSAGES <= frequency[term] <= most] for passage in passages]
 
 
 def _probabilities(
     questions: Sequence[list[str]], passages: Sequence[list[str]]
 ) -> dict[str, dict[str, float]]:
-    """Return term of questions -> term of passages -> probability, without those below the least."""
+    """Return term of questions -> term of passages -> probability, the highest first, down to the least."""
+    import numpy as np
+
     asked, answering = _numbers(questions), _numbers(passages)
     found = align(
         [[asked[term] for term in terms[:QUESTION_TERMS]] for terms in questions],
         [[answering[term] for term in terms] for terms in passages],
     )
     asked_terms, answering_terms = list(asked), list(answering)
-    kept = found.probabilities >= LEAST_PROBABILITY
     translations: dict[str, dict[str, float]] = defaultdict(dict)
-    for question, passage, probability in zip(
-        found.questions[kept].tolist(),
-        found.passages[kept].tolist(),
-        found.probabilities[kept].tolist(),
-        strict=True,
-    ):
-        translations[asked_terms[question]][answering_terms[passage]] = probability
+    kept = np.flatnonzero(found.probabilities >= LEAST_PROBABILITY)
+    for link in kept[np.argsort(-found.probabilities[kept], kind="stable")].tolist():
+        question, passage = asked_terms[found.questions[link]], answering_terms[found.passages[link]]
+        translations[question][passage] = round(float(found.probabilities[link]), 4)
     return dict(translations)
 
 
