@@ -150,8 +150,8 @@ def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:
     rarest, total = _rarity(0, len(used)), occurrences.total()
     terms = {
         term: TranslatedTerm(
-            rarity=round(_rarity(frequency[term], len(used)) / rarest, 4),
-            share=round(count / total, 7),
+            rarity=_short(_rarity(frequency[term], len(used)) / rarest),
+            share=_short(count / total),
             passages=found.get(term, {}),
         )
         for term, count in occurrences.items()
@@ -183,7 +183,7 @@ def _probabilities(
     kept = np.flatnonzero(found.probabilities >= LEAST_PROBABILITY)
     for link in kept[np.argsort(-found.probabilities[kept], kind="stable")].tolist():
         question, passage = asked_terms[found.questions[link]], answering_terms[found.passages[link]]
-        translations[question][passage] = round(float(found.probabilities[link]), 4)
+        translations[question][passage] = _short(found.probabilities[link])
     return dict(translations)
 
 
@@ -196,3 +196,8 @@ def _numbers(texts: Sequence[list[str]]) -> dict[str, int]:
 def _rarity(count: int, texts: int) -> float:
     """Return the inverse document frequency of Lucene's BM25."""
     return math.log(1 + (texts - count + 0.5) / (count + 0.5))
+
+
+def _short(value: float) -> float:
+    """Return a number with four significant digits, as people can read it; never 0."""
+    return float(f"{value:.4g}")
