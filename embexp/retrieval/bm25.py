@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 BYTES_PER_CHARACTER = 6
 """Of a passage, that building the index takes: about 36 for a word and its place."""
+KEPT_BYTES = 64_000_000
+"""The size of the matches of translated terms that an index keeps for further questions."""
 _PASSAGES_PER_STEP = 100
 
 
@@ -263,6 +265,8 @@ class TranslatedIndex(Bm25Index):
         super().__init__(ids, words, model)
         self._translations = translations
         self._numbers: dict[str, int] = words.get_vocab_dict()
+        kept = max(KEPT_BYTES // (4 * len(ids)), 1)
+        self._translated = lru_cache(maxsize=kept)(self._translated_matches)
 
     def _scores(self, query: str) -> tuple[Vectors, np.float32]:
         import numpy as np
@@ -277,21 +281,29 @@ class TranslatedIndex(Bm25Index):
             rarity = self._rarest if number is None else self._rarity(number)
             if translated is not None:
                 rarity = min(rarity, translated.rarity * self._rarest)
-            scores += np.float32(rarity) * self._matches(number, translated)
+            scores += np.float32(rarity) * self._matches(number, asked)
             most += rarity
         return scores, np.float32(most)
 
-    def _matches(self, number: int | None, translated: TranslatedTerm | None) -> Vectors:
-        """Return how far each chunk matches a term, in [0, 1), given its number and its translations."""
+    def _matches(self, number: int | None, asked: str) -> Vectors:
+        """Return how far each chunk matches a term, in [0, 1), given its number among chunks, if any."""
         import numpy as np
 
-        missed = np.ones(len(self._ids), dtype=np.float32)
+        matches = self._translated(asked).copy()
         if number is not None:
             rows, scores = self._postings(number)
-            missed[rows] -= scores / np.float32(self._rarity(number))
-        if translated is not None:
-            missed *= 1 - translated.match(self._likelihoods(translated))
-        return 1 - missed
+            exact = scores / np.float32(self._rarity(number))
+            matches[rows] = 1 - (1 - exact) * (1 - matches[rows])
+        return matches
+
+    def _translated_matches(self, asked: str) -> Vectors:
+        """Return how far the terms of each chunk stand for a term of a question, in [0, 1)."""
+        import numpy as np
+
+        translated = self._translations.terms.get(asked)
+        if translated is None:
+            return np.zeros(len(self._ids), dtype=np.float32)
+        return translated.match(self._likelihoods(translated))
 
     def _likelihoods(self, translated: TranslatedTerm) -> Vectors:
         """Return the mean probability, over each chunk's distinct terms, that they stand for a term."""
