@@ -289,7 +289,10 @@ class TranslatedIndex(Bm25Index):
         """Return how far each chunk matches a term, in [0, 1), given its number among chunks, if any."""
         import numpy as np
 
-        matches = self._translated(asked).copy()
+        if asked in self._translations.terms:
+            matches = self._translated(asked).copy()
+        else:
+            matches = np.zeros(len(self._ids), dtype=np.float32)
         if number is not None:
             rows, scores = self._postings(number)
             exact = scores / np.float32(self._rarity(number))
@@ -298,11 +301,7 @@ class TranslatedIndex(Bm25Index):
 
     def _translated_matches(self, asked: str) -> Vectors:
         """Return how far the terms of each chunk stand for a term of a question, in [0, 1)."""
-        import numpy as np
-
-        translated = self._translations.terms.get(asked)
-        if translated is None:
-            return np.zeros(len(self._ids), dtype=np.float32)
+        translated = self._translations.terms[asked]
         return translated.match(self._likelihoods(translated))
 
     def _likelihoods(self, translated: TranslatedTerm) -> Vectors:
