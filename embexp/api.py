@@ -341,15 +341,11 @@ class Run:
         own: Retriever = component(self.config, "retriever")
         systems = {"untuned": ("untuned", own), "tuned": ("tuned", own)}
         if chosen := self.outcome.retriever:
-            translations = self.folder / "translations.json" if chosen.translated else None
-            if translations:
-                _require(self.folder, translations.name)
-            served = with_bm25(
-                own,
-                chosen.weight,
-                adaptive=chosen.adaptive,
-                translations=str(translations) if translations else None,
-            )
+            translations = None
+            if chosen.translated:
+                _require(self.folder, "translations.json")
+                translations = str(self.folder / "translations.json")
+            served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive, translations=translations)
             if served != own:
                 systems["retriever"] = (chosen.model, served)
         return systems

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 BYTES_PER_CHARACTER = 6
 """Of a passage, that building the index takes: about 36 for a word and its place."""
-KEPT_BYTES = 64_000_000
-"""The size of the matches of translated terms that an index keeps for further questions."""
+MATCH_CACHE_BYTES = 64_000_000
+"""The size of the cache of how far chunks match translated terms, which further questions use."""
 _PASSAGES_PER_STEP = 100
 
 
@@ -265,8 +265,8 @@ class TranslatedIndex(Bm25Index):
         super().__init__(ids, words, model)
         self._translations = translations
         self._numbers: dict[str, int] = words.get_vocab_dict()
-        kept = max(KEPT_BYTES // (4 * len(ids)), 1)
-        self._translated = lru_cache(maxsize=kept)(self._translated_matches)
+        entries = max(MATCH_CACHE_BYTES // (4 * len(ids)), 1)
+        self._translated = lru_cache(maxsize=entries)(self._translated_matches)
 
     def _scores(self, query: str) -> tuple[Vectors, np.float32]:
         import numpy as np
