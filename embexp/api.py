@@ -330,6 +330,20 @@ class Run:
             return None
         return "retriever" if "retriever" in self._systems else chosen.model
 
+    @property
+    def translations(self) -> Path | None:
+        """The file of word translations that the run's retriever uses; None where it uses none.
+
+        Raises:
+            DataError: The file is missing.
+        """
+        from embexp.pipeline.translations import TRANSLATIONS
+
+        if self.outcome.retriever is None or not self.outcome.retriever.translated:
+            return None
+        _require(self.folder, TRANSLATIONS)
+        return self.folder / TRANSLATIONS
+
     @cached_property
     def _systems(self) -> dict[str, tuple[str, Retriever]]:
         """The name of the model and the retriever of each system that is searched."""
@@ -341,11 +355,8 @@ class Run:
         own: Retriever = component(self.config, "retriever")
         systems = {"untuned": ("untuned", own), "tuned": ("tuned", own)}
         if chosen := self.outcome.retriever:
-            translations = None
-            if chosen.translated:
-                _require(self.folder, "translations.json")
-                translations = str(self.folder / "translations.json")
-            served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive, translations=translations)
+            words = str(self.translations) if self.translations else None
+            served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive, translations=words)
             if served != own:
                 systems["retriever"] = (chosen.model, served)
         return systems

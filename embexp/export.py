@@ -60,8 +60,12 @@ def _export(options: argparse.Namespace) -> None:
             "raise export.tolerance if you accept the loss."
         )
     from embexp.reporting.console import short_path, standard_output
+    from embexp.reporting.retriever import retriever_reminder
 
-    standard_output().print(f"Published in {short_path(target)}/", soft_wrap=True)
+    out = standard_output()
+    out.print(f"Published in {short_path(target)}/", soft_wrap=True)
+    if reminder := retriever_reminder(run.outcome):
+        out.print(reminder, soft_wrap=True)
 
 
 def _exported(run: Run, source: Path, target: Path, kind: Any) -> ExportReport:
@@ -75,7 +79,11 @@ def _exported(run: Run, source: Path, target: Path, kind: Any) -> ExportReport:
     from embexp.models.vector_adapter import SETTINGS
 
     metric = run.outcome.comparison.metric if run.outcome.comparison else "ndcg@10"
-    options: dict[str, Any] = {"metric": metric, "seed": run.outcome.seed}
+    options: dict[str, Any] = {
+        "metric": metric,
+        "seed": run.outcome.seed,
+        "translations": run.translations,
+    }
     if isinstance(kind, AdapterExport):
         return export_adapter(source, target, kind, run.task, run.embedders["untuned"], **options)
     if (source / SETTINGS).is_file() and not (source / "modules.json").is_file():

@@ -51,7 +51,9 @@ def _publish(options: argparse.Namespace) -> None:
     assert isinstance(values, dict)
     config = {str(key): value for key, value in values.items()}
     made_from = origins(chosen, outcome, config, component(run.config, "model"))
-    repository = publish(chosen, model, outcome, made_from, config=shared_config(config))
+    repository = publish(
+        chosen, model, outcome, made_from, translations=run.translations, config=shared_config(config)
+    )
     out = standard_output()
     if chosen.folder is not None:
         out.print(f"Written to {short_path(Path(chosen.folder))}/", soft_wrap=True)

@@ -146,6 +146,7 @@ def export_adapter(
     *,
     metric: str,
     seed: int = 0,
+    translations: Path | None = None,
 ) -> ExportReport:
     """Export an adapter, ask the test questions through the file, and publish it if it loses nothing.
 
@@ -157,6 +158,7 @@ def export_adapter(
         below: The model whose query vectors are adapted.
         metric: What is compared, such as ``ndcg@10``.
         seed: Seeds the interval.
+        translations: The word translations of the retriever that serves it, copied beside it; None for none.
 
     Raises:
         ModelError: The folder holds no adapter.
@@ -172,7 +174,7 @@ def export_adapter(
     def check(folder: Path) -> ExportReport:
         return _check(kind, adapter, source, folder, task, below, metric=metric, seed=seed)
 
-    return published_if_passed(target, lambda folder: write_adapter(adapter, folder), check)
+    return published_if_passed(target, lambda folder: write_adapter(adapter, folder), check, translations)
 
 
 def _check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -72,7 +73,14 @@ class ExportReport(BaseModel):
 
 
 def export_model(
-    source: Path, target: Path, kind: ExportFormat, task: RetrievalTask, *, metric: str, seed: int = 0
+    source: Path,
+    target: Path,
+    kind: ExportFormat,
+    task: RetrievalTask,
+    *,
+    metric: str,
+    seed: int = 0,
+    translations: Path | None = None,
 ) -> ExportReport:
     """Export a model, check it on a task, and publish it if it loses no more than the tolerance.
 
@@ -86,6 +94,7 @@ def export_model(
         task: The questions to ask, and the corpus to search.
         metric: What is compared, such as ``ndcg@10``.
         seed: Seeds the interval.
+        translations: The word translations of the retriever that serves it, copied beside it; None for none.
 
     Raises:
         ModelError: The model does not load, or cannot be exported to this format.
@@ -99,11 +108,14 @@ def export_model(
         return _check(kind, original, source, folder, task, metric=metric, seed=seed)
 
     log.info("Writing the model as %s.", kind.name)
-    return published_if_passed(target, lambda folder: kind.write(model, folder), check)
+    return published_if_passed(target, lambda folder: kind.write(model, folder), check, translations)
 
 
 def published_if_passed(
-    target: Path, write: Callable[[Path], object], check: Callable[[Path], ExportReport]
+    target: Path,
+    write: Callable[[Path], object],
+    check: Callable[[Path], ExportReport],
+    translations: Path | None = None,
 ) -> ExportReport:
     """Write an export into a temporary folder, check it there, and publish the folder if it passed.
 
@@ -111,6 +123,7 @@ def published_if_passed(
         target: The folder to publish; it appears, or is replaced, in one step, with ``export.json`` in it.
         write: Writes the export into an empty folder.
         check: Returns the report on what is in the folder.
+        translations: The word translations of the retriever that serves it, published with it; None for none.
     """
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "export"
@@ -119,6 +132,8 @@ def published_if_passed(
         report = check(folder)
         if report.passed:
             write_json(folder / REPORT, report.model_dump(mode="json"))
+            if translations is not None:
+                shutil.copy(translations, folder)
             copy_folder(folder, target)
     return report
 

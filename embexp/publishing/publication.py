@@ -71,7 +71,13 @@ class Publication:
 
 
 def publish(
-    publication: Publication, model: Path, outcome: Outcome, origins: Origins, *, config: str = ""
+    publication: Publication,
+    model: Path,
+    outcome: Outcome,
+    origins: Origins,
+    *,
+    translations: Path | None = None,
+    config: str = "",
 ) -> Repository | None:
     """Write the folder, push it, or both; either is complete, or as it was before.
 
@@ -80,6 +86,7 @@ def publish(
         model: The folder of the run's model.
         outcome: The result of the run.
         origins: What the model was made from.
+        translations: The word translations of the run's retriever, which are published, too; None for none.
         config: The run's configuration as YAML, without secrets and paths.
 
     Returns:
@@ -92,6 +99,8 @@ def publish(
         folder = Path(work) / "published"
         with space_checked(folder):
             shutil.copytree(model, folder)
+            if translations is not None:
+                shutil.copy(translations, folder)
         outcome.model_copy(update={"model_dir": "."}).write(folder / OUTCOME)
         write_model_card(folder, outcome, config=config, origins=origins)
         if publication.folder is not None:

@@ -70,6 +70,18 @@ def _gain(outcome: Outcome, retriever: ServedRetriever) -> str:
     )
 
 
+def retriever_reminder(outcome: Outcome) -> str:
+    """Return what belongs beside the model where it is served; empty if that is the model alone."""
+    chosen = outcome.retriever
+    if chosen is None or not chosen.weight or not chosen.comparison.better:
+        return ""
+    metric = chosen.comparison.metric
+    return (
+        f"The run recommends {retriever_name(chosen)}: {metric} {chosen.scores[metric]:.3f}, and "
+        f"{outcome.scores[chosen.model][metric]:.3f} without BM25. Serve it with {retriever_options(chosen)}."
+    )
+
+
 def retriever_advice(outcome: Outcome) -> list[str]:
     """Return how to serve the retriever, where its gain comes from, and why it was chosen."""
     retriever = outcome.retriever
@@ -89,7 +101,7 @@ def _serving(outcome: Outcome, retriever: ServedRetriever) -> str:
     if not options:
         return ""
     if comparison.better:
-        file = ", a file in this run's folder" if retriever.translated else ""
+        file = ", a file that stands beside the model" if retriever.translated else ""
         searched = f"{file}, as embexp.search does" if outcome.comparison else file
         alone = outcome.scores[retriever.model][comparison.metric]
         higher = (

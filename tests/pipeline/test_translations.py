@@ -53,6 +53,17 @@ def test_a_retriever_with_word_translations_is_chosen_served_and_told(run, tmp_p
     assert found.code == 0, found.err
     assert passage.split()[0] in found.out
 
+    # The file goes where the model goes.
+    for folder, done in (
+        ("E", run("export", "--run", "X", "format=onnx", "--to", "E")),
+        ("P", run("publish", "--run", "X", "publish.folder=P", "publish.force=true")),
+    ):
+        assert done.code == 0, done.err
+        file = tmp_path / folder / "translations.json"
+        assert file.read_bytes() == (tmp_path / "X" / "translations.json").read_bytes()
+    assert options in " ".join((tmp_path / "P" / "README.md").read_text(encoding="utf-8").split())
+    assert options in run("export", "--run", "X", "format=onnx", "--to", "E").out
+
     # The same file for a run of one's own, and again from the cache.
     own = ["retriever=hybrid", "retriever.sparse.translations=X/translations.json", "hydra.run.dir=Y"]
     done = run("benchmark", *SETTINGS[:3], data, *own)
