@@ -7,7 +7,7 @@ TOOLS := $(VENV)/.tools
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test test-fast browser lint docs benchmarks wheel clean clean-runs
+.PHONY: help run test test-fast coverage browser lint docs benchmarks wheel clean clean-runs
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,10 +26,13 @@ run: $(READY)  ## Fine-tune MiniLM on Python's documentation and report whether 
 	$(BIN)/python -m embexp.run $(ARGS)
 
 test: $(TOOLS) browser lint docs  ## Run every test, with real models too
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: $(TOOLS)  ## Run the tests without real models
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(ARGS)
+
+coverage: $(TOOLS)  ## Run every test, and list the lines that none reaches: twice the time
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 browser:  # Chromium for the tests of pages, where it can be installed
 	@.ci/browser

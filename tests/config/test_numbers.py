@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Iterator, Sequence
@@ -54,8 +55,9 @@ OPTIONS = [
 ]
 
 
+@functools.cache
 def component(option: str) -> tuple[str, dict[str, Any]]:
-    """The component of an option as the configuration has it, and its key."""
+    """The component of an option as the configuration has it, and its key; a test changes copies of it."""
     group, _, name = option.partition("=")
     place = "trainer.cross_encoder" if group == "teacher" else group
     choice = f"teacher@trainer.cross_encoder={name}" if group == "teacher" else option
