@@ -94,7 +94,8 @@ def _check_root(values: DictConfig) -> None:
 
 def _check_combination(values: Mapping[Any, Any]) -> None:
     """Refuse options that are each valid and cannot work together."""
-    needs_llm = str(values["synthesis"]["_target_"]).endswith(("RagSynthesis", "EntriesSynthesis"))
+    written = values["synthesis"].get("written") or values["synthesis"]
+    needs_llm = str(written["_target_"]).endswith(("RagSynthesis", "EntriesSynthesis"))
     if needs_llm and values["llm"] is None:
         raise ConfigError(
             "This synthesis needs a language model and llm is not set: choose one, as in llm=groq, or use "

@@ -84,7 +84,10 @@ def _license_in(card: Path | None) -> str | None:
 
 def _kind_of_pairs(config: Mapping[str, Any]) -> str:
     """Return in words what the training pairs are."""
-    synthesis = str((config.get("synthesis") or {}).get("_target_", "")).rpartition(".")[2]
+    settings = config.get("synthesis") or {}
+    synthesis = str(settings.get("_target_", "")).rpartition(".")[2]
     llm = (config.get("llm") or {}).get("model")
     described = _KINDS.get(synthesis, f"what the synthesis {synthesis or 'of the run'} made of the documents")
+    if settings.get("written"):
+        described = "questions and passages cut out of the documents, and questions about them by {llm}"
     return described.format(llm=f"the language model {llm}" if llm else "a language model")

@@ -33,6 +33,7 @@ from embexp.synthesis.stated_queries import (
     questions,
     slug,
 )
+from embexp.synthesis.synthesis import Plan, Synthesis
 
 log = logging.getLogger(__name__)
 
@@ -324,6 +325,7 @@ class Extractive:
         max_query_words: Longer queries are skipped.
         min_passage_words: Shorter passages, without the query, are skipped where a document has longer ones.
         seed: Draws the order of documents and chunks.
+        written: A synthesis by a language model whose pairs are added; None for none.
     """
 
     target: Count = 2000
@@ -335,6 +337,7 @@ class Extractive:
     max_query_words: Annotated[int, Interval(ge=1, le=1_000_000)] = 40
     min_passage_words: Annotated[int, Interval(ge=1, le=1_000_000)] = 8
     seed: Seed = 0
+    written: Synthesis | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "synthesis")
@@ -351,39 +354,46 @@ class Extractive:
         return False
 
     def fingerprint(self) -> str:
-        """Return an empty digest: the settings alone shape the pairs."""
-        return ""
+        """Return the digest of ``written``; empty without it, as the settings alone shape the pairs."""
+        return self.written.fingerprint() if self.written else ""
 
     def documents(self, pairs: Iterable[Pair]) -> Iterator[Document]:  # noqa: ARG002
         """Yield nothing: the documents are the corpus."""
         yield from ()
 
-    def plan(self, chunks: Sequence[Chunk], *, chat: bool, index: Index | None = None) -> None:
-        """Return None: no language model is used."""
+    def plan(self, chunks: Sequence[Chunk], *, chat: bool, index: Index | None = None) -> Plan | None:
+        """Return the plan of ``written``; None without it, as no language model is used."""
+        return self.written.plan(chunks, chat=chat, index=index) if self.written else None
 
     def report(self) -> Mapping[str, object]:
-        """Return nothing."""
-        return {}
+        """Return the report of ``written``; empty without it."""
+        return self.written.report() if self.written else {}
 
     def pairs(
         self,
         chunks: Sequence[Chunk],
         documents: Mapping[str, Document],
         *,
-        llm: LLM | None = None,  # noqa: ARG002
-        index: Index | None = None,  # noqa: ARG002
+        llm: LLM | None = None,
+        index: Index | None = None,
     ) -> Iterator[Pair]:
         """Yield pairs in a fixed order: the same chunks, documents and seed give the same pairs.
 
         Args:
             chunks: The corpus.
             documents: The documents that the chunks were cut from, by id.
-            llm: Not needed.
-            index: Not needed.
+            llm: What ``written`` asks; not needed without it.
+            index: What ``written`` searches.
 
         Yields:
-            Pairs with distinct queries; ``positive`` is the passage without the query.
+            Pairs with distinct queries, whose ``positive`` is the passage without the query; then those of
+            ``written``.
         """
+        yield from self._extracted(chunks, documents)
+        if self.written:
+            yield from self.written.pairs(chunks, documents, llm=llm, index=index)
+
+    def _extracted(self, chunks: Sequence[Chunk], documents: Mapping[str, Document]) -> Iterator[Pair]:
         sources = self._sources(chunks, documents)
         human = _round_robin([partial(self._human, source) for source in sources])
         others = _round_robin(

@@ -34,6 +34,7 @@ NEEDED = {
     ("llm", "openai_compatible"): ["llm.model=qwen", "llm.base_url=http://localhost:8000/v1"],
     ("llm", "replay"): ["llm.path=journal.jsonl"],
     ("synthesis", "rag"): ["llm=groq"],
+    ("synthesis", "extractive_and_rag"): ["llm=groq"],
     ("synthesis", "entries"): ["llm=groq"],
     ("benchmark", "beir"): ["benchmark.dataset.path=scifact"],
     ("benchmark", "hub"): ["benchmark.dataset.id=mteb/scifact"],

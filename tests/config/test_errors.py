@@ -49,6 +49,10 @@ CASES = {
         "loss._target_ is 'embexp.nowhere.Loss'",
     ),
     "a synthesis without its language model": (["synthesis=rag"], "choose one, as in llm=groq"),
+    "a synthesis that adds a language model's": (
+        ["synthesis=extractive_and_rag"],
+        "choose one, as in llm=groq",
+    ),
     "a language model without its key": (
         ["synthesis=rag", "llm=groq", "llm.api_key_env=NO_SUCH_KEY"],
         "NO_SUCH_KEY",

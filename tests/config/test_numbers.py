@@ -40,6 +40,7 @@ NEEDED = {
     "model=openai_compatible": ["model.id=m", "model.base_url=http://localhost:1/v1"],
     "llm=replay": ["llm.path=journal.jsonl"],
     "synthesis=rag": ["llm=groq"],
+    "synthesis=extractive_and_rag": ["llm=groq"],
     "synthesis=entries": ["llm=groq"],
     "benchmark=beir": ["benchmark.dataset.path=scifact"],
     "benchmark=hub": ["benchmark.dataset.id=mteb/scifact"],

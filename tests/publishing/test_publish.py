@@ -182,6 +182,7 @@ def test_licences_that_are_not_known_are_said_not_guessed(
     [
         (["synthesis=none"], "the labelled pairs of the data set"),
         (["synthesis=rag"], "written by the language model qwen"),
+        (["synthesis=extractive_and_rag"], "questions about them by the language model qwen"),
         (["synthesis=entries"], "made-up entries with questions, written by the language model qwen"),
     ],
 )

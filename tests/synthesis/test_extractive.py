@@ -54,6 +54,20 @@ def test_summary_asks_for_the_first_chunk_as_it_is():
     assert walrus.generator.kind == "extractive"
 
 
+def test_a_language_model_adds_its_pairs_to_those_cut_out() -> None:
+    chunks = fake_knowledge()
+    alone = written(chunks, {})
+    rag = RagSynthesis(target=12, held_out=False)
+    both = Extractive(written=rag)
+    pairs = list(both.pairs(chunks, {}, llm=FakeLLM()))
+    assert pairs[: len(alone)] == alone
+    assert {pair.generator.kind for pair in pairs[len(alone) :]} == {"rag"}
+    assert len(pairs) == len(alone) + 12
+    assert both.report() == rag.report() != {}
+    assert both.plan(chunks, chat=True).target == 12
+    assert both.fingerprint() == rag.fingerprint() != ""
+
+
 def test_title_asks_for_the_body_without_it():
     chunk = Chunk(
         "c", "d", "# Red pandas\n\nThey live in trees and eat bamboo all day long there.", "Red pandas"
