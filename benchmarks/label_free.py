@@ -5,10 +5,10 @@
     python benchmarks/label_free.py --ways pairs query_encoder label_free --seeds 0 1 2
 
 A set is trained on without its judgments, and scored on people's questions: with experiment=label_free, with
-one of its two stages alone (pairs, query_encoder), with 250 questions by the packaged Gemma 3 270M beside what
-is cut out of the documents (llm), or on its judgments (labels: experiment=best_small). With
-several seeds the last table gives the mean gain of each way and its standard deviation over the seeds. Every
-run keeps its folder and its caches below --out, so that an interrupted measurement goes on where it was. The
+one of its two stages alone (pairs, query_encoder), with 250 questions by the packaged Gemma 3 270M beside
+what is cut out of the documents (llm), or on its judgments (labels: experiment=best_small). With several
+seeds the last table gives the mean gain of each way and its standard deviation over the seeds. Every run
+keeps its folder and its caches below --out, so that an interrupted measurement goes on where it was. The
 peer is the untuned model alone. The columns "on dev" are gains on the dev questions, which were cut out of
 the documents: what a verdict without people's questions would have said.
 """
