@@ -123,19 +123,8 @@ def split_by_document(
         groups = _groups(train, test, settings)
         _check_enough(groups, needed=len(missing) + need_train)
         groups.sort(key=lambda group: shuffle_key(seed, group.id))
-        quotas = _quotas(groups, settings)
-        query_type = _type_to_ask(groups, [quotas[name] for name in missing], settings)
-        _warn_of_few_people(groups, query_type)
-        if query_type == HUMAN:
-            quotas = _quotas_of_people(groups, quotas, missing)
-        wanted = quotas["dev"]
-        _shrink(quotas, missing, _room(groups, query_type, need_train=need_train))
-        if "test" in missing:
-            chosen, groups = _take(groups, query_type, quotas["test"])
-            test = _spread(_asked(chosen, query_type), settings.max_test)
-        if "dev" in missing:
-            chosen, groups = _take(groups, query_type, quotas["dev"], questions=settings.max_dev)
-            dev, groups = _enough_for_dev(chosen, groups, query_type, documents=wanted)
+        query_type, held_out, groups = _hold_out(groups, missing, settings, need_train=need_train)
+        dev, test = held_out.get("dev", dev), held_out.get("test", test)
         train = sorted(
             (pair for group in groups for pair in group.pairs), key=lambda pair: _pair_key(seed, pair)
         )
@@ -152,6 +141,27 @@ def split_by_document(
         "the data set's own test" if own_test else f"test questions are of the type {query_type or 'any'}",
     )
     return splits
+
+
+def _hold_out(
+    groups: list[_Group], missing: Sequence[str], settings: SplitSettings, *, need_train: bool
+) -> tuple[str | None, dict[str, list[Pair]], list[_Group]]:
+    """Return the type that dev and test ask, the missing ones' pairs, and the groups left for training."""
+    quotas = _quotas(groups, settings)
+    query_type = _type_to_ask(groups, [quotas[name] for name in missing], settings)
+    _warn_of_few_people(groups, query_type)
+    if query_type == HUMAN:
+        quotas = _quotas_of_people(groups, quotas, missing)
+    wanted = quotas["dev"]
+    _shrink(quotas, missing, _room(groups, query_type, need_train=need_train))
+    held_out: dict[str, list[Pair]] = {}
+    if "test" in missing:
+        chosen, groups = _take(groups, query_type, quotas["test"])
+        held_out["test"] = _spread(_asked(chosen, query_type), settings.max_test)
+    if "dev" in missing:
+        chosen, groups = _take(groups, query_type, quotas["dev"], questions=settings.max_dev)
+        held_out["dev"], groups = _enough_for_dev(chosen, groups, query_type, documents=wanted)
+    return query_type, held_out, groups
 
 
 def _nothing_to_train_on(splits: Splits, query_type: str | None, settings: SplitSettings) -> DataError:

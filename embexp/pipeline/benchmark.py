@@ -129,22 +129,11 @@ def benchmark(
             index = [INDEX] if (stage.folder / INDEX).is_dir() else []
             stage.finish({}, SCORES, RESULTS, *index)
             results = _read(task, stage.folder, cached=False)
-        if (stage.folder / INDEX).is_dir():
-            copy_folder(stage.folder / INDEX, out_dir / INDEX)
-            if results.cached:
-                follow_models(
-                    experiment.retriever, _named_embedders(experiment, sources).values(), out_dir / INDEX
-                )
+        _copy_index(experiment, sources, stage.folder, out_dir, cached=results.cached)
     for name, scores in results.scores.items():
         costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
         _log_system(run, "benchmark", name, {**scores.mean, **costs})
-    if choice.translated and translations is not None:
-        with atomic_write(out_dir / TRANSLATIONS, "wb") as stream:
-            stream.write(translations.read_bytes())
-        run.log_artifact(out_dir / TRANSLATIONS)
-    if results.judging:
-        write_judgments(out_dir / "judgments.jsonl", results.task)
-        run.log_artifact(out_dir / "judgments.jsonl")
+    _write_files(results, translations if choice.translated else None, run, out_dir)
     general, suite = _forgetting(experiment, tuned, run), _suite_scores(experiment, tuned, run)
     served = _served(results, choice, metric=experiment.metric, seed=experiment.seed)
     return replace(
@@ -166,6 +155,29 @@ def benchmark(
         forgetting=general,
         suite=suite,
     )
+
+
+def _copy_index(
+    experiment: Experiment, sources: Mapping[str, ModelSource], stage: Path, out_dir: Path, *, cached: bool
+) -> None:
+    """Copy a stage's index, if any, into the run's folder; a cached one then names the models of this run."""
+    if not (stage / INDEX).is_dir():
+        return
+    copy_folder(stage / INDEX, out_dir / INDEX)
+    if cached:
+        embedders = _named_embedders(experiment, sources).values()
+        follow_models(experiment.retriever, embedders, out_dir / INDEX)
+
+
+def _write_files(results: Results, translations: Path | None, run: TrackedRun, out_dir: Path) -> None:
+    """Write and log the word translations that BM25 uses, and the judgments, where there are any."""
+    if translations is not None:
+        with atomic_write(out_dir / TRANSLATIONS, "wb") as stream:
+            stream.write(translations.read_bytes())
+        run.log_artifact(out_dir / TRANSLATIONS)
+    if results.judging:
+        write_judgments(out_dir / "judgments.jsonl", results.task)
+        run.log_artifact(out_dir / "judgments.jsonl")
 
 
 def _systems_only(results: Mapping[str, T]) -> dict[str, T]:
