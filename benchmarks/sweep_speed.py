@@ -2,8 +2,10 @@
 
     python benchmarks/sweep_speed.py                                  # a random model, a few minutes
     python benchmarks/sweep_speed.py --model minilm --against run --commands 3    # about a quarter of an hour
+    python benchmarks/sweep_speed.py --model minilm --against run --pruned        # the same, all commands
 
-A sweep of ten trials runs first, without pruning, so that every training is complete. Then the same settings
+A sweep of ten trials runs first: with --pruned as a user starts it, so that hopeless trials are stopped early;
+else without pruning, so that every training is complete and only the work around it differs. The same settings
 run as commands, one after the other in a fresh folder: they share chunks and pairs through the cache as the
 trials do, but each has its own start-up and imports. Both times are divided by the number of trials; the
 sweep's report is included, the winner's own run is not.
@@ -88,7 +90,12 @@ def main() -> None:
     parser.add_argument(
         "--commands", type=int, help="how many of the settings run as commands; all without it"
     )
+    parser.add_argument("--pruned", action="store_true", help="let the sweep stop hopeless trials early")
     options = parser.parse_args()
+    if options.pruned and options.commands is not None:
+        raise SystemExit(
+            "--pruned needs all commands: a trial that was stopped says nothing about its command."
+        )
     settings, space = SETTINGS[options.model], f"hparams={SPACE[options.model]}"
     with tempfile.TemporaryDirectory() as name:
         ours, theirs = Path(name) / "sweep", Path(name) / "commands"
@@ -102,7 +109,7 @@ def main() -> None:
             *settings,
             f"hydra.sweeper.n_trials={options.trials}",
             "hydra.sweep.dir=sweep",
-            "hydra.sweeper.pruner._target_=optuna.pruners.NopPruner",
+            *([] if options.pruned else ["hydra.sweeper.pruner._target_=optuna.pruners.NopPruner"]),
             "hydra.sweeper.winner=false",
         )
         trials = json.loads((ours / "sweep" / "sweep.json").read_text())["trials"]
@@ -131,6 +138,7 @@ def main() -> None:
         "share": round(swept / commands, 3),
         "against": options.against,
         "commands": len(alone),
+        "pruned": sum(trial["state"] == "pruned" for trial in trials),
         "model": options.model,
         "machine": machine(),
     }
