@@ -4,11 +4,11 @@
     python benchmarks/sweep_speed.py --model minilm --against run --commands 3    # about a quarter of an hour
     python benchmarks/sweep_speed.py --model minilm --against run --pruned        # the same, all commands
 
-A sweep of ten trials runs first: with --pruned as a user starts it, so that hopeless trials are stopped early;
-else without pruning, so that every training is complete and only the work around it differs. The same settings
-run as commands, one after the other in a fresh folder: they share chunks and pairs through the cache as the
-trials do, but each has its own start-up and imports. Both times are divided by the number of trials; the
-sweep's report is included, the winner's own run is not.
+A sweep of ten trials runs first: with --pruned as a user starts it, so that hopeless trials are stopped
+early; else without pruning, so that every training is complete and only the work around it differs. The same
+settings run as commands, one after the other in a fresh folder: they share chunks and pairs through the cache
+as the trials do, but each has its own start-up and imports. Both times are divided by the number of trials;
+the sweep's report is included, the winner's own run is not.
 
 --against finetune (the default) compares with trainings alone, and --against run with whole runs, which also
 score the test questions: what one would do without a sweep. --commands runs only some of the settings as
