@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embexp.data.records import Pair
+from embexp.data.spelling import MOSTLY, MULTILINGUAL, SHORTEST, is_spelled
 from embexp.data.word_alignment import align
 from embexp.models.routes import has_two_encoders
 
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPELLED = 2 / 3
-"""A word is spelled where it has more tokens than this share of its letters."""
-SHORTEST = 3
-"""The letters of a word that can tell whether words are spelled."""
-MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-MOSTLY = 0.5
-"""The share of spelled words above which a model has never read a language."""
 FEWEST_PAIRS = 100
 """Fewer pairs align too few words."""
 MOST_PAIRS = 5_000
@@ -151,7 +145,7 @@ def _spelled(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[dict[str, int]
     spelled, others = {}, 0
     for word, count in words.items():
         pieces = [token.value for token in tokenizer.model.tokenize(word)]
-        if tokenizer.model.unk_token in pieces or len(pieces) > max(SPELLED * len(word), SHORTEST - 1):
+        if tokenizer.model.unk_token in pieces or is_spelled(word, len(pieces)):
             spelled[word] = count
         elif len(word) >= SHORTEST:
             others += count

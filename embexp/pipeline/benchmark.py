@@ -17,6 +17,7 @@ from embexp.benchmarking.approximate import IndexReport, compare_with_exact
 from embexp.benchmarking.benchmark import scoring_settings
 from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
 from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
+from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, cutoff_of, evaluate, with_defaults
 from embexp.benchmarking.mteb import MtebSuite, SuiteScore
@@ -49,6 +50,7 @@ from embexp.pipeline.synthesize import language_model
 from embexp.pipeline.thresholds import score_threshold
 from embexp.pipeline.translations import TRANSLATIONS, word_translations
 from embexp.pipeline.truncation import benchmark_truncation
+from embexp.pipeline.unread_language import warn_of_unread_language
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.serving import follow_models
 from embexp.storage.files import atomic_write, copy_folder, remove_folder
@@ -118,6 +120,8 @@ def benchmark(
         data.chunks, data.splits.test, unit=experiment.dataset.unit, scale=data.splits.label_scale()
     )
     sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
+    if not isinstance(experiment.benchmark, HeldOut):
+        warn_of_unread_language(experiment.model, [query.text for query in task.queries], data.splits.train)
     translations = word_translations(experiment, data)
     choice = _choose_retriever(experiment, data, sources, translations)
     inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight, choice.translated)

@@ -24,6 +24,7 @@ from embexp.errors import DataError
 from embexp.memory import warn_of_memory
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.truncation import COUNTING_TOKENS, measure_truncation
+from embexp.pipeline.unread_language import warn_of_unread_language
 from embexp.progress import READING_DOCUMENTS, job, track
 from embexp.storage.manifest import write_manifest
 from embexp.tracking.provenance import provenance
@@ -199,6 +200,7 @@ def split_pairs(experiment: Experiment, written: WrittenPairs) -> Data:
             done = _split(experiment, written, stage.folder)
             stage.finish(done, *(f"{name}.jsonl" for name in SPLITS))
     train, dev, test = (list(read_jsonl(stage.folder / f"{name}.jsonl", Pair)) for name in SPLITS)
+    warn_of_unread_language(experiment.model, [pair.query for pair in test or dev], train)
     return Data(
         key=stage.key,
         folder=stage.folder,
