@@ -400,7 +400,7 @@ def test_leaks_documents_and_the_funnel_are_shown_and_escaped(report: Report, tm
     page = Page(html.read_text())
     assert "<script>" not in markdown.read_text()
     assert "| 12 | 0.500 | 0.600 | +0.100 | +0.050 … +0.150 |" in markdown.read_text()
-    assert "Synthesis: 3 accepted, 1 rejected by " in markdown.read_text()
+    assert "Questions by the language model: 3 accepted, 1 rejected by " in markdown.read_text()
     assert page.count("script") == 1
     assert "question, train 93% <script>alert(1)</script>" in page.text
     assert "12 0.500 0.600 +0.100 +0.050 … +0.150" in page.text
