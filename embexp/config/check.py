@@ -94,7 +94,8 @@ def _check_root(values: DictConfig) -> None:
 
 def _check_combination(values: Mapping[Any, Any]) -> None:
     """Refuse options that are each valid and cannot work together."""
-    written = values["synthesis"].get("written") or values["synthesis"]
+    synthesis = values["synthesis"]
+    written = synthesis["written"] if isinstance(synthesis.get("written"), Mapping) else synthesis
     needs_llm = str(written["_target_"]).endswith(("RagSynthesis", "EntriesSynthesis"))
     if needs_llm and values["llm"] is None:
         raise ConfigError(

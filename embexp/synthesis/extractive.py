@@ -341,6 +341,11 @@ class Extractive:
 
     def __post_init__(self) -> None:
         check_ranges(self, "synthesis")
+        if isinstance(self.written, str):
+            raise ConfigError(
+                f"synthesis.written is {self.written!r}, which is no synthesis: choose "
+                "synthesis=extractive_and_rag, whose questions are set as in synthesis.written.target=500."
+            )
         if not self.query_types:
             raise ConfigError(f"synthesis.query_types is empty: name at least one of {', '.join(_KINDS)}.")
         for kind in [*self.query_types, *self.held_out_types, *self.fallback_types]:

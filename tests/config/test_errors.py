@@ -49,6 +49,10 @@ CASES = {
         "loss._target_ is 'embexp.nowhere.Loss'",
     ),
     "a synthesis without its language model": (["synthesis=rag"], "choose one, as in llm=groq"),
+    "a name in place of a synthesis": (
+        ["synthesis.written=rag"],
+        "synthesis.written is 'rag', which is no synthesis: choose synthesis=extractive_and_rag",
+    ),
     "a synthesis that adds a language model's": (
         ["synthesis=extractive_and_rag"],
         "choose one, as in llm=groq",
