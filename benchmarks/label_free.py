@@ -28,8 +28,8 @@ from retrieval_sets import SETS, machine
 
 Results = dict[tuple[str, str, int], dict[str, Any]]
 METRIC = "ndcg@10"
-FREE = ["experiment=label_free", "dataset.train=synthetic", "synthesis=extractive"]
-LLM = ["synthesis=extractive_and_rag", "llm=llamacpp", "synthesis.written.target=250"]
+RECIPE = ["experiment=label_free", "dataset.train=synthetic"]
+FREE = [*RECIPE, "synthesis=extractive"]
 WAYS = {
     "label_free": FREE,
     "pairs": [
@@ -42,7 +42,7 @@ WAYS = {
         "synthesis.query_types=[faq,title,heading,definition,caption,sentence,comment,link,keywords]",
     ],
     "query_encoder": [*FREE, "trainer=query_encoder"],
-    "llm": [*FREE[:2], *LLM],
+    "llm": [*RECIPE, "synthesis=extractive_and_rag", "llm=llamacpp", "synthesis.written.target=250"],
     "labels": ["experiment=best_small"],
 }
 

@@ -355,7 +355,8 @@ class Run:
         own: Retriever = component(self.config, "retriever")
         systems = {"untuned": ("untuned", own), "tuned": ("tuned", own)}
         if chosen := self.outcome.retriever:
-            words = str(self.translations) if self.translations else None
+            file = self.translations
+            words = str(file) if file else None
             served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive, translations=words)
             if served != own:
                 systems["retriever"] = (chosen.model, served)

@@ -71,6 +71,13 @@ def _synthesis(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
     return lines
 
 
+def _pairs_to_write(experiment: Experiment) -> int:
+    """Return how many pairs the synthesis aims at, those of a second one within it included."""
+    settings = experiment.settings["synthesis"]
+    parts = (settings, settings.get("written") or {})
+    return sum(part.get("target") or 0 for part in parts)
+
+
 def _teacher(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
     """Return the most that the teacher of the loss will cost; nothing for one that costs nothing.
 
@@ -80,7 +87,7 @@ def _teacher(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
     loss, settings = experiment.loss, experiment.settings
     if loss.teacher is None:
         return []
-    pairs = settings["synthesis"].get("target") or 0
+    pairs = _pairs_to_write(experiment)
     pairs += sum(1 for _ in experiment.dataset.labelled())
     most = settings["trainer"].get("max_pairs")
     # Under trainer=auto the number is decided when the pairs are written.
@@ -109,7 +116,7 @@ def _run_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts:
     return _Texts(
         [chunk.passage for chunk in chunks],
         [pair.query for pair in experiment.dataset.labelled()],
-        experiment.settings["synthesis"].get("target") or 0,
+        _pairs_to_write(experiment),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from embexp.data.records import Pair
 from embexp.data.spelling import MOSTLY, MULTILINGUAL, spelled_share
+from embexp.finetuning.new_tokens import FEWEST_PAIRS
 from embexp.models.sources import ModelSource
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,6 @@ def warn_of_unread_language(model: ModelSource, questions: Sequence[str], train:
     log.warning(
         "The tokenizer of %s spells %.0f%% of the test questions' words letter by letter: the model has "
         "never read their language, and few or no training questions are in it. Choose a model that has, "
-        "such as model=hub model.id=%s, or give 100 training pairs or more in that language.",
-        *(model.name, 100 * share, MULTILINGUAL),
+        "such as model=hub model.id=%s, or give %d training pairs or more in that language.",
+        *(model.name, 100 * share, MULTILINGUAL, FEWEST_PAIRS),
     )
