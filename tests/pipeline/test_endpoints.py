@@ -185,6 +185,15 @@ def test_a_plan_prices_what_is_not_known_yet(run, beir: Path) -> None:
     assert "price: 0.0000 US$" in after.out
 
 
+def test_a_plan_counts_the_questions_of_a_synthesis_within_another(run, kb: Path) -> None:
+    written = ["synthesis=extractive_and_rag", "synthesis.target=40", "synthesis.written.target=7"]
+    given = ["dataset=folder", f"dataset.path={kb}", "llm=groq", *written, *model("http://localhost:1/v1")]
+    done = run("plan", *given)
+    assert done.code == 0, done.err
+    assert "target: 7 pairs" in done.out
+    assert "and 47 questions" in done.out
+
+
 def further(url: str, *, name: str = "bought", usd: float = 2) -> str:
     """Return a model behind a service as an item of ``benchmark.models``."""
     source = f"_target_:embexp.models.OpenAICompatibleModel,name:{name},id:m,backoff_seconds:0.001"
