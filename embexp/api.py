@@ -357,7 +357,13 @@ class Run:
         if chosen := self.outcome.retriever:
             file = self.translations
             words = str(file) if file else None
-            served = with_bm25(own, chosen.weight, adaptive=chosen.adaptive, translations=words)
+            served = with_bm25(
+                own,
+                chosen.weight,
+                adaptive=chosen.adaptive,
+                translations=words,
+                parts=chosen.part_words is not None,
+            )
             if served != own:
                 systems["retriever"] = (chosen.model, served)
         return systems

@@ -15,10 +15,11 @@ from embexp.benchmarking.task import RetrievalTask
 from embexp.data.splitting import MIN_DEV_QUESTIONS
 from embexp.finetuning.auto import SURE_QUESTIONS
 from embexp.models.encoder import Embedder
-from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
+from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import DEFAULT_WEIGHT, Candidates, HybridIndex
-from embexp.retrieval.index import Hit
+from embexp.retrieval.index import DenseRetriever, Hit
+from embexp.retrieval.parts import PartsRetriever
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,8 @@ class RetrieverChoice:
         reason: Why this one, in a sentence.
         curve: Model -> the dev score at each of ``WEIGHTS``; empty where nothing was measured.
         translated: Whether BM25 uses the word translations of the training pairs.
+        part_words: The longest part of a passage that has a vector of its own, in words; None without parts.
+        part_share: The share of the best part in a passage's score; None without parts.
     """
 
     model: str
@@ -48,6 +51,8 @@ class RetrieverChoice:
     reason: str
     curve: Mapping[str, tuple[float, ...]]
     translated: bool = False
+    part_words: int | None = None
+    part_share: float | None = None
 
     @property
     def fusion(self) -> str:
@@ -70,6 +75,8 @@ class ServedRetriever:
         weights: The weights that were tried.
         adaptive: Whether each query has a weight of its own around ``weight``; not so in earlier versions.
         translated: Whether BM25 uses word translations, the run's ``translations.json``.
+        part_words: The longest part of a passage that has a vector of its own, in words; None without parts.
+        part_share: The share of the best part in a passage's score; None without parts.
     """
 
     model: str
@@ -82,6 +89,8 @@ class ServedRetriever:
     weights: tuple[float, ...] = WEIGHTS
     adaptive: bool = False
     translated: bool = False
+    part_words: int | None = None
+    part_share: float | None = None
 
 
 def _default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
@@ -98,10 +107,12 @@ def choose_retriever(
     peoples_words: bool = False,
     folder: Path,
     translations: Path | None = None,
+    parts: PartsRetriever | None = None,
 ) -> RetrieverChoice:
     """Choose the model, BM25's words and weight on the dev questions, and stay near the default in doubt.
 
-    BM25 uses translations where these score higher, with the last model and the default weight.
+    BM25 uses translations where these score higher, with the last model and the default weight; so it is
+    with parts, except that questions whose words were copied only refuse those that are clearly worse.
 
     Many questions in people's own words are taken at their word: the best choice is the one to serve. For
     others the one-standard-error rule (Breiman et al. 1984) picks, among all choices whose score is within
@@ -117,37 +128,79 @@ def choose_retriever(
         peoples_words: Whether most questions are in people's own words.
         folder: Where an index may keep files.
         translations: A file of word translations; None for none.
+        parts: How passages are cut into parts; None for passages alone.
     """
     models = list(embedders)
     if task is None or len(task.queries) < MIN_DEV_QUESTIONS:
         count = len(task.queries) if task else 0
-        return _default_choice(models, f"{count} dev questions are too few to choose by: the default")
-    scores = _all_scores(task, embedders, Bm25Retriever(), metric=metric, folder=folder)
-    if translations is None:
-        return _choose(scores, metric=metric, copied=copied, peoples_words=peoples_words)
-    words = Bm25Retriever(translations=str(translations))
-    translated = _all_scores(task, embedders, words, metric=metric, folder=folder)
-    at_default = WEIGHTS.index(DEFAULT_WEIGHT)
-    before, after = (float(each[models[-1]][at_default].mean()) for each in (scores, translated))
-    better = after > before
-    choice = _choose(
-        translated if better else scores, metric=metric, copied=copied, peoples_words=peoples_words
-    )
-    change = f"word translations change {metric} by {after - before:+.3f} at the default weight"
-    return replace(choice, translated=better and choice.weight > 0, reason=f"{choice.reason}; {change}")
+        choice = _default_choice(models, f"{count} dev questions are too few to choose by: the default")
+        return _with_parts(choice, parts)
+    dev = _Dev(task, embedders, metric, folder)
+    words, dense = Bm25Retriever(), ExactRetriever()
+    scores = dev.scores(words, dense)
+    alone = scores[models[0]][WEIGHTS.index(0.0)]
+    translated, notes = False, []
+    if translations is not None:
+        other = Bm25Retriever(translations=str(translations))
+        tried = dev.scores(other, dense)
+        change = dev.change(scores, tried)
+        notes.append(_note("word translations change", metric, change))
+        if translated := _mean(change) > 0:
+            scores, words = tried, other
+    peoples_words = peoples_words and len(task.queries) >= SURE_QUESTIONS
+    if parts is not None:
+        tried = dev.scores(words, replace(parts, dense=dense))
+        change = dev.change(scores, tried)
+        notes.append(_note("parts of passages change", metric, change))
+        chosen_by_dev = peoples_words or not copied
+        worse = _mean(change) <= 0 if chosen_by_dev else _mean(change) < -2 * _error(change)
+        scores, parts = (scores, None) if worse else (tried, parts)
+    choice = _choose(scores, alone, metric=metric, copied=copied, peoples_words=peoples_words)
+    reason = "; ".join([choice.reason, *notes])
+    return _with_parts(replace(choice, translated=translated and choice.weight > 0, reason=reason), parts)
+
+
+def _with_parts(choice: RetrieverChoice, parts: PartsRetriever | None) -> RetrieverChoice:
+    return replace(choice, part_words=parts.words, part_share=parts.share) if parts else choice
+
+
+def _note(what: str, metric: str, change: npt.NDArray[np.float64]) -> str:
+    return f"{what} {metric} by {round(_mean(change), 3) + 0.0:+.3f} at the default weight"
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean())
+
+
+def _error(differences: npt.NDArray[np.float64]) -> float:
+    """Return the standard error of the mean of paired differences."""
+    return float(differences.std(ddof=1) / len(differences) ** 0.5)
 
 
 def _choose(
-    scores: Mapping[str, npt.NDArray[np.float64]], *, metric: str, copied: bool, peoples_words: bool
+    scores: Mapping[str, npt.NDArray[np.float64]],
+    alone: npt.NDArray[np.float64],
+    *,
+    metric: str,
+    copied: bool,
+    peoples_words: bool,
 ) -> RetrieverChoice:
-    """Choose the model and the weight by the scores of all weights, shape (weights, questions) each."""
+    """Choose the model and the weight by the scores of all weights, shape (weights, questions) each.
+
+    Args:
+        scores: Model -> its scores.
+        alone: The scores of the untuned model alone.
+        metric: What the scores are.
+        copied: Whether the questions' words were copied from the corpus.
+        peoples_words: Whether there are many questions in people's own words.
+    """
     models = list(scores)
     count = scores[models[0]].shape[1]
     curve = {name: tuple(float(row.mean()) for row in rows) for name, rows in scores.items()}
     if len({score for row in curve.values() for score in row}) == 1:
         reason = f"all choices score {curve[models[-1]][0]:.3f} on dev, which tells nothing: the default"
         return RetrieverChoice(models[-1], DEFAULT_WEIGHT, reason, curve)
-    if peoples_words and count >= SURE_QUESTIONS:
+    if peoples_words:
         model, weight = max(product(reversed(models), WEIGHTS), key=lambda each: _at(curve, *each))
         reason = (
             f"the best on {count} dev questions in people's own words "
@@ -156,10 +209,10 @@ def _choose(
         )
         return RetrieverChoice(model, weight, reason, curve)
     if copied:
-        model, weight = _not_refused(scores)
+        model, weight = _not_refused(scores, alone)
         reason = (
             f"the words of the {count} dev questions are copied, so they only refuse what is worse than the "
-            f"untuned model alone ({metric} {_at(curve, model, weight):.3f}, alone {curve[models[0]][0]:.3f})"
+            f"untuned model alone ({metric} {_at(curve, model, weight):.3f}, alone {alone.mean():.3f})"
         )
         return RetrieverChoice(model, weight, reason, curve)
     model, weight, best = _one_standard_error(scores, models[-1])
@@ -174,7 +227,9 @@ def _at(curve: Mapping[str, Sequence[float]], model: str, weight: float) -> floa
     return curve[model][WEIGHTS.index(weight)]
 
 
-def _not_refused(scores: Mapping[str, npt.NDArray[np.float64]]) -> tuple[str, float]:
+def _not_refused(
+    scores: Mapping[str, npt.NDArray[np.float64]], alone: npt.NDArray[np.float64]
+) -> tuple[str, float]:
     """Return the first choice that is not worse than the untuned model alone, by two standard errors.
 
     The choices are, in this order, the tuned model with a little BM25 and alone, and the untuned model with
@@ -182,13 +237,12 @@ def _not_refused(scores: Mapping[str, npt.NDArray[np.float64]]) -> tuple[str, fl
 
     Args:
         scores: Model -> scores, shape (weights, questions); the untuned model first.
+        alone: The scores of the untuned model alone.
     """
     names = list(scores)
-    alone = scores[names[0]][WEIGHTS.index(0.0)]
     for name, weight in product(reversed(names), (DEFAULT_WEIGHT, 0.0)):
         difference = scores[name][WEIGHTS.index(weight)] - alone
-        error = difference.std(ddof=1) / len(difference) ** 0.5
-        if float(difference.mean()) >= -2 * float(error):
+        if float(difference.mean()) >= -2 * _error(difference):
             return name, weight
     return names[0], 0.0
 
@@ -211,46 +265,57 @@ def _one_standard_error(
 
     def is_close(row: npt.NDArray[np.float64]) -> bool:
         difference = best - row
-        error = difference.std(ddof=1) / len(difference) ** 0.5
-        return float(difference.mean()) <= float(error)
+        return float(difference.mean()) <= _error(difference)
 
     close = [choice for choice, row in choices.items() if is_close(row)]
     model, weight = min(close, key=lambda choice: (abs(choice[1] - DEFAULT_WEIGHT), choice[0] != default))
     return model, weight, float(best.mean())
 
 
-def _all_scores(
-    task: RetrievalTask,
-    embedders: Mapping[str, Embedder],
-    words: Bm25Retriever,
-    *,
-    metric: str,
-    folder: Path,
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return each model's score of each question at each weight, shape (weights, questions)."""
-    index = words.index(task.corpus, path=folder)
-    return {
-        name: _scores(task, embedder, index, metric=metric, folder=folder)
-        for name, embedder in embedders.items()
-    }
+@dataclass(frozen=True)
+class _Dev:
+    """The dev questions, and the models that are asked them.
 
+    Args:
+        task: The questions.
+        embedders: The models.
+        metric: The metric to choose by.
+        folder: Where an index may keep files.
+    """
 
-def _scores(
-    task: RetrievalTask, embedder: Embedder, words: Bm25Index, *, metric: str, folder: Path
-) -> npt.NDArray[np.float64]:
-    """Return the score of each question at each weight, shape (weights, questions)."""
-    import numpy as np
+    task: RetrievalTask
+    embedders: Mapping[str, Embedder]
+    metric: str
+    folder: Path
 
-    dense = ExactRetriever().index(task.corpus, embedder, path=folder)
-    index = HybridIndex(dense, words, embedder)
-    texts = [query.text for query in task.queries]
-    candidates = dict(zip(texts, index.candidates(texts, depth=DEPTH), strict=True))
-    rows = []
-    for weight in WEIGHTS:
-        rankings = retrieve(task, _Reweighted(candidates, weight), k=cutoff_of(metric))
-        per_query = evaluate(task, rankings, system="dev", metrics=[metric]).per_query
-        rows.append([per_query[query.id][metric] for query in task.queries])
-    return np.array(rows)
+    def scores(self, words: Bm25Retriever, dense: DenseRetriever) -> dict[str, npt.NDArray[np.float64]]:
+        """Return each model's score of each question at each weight, shape (weights, questions)."""
+        import numpy as np
+
+        sparse = words.index(self.task.corpus, path=self.folder)
+        texts = [query.text for query in self.task.queries]
+        scores: dict[str, npt.NDArray[np.float64]] = {}
+        for name, embedder in self.embedders.items():
+            vectors = dense.index(self.task.corpus, embedder, path=self.folder)
+            found = HybridIndex(vectors, sparse, embedder).candidates(texts, depth=DEPTH)
+            candidates = dict(zip(texts, found, strict=True))
+            scores[name] = np.array([self._scores(candidates, weight) for weight in WEIGHTS])
+        return scores
+
+    def _scores(self, candidates: Mapping[str, Candidates], weight: float) -> list[float]:
+        rankings = retrieve(self.task, _Reweighted(candidates, weight), k=cutoff_of(self.metric))
+        scored = evaluate(self.task, rankings, system="dev", metrics=[self.metric]).per_query
+        return [scored[query.id][self.metric] for query in self.task.queries]
+
+    def change(
+        self,
+        before: Mapping[str, npt.NDArray[np.float64]],
+        after: Mapping[str, npt.NDArray[np.float64]],
+    ) -> npt.NDArray[np.float64]:
+        """Return how the score of each question changes, with the last model and the default weight."""
+        last, at_default = list(self.embedders)[-1], WEIGHTS.index(DEFAULT_WEIGHT)
+        change: npt.NDArray[np.float64] = after[last][at_default] - before[last][at_default]
+        return change
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from embexp.models.sources import ModelSource
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import DEFAULT_WEIGHT, HybridIndex
-from embexp.retrieval.index import Hit, Index
+from embexp.retrieval.index import DenseIndex, Hit, Index
+from embexp.retrieval.parts import PartsIndex, PartsRetriever
 from embexp.user_code import identity
 
 T = TypeVar("T")
@@ -145,7 +146,8 @@ def search_systems(
         results[name] = _search_exactly(task, embedder, folder, cutoff=cutoff)
     bm25, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
     results[BM25] = _search_bm25(task, bm25, built)
-    results[HYBRID] = _search_hybrid(task, embedders[best], results[best], bm25, results[BM25], folder)
+    exact = ExactRetriever().index(task.corpus, embedders[best], path=folder)
+    results[HYBRID] = _search_hybrid(task, embedders[best], results[best], exact, bm25, results[BM25])
     results[RETRIEVER] = results[HYBRID]
     if retriever is not None:
         results[RETRIEVER] = _search_chosen(
@@ -217,9 +219,9 @@ def _search_hybrid(
     task: RetrievalTask,
     embedder: SourceEmbedder,
     dense: SystemResult,
+    dense_index: DenseIndex,
     sparse_index: Bm25Index,
     sparse: SystemResult,
-    folder: Path,
     *,
     weight: float = DEFAULT_WEIGHT,
 ) -> SystemResult:
@@ -227,13 +229,7 @@ def _search_hybrid(
 
     Its costs are those of both parts and of fusing them.
     """
-    index = HybridIndex(
-        ExactRetriever().index(task.corpus, embedder, path=folder),
-        sparse_index,
-        embedder,
-        weight=weight,
-        depth=DEPTH,
-    )
+    index = HybridIndex(dense_index, sparse_index, embedder, weight=weight, depth=DEPTH)
     rankings, seconds = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
     cost = SystemCost(
         embed_seconds=dense.cost.embed_seconds + sparse.cost.embed_seconds,
@@ -258,16 +254,45 @@ def _search_chosen(
     """Search with the retriever to serve, or return the result of the system that it is."""
     best = list(embedders)[-1]
     dense, sparse = results[choice.model], results[BM25]
-    if not choice.weight:
-        return dense
+    embedder = embedders[choice.model]
+    if choice.part_words is None:
+        if not choice.weight:
+            return dense
+        if (choice.model, choice.weight, choice.translated) == (best, DEFAULT_WEIGHT, False):
+            return results[HYBRID]
+        index: DenseIndex = ExactRetriever().index(task.corpus, embedder, path=folder)
+    else:
+        dense, index = _search_parts(task, choice, embedder, dense, folder)
+        if not choice.weight:
+            return dense
     if choice.translated:
         words = Bm25Retriever(translations=str(translations))
         bm25, built = _timed(lambda: words.index(task.corpus, path=folder))
         sparse = replace(sparse, cost=replace(sparse.cost, embed_seconds=built))
-    elif (choice.model, choice.weight) == (best, DEFAULT_WEIGHT):
-        return results[HYBRID]
-    embedder = embedders[choice.model]
-    return _search_hybrid(task, embedder, dense, bm25, sparse, folder, weight=choice.weight)
+    return _search_hybrid(task, embedder, dense, index, bm25, sparse, weight=choice.weight)
+
+
+def _search_parts(
+    task: RetrievalTask, choice: RetrieverChoice, embedder: SourceEmbedder, whole: SystemResult, folder: Path
+) -> tuple[SystemResult, PartsIndex]:
+    """Search passages and their parts with a model; return the index, too.
+
+    The costs of the passages alone are ``whole``'s; those of the parts are added.
+    """
+    retriever = PartsRetriever(
+        dense=ExactRetriever(), words=choice.part_words or 0, share=choice.part_share or 0.0
+    )
+    encoded = embedder.seconds["passage"]
+    index, built = _timed(lambda: retriever.index(task.corpus, embedder, path=folder), embedder)
+    encoding = embedder.seconds["passage"] - encoded
+    rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
+    cost = replace(
+        whole.cost,
+        embed_seconds=encoding + built,
+        query_seconds=whole.cost.query_seconds + searched / len(task.queries),
+        index_bytes=whole.cost.index_bytes + index.parts * (whole.cost.dimension or 0) * 4,
+    )
+    return SystemResult(rankings, cost), index
 
 
 def _reranked(

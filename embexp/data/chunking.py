@@ -140,6 +140,27 @@ class Whole:
         return _chunks(document, [(document.title, document.text)])
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Counts words, for texts that are cut whatever the model."""
+
+    limit: int
+    query_limit: int
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(words(text)) for text in texts]
+
+
+def cut_at_sentences(text: str, most: int) -> Iterator[str]:
+    """Yield consecutive parts of a text of at most ``most`` words, cut between sentences where there are any.
+
+    Args:
+        text: What to cut; the parts, joined, are the text.
+        most: The longest part, in words; letters in scripts without spaces.
+    """
+    yield from _pack(text, most, 0, _Words(most, most), by_sentence=True)
+
+
 def _passages(
     title: str, body: str, tokens: TokenCounter, limit: int, overlap: int, *, by_sentence: bool = False
 ) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,7 @@ from embexp.pipeline.translations import TRANSLATIONS, word_translations
 from embexp.pipeline.truncation import benchmark_truncation
 from embexp.pipeline.unread_language import warn_of_unread_language
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.serving import follow_models
+from embexp.retrieval.serving import follow_models, parts_retriever
 from embexp.storage.files import atomic_write, copy_folder, remove_folder
 from embexp.tracking.tracker import TrackedRun
 from embexp.user_code import identity
@@ -124,7 +124,10 @@ def benchmark(
         warn_of_unread_language(experiment.model, [query.text for query in task.queries], data.splits.train)
     translations = word_translations(experiment, data)
     choice = _choose_retriever(experiment, data, sources, translations)
-    inputs = (*_inputs(experiment, data, task, sources), choice.model, choice.weight, choice.translated)
+    inputs = (
+        *_inputs(experiment, data, task, sources),
+        *(choice.model, choice.weight, choice.translated, choice.part_words, choice.part_share),
+    )
     with experiment.stages.stage("benchmark", *inputs) as stage:
         results = stage.stored(lambda _: _read(task, stage.folder, cached=True))
         if results is None:
@@ -199,7 +202,9 @@ def _choose_retriever(
         "copied": all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
         "peoples_words": asks_in_peoples_words(dev),
     }
-    inputs = (data.key, models, experiment.metric, seed, kinds, translations is not None)
+    parts = parts_retriever(experiment.retriever)
+    cut = (parts.words, parts.share) if parts else None
+    inputs = (data.key, models, experiment.metric, seed, kinds, translations is not None, cut)
     with experiment.stages.stage("retriever", *inputs) as stage:
         stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
         if stored is not None:
@@ -215,6 +220,7 @@ def _choose_retriever(
             **kinds,
             folder=stage.folder,
             translations=translations,
+            parts=parts,
         )
         stage.finish(asdict(choice))
     log.info("Retriever: the %s model, BM25 weight %g; %s.", choice.model, choice.weight, choice.reason)
@@ -236,6 +242,8 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
         curve=choice.curve,
         adaptive=choice.weight > 0,
         translated=choice.translated,
+        part_words=choice.part_words,
+        part_share=choice.part_share,
     )
 
 

@@ -17,6 +17,8 @@ from embexp.pipeline.benchmark import services_of
 from embexp.pipeline.data import chunk_documents
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.teachers import list_length
+from embexp.retrieval.parts import parts_of
+from embexp.retrieval.serving import parts_retriever
 from embexp.user_code import identity
 
 
@@ -114,7 +116,7 @@ class _Texts:
 def _run_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts:
     """Return the run's passages and questions: those that are labelled, and the number to be written."""
     return _Texts(
-        [chunk.passage for chunk in chunks],
+        _passages(experiment, chunks),
         [pair.query for pair in experiment.dataset.labelled()],
         _pairs_to_write(experiment),
     )
@@ -125,7 +127,14 @@ def _benchmark_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts 
     if isinstance(experiment.benchmark, HeldOut):
         return None
     task = experiment.benchmark.task(chunks, (), unit=experiment.dataset.unit)
-    return _Texts([chunk.passage for chunk in task.corpus], [query.text for query in task.queries])
+    return _Texts(_passages(experiment, task.corpus), [query.text for query in task.queries])
+
+
+def _passages(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
+    """Return the texts of a corpus that have vectors: its passages and, where they are searched, parts."""
+    parts = parts_retriever(experiment.retriever)
+    cut = [part for chunk in chunks for part in parts_of(chunk, parts.words)] if parts else []
+    return [chunk.passage for chunk in (*chunks, *cut)]
 
 
 def _embedding(experiment: Experiment, source: OpenAICompatibleModel, asked: Sequence[_Texts]) -> list[str]:

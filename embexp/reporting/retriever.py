@@ -10,6 +10,7 @@ from embexp.benchmarking.systems import TUNED, UNTUNED
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.tables import interval_text, signed
 from embexp.reporting.verdict import VERDICTS
+from embexp.retrieval.parts import DEFAULT_SHARE, DEFAULT_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +24,40 @@ class DevRow:
 
 def retriever_name(retriever: ServedRetriever) -> str:
     """Return ``the tuned model with BM25 at weight 0.4``, or ``the tuned model alone``."""
-    if retriever.weight:
-        translated = " and word translations" if retriever.translated else ""
-        return f"the {retriever.model} model with BM25 at weight {retriever.weight:g}{translated}"
-    return f"the {retriever.model} model alone"
+    parts = ["parts of passages"] if retriever.part_words else []
+    if not retriever.weight:
+        return f"the {retriever.model} model {'with parts of passages' if parts else 'alone'}"
+    others = [*parts, *(["word translations"] if retriever.translated else [])]
+    beside = f"{', ' if len(others) > 1 else ' and '}{' and '.join(others)}" if others else ""
+    return f"the {retriever.model} model with BM25 at weight {retriever.weight:g}{beside}"
 
 
 def retriever_label(retriever: ServedRetriever) -> str:
-    """Return ``tuned + BM25 0.4``, or ``tuned`` for the model alone."""
+    """Return ``tuned + parts + BM25 0.4``, or ``tuned`` for the model alone."""
+    model = f"{retriever.model}{' + parts' if retriever.part_words else ''}"
     if not retriever.weight:
-        return retriever.model
-    return f"{retriever.model} + {'translated ' if retriever.translated else ''}BM25 {retriever.weight:g}"
+        return model
+    return f"{model} + {'translated ' if retriever.translated else ''}BM25 {retriever.weight:g}"
 
 
 def retriever_options(retriever: ServedRetriever) -> str:
     """Return the options that serve it; empty for a model alone, which needs none."""
     if not retriever.weight:
-        return ""
+        return f"retriever=parts{_cutting(retriever, 'retriever')}" if retriever.part_words else ""
+    option = "hybrid_parts" if retriever.part_words else "hybrid"
     fixed = "" if retriever.adaptive else " retriever.adaptive=false"
     translated = " retriever.sparse.translations=translations.json" if retriever.translated else ""
-    return f"retriever=hybrid retriever.weight={retriever.weight:g}{fixed}{translated}"
+    cut = _cutting(retriever, "retriever.dense")
+    return f"retriever={option} retriever.weight={retriever.weight:g}{cut}{fixed}{translated}"
+
+
+def _cutting(retriever: ServedRetriever, key: str) -> str:
+    """Return the options of parts that differ from the defaults of ``retriever=parts``."""
+    if retriever.part_words is None:
+        return ""
+    words = f" {key}.words={retriever.part_words}" if retriever.part_words != DEFAULT_WORDS else ""
+    share = f" {key}.share={retriever.part_share:g}" if retriever.part_share != DEFAULT_SHARE else ""
+    return words + share
 
 
 def retriever_headline(outcome: Outcome) -> str:
@@ -61,7 +76,7 @@ def retriever_summary(outcome: Outcome) -> str:
 def _gain(outcome: Outcome, retriever: ServedRetriever) -> str:
     comparison = retriever.comparison
     before, after = outcome.scores[UNTUNED][comparison.metric], retriever.scores[comparison.metric]
-    if not retriever.weight and retriever.model == UNTUNED:
+    if retriever_label(retriever) == UNTUNED:
         return f"{retriever_name(retriever)}, as before: {comparison.metric} {before:.3f}"
     return (
         f"{retriever_name(retriever)}: {comparison.metric} {before:.3f} → {after:.3f}, "
@@ -73,12 +88,13 @@ def _gain(outcome: Outcome, retriever: ServedRetriever) -> str:
 def retriever_reminder(outcome: Outcome) -> str:
     """Return what belongs beside the model where it is served; empty if that is the model alone."""
     chosen = outcome.retriever
-    if chosen is None or not chosen.weight or not chosen.comparison.better:
+    if chosen is None or not retriever_options(chosen) or not chosen.comparison.better:
         return ""
     metric = chosen.comparison.metric
     return (
         f"The run recommends {retriever_name(chosen)}: {metric} {chosen.scores[metric]:.3f}, and "
-        f"{outcome.scores[chosen.model][metric]:.3f} without BM25. Serve it with {retriever_options(chosen)}."
+        f"{outcome.scores[chosen.model][metric]:.3f} for the model alone. "
+        f"Serve it with {retriever_options(chosen)}."
     )
 
 
@@ -143,7 +159,7 @@ def serving_note(retriever: ServedRetriever, *, in_last_column: bool) -> str:
         in_last_column: Whether its results stand in a column of their own, after both models'.
     """
     column = " (the last column)" if in_last_column else ""
-    changed = retriever.weight or retriever.model != UNTUNED
+    changed = retriever_label(retriever) != UNTUNED
     doubt = VERDICTS[retriever.comparison.verdict].doubt if changed else ""
     return f"Served: {retriever_name(retriever)}{column}.{' ' if doubt else ''}{doubt}"
 

@@ -5,6 +5,7 @@ from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
 from embexp.retrieval.exact import ExactIndex, ExactRetriever
 from embexp.retrieval.hybrid import HybridRetriever, fuse
 from embexp.retrieval.index import Hit, Index, Retriever
+from embexp.retrieval.parts import PartsRetriever
 from embexp.retrieval.translations import Translations, learn_translations
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Hit",
     "HybridRetriever",
     "Index",
+    "PartsRetriever",
     "Retriever",
     "Translations",
     "fuse",

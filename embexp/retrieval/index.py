@@ -80,6 +80,13 @@ class Retriever(Protocol):
         """
 
 
+class DenseRetriever(Retriever, Protocol):
+    """A retriever whose index holds vectors."""
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> DenseIndex:
+        """Index the chunks, as ``Retriever.index`` does."""
+
+
 BLOCK = 65_536
 """Chunks that are encoded together: enough to batch by length, about 100 MB of vectors for most models."""
 

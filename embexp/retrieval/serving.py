@@ -9,12 +9,18 @@ from embexp.models.encoder import Embedder
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.hybrid import DenseRetriever, HybridRetriever
-from embexp.retrieval.index import Retriever
+from embexp.retrieval.hybrid import HybridRetriever
+from embexp.retrieval.index import DenseRetriever, Retriever
+from embexp.retrieval.parts import FOLDER, PartsRetriever
 
 
 def with_bm25(
-    retriever: Retriever, weight: float, *, adaptive: bool = True, translations: str | None = None
+    retriever: Retriever,
+    weight: float,
+    *,
+    adaptive: bool = True,
+    translations: str | None = None,
+    parts: bool = False,
 ) -> Retriever:
     """Return a retriever that fuses the vectors of ``retriever`` with BM25.
 
@@ -23,13 +29,16 @@ def with_bm25(
         weight: The share of BM25 in a hit's score; 0 is the vectors alone.
         adaptive: Whether each query has a weight of its own.
         translations: The file of BM25's word translations; None for none.
+        parts: Whether the vectors of parts count, where ``retriever`` has any.
 
     Returns:
         ``retriever`` itself, or an equal one, where it does that already.
     """
-    if not weight and not isinstance(retriever, Bm25Retriever | HybridRetriever):
+    if not weight and not isinstance(retriever, Bm25Retriever | HybridRetriever | PartsRetriever):
         return retriever
-    dense = dense_retriever(retriever)
+    dense: DenseRetriever = dense_retriever(retriever)
+    if parts and (found := parts_retriever(retriever)):
+        dense = found
     if not weight:
         return dense
     words = Bm25Retriever(translations=translations)
@@ -50,6 +59,9 @@ def follow_models(retriever: Retriever, embedders: Iterable[Embedder], path: Pat
                 retriever.open(embedder, path=path)
         case HybridRetriever():
             follow_models(retriever.dense, embedders, path)
+        case PartsRetriever():
+            for place in _places(path):
+                follow_models(retriever.dense, embedders, place)
 
 
 def refuse_other_models(retriever: Retriever, embedders: Iterable[Embedder], path: Path) -> None:
@@ -69,10 +81,13 @@ def refuse_other_models(retriever: Retriever, embedders: Iterable[Embedder], pat
                 retriever.refuse_other_model(embedder, path=path)
         case HybridRetriever():
             refuse_other_models(retriever.dense, embedders, path)
+        case PartsRetriever():
+            for place in _places(path):
+                refuse_other_models(retriever.dense, embedders, place)
 
 
 def dense_retriever(retriever: Retriever) -> DenseRetriever:
-    """Return what searches the vectors alone, whose scores are cosines.
+    """Return what searches the vectors of whole passages alone, whose scores are cosines.
 
     Args:
         retriever: What a run indexes with.
@@ -80,7 +95,26 @@ def dense_retriever(retriever: Retriever) -> DenseRetriever:
     match retriever:
         case ChromaRetriever() | ChromaServerRetriever() | ExactRetriever():
             return retriever
-        case HybridRetriever():
-            return retriever.dense
+        case HybridRetriever() | PartsRetriever():
+            return dense_retriever(retriever.dense)
     # BM25 has no vectors, and the index of a retriever of one's own need not give its vectors away.
     return ExactRetriever()
+
+
+def parts_retriever(retriever: Retriever) -> PartsRetriever | None:
+    """Return what searches the vectors of passages and of their parts, if a run indexes parts.
+
+    Args:
+        retriever: What the run indexes with.
+    """
+    match retriever:
+        case PartsRetriever():
+            return retriever
+        case HybridRetriever():
+            return parts_retriever(retriever.dense)
+    return None
+
+
+def _places(path: Path) -> list[Path]:
+    """Return the folders in which there are passages and parts, which there may be none of."""
+    return [place for place in (path, path / FOLDER) if place.is_dir()]

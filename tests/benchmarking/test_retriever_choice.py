@@ -70,7 +70,7 @@ def test_copied_words_only_refuse_what_is_worse_than_the_untuned_model_alone(
     means = {"untuned": untuned, "tuned": tuned}
     scores = {name: rows(*(each.get(weight, 0.9) for weight in WEIGHTS)) for name, each in means.items()}
 
-    assert _not_refused(scores) == chosen
+    assert _not_refused(scores, scores["untuned"][0]) == chosen
 
 
 class SameEmbedder:

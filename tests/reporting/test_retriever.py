@@ -73,6 +73,51 @@ def test_model_and_weight_are_named(
     assert retriever_headline(other).startswith(f"Retriever: {line}")
 
 
+@pytest.mark.parametrize(
+    ("weight", "words", "share", "label", "name", "options"),
+    [
+        (
+            0.3,
+            50,
+            0.5,
+            "tuned + parts + BM25 0.3",
+            "the tuned model with BM25 at weight 0.3 and parts of passages",
+            "retriever=hybrid_parts retriever.weight=0.3",
+        ),
+        (
+            0.3,
+            30,
+            0.4,
+            "tuned + parts + BM25 0.3",
+            "the tuned model with BM25 at weight 0.3 and parts of passages",
+            "retriever=hybrid_parts retriever.weight=0.3 retriever.dense.words=30 retriever.dense.share=0.4",
+        ),
+        (
+            0.0,
+            50,
+            0.25,
+            "tuned + parts",
+            "the tuned model with parts of passages",
+            "retriever=parts retriever.share=0.25",
+        ),
+    ],
+)
+def test_parts_are_named_and_served(
+    served: Outcome, weight: float, words: int, share: float, label: str, name: str, options: str
+) -> None:
+    other = changed(served, weight=weight, part_words=words, part_share=share)
+    assert other.retriever
+    assert retriever_label(other.retriever) == label
+    assert retriever_headline(other).startswith(f"Retriever: {name}: ndcg@10 0.500 → 0.800")
+    assert retriever_advice(other)[0] == f"Serve it with {options}, as embexp.search does."
+
+
+def test_parts_and_word_translations_are_both_named(served: Outcome) -> None:
+    other = changed(served, part_words=50, part_share=0.5, translated=True)
+
+    assert "with BM25 at weight 0.4, parts of passages and word translations:" in retriever_headline(other)
+
+
 @pytest.mark.parametrize("model", ["tuned", "untuned"])
 def test_a_model_alone_needs_no_options(served: Outcome, model: str) -> None:
     assert served.retriever

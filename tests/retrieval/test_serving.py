@@ -13,8 +13,9 @@ from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import HybridRetriever
-from embexp.retrieval.index import Index, Retriever
-from embexp.retrieval.serving import with_bm25
+from embexp.retrieval.index import DenseRetriever, Index, Retriever
+from embexp.retrieval.parts import PartsRetriever
+from embexp.retrieval.serving import dense_retriever, parts_retriever, with_bm25
 
 
 class OwnRetriever:
@@ -26,12 +27,13 @@ class OwnRetriever:
         return Bm25Retriever().index(chunks, embedder, path=path)
 
 
-def hybrid(dense: ChromaRetriever | ChromaServerRetriever | ExactRetriever, weight: float) -> HybridRetriever:
+def hybrid(dense: DenseRetriever, weight: float) -> HybridRetriever:
     return HybridRetriever(dense=dense, sparse=Bm25Retriever(), weight=weight)
 
 
 CHROMA = ChromaRetriever(ef_search=50)
 OWN = OwnRetriever()
+PARTS = PartsRetriever(dense=CHROMA, words=20)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,27 @@ OWN = OwnRetriever()
 )
 def test_the_vectors_stay_the_run_s_own(retriever: Retriever, weight: float, expected: Retriever) -> None:
     assert with_bm25(retriever, weight) == expected
+
+
+@pytest.mark.parametrize(
+    ("retriever", "weight", "parts", "expected"),
+    [
+        (PARTS, 0.4, True, hybrid(PARTS, 0.4)),
+        (PARTS, 0.4, False, hybrid(CHROMA, 0.4)),
+        (PARTS, 0.0, True, PARTS),
+        (PARTS, 0.0, False, CHROMA),
+        (hybrid(PARTS, 0.3), 0.3, True, hybrid(PARTS, 0.3)),
+        (hybrid(PARTS, 0.3), 0.0, False, CHROMA),
+        (CHROMA, 0.4, True, hybrid(CHROMA, 0.4)),  # the run has indexed no parts
+    ],
+)
+def test_parts_are_served_where_they_were_chosen(
+    retriever: Retriever, weight: float, parts: bool, expected: Retriever
+) -> None:
+    assert with_bm25(retriever, weight, parts=parts) == expected
+
+
+def test_whole_passages_are_searched_below_their_parts() -> None:
+    assert dense_retriever(hybrid(PARTS, 0.3)) == CHROMA
+    assert parts_retriever(hybrid(PARTS, 0.3)) == PARTS
+    assert parts_retriever(hybrid(CHROMA, 0.3)) is None
