@@ -152,12 +152,22 @@ def choose_retriever(
         tried = dev.scores(words, replace(parts, dense=dense))
         change = dev.change(scores, tried)
         notes.append(_note("parts of passages change", metric, change))
-        chosen_by_dev = peoples_words or not copied
-        worse = _mean(change) <= 0 if chosen_by_dev else _mean(change) < -2 * _error(change)
-        scores, parts = (scores, None) if worse else (tried, parts)
+        scores, parts = (
+            (tried, parts) if _keeps(change, chosen=peoples_words or not copied) else (scores, None)
+        )
     choice = _choose(scores, alone, metric=metric, copied=copied, peoples_words=peoples_words)
     reason = "; ".join([choice.reason, *notes])
     return _with_parts(replace(choice, translated=translated and choice.weight > 0, reason=reason), parts)
+
+
+def _keeps(change: npt.NDArray[np.float64], *, chosen: bool) -> bool:
+    """Return whether to keep what changes the questions' scores so.
+
+    Args:
+        change: The change of each score; none at all keeps nothing.
+        chosen: Whether it has to be better, rather than not clearly worse.
+    """
+    return bool(change.any()) and _mean(change) >= (0.0 if chosen else -2 * _error(change))
 
 
 def _with_parts(choice: RetrieverChoice, parts: PartsRetriever | None) -> RetrieverChoice:

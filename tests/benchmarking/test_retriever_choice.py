@@ -20,6 +20,8 @@ from embexp.benchmarking.task import Query, RetrievalTask
 from embexp.data.records import Chunk
 from embexp.data.splitting import MIN_DEV_QUESTIONS
 from embexp.retrieval.analyzer import Analyzer
+from embexp.retrieval.chroma import ChromaRetriever
+from embexp.retrieval.parts import PartsRetriever
 from embexp.retrieval.translations import TranslatedTerm, Translations
 from tests.retrieval.letter_embedder import RandomEmbedder
 
@@ -180,6 +182,44 @@ def test_word_translations_are_used_where_they_score_higher(
     )
 
 
+def same_words(*, ask_whole: bool) -> RetrievalTask:
+    """Passages of two sentences with the same eight words; a question is the first one, or all."""
+    draw, words = np.random.default_rng(0), ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    corpus, queries = [], []
+    for at in range(30):
+        first, second = (" ".join(each) + "." for each in draw.permutation(words).reshape(2, 4))
+        corpus.append(Chunk(id=f"c{at}", document_id=f"d{at}", text=f"{first} {second}"))
+        queries.append(Query(id=f"q{at}", text=corpus[-1].text if ask_whole else first, cluster=f"d{at}"))
+    qrels = {f"q{at}": {f"c{at}": 1} for at in range(30)}
+    return RetrievalTask(name="dev", corpus=corpus, queries=queries, qrels=qrels, unit="chunk")
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize(
+    ("ask_whole", "words", "share", "used", "said"),
+    [
+        (False, 4, 0.5, True, "parts of passages change mrr@1 by +0."),
+        (True, 4, 1.0, False, "parts of passages change mrr@1 by -"),
+        (False, 8, 0.5, False, "parts of passages change mrr@1 by +0.000"),  # no passage has parts
+    ],
+)
+def test_parts_are_used_where_they_score_higher(
+    ask_whole: bool, words: int, share: float, used: bool, said: str, copied: bool, tmp_path: Path
+) -> None:
+    choice = choose_retriever(
+        same_words(ask_whole=ask_whole),
+        {"untuned": RandomEmbedder(), "tuned": RandomEmbedder()},
+        metric="mrr@1",
+        copied=copied,
+        folder=tmp_path,
+        parts=PartsRetriever(dense=ChromaRetriever(), words=words, share=share),
+    )
+
+    assert (choice.part_words, choice.part_share) == ((words, share) if used else (None, None))
+    assert (choice.curve["tuned"][0] > 0.7) is (used or ask_whole)
+    assert said in choice.reason
+
+
 @pytest.mark.parametrize("questions", [0, MIN_DEV_QUESTIONS - 1])
 def test_too_few_questions_choose_nothing(questions: int, tmp_path: Path) -> None:
     task = made_task(answerable=True, questions=questions) if questions else None
@@ -187,3 +227,12 @@ def test_too_few_questions_choose_nothing(questions: int, tmp_path: Path) -> Non
 
     assert (choice.model, choice.weight, choice.curve) == ("tuned", 0.3, {})
     assert f"{questions} dev questions are too few" in choice.reason
+
+
+def test_too_few_questions_leave_parts_as_they_are_configured(tmp_path: Path) -> None:
+    parts = PartsRetriever(dense=ChromaRetriever(), words=30, share=0.4)
+    choice = choose_retriever(
+        None, {"tuned": SameEmbedder()}, metric="mrr@1", copied=False, folder=tmp_path, parts=parts
+    )
+
+    assert (choice.part_words, choice.part_share) == (30, 0.4)
