@@ -79,16 +79,18 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
         "retriever delta": served["comparison"]["delta"],
         "retriever verdict": served["comparison"]["verdict"],
         "served": f"{served['model']} {served['weight']:g}",
-        "model on dev": _on_dev(served, "tuned", 0.0),
-        "retriever on dev": _on_dev(served, served["model"], served["weight"]),
+        "model on dev": served["alone"]["tuned"] - served["alone"]["untuned"] if served["alone"] else None,
+        "retriever on dev": _on_dev(served),
         "training seconds": outcome["training"]["seconds"],
     }
 
 
-def _on_dev(served: dict[str, Any], model: str, weight: float) -> float | None:
+def _on_dev(served: dict[str, Any]) -> float | None:
     """Return the gain over the untuned model alone on the dev questions; None where dev could not choose."""
-    curve = served["curve"]
-    return curve[model][served["weights"].index(weight)] - curve["untuned"][0] if curve else None
+    if not served["alone"]:
+        return None
+    chosen: float = served["curve"][served["model"]][served["weights"].index(served["weight"])]
+    return chosen - float(served["alone"]["untuned"])
 
 
 def table(results: Results) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ class RetrieverChoice:
         translated: Whether BM25 uses the word translations of the training pairs.
         part_words: The longest part of a passage that has a vector of its own, in words; None without parts.
         part_share: The share of the best part in a passage's score; None without parts.
+        alone: Model -> the dev score without BM25 and parts; empty where nothing was measured.
     """
 
     model: str
@@ -53,6 +54,7 @@ class RetrieverChoice:
     translated: bool = False
     part_words: int | None = None
     part_share: float | None = None
+    alone: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fusion(self) -> str:
@@ -77,6 +79,8 @@ class ServedRetriever:
         translated: Whether BM25 uses word translations, the run's ``translations.json``.
         part_words: The longest part of a passage that has a vector of its own, in words; None without parts.
         part_share: The share of the best part in a passage's score; None without parts.
+        alone: Model -> the dev score without BM25 and parts; empty where nothing was measured, and in earlier
+            versions, which had no parts.
     """
 
     model: str
@@ -91,6 +95,7 @@ class ServedRetriever:
     translated: bool = False
     part_words: int | None = None
     part_share: float | None = None
+    alone: Mapping[str, float] = field(default_factory=dict)
 
 
 def _default_choice(models: Sequence[str], reason: str) -> RetrieverChoice:
@@ -138,7 +143,7 @@ def choose_retriever(
     dev = _Dev(task, embedders, metric, folder)
     words, dense = Bm25Retriever(), ExactRetriever()
     scores = dev.scores(words, dense)
-    alone = scores[models[0]][WEIGHTS.index(0.0)]
+    alone = {name: rows[WEIGHTS.index(0.0)] for name, rows in scores.items()}
     translated, notes = False, []
     if translations is not None:
         other = Bm25Retriever(translations=str(translations))
@@ -155,9 +160,14 @@ def choose_retriever(
         scores, parts = (
             (tried, parts) if _keeps(change, chosen=peoples_words or not copied) else (scores, None)
         )
-    choice = _choose(scores, alone, metric=metric, copied=copied, peoples_words=peoples_words)
-    reason = "; ".join([choice.reason, *notes])
-    return _with_parts(replace(choice, translated=translated and choice.weight > 0, reason=reason), parts)
+    choice = _choose(scores, alone[models[0]], metric=metric, copied=copied, peoples_words=peoples_words)
+    choice = replace(
+        choice,
+        translated=translated and choice.weight > 0,
+        reason="; ".join([choice.reason, *notes]),
+        alone={name: _mean(row) for name, row in alone.items()},
+    )
+    return _with_parts(choice, parts)
 
 
 def _keeps(change: npt.NDArray[np.float64], *, chosen: bool) -> bool:

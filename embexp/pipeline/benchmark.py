@@ -244,6 +244,7 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
         translated=choice.translated,
         part_words=choice.part_words,
         part_share=choice.part_share,
+        alone=choice.alone,
     )
 
 
