@@ -63,6 +63,7 @@ class Bm25Retriever:
     """
 
     approximate: ClassVar[bool] = False
+    vectors: ClassVar[bool] = False
     k1: Annotated[float, Interval(ge=0, le=1_000)] = 0.9
     b: Share = 0.4
     stemmer: StemmerName | Literal["auto"] | None = "auto"

@@ -17,7 +17,15 @@ from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
 from embexp.retrieval.bm25_weight import NEAREST, bm25_factors, cosine_scale
-from embexp.retrieval.index import DenseIndex, DenseRetriever, Hit, best_columns, check_k, query_vectors
+from embexp.retrieval.index import (
+    DenseIndex,
+    DenseRetriever,
+    Hit,
+    best_columns,
+    check_dense,
+    check_k,
+    query_vectors,
+)
 
 if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
@@ -123,6 +131,7 @@ class HybridRetriever:
     """
 
     approximate: ClassVar[bool] = False
+    vectors: ClassVar[bool] = False
     dense: DenseRetriever
     sparse: Bm25Retriever
     fusion: Literal["convex", "rrf"] = "convex"
@@ -135,6 +144,12 @@ class HybridRetriever:
         if self.fusion not in ("convex", "rrf"):
             raise ConfigError(f"retriever.fusion is {self.fusion!r}: give convex or rrf.")
         check_ranges(self, "retriever")
+        check_dense(self.dense)
+        if not isinstance(self.sparse, Bm25Retriever):
+            raise ConfigError(
+                f"retriever.sparse is {self.sparse!r}: give "
+                "retriever.sparse._target_=embexp.retrieval.Bm25Retriever."
+            )
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> HybridIndex:
         """Index the chunks with both retrievers; the dense one keeps its files under ``path``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from embexp.data.records import Chunk
-from embexp.errors import RetrievalError
+from embexp.errors import ConfigError, RetrievalError
 from embexp.models.encoder import ENCODING_PASSAGES, Embedder
 from embexp.progress import job
 
@@ -85,6 +85,21 @@ class DenseRetriever(Retriever, Protocol):
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> DenseIndex:
         """Index the chunks, as ``Retriever.index`` does."""
+
+
+def check_dense(retriever: object) -> None:
+    """Refuse what has no vectors as the ``dense`` part of another retriever.
+
+    Raises:
+        ConfigError: It is no retriever, or one that says ``vectors = False`` of itself.
+    """
+    if hasattr(retriever, "approximate") and getattr(retriever, "vectors", True):
+        return
+    found = type(retriever).__name__ if hasattr(retriever, "approximate") else repr(retriever)
+    raise ConfigError(
+        f"retriever.dense is {found}, which has no vectors: give "
+        "retriever.dense._target_=embexp.retrieval.ChromaRetriever, ChromaServerRetriever or ExactRetriever."
+    )
 
 
 BLOCK = 65_536

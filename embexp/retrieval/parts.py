@@ -14,7 +14,15 @@ from embexp.data.chunking import cut_at_sentences
 from embexp.data.records import Chunk
 from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
-from embexp.retrieval.index import DenseIndex, DenseRetriever, Hit, check_k, empty_corpus, query_vectors
+from embexp.retrieval.index import (
+    DenseIndex,
+    DenseRetriever,
+    Hit,
+    check_dense,
+    check_k,
+    empty_corpus,
+    query_vectors,
+)
 
 if TYPE_CHECKING:
     from embexp.models.vector_files import Vectors
@@ -48,6 +56,7 @@ class PartsRetriever:
 
     def __post_init__(self) -> None:
         check_ranges(self, "retriever")
+        check_dense(self.dense)
 
     def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> PartsIndex:
         """Index the chunks under ``path``, and their parts under ``path/parts``.

@@ -160,3 +160,24 @@ def test_bad_settings_and_an_empty_corpus_are_refused(letters: LetterEmbedder, t
     index = PartsRetriever(dense=ExactRetriever()).index(CORPUS, letters, path=tmp_path)
     with pytest.raises(RetrievalError, match="0 hits"):
         index.search(["a"], k=0)
+
+
+@pytest.mark.parametrize(
+    ("dense", "said"),
+    [
+        ("chroma", "'chroma'"),
+        (None, "None"),
+        (Bm25Retriever(), "Bm25Retriever"),
+        (HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever()), "HybridRetriever"),
+    ],
+)
+def test_what_has_no_vectors_is_refused(dense: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"retriever\.dense is {said}, which has no vectors: give"):
+        PartsRetriever(dense=dense)
+    with pytest.raises(ConfigError, match=rf"retriever\.dense is {said}, which has no vectors: give"):
+        HybridRetriever(dense=dense, sparse=Bm25Retriever())
+
+
+def test_words_are_searched_by_bm25() -> None:
+    with pytest.raises(ConfigError, match=r"retriever\.sparse is 'bm25': give"):
+        HybridRetriever(dense=ExactRetriever(), sparse="bm25")  # type: ignore[arg-type]
