@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -12,6 +12,7 @@ from annotated_types import Interval
 
 from embexp.data.chunking import cut_at_sentences
 from embexp.data.records import Chunk
+from embexp.data.words import words
 from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.index import (
@@ -79,18 +80,18 @@ class PartsRetriever:
         return PartsIndex(passages, indexed, names, embedder, self.share)
 
 
-def parts_of(chunk: Chunk, words: int) -> Iterator[Chunk]:
+def parts_of(chunk: Chunk, most: int) -> Iterator[Chunk]:
     """Yield the parts of a chunk, each with its title; none for a chunk that is no longer than one part.
 
     Args:
         chunk: The chunk.
-        words: The longest part.
+        most: The longest part, in words.
     """
-    texts = [text for part in cut_at_sentences(chunk.text, words) if (text := part.strip())]
-    if len(texts) < 2:
+    if len(words(chunk.text)) <= most:
         return
+    texts = (text for part in cut_at_sentences(chunk.text, most) if (text := part.strip()))
     for number, text in enumerate(texts, start=1):
-        yield Chunk(f"{chunk.id}#{number}", chunk.document_id, text, chunk.title, chunk.position)
+        yield replace(chunk, id=f"{chunk.id}#{number}", text=text)
 
 
 class PartsIndex:
