@@ -17,7 +17,7 @@ from embexp.pipeline.benchmark import services_of
 from embexp.pipeline.data import chunk_documents
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.teachers import list_length
-from embexp.retrieval.parts import parts_of
+from embexp.retrieval.parts import PartsRetriever, parts_of
 from embexp.retrieval.serving import parts_retriever
 from embexp.user_code import identity
 
@@ -37,12 +37,12 @@ def plan_requests(experiment: Experiment) -> list[str]:
     if (experiment.llm is not None or services) and not experiment.synthesis.invents_corpus:
         chunks = chunk_documents(experiment).chunks()
     lines = [*_synthesis(experiment, chunks), *_teacher(experiment, chunks)]
-    if services:
-        own, asked = _run_texts(experiment, chunks), _benchmark_texts(experiment, chunks)
-        for source in services:
-            further = source not in (service_of(experiment.model), service_of(experiment.tuned))
-            texts = [asked] if further and asked else [own, *([asked] if asked else [])]
-            lines += _embedding(experiment, source, texts)
+    for source in services:
+        further = source not in (service_of(experiment.model), service_of(experiment.tuned))
+        parts = None if further else parts_retriever(experiment.retriever)
+        asked = _benchmark_texts(experiment, chunks, parts)
+        own = [] if further and asked else [_run_texts(experiment, chunks, parts)]
+        lines += _embedding(experiment, source, [*own, *([asked] if asked else [])])
     if not lines:
         raise ConfigError(
             "There is nothing to plan: choose a synthesis that asks a language model, as in "
@@ -113,26 +113,27 @@ class _Texts:
     unwritten: int = 0
 
 
-def _run_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts:
+def _run_texts(experiment: Experiment, chunks: Sequence[Chunk], parts: PartsRetriever | None) -> _Texts:
     """Return the run's passages and questions: those that are labelled, and the number to be written."""
     return _Texts(
-        _passages(experiment, chunks),
+        _passages(chunks, parts),
         [pair.query for pair in experiment.dataset.labelled()],
         _pairs_to_write(experiment),
     )
 
 
-def _benchmark_texts(experiment: Experiment, chunks: Sequence[Chunk]) -> _Texts | None:
+def _benchmark_texts(
+    experiment: Experiment, chunks: Sequence[Chunk], parts: PartsRetriever | None
+) -> _Texts | None:
     """Return the texts of a benchmark that asks questions of its own; None where it asks the run's."""
     if isinstance(experiment.benchmark, HeldOut):
         return None
     task = experiment.benchmark.task(chunks, (), unit=experiment.dataset.unit)
-    return _Texts(_passages(experiment, task.corpus), [query.text for query in task.queries])
+    return _Texts(_passages(task.corpus, parts), [query.text for query in task.queries])
 
 
-def _passages(experiment: Experiment, chunks: Sequence[Chunk]) -> list[str]:
+def _passages(chunks: Sequence[Chunk], parts: PartsRetriever | None) -> list[str]:
     """Return the texts of a corpus that have vectors: its passages and, where they are searched, parts."""
-    parts = parts_retriever(experiment.retriever)
     cut = [part for chunk in chunks for part in parts_of(chunk, parts.words)] if parts else []
     return [chunk.passage for chunk in (*chunks, *cut)]
 

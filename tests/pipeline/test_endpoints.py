@@ -185,6 +185,25 @@ def test_a_plan_prices_what_is_not_known_yet(run, beir: Path) -> None:
     assert "price: 0.0000 US$" in after.out
 
 
+def test_a_plan_counts_the_parts_of_passages(run, beir: Path) -> None:
+    service = EmbeddingService(tiny_vectors())
+    with embedding(service) as server:
+        given = [*data(beir)[:-1], "retriever=parts", "retriever.words=4", "hydra.run.dir=X"]
+        given += [*model(server.url, "model.usd_per_million_tokens=2")]
+        given.append(further(server.url).replace("id:m,", "id:other,"))
+        before = run("plan", *given)
+        assert before.code == 0, before.err
+        passages = {
+            name: int(count.replace(",", ""))
+            for name, count in re.findall(r"embedding with (\w+): ([0-9,]+) passages", before.out)
+        }
+        assert passages["openai_compatible"] > passages["bought"] == 60  # which is searched without parts
+        assert run("benchmark", *given).code == 0
+        after = run("plan", *given)
+
+    assert after.out.count("requests: 0 of up to") == 2
+
+
 def test_a_plan_counts_the_questions_of_a_synthesis_within_another(run, kb: Path) -> None:
     written = ["synthesis=extractive_and_rag", "synthesis.target=40", "synthesis.written.target=7"]
     given = ["dataset=folder", f"dataset.path={kb}", "llm=groq", *written, *model("http://localhost:1/v1")]
