@@ -95,8 +95,10 @@ def dense_retriever(retriever: Retriever) -> DenseRetriever:
     match retriever:
         case ChromaRetriever() | ChromaServerRetriever() | ExactRetriever():
             return retriever
+        case HybridRetriever(dense=PartsRetriever() as parts):
+            return parts.dense
         case HybridRetriever() | PartsRetriever():
-            return dense_retriever(retriever.dense)
+            return retriever.dense
     # BM25 has no vectors, and the index of a retriever of one's own need not give its vectors away.
     return ExactRetriever()
 

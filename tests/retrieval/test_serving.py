@@ -13,7 +13,7 @@ from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import HybridRetriever
-from embexp.retrieval.index import DenseRetriever, Index, Retriever
+from embexp.retrieval.index import DenseIndex, DenseRetriever, Index, Retriever
 from embexp.retrieval.parts import PartsRetriever
 from embexp.retrieval.serving import dense_retriever, parts_retriever, with_bm25
 
@@ -33,6 +33,18 @@ def hybrid(dense: DenseRetriever, weight: float) -> HybridRetriever:
 
 CHROMA = ChromaRetriever(ef_search=50)
 OWN = OwnRetriever()
+
+
+class OwnVectors:
+    """A retriever of one's own, whose index holds vectors."""
+
+    approximate = True
+
+    def index(self, chunks: Iterable[Chunk], embedder: Embedder, *, path: Path) -> DenseIndex:
+        return ExactRetriever().index(chunks, embedder, path=path)
+
+
+OWN_VECTORS = OwnVectors()
 PARTS = PartsRetriever(dense=CHROMA, words=20)
 
 
@@ -43,6 +55,7 @@ PARTS = PartsRetriever(dense=CHROMA, words=20)
         (ChromaServerRetriever(port=9), 0.4, hybrid(ChromaServerRetriever(port=9), 0.4)),
         (ExactRetriever(), 0.2, hybrid(ExactRetriever(), 0.2)),
         (hybrid(CHROMA, 0.4), 0.2, hybrid(CHROMA, 0.2)),
+        (hybrid(OWN_VECTORS, 0.4), 0.2, hybrid(OWN_VECTORS, 0.2)),
         (Bm25Retriever(), 0.4, hybrid(ExactRetriever(), 0.4)),
         (OWN, 0.4, hybrid(ExactRetriever(), 0.4)),
         (CHROMA, 0.0, CHROMA),
