@@ -262,9 +262,12 @@ def _search_chosen(
             return results[HYBRID]
         index: DenseIndex = ExactRetriever().index(task.corpus, embedder, path=folder)
     else:
-        dense, index = _search_parts(task, choice, embedder, dense, folder)
+        index, cost = _index_parts(task, choice, embedder, dense.cost, folder)
+        dense = replace(dense, cost=cost)
         if not choice.weight:
-            return dense
+            rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
+            query_seconds = cost.query_seconds + searched / len(task.queries)
+            return SystemResult(rankings, replace(cost, query_seconds=query_seconds))
     if choice.translated:
         words = Bm25Retriever(translations=str(translations))
         bm25, built = _timed(lambda: words.index(task.corpus, path=folder))
@@ -272,27 +275,26 @@ def _search_chosen(
     return _search_hybrid(task, embedder, dense, index, bm25, sparse, weight=choice.weight)
 
 
-def _search_parts(
-    task: RetrievalTask, choice: RetrieverChoice, embedder: SourceEmbedder, whole: SystemResult, folder: Path
-) -> tuple[SystemResult, PartsIndex]:
-    """Search passages and their parts with a model; return the index, too.
+def _index_parts(
+    task: RetrievalTask, choice: RetrieverChoice, embedder: SourceEmbedder, whole: SystemCost, folder: Path
+) -> tuple[PartsIndex, SystemCost]:
+    """Index passages and their parts; return what passages and parts cost, searching parts excepted.
 
-    The costs of the passages alone are ``whole``'s; those of the parts are added.
+    Args:
+        task: The task.
+        choice: The retriever to serve, which has parts.
+        embedder: Its model.
+        whole: What the passages alone cost.
+        folder: Where an index may keep files.
     """
-    retriever = PartsRetriever(
-        dense=ExactRetriever(), words=choice.part_words or 0, share=choice.part_share or 0.0
-    )
+    assert choice.part_words is not None
+    assert choice.part_share is not None
+    retriever = PartsRetriever(dense=ExactRetriever(), words=choice.part_words, share=choice.part_share)
     encoded = embedder.seconds["passage"]
     index, built = _timed(lambda: retriever.index(task.corpus, embedder, path=folder), embedder)
     encoding = embedder.seconds["passage"] - encoded
-    rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
-    cost = replace(
-        whole.cost,
-        embed_seconds=encoding + built,
-        query_seconds=whole.cost.query_seconds + searched / len(task.queries),
-        index_bytes=whole.cost.index_bytes + index.parts * (whole.cost.dimension or 0) * 4,
-    )
-    return SystemResult(rankings, cost), index
+    size = whole.index_bytes + index.parts * (whole.dimension or 0) * 4
+    return index, replace(whole, embed_seconds=encoding + built, index_bytes=size)
 
 
 def _reranked(

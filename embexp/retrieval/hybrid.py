@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Interval
 
@@ -24,11 +24,9 @@ from embexp.retrieval.index import (
     best_columns,
     check_dense,
     check_k,
+    complete_cosines,
     query_vectors,
 )
-
-if TYPE_CHECKING:
-    from embexp.models.vector_files import Vectors
 
 RRF_CONSTANT = 60
 DEFAULT_WEIGHT = 0.3
@@ -226,18 +224,10 @@ class HybridIndex:
             matches = (self._sparse.ids[row] for row in rows if scores[row] > 0)
             ids.append(sorted({*(hit.id for hit in hits[:depth]), *matches}))
             shares.append([float(scores[self._rows[id]]) for id in ids[-1]])
-        cosines = self._cosines(vectors, ids, nearest)
-        return [Candidates(*each) for each in zip(ids, cosines, shares, factors, strict=True)]
-
-    def _cosines(
-        self, vectors: Vectors, ids: Sequence[Sequence[str]], nearest: Sequence[Sequence[Hit]]
-    ) -> list[list[float]]:
-        """Return the cosines of each query to its candidates; those of the nearest are known."""
         known = [{hit.id: hit.score for hit in hits} for hits in nearest]
-        others = [[id for id in each if id not in own] for each, own in zip(ids, known, strict=True)]
-        for own, each, found in zip(known, others, self._dense.cosines(vectors, others), strict=True):
-            own.update(zip(each, found, strict=True))
-        return [[own[id] for id in each] for each, own in zip(ids, known, strict=True)]
+        complete_cosines(self._dense, vectors, ids, known)
+        cosines = [[own[id] for id in each] for each, own in zip(ids, known, strict=True)]
+        return [Candidates(*each) for each in zip(ids, cosines, shares, factors, strict=True)]
 
     def _factors(self, nearest: Sequence[Sequence[Hit]]) -> list[float]:
         """Return what the odds of BM25 are multiplied by for each query, given its nearest chunks."""

@@ -87,6 +87,22 @@ class DenseRetriever(Retriever, Protocol):
         """Index the chunks, as ``Retriever.index`` does."""
 
 
+def complete_cosines(
+    index: DenseIndex, vectors: Vectors, ids: Sequence[Sequence[str]], known: Sequence[dict[str, float]]
+) -> None:
+    """Look up the cosines of each query to its chunks that are not known yet.
+
+    Args:
+        index: Holds the chunks' vectors.
+        vectors: The query vectors, shape (queries, dimension).
+        ids: The chunks of each query.
+        known: Chunk -> its cosine, for each query; is completed.
+    """
+    unknown = [[id for id in each if id not in own] for each, own in zip(ids, known, strict=True)]
+    for own, each, found in zip(known, unknown, index.cosines(vectors, unknown), strict=True):
+        own.update(zip(each, found, strict=True))
+
+
 def check_dense(retriever: object) -> None:
     """Refuse what has no vectors as the ``dense`` part of another retriever.
 

@@ -15,12 +15,14 @@ from embexp.data.records import Chunk
 from embexp.data.words import words
 from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
+from embexp.retrieval.exact import DECIMALS
 from embexp.retrieval.index import (
     DenseIndex,
     DenseRetriever,
     Hit,
     check_dense,
     check_k,
+    complete_cosines,
     empty_corpus,
     query_vectors,
 )
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_WORDS, DEFAULT_SHARE = 50, 0.5
 FOLDER = "parts"
 """The folder of the parts' index, within that of the passages."""
-DECIMALS = 6
-"""Of a score, as in exact search: copies of a passage tie and stay in the order of their ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +178,7 @@ class PartsIndex:
             own: Passage -> its cosine, for each query, as far as known; is completed.
             best: Passage -> the highest cosine of its parts, likewise.
         """
-        unknown = [[id for id in each if id not in known] for each, known in zip(ids, own, strict=True)]
-        for known, each, found in zip(own, unknown, self._passages.cosines(vectors, unknown), strict=True):
-            known.update(zip(each, found, strict=True))
+        complete_cosines(self._passages, vectors, ids, own)
         if self._parts is not None:
             names = [
                 [part for id in each if id not in known for part in self._names.get(id, ())]
