@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from embexp.data.chunking import TokenCounter
@@ -31,10 +30,23 @@ def spelled_share(tokens: TokenCounter, texts: Sequence[str]) -> float:
         tokens: The tokenizer.
         texts: Of 2,000 and more, 1,000 to 1,999 are looked at, evenly spread.
     """
-    found = Counter(
-        word for text in evenly(texts) for word in words(text) if word.isalpha() and len(word) >= SHORTEST
-    )
-    distinct = list(found)
+    (share,) = _shares(tokens, [[word for text in evenly(texts) for word in _telling(text)]])
+    return share
+
+
+def mostly_spelled(tokens: TokenCounter, texts: Sequence[str]) -> list[bool]:
+    """Return of each text whether more than half of its words that can tell are spelled."""
+    return [share > MOSTLY for share in _shares(tokens, [_telling(text) for text in texts])]
+
+
+def _telling(text: str) -> list[str]:
+    """Return the words of a text that can tell whether words are spelled."""
+    return [word for word in words(text) if word.isalpha() and len(word) >= SHORTEST]
+
+
+def _shares(tokens: TokenCounter, texts: Sequence[Sequence[str]]) -> list[float]:
+    """Return which share of each text's words are spelled, 0 for one without words."""
+    distinct = list({word for found in texts for word in found})
     lengths = zip(distinct, tokens.count(distinct), strict=True)
-    spelled = sum(found[word] for word, length in lengths if is_spelled(word, length))
-    return spelled / max(found.total(), 1)
+    spelled = {word for word, length in lengths if is_spelled(word, length)}
+    return [sum(word in spelled for word in found) / max(len(found), 1) for found in texts]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from embexp.errors import ConfigError, ModelError
 from embexp.models.adapted import AdaptedModel
@@ -30,6 +30,7 @@ from embexp.user_code import identity
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from embexp.data.chunking import TokenCounter
     from embexp.models.vector_files import Vectors
 
 
@@ -61,6 +62,15 @@ class Embedder(Protocol):
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return L2-normalised float32 vectors, shape (len(texts), dimension)."""
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """An embedder whose tokenizer is at hand, which tells whether the model has read a language."""
+
+    @property
+    def tokens(self) -> TokenCounter:
+        """The counter that uses the model's tokenizer."""
 
 
 PLURAL = {"query": "queries", "passage": "passages"}
@@ -254,6 +264,11 @@ class SourceEmbedder:
     def address(self) -> str:
         """What ``SentenceTransformer(…)`` loads to encode in the same way; empty if it would not."""
         return plain_address(self._adapted or self._source)
+
+    @cached_property
+    def tokens(self) -> TokenCounter:
+        """The counter that uses the model's tokenizer; no weights are loaded."""
+        return self._source.tokens()
 
     @cached_property
     def mixed(self) -> bool:

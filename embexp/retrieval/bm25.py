@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,6 +24,7 @@ from embexp.progress import Bar, progress, track
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.analyzer import Analyzer, StemmerName, StopwordsName, analyzer_for
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
+from embexp.retrieval.spellings import Spellings
 from embexp.retrieval.translations import TranslatedTerm, Translations
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Bm25Retriever:
         stemmer: The language of the stemmer ("running" matches "run"); ``auto`` takes the one that most
             passages are in, if there is a stemmer for it, and English where none leads; None for no stemming.
         stopwords: The language whose most common words are ignored; ``auto`` likewise; None keeps all words.
+        similar_spellings: Whether a word that no passage has matches the words that are spelled like it, in
+            any script (``spellings.py``): loanwords of another language, typing errors.
         translations: A file of word translations, as a run learns them from its pairs; None for none. Then a
             word of a query also matches passages whose words stand for it (``translations.py``).
 
@@ -68,6 +71,7 @@ class Bm25Retriever:
     b: Share = 0.4
     stemmer: StemmerName | Literal["auto"] | None = "auto"
     stopwords: StopwordsName | Literal["auto"] | None = "auto"
+    similar_spellings: bool = True
     translations: str | None = None
 
     def __post_init__(self) -> None:
@@ -112,10 +116,11 @@ class Bm25Retriever:
             with tokens.counted("Weighting words"):
                 corpus = SimpleNamespace(ids=tokens, vocab=vocabulary)
                 model.index(corpus, create_empty_token=False, show_progress=False)
+        lexicon = _Lexicon(analyzer, vocabulary, similar_spellings=self.similar_spellings)
         ids = [chunk.id for chunk in ordered]
         if translations is None or model is None:
-            return Bm25Index(ids, words, model)
-        return TranslatedIndex(ids, words, model, translations)
+            return Bm25Index(ids, lexicon, model)
+        return TranslatedIndex(ids, lexicon, model, translations)
 
     def _analyzer(self, passages: Sequence[str], translations: Translations | None) -> Analyzer:
         """Return the analyzer that the settings ask for, which is that of the translations if there are any.
@@ -133,6 +138,29 @@ class Bm25Retriever:
                     f"{learned or 'null'}: leave one of the two out."
                 )
         return translations.passages
+
+
+class _Lexicon:
+    """The terms of all passages by number, and which of them stand for a word that none has."""
+
+    def __init__(self, analyzer: Analyzer, numbers: Mapping[str, int], *, similar_spellings: bool) -> None:
+        self.numbers = numbers
+        self._analyzer = analyzer
+        self._similar_spellings = similar_spellings
+
+    def terms(self, query: str) -> list[str]:
+        """Return the terms of a query in its order, whether or not a passage has them."""
+        return self._analyzer.terms(query)
+
+    def similar(self, term: str) -> dict[int, float]:
+        """Return the numbers of the terms that are spelled like one that no passage has, each in (0, 1]."""
+        if not self._similar_spellings:
+            return {}
+        return {self.numbers[other]: match for other, match in self._spellings.like(term).items()}
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self.numbers)
 
 
 class _Tokens(Sequence["array[int]"]):
@@ -178,9 +206,9 @@ def _warn_of_memory(chunks: Sequence[Chunk]) -> None:
 class Bm25Index:
     """Scores of words in passages; only passages that share a word with the query are hits."""
 
-    def __init__(self, ids: Sequence[str], words: Any, model: Any) -> None:
+    def __init__(self, ids: Sequence[str], lexicon: _Lexicon, model: Any) -> None:
         self._ids = ids
-        self._words = words
+        self._lexicon = lexicon
         self._model = model
 
     @property
@@ -228,17 +256,40 @@ class Bm25Index:
         """Return a query's scores of all chunks, shape (chunks,), and the most that a chunk could score."""
         import numpy as np
 
-        (numbers,) = self._words.streaming_tokenize([query], update_vocab=False, allow_empty=False)
-        if not numbers:
-            return np.zeros(len(self._ids), dtype=np.float32), np.float32(0)
-        unknown = self._count_terms(query) - len(numbers)
-        rarities = [*(self._rarity(number) for number in numbers), *[self._rarest] * unknown]
-        scores: Vectors = self._model.get_scores_from_ids(numbers)
+        terms = self._lexicon.terms(query)
+        numbers = [self._lexicon.numbers[term] for term in terms if term in self._lexicon.numbers]
+        unknown = [term for term in terms if term not in self._lexicon.numbers]
+        if numbers:
+            scores: Vectors = self._model.get_scores_from_ids(numbers)
+        else:
+            scores = np.zeros(len(self._ids), dtype=np.float32)
+        for term in unknown:
+            scores += np.float32(self._rarest) * self._similar_matches(term)
+        rarities = [*map(self._rarity, numbers), *[self._rarest] * len(unknown)]
         return scores, np.float32(sum(rarities))
 
-    def _count_terms(self, query: str) -> int:
-        """Return how many terms a query has, stop words left out, whether or not a chunk has them."""
-        return sum(term not in self._words.stopwords for term in search_terms(query.lower()))
+    def _similar_matches(self, term: str) -> Vectors:
+        """Return how far each chunk has a term that is spelled like one that none has, in [0, 1)."""
+        import numpy as np
+
+        matches = np.zeros(len(self._ids), dtype=np.float32)
+        for number, match in self._lexicon.similar(term).items():
+            rows, exact = self._exact_matches(number)
+            matches[rows] = np.maximum(matches[rows], np.float32(match) * exact)
+        return matches
+
+    def _exact_matches(self, number: int) -> tuple[NDArray[np.int32], Vectors]:
+        """Return the rows of the chunks that have a term, and how far each matches it, in (0, 1)."""
+        import numpy as np
+
+        rows, scores = self._postings(number)
+        return rows, scores / np.float32(self._rarity(number))
+
+    def _postings(self, number: int) -> tuple[NDArray[np.int32], Vectors]:
+        """Return the rows of the chunks that have a term, and their scores for it."""
+        scores = self._model.scores
+        span = slice(*scores["indptr"][number : number + 2])
+        return scores["indices"][span], scores["data"][span]
 
     def _rarity(self, number: int) -> float:
         """Return a term's inverse document frequency, of which no chunk scores more."""
@@ -262,10 +313,10 @@ class TranslatedIndex(Bm25Index):
     and among the training questions, so that words that most questions have count for little.
     """
 
-    def __init__(self, ids: Sequence[str], words: Any, model: Any, translations: Translations) -> None:
-        super().__init__(ids, words, model)
+    def __init__(self, ids: Sequence[str], lexicon: _Lexicon, model: Any, translations: Translations) -> None:
+        super().__init__(ids, lexicon, model)
         self._translations = translations
-        self._numbers: dict[str, int] = words.get_vocab_dict()
+        self._numbers = lexicon.numbers
         entries = max(MATCH_CACHE_BYTES // (4 * len(ids)), 1)
         self._translated = lru_cache(maxsize=entries)(self._translated_matches)
 
@@ -292,11 +343,12 @@ class TranslatedIndex(Bm25Index):
 
         if asked in self._translations.terms:
             matches = self._translated(asked).copy()
+        elif number is None:
+            return self._similar_matches(asked)
         else:
             matches = np.zeros(len(self._ids), dtype=np.float32)
         if number is not None:
-            rows, scores = self._postings(number)
-            exact = scores / np.float32(self._rarity(number))
+            rows, exact = self._exact_matches(number)
             matches[rows] = 1 - (1 - exact) * (1 - matches[rows])
         return matches
 
@@ -316,12 +368,6 @@ class TranslatedIndex(Bm25Index):
         weights = np.repeat(list(known.values()), [len(each) for each in rows])
         total = np.bincount(np.concatenate(rows), weights, minlength=len(self._ids))
         return total.astype(np.float32) / self._distinct_terms
-
-    def _postings(self, number: int) -> tuple[NDArray[np.int32], Vectors]:
-        """Return the rows of the chunks that have a term, and their scores for it."""
-        scores = self._model.scores
-        span = slice(*scores["indptr"][number : number + 2])
-        return scores["indices"][span], scores["data"][span]
 
     @cached_property
     def _distinct_terms(self) -> Vectors:

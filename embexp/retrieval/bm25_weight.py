@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from embexp.data.spelling import mostly_spelled
+from embexp.models.encoder import CountsTokens, Embedder
+
 if TYPE_CHECKING:
-    from embexp.models.encoder import Embedder
+    import numpy as np
+    from numpy.typing import NDArray
+
     from embexp.models.vector_files import Vectors
 
 NEAREST = 20
@@ -14,6 +20,8 @@ USUAL_SPREAD = 0.05
 """The standard deviation of their cosines at which BM25 has its given weight, for a scale of 1."""
 MOST = 4.0
 """The most that the odds of BM25 are multiplied by: copies of a passage have no spread at all."""
+UNREAD = 20.0
+"""What they are multiplied by for a query in a language that the model has never read: words alone count."""
 LEAST_SCALE = 0.01
 UNRELATED = (
     "The goalkeeper saved two penalties in the last minute.",
@@ -49,7 +57,24 @@ def cosine_scale(embedder: Embedder) -> float:
     return max(1.0 - float(mean), LEAST_SCALE)
 
 
-def bm25_factors(spreads: Vectors, scale: float) -> Vectors:
+def unread_queries(embedder: Embedder, queries: Sequence[str]) -> NDArray[np.bool_]:
+    """Return of each query whether the model's tokenizer spells most of its words letter by letter.
+
+    Args:
+        embedder: The model; one whose tokens cannot be counted counts as having read everything.
+        queries: The queries.
+
+    Returns:
+        Shape (queries,).
+    """
+    import numpy as np
+
+    if not isinstance(embedder, CountsTokens):
+        return np.zeros(len(queries), dtype=bool)
+    return np.array(mostly_spelled(embedder.tokens, queries), dtype=bool)
+
+
+def bm25_factors(spreads: Vectors, scale: float, unread: NDArray[np.bool_] | None = None) -> Vectors:
     """Return what the odds of BM25, ``weight / (1 - weight)``, are multiplied by for each query.
 
     A model that cannot tell a query's nearest passages apart gives them nearly the same cosine. There BM25
@@ -58,11 +83,14 @@ def bm25_factors(spreads: Vectors, scale: float) -> Vectors:
     Args:
         spreads: The standard deviation of the cosines of each query's ``NEAREST`` passages; shape (queries,).
         scale: The model's ``cosine_scale``, which BM25 is multiplied by, too.
+        unread: What ``unread_queries`` returns; None where the model has read all queries' language.
 
     Returns:
-        Positive factors of at most ``MOST``, shape (queries,).
+        Positive factors of at most ``MOST``, and ``UNREAD`` for unread queries; shape (queries,).
     """
     import numpy as np
 
     factors = scale * np.minimum(USUAL_SPREAD * scale / np.maximum(spreads, 1e-9), MOST)
+    if unread is not None:
+        factors = np.where(unread, UNREAD, factors)
     return np.asarray(factors, dtype=np.float32)

@@ -16,7 +16,7 @@ from embexp.errors import ConfigError
 from embexp.models.encoder import Embedder
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.bm25 import Bm25Index, Bm25Retriever
-from embexp.retrieval.bm25_weight import NEAREST, bm25_factors, cosine_scale
+from embexp.retrieval.bm25_weight import NEAREST, bm25_factors, cosine_scale, unread_queries
 from embexp.retrieval.index import (
     DenseIndex,
     DenseRetriever,
@@ -216,7 +216,7 @@ class HybridIndex:
         """Return, for each query, all chunks that either index ranks among its first ``depth``."""
         vectors = query_vectors(list(queries), self._embedder)
         nearest = self._dense.nearest(vectors, k=max(depth, NEAREST))
-        factors = self._factors(nearest)
+        factors = self._factors(queries, nearest)
         ids: list[list[str]] = []
         shares: list[list[float]] = []
         for hits, scores in zip(nearest, self._sparse.normalised(queries), strict=True):
@@ -229,14 +229,15 @@ class HybridIndex:
         cosines = [[own[id] for id in each] for each, own in zip(ids, known, strict=True)]
         return [Candidates(*each) for each in zip(ids, cosines, shares, factors, strict=True)]
 
-    def _factors(self, nearest: Sequence[Sequence[Hit]]) -> list[float]:
+    def _factors(self, queries: Sequence[str], nearest: Sequence[Sequence[Hit]]) -> list[float]:
         """Return what the odds of BM25 are multiplied by for each query, given its nearest chunks."""
         import numpy as np
 
         if not self._adaptive:
             return [1.0] * len(nearest)
         spreads = np.array([np.std([hit.score for hit in hits[:NEAREST]]) for hits in nearest])
-        return [float(factor) for factor in bm25_factors(spreads, self._scale)]
+        unread = unread_queries(self._embedder, queries)
+        return [float(factor) for factor in bm25_factors(spreads, self._scale, unread)]
 
     @cached_property
     def _scale(self) -> float:

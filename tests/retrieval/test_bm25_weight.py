@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embexp.retrieval.bm25_weight import MOST, bm25_factors, cosine_scale
+from embexp.models import TinyModel
+from embexp.models.embedding_cache import EmbeddingCache
+from embexp.models.encoder import SourceEmbedder
+from embexp.retrieval.bm25_weight import MOST, UNREAD, bm25_factors, cosine_scale, unread_queries
 from tests.retrieval.letter_embedder import RandomEmbedder
 
 
@@ -42,3 +46,22 @@ def test_a_model_that_embeds_all_texts_alike_has_a_scale_nevertheless() -> None:
             return np.tile(super().encode_queries(["a"]), (len(texts), 1))
 
     assert cosine_scale(Same()) == 0.01
+
+
+QUERIES = ["how do I cap a deque?", "как ограничить очередь?", "deque: очередь с двумя концами", "", "?"]
+
+
+def test_a_model_has_not_read_words_that_its_tokenizer_spells(tmp_path: Path) -> None:
+    embedder = SourceEmbedder(TinyModel(), EmbeddingCache(tmp_path))
+
+    assert unread_queries(embedder, QUERIES).tolist() == [False, True, True, False, False]
+
+
+def test_a_model_without_a_tokenizer_at_hand_has_read_all() -> None:
+    assert not unread_queries(RandomEmbedder(), QUERIES).any()
+
+
+def test_words_count_most_for_a_query_that_the_model_cannot_read() -> None:
+    factors = bm25_factors(np.array([0.1, 0.1], dtype=np.float32), 1.0, np.array([False, True]))
+
+    assert factors == pytest.approx([0.5, UNREAD])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +136,30 @@ def test_at_least_k_hits_of_each_are_fused(letters: LetterEmbedder, chunks: Make
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever(), **options)
+
+
+class SpellingEmbedder(LetterEmbedder):
+    """A model that has read the letters a to h alone: its tokenizer spells all Russian words."""
+
+    @property
+    def tokens(self) -> SpellingTokens:
+        return SpellingTokens()
+
+
+class SpellingTokens:
+    limit = query_limit = 100
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [1 if text.isascii() else len(text) for text in texts]
+
+
+@pytest.mark.parametrize(("query", "first"), [("dab клиент протокол", "0"), ("dab client", "1")])
+def test_words_decide_where_the_model_cannot_read(
+    chunks: Make, tmp_path: Path, query: str, first: str
+) -> None:
+    corpus = chunks("protocol client", "badge", "socket")
+    retriever = HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever(), weight=0.2)
+
+    hits = retriever.index(corpus, SpellingEmbedder(), path=tmp_path).search([query], k=3)[0]
+
+    assert hits[0].id == first

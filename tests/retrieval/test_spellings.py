@@ -1,0 +1,129 @@
+"""Words that are spelled like those of passages: in another script, or with a typing error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embexp.data.records import Chunk
+from embexp.retrieval.bm25 import Bm25Retriever
+from embexp.retrieval.spellings import Spellings, spelling
+from embexp.retrieval.translations import learn_translations
+
+Make = Callable[..., list[Chunk]]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["протокол", "protocol", "protokoll", "πρωτοκολ"], "protokol"),
+        (["клиент", "client", "klient"], "klient"),
+        (["фильтр"], "filtr"),
+        (["менеджер"], "menejer"),
+        (["cheque", "chekve"], "chekve"),
+        (["cipher", "sifer"], "sifer"),
+        (["телефон", "telephon"], "telefon"),
+        (["café", "cafe"], "kafe"),
+        (["!?", ""], ""),
+    ],
+)
+def test_words_that_sound_alike_have_one_spelling(words: list[str], expected: str) -> None:
+    assert [spelling(word) for word in words] == [expected] * len(words)
+
+
+def test_a_term_stands_for_a_word_the_more_alike_their_spellings_are() -> None:
+    found = Spellings(["protocol", "protein", "client", "proton"]).like("протокола")
+
+    assert list(found) == ["protocol", "proton"]
+    assert 0.2 < found["proton"] < 0.5 < 0.8 < found["protocol"] < 1
+
+
+def test_the_same_spelling_stands_for_it_wholly() -> None:
+    assert Spellings(["protocol", "protokoll"]).like("протокол") == {"protocol": 1.0, "protokoll": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("protocl", ["protocol"]),  # a letter is missing
+        ("protocool", ["protocol"]),
+        ("protocul", ["protocol"]),
+        ("protocolls", []),  # two letters too many: another word, for all that the index knows
+        ("protokoll", ["protocol"]),  # it sounds the same
+        ("lodge", []),  # "lodger" in fewer letters than a word needs
+        ("porto", []),
+    ],
+)
+def test_words_of_one_script_may_differ_by_one_letter(word: str, found: list[str]) -> None:
+    assert list(Spellings(["protocol", "logger", "port"]).like(word)) == found
+
+
+@pytest.mark.parametrize("word", ["ip4", "abc", "协议", "プロトコル", "", "🙂"])
+def test_words_that_cannot_tell_are_like_nothing(word: str) -> None:
+    assert Spellings(["ip44", "abcd", "协议书", "プロトコール", "protocol"]).like(word) == {}
+
+
+def test_at_most_eight_spellings_stand_for_a_word() -> None:
+    terms = [f"protocol{end}" for end in "abdefghikmn"]
+
+    assert len(Spellings(terms).like("протокол")) == 8
+
+
+def test_a_question_in_another_script_finds_loanwords(chunks: Make, tmp_path: Path) -> None:
+    corpus = chunks("the client of a protocol", "a text editor", "a server")
+    index = Bm25Retriever().index(corpus, path=tmp_path)
+
+    hits = index.search(["клиент протокола", "текстовый", "сервер", "холодильник"], k=3)
+
+    assert [[hit.id for hit in each] for each in hits] == [["0"], ["1"], ["2"], []]
+
+
+def test_a_similar_word_counts_less_than_the_word_itself(chunks: Make, tmp_path: Path) -> None:
+    corpus = chunks("client", "editor", "server")
+    index = Bm25Retriever().index(corpus, path=tmp_path)
+
+    exact, similar = (max(scores) for scores in index.normalised(["client", "клиентский"]))
+
+    assert 0 < similar < exact < 1
+
+
+def test_a_word_that_a_passage_has_is_taken_at_its_word(chunks: Make, tmp_path: Path) -> None:
+    corpus = chunks("client", "clients' klient", "editor")
+    with_similar, without = (
+        Bm25Retriever(similar_spellings=similar).index(corpus, path=tmp_path) for similar in (True, False)
+    )
+
+    assert with_similar.search(["klient"], k=3) == without.search(["klient"], k=3)
+
+
+def test_it_can_be_turned_off(chunks: Make, tmp_path: Path) -> None:
+    index = Bm25Retriever(similar_spellings=False).index(chunks("a client", "editor"), path=tmp_path)
+
+    assert index.search(["клиент"], k=3) == [[]]
+
+
+def test_words_without_a_translation_match_by_their_spelling(chunks: Make, tmp_path: Path) -> None:
+    animals = {"Hund": "dog", "Katze": "cat", "Pferd": "horse", "Vogel": "bird", "Kuh": "cow"}
+    pairs = [
+        (f"Was frisst {german}, wenn es schläft? {number}", f"What the {english} eats: {number}")
+        for number in range(20)
+        for german, english in animals.items()
+    ]
+    file = tmp_path / "translations.json"
+    learn_translations(pairs).write(file)
+    index = Bm25Retriever(translations=str(file)).index(chunks("a protocol", "the dog"), path=tmp_path)
+
+    hits = index.search(["Hund", "Protokoll"], k=2)
+
+    assert [[hit.id for hit in each] for each in hits] == [["1"], ["0"]]
+
+
+def test_scores_stay_shares_of_the_question(chunks: Make, tmp_path: Path) -> None:
+    index = Bm25Retriever().index(chunks("client client client", "editor"), path=tmp_path)
+
+    (scores,) = index.normalised(["клиент клиент редактор"])
+
+    assert np.all((scores >= 0) & (scores < 1))
