@@ -25,7 +25,7 @@ from transformers import (
 
 from embexp.finetuning.parameter_efficient import QueryEncoder
 from embexp.models.forward_pass import attention
-from embexp.models.packing import PACKED, can_pack, packed_texts
+from embexp.models.packing import PACKED, _attend, can_pack, packed_texts
 from embexp.models.tiny import TinyModel
 
 TEXTS = [
@@ -153,3 +153,25 @@ def test_the_model_is_left_as_it_was() -> None:
     assert inner.config._attn_implementation == own
     assert not inner._forward_pre_hooks
     assert not inner._forward_hooks
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize(
+    ("tokens", "dtype", "tolerance"),
+    [(48, torch.bfloat16, 0.02), (272, torch.bfloat16, 0.02), (48, torch.float32, 1e-6)],
+)
+def test_attention_is_the_same_by_every_way(
+    tokens: int, dtype: torch.dtype, tolerance: float, gradients: bool, masked: bool
+) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, tokens, 8).to(dtype).requires_grad_(gradients) for _ in range(3))
+    mask = torch.zeros(2, 1, 1, tokens, dtype=dtype)
+    mask[0, :, :, -8:] = -1e30
+
+    found = _attend(query, key, value, mask if masked else None, scale=0.25, dropout=0.0)
+
+    scores = query.double() @ key.double().transpose(2, 3) * 0.25 + (mask.double() if masked else 0)
+    expected = scores.softmax(dim=-1) @ value.double()
+    assert found.shape == expected.shape
+    assert torch.allclose(found.double(), expected, rtol=0, atol=tolerance)
