@@ -51,6 +51,9 @@ class TokenCounter(Protocol):
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the length of each text in tokens, without special tokens."""
 
+    def unknown(self, texts: Sequence[str]) -> list[bool]:
+        """Return of each text whether it has letters that the tokenizer does not know."""
+
 
 class Chunker(Protocol):
     """Cuts documents into passages that fit the model.
@@ -149,6 +152,9 @@ class _Words:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(words(text)) for text in texts]
+
+    def unknown(self, texts: Sequence[str]) -> list[bool]:
+        return [False] * len(texts)
 
 
 def cut_at_sentences(text: str, most: int) -> Iterator[str]:

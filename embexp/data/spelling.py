@@ -1,4 +1,4 @@
-"""Whether a tokenizer spells words letter by letter, as those of a language that its model has never read."""
+"""Whether a tokenizer spells words or does not know their letters, as in a language never read by a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from embexp.data.chunking import TokenCounter
 from embexp.data.languages import evenly
-from embexp.data.words import words
+from embexp.data.words import unspaced, words
 
 SPELLED = 2 / 3
 """A word is spelled where it has more tokens than this share of its letters."""
@@ -40,13 +40,13 @@ def mostly_spelled(tokens: TokenCounter, texts: Sequence[str]) -> list[bool]:
 
 
 def _telling(text: str) -> list[str]:
-    """Return the words of a text that can tell whether words are spelled."""
-    return [word for word in words(text) if word.isalpha() and len(word) >= SHORTEST]
+    """Return the words of a text that can tell: long ones, and the letters of unspaced scripts."""
+    return [word for word in words(text) if word.isalpha() and (len(word) >= SHORTEST or unspaced(word))]
 
 
 def _shares(tokens: TokenCounter, texts: Sequence[Sequence[str]]) -> list[float]:
-    """Return which share of each text's words are spelled, 0 for one without words."""
+    """Return which share of each text's words are spelled or unknown, 0 for one without words."""
     distinct = list({word for found in texts for word in found})
-    lengths = zip(distinct, tokens.count(distinct), strict=True)
-    spelled = {word for word, length in lengths if is_spelled(word, length)}
+    looked_up = zip(distinct, tokens.count(distinct), tokens.unknown(distinct), strict=True)
+    spelled = {word for word, length, unknown in looked_up if unknown or is_spelled(word, length)}
     return [sum(word in spelled for word in found) / max(len(found), 1) for found in texts]

@@ -212,12 +212,18 @@ class TokenizerCounter:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return each text's length in tokens, without special tokens."""
-        lengths: list[int] = []
+        return [len(ids) for ids in self._ids(texts)]
+
+    def unknown(self, texts: Sequence[str]) -> list[bool]:
+        """Return of each text whether it has letters for which the tokenizer has the unknown token only."""
+        unknown = self._tokenizer.token_to_id(getattr(self._tokenizer.model, "unk_token", None) or "<unk>")
+        return [unknown in ids for ids in self._ids(texts)]
+
+    def _ids(self, texts: Sequence[str]) -> Iterator[list[int]]:
         for start in range(0, len(texts), TEXTS_PER_CALL):
             block = list(texts[start : start + TEXTS_PER_CALL])
-            encodings = self._tokenizer.encode_batch_fast(block, add_special_tokens=False)
-            lengths.extend(len(encoding.ids) for encoding in encodings)
-        return lengths
+            for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=False):
+                yield encoding.ids
 
 
 def token_counter(folder: Path, overrides: Overrides) -> TokenizerCounter:

@@ -42,6 +42,10 @@ class EstimatedTokens:
         """Return about how many tokens each text has."""
         return [tokens_of(text) for text in texts]
 
+    def unknown(self, texts: Sequence[str]) -> list[bool]:
+        """Return that the service's tokenizer knows all letters: nothing else is known of it."""
+        return [False] * len(texts)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAICompatibleModel:

@@ -58,7 +58,7 @@ def cosine_scale(embedder: Embedder) -> float:
 
 
 def unread_queries(embedder: Embedder, queries: Sequence[str]) -> NDArray[np.bool_]:
-    """Return of each query whether the model's tokenizer spells most of its words letter by letter.
+    """Return of each query whether the tokenizer spells most of its words or does not know their letters.
 
     Args:
         embedder: The model; one whose tokens cannot be counted counts as having read everything.

@@ -5,6 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
 
 from embexp.errors import ConfigError, ModelError
 from embexp.finetuning.parameter_efficient import QueryEncoder
@@ -151,3 +154,17 @@ def test_a_model_of_two_encoders_counts_with_the_tokenizer_of_its_passages(
     counter = token_counter(tmp_path / "two", NOTHING)
     assert (tmp_path / "two" / "router_config.json").is_file()
     assert (counter.limit, counter.count(["a a a"])) == (254, token_counter(saved, NOTHING).count(["a a a"]))
+
+
+def test_a_tokenizer_says_which_texts_have_letters_that_it_does_not_know() -> None:
+    tokenizer = Tokenizer(WordPiece({"[UNK]": 0, "deque": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokens = TokenizerCounter(tokenizer, max_tokens=10)
+
+    assert tokens.unknown(["deque", "锅", "deque 锅", ""]) == [False, True, True, False]
+
+
+def test_a_byte_level_tokenizer_knows_all_letters() -> None:
+    tokens = TokenizerCounter(build_tokenizer(), max_tokens=10)
+
+    assert tokens.unknown(["锅", "как"]) == [False, False]

@@ -152,6 +152,9 @@ class SpellingTokens:
     def count(self, texts: Sequence[str]) -> list[int]:
         return [1 if text.isascii() else len(text) for text in texts]
 
+    def unknown(self, texts: Sequence[str]) -> list[bool]:
+        return [False] * len(texts)
+
 
 @pytest.mark.parametrize(("query", "first"), [("dab клиент протокол", "0"), ("dab client", "1")])
 def test_words_decide_where_the_model_cannot_read(
