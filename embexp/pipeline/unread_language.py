@@ -28,8 +28,9 @@ def warn_of_unread_language(model: ModelSource, questions: Sequence[str], train:
     if share <= MOSTLY or spelled_share(tokens, [pair.query for pair in train]) > MOSTLY:
         return
     log.warning(
-        "The tokenizer of %s spells %.0f%% of the test questions' words letter by letter, or does not know their "
-        "letters: the model has never read their language, and few or no training questions are in it. Choose a model that has, "
-        "such as model=hub model.id=%s, or give %d training pairs or more in that language.",
+        "The tokenizer of %s spells %.0f%% of the test questions' words letter by letter, or does not know "
+        "their letters: the model has never read their language, and few or no training questions are in "
+        "it. Choose a model that has, such as model=hub model.id=%s, or give %d training pairs or more in "
+        "that language.",
         *(model.name, 100 * share, MULTILINGUAL, FEWEST_PAIRS),
     )
