@@ -308,9 +308,10 @@ class Bm25Index:
 class TranslatedIndex(Bm25Index):
     """Scores of words in passages, and of other words that stand for them.
 
-    A term adds up to its rarity, for a chunk that has it, as in BM25, or whose terms stand for it, or both:
-    ``rarity * (1 - (1 - tf / (tf + ...)) * (1 - match))``. Its rarity is the lower one of those among chunks
-    and among the training questions, so that words that most questions have count for little.
+    A term adds up to its rarity, for a chunk that has it or a similar one, as in BM25, or whose terms stand
+    for it, or both: ``rarity * (1 - (1 - tf / (tf + ...)) * (1 - match))``. Its rarity is the lower one of
+    those among chunks and among the training questions, so that words that most questions have count for
+    little.
     """
 
     def __init__(self, ids: Sequence[str], lexicon: _Lexicon, model: Any, translations: Translations) -> None:
@@ -343,13 +344,12 @@ class TranslatedIndex(Bm25Index):
 
         if asked in self._translations.terms:
             matches = self._translated(asked).copy()
-        elif number is None:
-            return self._similar_matches(asked)
         else:
             matches = np.zeros(len(self._ids), dtype=np.float32)
-        if number is not None:
-            rows, exact = self._exact_matches(number)
-            matches[rows] = 1 - (1 - exact) * (1 - matches[rows])
+        if number is None:
+            return np.asarray(1 - (1 - self._similar_matches(asked)) * (1 - matches))
+        rows, exact = self._exact_matches(number)
+        matches[rows] = 1 - (1 - exact) * (1 - matches[rows])
         return matches
 
     def _translated_matches(self, asked: str) -> Vectors:

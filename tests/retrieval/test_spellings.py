@@ -105,20 +105,30 @@ def test_it_can_be_turned_off(chunks: Make, tmp_path: Path) -> None:
     assert index.search(["клиент"], k=3) == [[]]
 
 
-def test_words_without_a_translation_match_by_their_spelling(chunks: Make, tmp_path: Path) -> None:
-    animals = {"Hund": "dog", "Katze": "cat", "Pferd": "horse", "Vogel": "bird", "Kuh": "cow"}
+def test_spellings_count_beside_translations(chunks: Make, tmp_path: Path) -> None:
+    animals = {"Hund": "dog", "Katze": "cat", "Protokoll": "minutes", "Vogel": "bird", "Kuh": "cow"}
     pairs = [
-        (f"Was frisst {german}, wenn es schläft? {number}", f"What the {english} eats: {number}")
+        (f"Was ist {german}, wenn es schläft? {number}", f"What the {english} is: {number}")
         for number in range(20)
         for german, english in animals.items()
     ]
     file = tmp_path / "translations.json"
     learn_translations(pairs).write(file)
-    index = Bm25Retriever(translations=str(file)).index(chunks("a protocol", "the dog"), path=tmp_path)
+    corpus = chunks("a protocol", "the dog", "the minutes", "a client", "a protocol of minutes")
+    scores = {
+        similar: {
+            hit.id: hit.score
+            for hit in Bm25Retriever(translations=str(file), similar_spellings=similar)
+            .index(corpus, path=tmp_path)
+            .search(["Protokoll"], k=5)[0]
+        }
+        for similar in (True, False)
+    }
 
-    hits = index.search(["Hund", "Protokoll"], k=2)
-
-    assert [[hit.id for hit in each] for each in hits] == [["1"], ["0"]]
+    assert scores[False].keys() == {"2", "4"}
+    assert scores[True].keys() == {"0", "2", "4"}
+    assert scores[True]["2"] == scores[False]["2"]
+    assert scores[True]["4"] > scores[False]["4"]
 
 
 def test_scores_stay_shares_of_the_question(chunks: Make, tmp_path: Path) -> None:
