@@ -263,17 +263,17 @@ class Bm25Index:
             scores: Vectors = self._model.get_scores_from_ids(numbers)
         else:
             scores = np.zeros(len(self._ids), dtype=np.float32)
-        for term in unknown:
-            scores += np.float32(self._rarest) * self._similar_matches(term)
+        for similar in filter(None, map(self._lexicon.similar, unknown)):
+            scores += np.float32(self._rarest) * self._similar_matches(similar)
         rarities = [*map(self._rarity, numbers), *[self._rarest] * len(unknown)]
         return scores, np.float32(sum(rarities))
 
-    def _similar_matches(self, term: str) -> Vectors:
-        """Return how far each chunk has a term that is spelled like one that none has, in [0, 1)."""
+    def _similar_matches(self, similar: Mapping[int, float]) -> Vectors:
+        """Return how far each chunk matches the best of some terms, in [0, 1), given their own matches."""
         import numpy as np
 
         matches = np.zeros(len(self._ids), dtype=np.float32)
-        for number, match in self._lexicon.similar(term).items():
+        for number, match in similar.items():
             rows, exact = self._exact_matches(number)
             matches[rows] = np.maximum(matches[rows], np.float32(match) * exact)
         return matches
@@ -347,7 +347,10 @@ class TranslatedIndex(Bm25Index):
         else:
             matches = np.zeros(len(self._ids), dtype=np.float32)
         if number is None:
-            return np.asarray(1 - (1 - self._similar_matches(asked)) * (1 - matches))
+            similar = self._lexicon.similar(asked)
+            return (
+                np.asarray(1 - (1 - self._similar_matches(similar)) * (1 - matches)) if similar else matches
+            )
         rows, exact = self._exact_matches(number)
         matches[rows] = 1 - (1 - exact) * (1 - matches[rows])
         return matches
