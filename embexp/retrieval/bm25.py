@@ -347,10 +347,9 @@ class TranslatedIndex(Bm25Index):
         else:
             matches = np.zeros(len(self._ids), dtype=np.float32)
         if number is None:
-            similar = self._lexicon.similar(asked)
-            return (
-                np.asarray(1 - (1 - self._similar_matches(similar)) * (1 - matches)) if similar else matches
-            )
+            if similar := self._lexicon.similar(asked):
+                matches = 1 - (1 - self._similar_matches(similar)) * (1 - matches)
+            return matches
         rows, exact = self._exact_matches(number)
         matches[rows] = 1 - (1 - exact) * (1 - matches[rows])
         return matches
