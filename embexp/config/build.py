@@ -7,6 +7,7 @@ inside functions.
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -198,12 +199,31 @@ def _cause(error: InstantiationException, name: str) -> EmbexpError:
 
     cause: BaseException | None = error.__cause__
     while cause is not None:
+        if type(cause) is ConfigError:
+            return ConfigError(_with_whole_keys(str(cause), name, error))
         if isinstance(cause, EmbexpError):
             return cause
         if mistake := users_mistake(cause):
             return mistake
         cause = cause.__cause__
     return ConfigError(f"{name} cannot be built: {str(error).splitlines()[0]}")
+
+
+def _with_whole_keys(message: str, name: str, error: InstantiationException) -> str:
+    """Return a message in which the keys of a nested component begin with the key of the component itself.
+
+    A class names its keys as those of a component that is not nested: ``synthesis.mix``, which may be
+    ``synthesis.written.mix``. Hydra's error says which one was built, below ``name``.
+    """
+    found = re.search(r"full_key: (\S+)", str(error))
+    path = found[1].split(".") if found else []
+
+    def whole(key: re.Match[str]) -> str:
+        named = key[1].split(".")
+        begins = next(at for at in range(len(path) + 1) if named[: len(path) - at] == path[at:])
+        return ".".join([name, *path[:begins], *named])
+
+    return re.sub(rf"\b{name}\.(\w+(?:\.\w+)*)", whole, message)
 
 
 def with_sources(node: Any) -> Any:

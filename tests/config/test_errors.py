@@ -53,6 +53,15 @@ CASES = {
         ["synthesis.written=rag"],
         "synthesis.written is 'rag', which is no synthesis: choose synthesis=extractive_and_rag",
     ),
+    "a mistake in a component of a component": (
+        [
+            "synthesis=extractive_and_rag",
+            "~synthesis.written.mix",
+            "+synthesis.written.mix={}",
+            "llm=llamacpp",
+        ],
+        "synthesis.written.mix is empty: give",
+    ),
     "a synthesis that adds a language model's": (
         ["synthesis=extractive_and_rag"],
         "choose one, as in llm=groq",
