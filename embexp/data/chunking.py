@@ -37,6 +37,13 @@ _Segment = tuple[str, int]
 """A part of a text and its length in tokens."""
 
 
+class _Counter(Protocol):
+    """Measures texts, in tokens or in words."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the length of each text."""
+
+
 class TokenCounter(Protocol):
     """Counts tokens as the model in use does."""
 
@@ -143,18 +150,11 @@ class Whole:
         return _chunks(document, [(document.title, document.text)])
 
 
-@dataclass(frozen=True, slots=True)
 class _Words:
     """Counts words, for texts that are cut whatever the model."""
 
-    limit: int
-    query_limit: int
-
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(words(text)) for text in texts]
-
-    def unknown(self, texts: Sequence[str]) -> list[bool]:
-        return [False] * len(texts)
 
 
 def cut_at_sentences(text: str, most: int) -> Iterator[str]:
@@ -164,7 +164,7 @@ def cut_at_sentences(text: str, most: int) -> Iterator[str]:
         text: What to cut; the parts, joined, are the text.
         most: The longest part, in words; letters in scripts without spaces.
     """
-    yield from _pack(text, most, 0, _Words(most, most), by_sentence=True)
+    yield from _pack(text, most, 0, _Words(), by_sentence=True)
 
 
 def _passages(
@@ -243,7 +243,7 @@ def _section(
 
 
 def _pack(
-    text: str, budget: int, overlap: int, tokens: TokenCounter, *, by_sentence: bool = False
+    text: str, budget: int, overlap: int, tokens: _Counter, *, by_sentence: bool = False
 ) -> Iterator[str]:
     """Yield consecutive parts of a text, each as long as ``budget`` tokens allow.
 
@@ -269,9 +269,7 @@ def _pack(
         yield from _fitting("".join(part for part, _ in group), budget, tokens)
 
 
-def _segments(
-    text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False
-) -> Iterator[_Segment]:
+def _segments(text: str, budget: int, tokens: _Counter, *, by_sentence: bool = False) -> Iterator[_Segment]:
     """Yield a text in segments of at most ``budget`` tokens; a very long one in blocks, with a bar."""
     if len(text) <= _BLOCK:
         yield from _split(text, budget, tokens, by_sentence=by_sentence)
@@ -296,7 +294,7 @@ def _blocks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = False) -> list[_Segment]:
+def _split(text: str, budget: int, tokens: _Counter, *, by_sentence: bool = False) -> list[_Segment]:
     """Cut a text into segments of at most ``budget`` tokens with as few cuts inside sentences as can be."""
     segments = _sized(_cut(text, _PARAGRAPH), budget, tokens)
     for separator in (SENTENCE_END, _LINE, _CLAUSE, _WORD):
@@ -315,9 +313,7 @@ def _split(text: str, budget: int, tokens: TokenCounter, *, by_sentence: bool = 
     return _recut(segments, letters, budget, tokens)
 
 
-def _recut(
-    segments: list[_Segment], parts: list[list[str]], budget: int, tokens: TokenCounter
-) -> list[_Segment]:
+def _recut(segments: list[_Segment], parts: list[list[str]], budget: int, tokens: _Counter) -> list[_Segment]:
     """Replace the segments that are too long with ``parts``, all of which are counted in one call."""
     sized = iter(_sized([part for group in parts for part in group], budget, tokens))
     groups = iter(parts)
@@ -327,14 +323,14 @@ def _recut(
     return cut
 
 
-def _sized(parts: list[str], budget: int, tokens: TokenCounter) -> list[_Segment]:
+def _sized(parts: list[str], budget: int, tokens: _Counter) -> list[_Segment]:
     """Return parts with their lengths; counting a very long one would take tokenizers quadratic time."""
     surely = budget * _LETTERS_PER_TOKEN
     counted = iter(_counted([part for part in parts if len(part) <= surely], tokens))
     return [(part, next(counted) if len(part) <= surely else surely) for part in parts]
 
 
-def _counted(parts: list[str], tokens: TokenCounter) -> list[int]:
+def _counted(parts: list[str], tokens: _Counter) -> list[int]:
     """Return the parts' lengths in tokens; of very many with a bar."""
     if len(parts) <= _PARTS:
         return tokens.count(parts)
@@ -374,7 +370,7 @@ def _cut_words(text: str) -> list[str]:
     return [text[start:end] for start, end in pairwise([0, *ends[:-1], len(text)])] if ends else [text]
 
 
-def _tail(group: list[_Segment], overlap: int, tokens: TokenCounter) -> list[_Segment]:
+def _tail(group: list[_Segment], overlap: int, tokens: _Counter) -> list[_Segment]:
     """Return the last words of a group, at most ``overlap`` tokens of them."""
     tail: list[_Segment] = []
     left = overlap
@@ -395,7 +391,7 @@ def _tail(group: list[_Segment], overlap: int, tokens: TokenCounter) -> list[_Se
     return tail
 
 
-def _fitting(text: str, budget: int, tokens: TokenCounter) -> Iterator[str]:
+def _fitting(text: str, budget: int, tokens: _Counter) -> Iterator[str]:
     """Yield a text, or its halves if it has more tokens than its segments have together."""
     if len(text) < 2 or tokens.count([text])[0] <= budget:
         yield text
