@@ -38,7 +38,7 @@ _ALIGNED = 16
 """Lengths are padded to a multiple of this: kernels take up to 3.5 times as long for 254 as for 256."""
 _TRIED = 128
 """The most tokens of a text by which packing is tried."""
-_FUSED_FROM = 256
+_FUSED_ABOVE = 256
 """Texts of more tokens take the fused attention kernel, which needs no memory for all scores at once."""
 _MASKED = -1e30
 _AGREEMENT = 1e-3
@@ -210,7 +210,7 @@ def _attend(
     """
     functional = torch.nn.functional
     in_bf16 = query.dtype is torch.bfloat16
-    by_products = in_bf16 and (query.requires_grad or query.shape[2] <= _FUSED_FROM)
+    by_products = in_bf16 and (query.requires_grad or query.shape[2] <= _FUSED_ABOVE)
     if not dropout and not by_products:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     texts, heads, tokens, _ = query.shape

@@ -23,8 +23,8 @@ from embexp.memory import warn_of_memory
 from embexp.progress import Bar, progress, track
 from embexp.ranges import Share, check_ranges
 from embexp.retrieval.analyzer import Analyzer, StemmerName, StopwordsName, analyzer_for
+from embexp.retrieval.fuzzy import FuzzyTerms
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
-from embexp.retrieval.spellings import Spellings
 from embexp.retrieval.translations import TranslatedTerm, Translations
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Bm25Retriever:
         stemmer: The language of the stemmer ("running" matches "run"); ``auto`` takes the one that most
             passages are in, if there is a stemmer for it, and English where none leads; None for no stemming.
         stopwords: The language whose most common words are ignored; ``auto`` likewise; None keeps all words.
-        similar_spellings: Whether a word that no passage has matches the words that are spelled like it, in
-            any script (``spellings.py``): loanwords of another language, typing errors.
+        fuzzy: Whether a word that no passage has matches words that are spelled or sound like it, in any
+            script (``fuzzy.py``): loanwords of another language, typing errors.
         translations: A file of word translations, as a run learns them from its pairs; None for none. Then a
             word of a query also matches passages whose words stand for it (``translations.py``).
 
@@ -71,7 +71,7 @@ class Bm25Retriever:
     b: Share = 0.4
     stemmer: StemmerName | Literal["auto"] | None = "auto"
     stopwords: StopwordsName | Literal["auto"] | None = "auto"
-    similar_spellings: bool = True
+    fuzzy: bool = True
     translations: str | None = None
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class Bm25Retriever:
             with tokens.counted("Weighting words"):
                 corpus = SimpleNamespace(ids=tokens, vocab=vocabulary)
                 model.index(corpus, create_empty_token=False, show_progress=False)
-        lexicon = _Lexicon(analyzer, vocabulary, similar_spellings=self.similar_spellings)
+        lexicon = _Lexicon(analyzer, vocabulary, fuzzy=self.fuzzy)
         ids = [chunk.id for chunk in ordered]
         if translations is None or model is None:
             return Bm25Index(ids, lexicon, model)
@@ -143,24 +143,24 @@ class Bm25Retriever:
 class _Lexicon:
     """The terms of all passages by number, and which of them stand for a word that none has."""
 
-    def __init__(self, analyzer: Analyzer, numbers: Mapping[str, int], *, similar_spellings: bool) -> None:
+    def __init__(self, analyzer: Analyzer, numbers: Mapping[str, int], *, fuzzy: bool) -> None:
         self.numbers = numbers
         self._analyzer = analyzer
-        self._similar_spellings = similar_spellings
+        self._fuzzy = fuzzy
 
     def terms(self, query: str) -> list[str]:
         """Return the terms of a query in its order, whether or not a passage has them."""
         return self._analyzer.terms(query)
 
-    def similar(self, term: str) -> dict[int, float]:
+    def fuzzy_matches(self, term: str) -> dict[int, float]:
         """Return the numbers of the terms that are spelled like one that no passage has, each in (0, 1]."""
-        if not self._similar_spellings:
+        if not self._fuzzy:
             return {}
-        return {self.numbers[other]: match for other, match in self._spellings.like(term).items()}
+        return {self.numbers[other]: match for other, match in self._fuzzy_terms.like(term).items()}
 
     @cached_property
-    def _spellings(self) -> Spellings:
-        return Spellings(self.numbers)
+    def _fuzzy_terms(self) -> FuzzyTerms:
+        return FuzzyTerms(self.numbers)
 
 
 class _Tokens(Sequence["array[int]"]):
@@ -263,12 +263,12 @@ class Bm25Index:
             scores: Vectors = self._model.get_scores_from_ids(numbers)
         else:
             scores = np.zeros(len(self._ids), dtype=np.float32)
-        for similar in filter(None, map(self._lexicon.similar, unknown)):
-            scores += np.float32(self._rarest) * self._similar_matches(similar)
+        for similar in filter(None, map(self._lexicon.fuzzy_matches, unknown)):
+            scores += np.float32(self._rarest) * self._fuzzy_matches(similar)
         rarities = [*map(self._rarity, numbers), *[self._rarest] * len(unknown)]
         return scores, np.float32(sum(rarities))
 
-    def _similar_matches(self, similar: Mapping[int, float]) -> Vectors:
+    def _fuzzy_matches(self, similar: Mapping[int, float]) -> Vectors:
         """Return how far each chunk matches the best of some terms, in [0, 1), given their own matches."""
         import numpy as np
 
@@ -347,8 +347,8 @@ class TranslatedIndex(Bm25Index):
         else:
             matches = np.zeros(len(self._ids), dtype=np.float32)
         if number is None:
-            if similar := self._lexicon.similar(asked):
-                matches = 1 - (1 - self._similar_matches(similar)) * (1 - matches)
+            if similar := self._lexicon.fuzzy_matches(asked):
+                matches = 1 - (1 - self._fuzzy_matches(similar)) * (1 - matches)
             return matches
         rows, exact = self._exact_matches(number)
         matches[rows] = 1 - (1 - exact) * (1 - matches[rows])

@@ -10,7 +10,7 @@ import pytest
 
 from embexp.data.records import Chunk
 from embexp.retrieval.bm25 import Bm25Retriever
-from embexp.retrieval.spellings import Spellings, spelling
+from embexp.retrieval.fuzzy import FuzzyTerms, phonetic_key
 from embexp.retrieval.translations import learn_translations
 
 Make = Callable[..., list[Chunk]]
@@ -31,18 +31,18 @@ Make = Callable[..., list[Chunk]]
     ],
 )
 def test_words_that_sound_alike_have_one_spelling(words: list[str], expected: str) -> None:
-    assert [spelling(word) for word in words] == [expected] * len(words)
+    assert [phonetic_key(word) for word in words] == [expected] * len(words)
 
 
 def test_a_term_stands_for_a_word_the_more_alike_their_spellings_are() -> None:
-    found = Spellings(["protocol", "protein", "client", "proton"]).like("протокола")
+    found = FuzzyTerms(["protocol", "protein", "client", "proton"]).like("протокола")
 
     assert list(found) == ["protocol", "proton"]
     assert 0.2 < found["proton"] < 0.5 < 0.8 < found["protocol"] < 1
 
 
 def test_the_same_spelling_stands_for_it_wholly() -> None:
-    assert Spellings(["protocol", "protokoll"]).like("протокол") == {"protocol": 1.0, "protokoll": 1.0}
+    assert FuzzyTerms(["protocol", "protokoll"]).like("протокол") == {"protocol": 1.0, "protokoll": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,18 @@ def test_the_same_spelling_stands_for_it_wholly() -> None:
     ],
 )
 def test_words_of_one_script_may_differ_by_one_letter(word: str, found: list[str]) -> None:
-    assert list(Spellings(["protocol", "logger", "port"]).like(word)) == found
+    assert list(FuzzyTerms(["protocol", "logger", "port"]).like(word)) == found
 
 
 @pytest.mark.parametrize("word", ["ip4", "abc", "协议", "プロトコル", "", "🙂"])
 def test_words_that_cannot_tell_are_like_nothing(word: str) -> None:
-    assert Spellings(["ip44", "abcd", "协议书", "プロトコール", "protocol"]).like(word) == {}
+    assert FuzzyTerms(["ip44", "abcd", "协议书", "プロトコール", "protocol"]).like(word) == {}
 
 
 def test_at_most_eight_spellings_stand_for_a_word() -> None:
     terms = [f"protocol{end}" for end in "abdefghikmn"]
 
-    assert len(Spellings(terms).like("протокол")) == 8
+    assert len(FuzzyTerms(terms).like("протокол")) == 8
 
 
 def test_a_question_in_another_script_finds_loanwords(chunks: Make, tmp_path: Path) -> None:
@@ -93,14 +93,14 @@ def test_a_similar_word_counts_less_than_the_word_itself(chunks: Make, tmp_path:
 def test_a_word_that_a_passage_has_is_taken_at_its_word(chunks: Make, tmp_path: Path) -> None:
     corpus = chunks("client", "clients' klient", "editor")
     with_similar, without = (
-        Bm25Retriever(similar_spellings=similar).index(corpus, path=tmp_path) for similar in (True, False)
+        Bm25Retriever(fuzzy=similar).index(corpus, path=tmp_path) for similar in (True, False)
     )
 
     assert with_similar.search(["klient"], k=3) == without.search(["klient"], k=3)
 
 
 def test_it_can_be_turned_off(chunks: Make, tmp_path: Path) -> None:
-    index = Bm25Retriever(similar_spellings=False).index(chunks("a client", "editor"), path=tmp_path)
+    index = Bm25Retriever(fuzzy=False).index(chunks("a client", "editor"), path=tmp_path)
 
     assert index.search(["клиент"], k=3) == [[]]
 
@@ -118,7 +118,7 @@ def test_spellings_count_beside_translations(chunks: Make, tmp_path: Path) -> No
     scores = {
         similar: {
             hit.id: hit.score
-            for hit in Bm25Retriever(translations=str(file), similar_spellings=similar)
+            for hit in Bm25Retriever(translations=str(file), fuzzy=similar)
             .index(corpus, path=tmp_path)
             .search(["Protokoll"], k=5)[0]
         }

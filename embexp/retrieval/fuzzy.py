@@ -1,4 +1,4 @@
-"""Terms that are spelled like a word which no passage has: loanwords in another script, and typing errors."""
+"""Fuzzy matching of words that no passage has: loanwords in another script, and typing errors."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from itertools import groupby
 from embexp.data.words import unspaced
 
 SHORTEST = 4
-"""Shorter spellings resemble one another by chance."""
+"""Shorter phonetic keys resemble one another by chance."""
 SHORTEST_MISSPELLED = 5
 """Shorter words become others by one letter too often."""
 LEAST_SIMILARITY = 0.85
-"""Of two spellings (Jaro-Winkler), from which on one term stands for the other."""
+"""Of two phonetic keys (Jaro-Winkler), from which on one term stands for the other."""
 UNRELATED = 0.8
 """The similarity of words that have nothing to do with one another."""
-MOST_SPELLINGS = 8
-"""Those that are most like a word."""
+MOST_KEYS = 8
+"""The phonetic keys that are most like a word's, whose terms stand for it."""
 WORDS_KEPT = 10_000
 """Words of questions whose look-up is kept for further questions."""
 _START = 2
-"""The first letters that two spellings have in common."""
+"""The first letters that two phonetic keys have in common."""
 _SOUNDS = {
     **{"dzh": "j", "shch": "sh", "kh": "h", "ph": "f", "th": "t", "ts": "s", "ck": "k", "ch": "ch"},
     **{"ce": "se", "ci": "si", "cy": "si", "c": "k", "qu": "kv", "q": "k", "x": "ks", "w": "v", "y": "i"},
     **{"ee": "i", "oo": "u"},
 }
-"""Letters that languages write for the same sound, the longest first at each place."""
+"""Letters that languages write for the same sound; ``ch`` stays, so that its ``c`` becomes no ``k``."""
 _SOUND = re.compile("|".join(sorted(_SOUNDS, key=len, reverse=True)))
 
 
-def spelling(word: str) -> str:
-    """Return a word in Latin letters, as it would sound in most languages that use them.
+def phonetic_key(word: str) -> str:
+    """Return what a word sounds like, in Latin letters.
 
     "Протокол", "protocol" and "Protokoll" are all "protokol". Letters of other scripts are transliterated
     (anyascii), letters for the same sound become one, and so do doubled letters; other signs are left out.
@@ -50,45 +50,45 @@ def spelling(word: str) -> str:
     return "".join(letter for letter, _ in groupby(filter(str.isalpha, sounds)))
 
 
-class Spellings:
-    """The terms of a corpus by their spellings."""
+class FuzzyTerms:
+    """The terms of a corpus by their phonetic keys."""
 
     def __init__(self, terms: Iterable[str]) -> None:
         """Sort the terms by how they begin; those with digits or in unspaced scripts are left out."""
         self._terms: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for term in terms:
-            if found := _comparable(term):
+            if found := _key_of(term):
                 self._terms[found[:_START]][found].append(term)
         self.like = lru_cache(maxsize=WORDS_KEPT)(self._like)
 
     def _like(self, word: str) -> dict[str, float]:
-        """Return the terms that are spelled like a word, each with how far it may stand for the word.
+        """Return the terms that a word matches, each with how well it does.
 
         Args:
             word: A term that is none of the corpus's own.
 
         Returns:
-            Term -> a number in (0, 1], 1 for the same spelling: how much more alike the two are than words
-            that have nothing to do with one another, by their Jaro-Winkler similarity (Winkler 1990).
+            Term -> a number in (0, 1], 1 for the same phonetic key: how much more alike the two keys are than
+            those of unrelated words, by their Jaro-Winkler similarity (Winkler 1990).
         """
         from rapidfuzz.distance import JaroWinkler
         from rapidfuzz.process import extract
 
-        sought = _comparable(word)
+        sought = _key_of(word)
         if not sought or sought[:_START] not in self._terms:
             return {}
         nearby = self._terms[sought[:_START]]
         found = extract(
             *(sought, nearby.keys()),
             scorer=JaroWinkler.similarity,
-            limit=MOST_SPELLINGS,
+            limit=MOST_KEYS,
             score_cutoff=LEAST_SIMILARITY,
         )
         return {
             term: (similarity - UNRELATED) / (1 - UNRELATED)
-            for spelled, similarity, _ in found
-            for term in nearby[spelled]
-            if spelled == sought or _script(term) != _script(word) or _is_misspelled(word, term)
+            for key, similarity, _ in found
+            for term in nearby[key]
+            if key == sought or _script(term) != _script(word) or _is_misspelled(word, term)
         }
 
 
@@ -104,9 +104,9 @@ def _is_misspelled(word: str, term: str) -> bool:
     return min(len(word), len(term)) >= SHORTEST_MISSPELLED and OSA.distance(word, term, score_cutoff=1) <= 1
 
 
-def _comparable(term: str) -> str:
-    """Return a term's spelling; an empty one where it is too short to tell, or holds more than letters."""
+def _key_of(term: str) -> str:
+    """Return a term's phonetic key; an empty one where it is too short or the term is no plain word."""
     if not term.isalpha() or unspaced(term):
         return ""
-    found = spelling(term)
+    found = phonetic_key(term)
     return found if len(found) >= SHORTEST else ""
