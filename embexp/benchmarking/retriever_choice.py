@@ -77,6 +77,7 @@ class ServedRetriever:
         weights: The weights that were tried.
         adaptive: Whether each query has a weight of its own around ``weight``; not so in earlier versions.
         translated: Whether BM25 uses word translations, the run's ``translations.json``.
+        bm25: The settings of BM25 that are not its defaults, by the arguments of ``Bm25Retriever``.
         part_words: The longest part of a passage that has a vector of its own, in words; None without parts.
         part_share: The share of the best part in a passage's score; None without parts.
         alone: Model -> the dev score without BM25 and parts; empty where nothing was measured, and in earlier
@@ -93,6 +94,7 @@ class ServedRetriever:
     weights: tuple[float, ...] = WEIGHTS
     adaptive: bool = False
     translated: bool = False
+    bm25: Mapping[str, str | float | bool | None] = field(default_factory=dict)
     part_words: int | None = None
     part_share: float | None = None
     alone: Mapping[str, float] = field(default_factory=dict)
@@ -111,6 +113,7 @@ def choose_retriever(
     copied: bool,
     peoples_words: bool = False,
     folder: Path,
+    words: Bm25Retriever | None = None,
     translations: Path | None = None,
     parts: PartsRetriever | None = None,
 ) -> RetrieverChoice:
@@ -132,6 +135,7 @@ def choose_retriever(
         copied: Whether the questions' words were copied from the corpus.
         peoples_words: Whether most questions are in people's own words.
         folder: Where an index may keep files.
+        words: BM25 as it is configured; None for its defaults.
         translations: A file of word translations; None for none.
         parts: How passages are cut into parts; None for passages alone.
     """
@@ -141,12 +145,12 @@ def choose_retriever(
         choice = _default_choice(models, f"{count} dev questions are too few to choose by: the default")
         return _with_parts(choice, parts)
     dev = _Dev(task, embedders, metric, folder)
-    words, dense = Bm25Retriever(), ExactRetriever()
+    words, dense = words or Bm25Retriever(), ExactRetriever()
     scores = dev.scores(words, dense)
     alone = {name: rows[WEIGHTS.index(0.0)] for name, rows in scores.items()}
     translated, notes = False, []
     if translations is not None:
-        other = Bm25Retriever(translations=str(translations))
+        other = replace(words, translations=str(translations))
         tried = dev.scores(other, dense)
         change = dev.change(scores, tried)
         notes.append(_note("word translations change", metric, change))

@@ -118,6 +118,7 @@ def search_systems(
     *,
     lengths: Sequence[int] = (),
     retriever: RetrieverChoice | None = None,
+    words: Bm25Retriever | None = None,
     translations: Path | None = None,
     cutoff: int = CUTOFF,
 ) -> dict[str, SystemResult]:
@@ -131,6 +132,7 @@ def search_systems(
         folder: Where an index may keep files.
         lengths: Vector lengths that the last model was trained for, which become systems of their own.
         retriever: The retriever to serve, ``retriever`` in the result; None stands for the hybrid.
+        words: BM25 as it is configured; None for its defaults.
         translations: The file of word translations, which that retriever may use.
         cutoff: The last rank whose order float32 decides where models mix precision.
 
@@ -140,18 +142,24 @@ def search_systems(
     results = {
         name: _search_exactly(task, embedder, folder, cutoff=cutoff) for name, embedder in embedders.items()
     }
-    best = list(embedders)[-1]
+    best, words = list(embedders)[-1], words or Bm25Retriever()
     for name, source in _further_models(benchmark).items():
         embedder = SourceEmbedder(source, cache, bf16=True)
         results[name] = _search_exactly(task, embedder, folder, cutoff=cutoff)
-    bm25, built = _timed(lambda: Bm25Retriever().index(task.corpus, path=folder))
+    bm25, built = _timed(lambda: words.index(task.corpus, path=folder))
     results[BM25] = _search_bm25(task, bm25, built)
     exact = ExactRetriever().index(task.corpus, embedders[best], path=folder)
     results[HYBRID] = _search_hybrid(task, embedders[best], results[best], exact, bm25, results[BM25])
     results[RETRIEVER] = results[HYBRID]
     if retriever is not None:
         results[RETRIEVER] = _search_chosen(
-            task, retriever, embedders, results, bm25, folder, translations=translations
+            task,
+            retriever,
+            embedders,
+            results,
+            bm25,
+            folder,
+            translated=replace(words, translations=str(translations)) if retriever.translated else None,
         )
     shorter = [f"dimensions={length}" for length in lengths if length < (results[best].cost.dimension or 0)]
     for form in dict.fromkeys([*benchmark.systems, *shorter]):
@@ -249,7 +257,7 @@ def _search_chosen(
     bm25: Bm25Index,
     folder: Path,
     *,
-    translations: Path | None,
+    translated: Bm25Retriever | None,
 ) -> SystemResult:
     """Search with the retriever to serve, or return the result of the system that it is."""
     best = list(embedders)[-1]
@@ -268,9 +276,8 @@ def _search_chosen(
             rankings, searched = _timed(lambda: retrieve(task, index, k=DEPTH), embedder)
             query_seconds = cost.query_seconds + searched / len(task.queries)
             return SystemResult(rankings, replace(cost, query_seconds=query_seconds))
-    if choice.translated:
-        words = Bm25Retriever(translations=str(translations))
-        bm25, built = _timed(lambda: words.index(task.corpus, path=folder))
+    if translated:
+        bm25, built = _timed(lambda: translated.index(task.corpus, path=folder))
         sparse = replace(sparse, cost=replace(sparse.cost, embed_seconds=built))
     return _search_hybrid(task, embedder, dense, index, bm25, sparse, weight=choice.weight)
 

@@ -52,7 +52,7 @@ from embexp.pipeline.translations import TRANSLATIONS, word_translations
 from embexp.pipeline.truncation import benchmark_truncation
 from embexp.pipeline.unread_language import warn_of_unread_language
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.serving import follow_models, parts_retriever
+from embexp.retrieval.serving import follow_models, parts_retriever, word_retriever
 from embexp.storage.files import atomic_write, copy_folder, remove_folder
 from embexp.tracking.tracker import TrackedRun
 from embexp.user_code import identity
@@ -142,13 +142,12 @@ def benchmark(
         _log_system(run, "benchmark", name, {**scores.mean, **costs})
     _write_files(results, translations if choice.translated else None, run, out_dir)
     general, suite = _forgetting(experiment, tuned, run), _suite_scores(experiment, tuned, run)
-    served = _served(results, choice, metric=experiment.metric, seed=experiment.seed)
     return replace(
         results,
         scores=_systems_only(results.scores),
         rankings=_systems_only(results.rankings),
         costs=_systems_only(results.costs),
-        retriever=served,
+        retriever=_served(experiment, results, choice),
         reranking=compare_reranking(
             experiment.benchmark,
             results.scores,
@@ -204,7 +203,17 @@ def _choose_retriever(
     }
     parts = parts_retriever(experiment.retriever)
     cut = (parts.words, parts.share) if parts else None
-    inputs = (data.key, models, experiment.metric, seed, kinds, translations is not None, cut)
+    words = word_retriever(experiment.retriever)
+    inputs = (
+        data.key,
+        models,
+        words.fingerprint(),
+        experiment.metric,
+        seed,
+        kinds,
+        translations is not None,
+        cut,
+    )
     with experiment.stages.stage("retriever", *inputs) as stage:
         stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
         if stored is not None:
@@ -219,6 +228,7 @@ def _choose_retriever(
             metric=experiment.metric,
             **kinds,
             folder=stage.folder,
+            words=words,
             translations=translations,
             parts=parts,
         )
@@ -227,7 +237,7 @@ def _choose_retriever(
     return choice
 
 
-def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int) -> ServedRetriever:
+def _served(experiment: Experiment, results: Results, choice: RetrieverChoice) -> ServedRetriever:
     """Return the chosen retriever with its test scores and what it gains over the untuned model."""
     scores = results.scores[RETRIEVER]
     return ServedRetriever(
@@ -237,11 +247,16 @@ def _served(results: Results, choice: RetrieverChoice, *, metric: str, seed: int
         reason=choice.reason,
         scores=scores.mean,
         comparison=compare(
-            results.scores[UNTUNED], scores, metric=metric, clusters=results.task.clusters, seed=seed
+            results.scores[UNTUNED],
+            scores,
+            metric=experiment.metric,
+            clusters=results.task.clusters,
+            seed=experiment.seed,
         ),
         curve=choice.curve,
         adaptive=choice.weight > 0,
         translated=choice.translated,
+        bm25=word_retriever(experiment.retriever).changed_settings() if choice.weight else {},
         part_words=choice.part_words,
         part_share=choice.part_share,
         alone=choice.alone,
@@ -289,6 +304,7 @@ def _inputs(
     settings = {
         "benchmark": scoring_settings(experiment.settings["benchmark"]),
         "retriever": experiment.settings["retriever"],
+        "bm25": word_retriever(experiment.retriever).fingerprint(),
     }
     models = [identity(source) for source in sources.values()]
     models += further_fingerprints(experiment.benchmark)
@@ -349,6 +365,7 @@ def _measure(
         folder,
         lengths=lengths,
         retriever=choice,
+        words=word_retriever(experiment.retriever),
         translations=translations,
         cutoff=cutoff_of(metric),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,9 +47,17 @@ def retriever_options(retriever: ServedRetriever) -> str:
         return f"retriever=parts{_cutting(retriever, 'retriever')}" if retriever.part_words else ""
     option = "hybrid_parts" if retriever.part_words else "hybrid"
     fixed = "" if retriever.adaptive else " retriever.adaptive=false"
-    translated = " retriever.sparse.translations=translations.json" if retriever.translated else ""
+    bm25 = dict(retriever.bm25) | ({"translations": "translations.json"} if retriever.translated else {})
+    words = "".join(f" retriever.sparse.{name}={_value(value)}" for name, value in bm25.items())
     cut = _cutting(retriever, "retriever.dense")
-    return f"retriever={option} retriever.weight={retriever.weight:g}{cut}{fixed}{translated}"
+    return f"retriever={option} retriever.weight={retriever.weight:g}{cut}{fixed}{words}"
+
+
+def _value(value: str | float | bool | None) -> str:
+    """Return a setting as it is typed on a command line."""
+    if value is None:
+        return "null"
+    return shlex.quote(value) if isinstance(value, str) else str(value).lower()
 
 
 def _cutting(retriever: ServedRetriever, key: str) -> str:

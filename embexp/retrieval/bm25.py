@@ -7,7 +7,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from embexp.retrieval.analyzer import Analyzer, StemmerName, StopwordsName, anal
 from embexp.retrieval.fuzzy import FuzzyTerms
 from embexp.retrieval.index import Hit, best_columns, check_k, empty_corpus
 from embexp.retrieval.translations import TranslatedTerm, Translations
+from embexp.storage.files import sha256_of, sha256_of_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,17 @@ class Bm25Retriever:
     def __post_init__(self) -> None:
         check_ranges(self, "retriever")
         self._translations()  # a file that cannot be read ends a run now and not after its training
+
+    def changed_settings(self) -> dict[str, str | float | bool | None]:
+        """Return the settings that are not the defaults, by their names."""
+        return {
+            each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default
+        }
+
+    def fingerprint(self) -> str:
+        """Return a digest of the settings, and of what the file of translations holds."""
+        file = sha256_of_file(Path(self.translations)) if self.translations else None
+        return sha256_of({**asdict(self), "translations": file})
 
     def _translations(self) -> Translations | None:
         return Translations.read(Path(self.translations)) if self.translations else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from embexp.models.encoder import Embedder
@@ -28,7 +29,8 @@ def with_bm25(
         retriever: What a run indexes with.
         weight: The share of BM25 in a hit's score; 0 is the vectors alone.
         adaptive: Whether each query has a weight of its own.
-        translations: The file of BM25's word translations; None for none.
+        translations: The file of word translations that a run chose for BM25; None for those, if any, that
+            ``retriever`` names.
         parts: Whether the vectors of parts count, where ``retriever`` has any.
 
     Returns:
@@ -41,7 +43,9 @@ def with_bm25(
         dense = found
     if not weight:
         return dense
-    words = Bm25Retriever(translations=translations)
+    words = word_retriever(retriever)
+    if translations:
+        words = replace(words, translations=translations)
     return HybridRetriever(dense=dense, sparse=words, weight=weight, adaptive=adaptive)
 
 
@@ -101,6 +105,20 @@ def dense_retriever(retriever: Retriever) -> DenseRetriever:
             return retriever.dense
     # BM25 has no vectors, and the index of a retriever of one's own need not give its vectors away.
     return ExactRetriever()
+
+
+def word_retriever(retriever: Retriever) -> Bm25Retriever:
+    """Return what searches words: the BM25 of what a run indexes with, or the default one.
+
+    Args:
+        retriever: What the run indexes with.
+    """
+    match retriever:
+        case Bm25Retriever():
+            return retriever
+        case HybridRetriever():
+            return retriever.sparse
+    return Bm25Retriever()
 
 
 def parts_retriever(retriever: Retriever) -> PartsRetriever | None:

@@ -13,13 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from embexp.data.sampling import sample
 from embexp.data.word_alignment import align
 from embexp.errors import DataError
 from embexp.ranges import ShareAboveZero
-from embexp.retrieval.analyzer import Analyzer, analyzer_for
+from embexp.retrieval.analyzer import Analyzer, StemmerName, StopwordsName, analyzer_for
 from embexp.storage.files import write_json
 
 if TYPE_CHECKING:
@@ -123,13 +123,20 @@ def _first_problem(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else first["msg"]
 
 
-def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:
+def learn_translations(
+    pairs: Iterable[tuple[str, str]],
+    *,
+    stemmer: StemmerName | Literal["auto"] | None = "auto",
+    stopwords: StopwordsName | Literal["auto"] | None = "auto",
+) -> Translations:
     """Learn translations from questions and the passages that answer them, in seconds.
 
     A pair's question and passage may be in different languages. The same pairs give the same translations.
 
     Args:
         pairs: (question, passage), each once; of more than 5,000, a sample of as many is used.
+        stemmer: That of the passages, as for ``Bm25Retriever``.
+        stopwords: Those of the passages, likewise.
 
     Raises:
         DataError: There are fewer than 100 pairs.
@@ -141,7 +148,7 @@ def learn_translations(pairs: Iterable[tuple[str, str]]) -> Translations:
         )
     questions, passages = zip(*used, strict=True)
     asked = analyzer_for(questions, what="Questions")
-    answering = analyzer_for(passages, what="Passages")
+    answering = analyzer_for(passages, stemmer=stemmer, stopwords=stopwords, what="Passages")
     question_terms = [asked.terms(question) for question in questions]
     passage_terms = [list(dict.fromkeys(answering.terms(passage)))[:PASSAGE_TERMS] for passage in passages]
     found = _probabilities(question_terms, _distinctive(passage_terms))

@@ -19,6 +19,23 @@ def outcome_of(folder: Path) -> dict:
     return json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
 
 
+def test_bm25_is_that_of_the_retriever(run, beir: Path, tmp_path: Path) -> None:
+    given = ["dataset=beir", f"dataset.path={beir}", "dataset.train=none", "tracker=none", "model=tiny"]
+    own = ["retriever=hybrid", "retriever.dense._target_=embexp.retrieval.ExactRetriever"]
+    scores = {}
+    for name, k1 in (("X", 0.0), ("Y", 100.0)):
+        settings = [*own, f"retriever.sparse.k1={k1}", f"hydra.run.dir={name}"]
+        done = run("benchmark", *given, *settings)
+        assert done.code == 0, done.err
+        outcome = outcome_of(tmp_path / name)
+        assert outcome["retriever"]["bm25"] == {"k1": k1}
+        assert f"retriever.sparse.k1={k1}" in " ".join((tmp_path / name / "report.md").read_text().split())
+        scores[name] = [outcome["scores"][each]["ndcg@10"] for each in ("untuned", "bm25", "hybrid")]
+    (untuned, *first), (same, *second) = scores["X"], scores["Y"]
+    assert untuned == same
+    assert first != second
+
+
 def test_every_system_is_scored_and_its_costs_are_told(run, beir: Path, tmp_path: Path) -> None:
     save_cross_encoder(tmp_path / "cross")
     TinyModel(seed=1, dimension=32).load().save(str(tmp_path / "other"))

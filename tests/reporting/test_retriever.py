@@ -47,6 +47,16 @@ def test_a_win_says_how_to_serve_it_and_why_it_was_chosen(served: Outcome) -> No
     ]
 
 
+def test_bm25_is_served_with_its_settings(served: Outcome) -> None:
+    words = {"k1": 2.0, "stemmer": None, "fuzzy": False, "stopwords": "english"}
+    options = " ".join(f"retriever.sparse.{each}" for each in ("k1=2.0", "stemmer=null", "fuzzy=false"))
+    first = retriever_advice(changed(served, bm25=words, translated=True))[0]
+    assert first.startswith(f"Serve it with retriever=hybrid retriever.weight=0.4 {options} ")
+    assert (
+        " retriever.sparse.stopwords=english retriever.sparse.translations=translations.json, a file" in first
+    )
+
+
 def test_a_run_without_a_retriever_says_nothing_of_one(outcome: Outcome) -> None:
     assert (retriever_headline(outcome), retriever_summary(outcome), retriever_advice(outcome)) == (
         "",

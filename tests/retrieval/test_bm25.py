@@ -9,8 +9,10 @@ import pytest
 
 from embexp.data.records import Chunk
 from embexp.errors import ConfigError, RetrievalError
+from embexp.retrieval.analyzer import Analyzer
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.index import Hit
+from embexp.retrieval.translations import TranslatedTerm, Translations
 
 Make = Callable[..., list[Chunk]]
 
@@ -22,6 +24,23 @@ class Untouchable:
 
 def ids(hits: list[Hit]) -> list[str]:
     return [hit.id for hit in hits]
+
+
+def test_settings_that_are_not_the_defaults_are_told() -> None:
+    assert Bm25Retriever().changed_settings() == {}
+    assert Bm25Retriever(k1=2.0, stemmer=None, fuzzy=True).changed_settings() == {"k1": 2.0, "stemmer": None}
+
+
+def test_the_fingerprint_covers_settings_and_what_the_translations_say(tmp_path: Path) -> None:
+    as_written = Analyzer(None, None)
+    file = tmp_path / "translations.json"
+    Translations(as_written, as_written, {}).write(file)
+    first = Bm25Retriever(translations=str(file)).fingerprint()
+    assert Bm25Retriever(translations=str(file.rename(tmp_path / "other.json"))).fingerprint() == first
+
+    Translations(as_written, as_written, {"a": TranslatedTerm(0.5, 0.5, {"b": 0.9})}).write(file)
+    others = [Bm25Retriever(translations=str(file)), Bm25Retriever(), Bm25Retriever(fuzzy=False)]
+    assert len({first, *(each.fingerprint() for each in others)}) == 4
 
 
 def test_scores_follow_the_formula(chunks: Make, tmp_path: Path) -> None:

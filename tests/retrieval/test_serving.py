@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from embexp.data.records import Chunk
 from embexp.models.encoder import Embedder
+from embexp.retrieval.analyzer import Analyzer
 from embexp.retrieval.bm25 import Bm25Retriever
 from embexp.retrieval.chroma import ChromaRetriever, ChromaServerRetriever
 from embexp.retrieval.exact import ExactRetriever
 from embexp.retrieval.hybrid import HybridRetriever
 from embexp.retrieval.index import DenseIndex, DenseRetriever, Index, Retriever
 from embexp.retrieval.parts import PartsRetriever
-from embexp.retrieval.serving import dense_retriever, parts_retriever, with_bm25
+from embexp.retrieval.serving import dense_retriever, parts_retriever, with_bm25, word_retriever
+from embexp.retrieval.translations import Translations
 
 
 class OwnRetriever:
@@ -85,6 +88,38 @@ def test_parts_are_served_where_they_were_chosen(
     retriever: Retriever, weight: float, parts: bool, expected: Retriever
 ) -> None:
     assert with_bm25(retriever, weight, parts=parts) == expected
+
+
+WORDS = Bm25Retriever(k1=2.0, fuzzy=False)
+
+
+@pytest.mark.parametrize(
+    ("retriever", "words"),
+    [
+        (WORDS, WORDS),
+        (HybridRetriever(dense=CHROMA, sparse=WORDS), WORDS),
+        (HybridRetriever(dense=PARTS, sparse=WORDS, weight=0.0), WORDS),
+        (CHROMA, Bm25Retriever()),
+        (OWN, Bm25Retriever()),
+    ],
+)
+def test_bm25_keeps_its_settings(retriever: Retriever, words: Bm25Retriever) -> None:
+    assert word_retriever(retriever) == words
+    served = with_bm25(retriever, 0.2)
+    assert isinstance(served, HybridRetriever)
+    assert served.sparse == words
+
+
+def test_translations_that_a_run_chose_replace_those_of_its_retriever(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("own.json", "learned.json")]
+    for file in files:
+        Translations(Analyzer(None, None), Analyzer(None, None), {}).write(Path(file))
+    own = HybridRetriever(dense=CHROMA, sparse=replace(WORDS, translations=files[0]))
+
+    for chosen, used in ((None, files[0]), (files[1], files[1])):
+        served = with_bm25(own, 0.3, translations=chosen)
+        assert isinstance(served, HybridRetriever)
+        assert served.sparse == replace(WORDS, translations=used)
 
 
 def test_whole_passages_are_searched_below_their_parts() -> None:

@@ -105,6 +105,14 @@ def test_questions_without_words_teach_nothing(question: str, tmp_path: Path) ->
     assert [[hit.id for hit in hits] for hits in index.search([question, "harbour"], k=1)] == [[], ["a"]]
 
 
+def test_passages_are_analysed_as_bm25_is_configured() -> None:
+    pairs = [(f"which harbour {at}", f"The harbours are {at} miles away") for at in range(120)]
+    learned = learn_translations(pairs, stemmer=None, stopwords=None)
+
+    assert learned.passages == Analyzer(stemmer=None, stopwords=None)
+    assert learned.questions == Analyzer(stemmer="english", stopwords="english")
+
+
 def terms(term: str) -> str:
     """A file with one term."""
     analyzer = '{"stemmer": null, "stopwords": null}'
