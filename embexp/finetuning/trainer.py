@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from embexp.finetuning.batch_sampler import LENGTH_POOL, plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
+from embexp.finetuning.loanwords import read_by_sound, respelled, unread_letters
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_modes import dropout_rates, training_length
 from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
 from embexp.finetuning.new_tokens import extend_vocabulary
-from embexp.finetuning.parameter_efficient import Full, Method
+from embexp.finetuning.parameter_efficient import Full, Method, QueryEncoder
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import Training, TrainingStep, UntunedModel
@@ -75,10 +77,12 @@ class SentenceTransformerFineTuner(TrainerSettings):
         checkpoints.claim(self.training_key(model, loss, splits, seed=seed))
         new_tokens = extend_vocabulary(model, splits.train, most=self.new_tokens)
         method: Method = self.method or Full()
+        letters = self._letters(model, splits)
         if (training := checkpoints.finished()) is not None:
             log.info("Training in %s is complete (%d steps): not training again.", work_dir, training.steps)
             method.extend(model)
             checkpoints.load_model(model)
+            read_by_sound(model, letters)
             for point in training.history:
                 on_step(point)
             return replace(training, resumed_from=training.steps)
@@ -101,8 +105,11 @@ class SentenceTransformerFineTuner(TrainerSettings):
                 evaluate=evaluate,
                 evaluations=self.evaluations if splits.dev else 0,
             )
-            training = self._train(context, model, loss, splits, seed, untuned, new_tokens)
+            training = self._train(
+                context, model, loss, splits, seed, untuned, new_tokens, by_sound=bool(letters)
+            )
             checkpoints.finish(training, model)
+        read_by_sound(model, letters)
         return training
 
     def run_worker(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
@@ -122,11 +129,19 @@ class SentenceTransformerFineTuner(TrainerSettings):
         seed: int,
         untuned: UntunedModel | None,
         new_tokens: Sequence[str],
+        *,
+        by_sound: bool,
     ) -> Training:
         from embexp.finetuning.training_loop import TrainingLoop
 
         start, group = time.monotonic(), current_process_group()
         rows = training_rows(self, model, loss, splits, seed=seed, untuned=untuned)
+        if by_sound:
+            log.info(
+                "The model has never read the script of the test questions: their letters are read as they "
+                "sound, and half of the training queries are spelled by sound."
+            )
+            rows = rows.with_queries(partial(respelled, seed=seed))
         plan = plan_batches(
             rows.keys,
             rows.lengths,
@@ -167,6 +182,12 @@ class SentenceTransformerFineTuner(TrainerSettings):
             new_tokens=len(new_tokens),
         )
 
+    def _letters(self, model: SentenceTransformer, splits: Splits) -> dict[str, str]:
+        """Return the letters that the query encoder is to read as they sound."""
+        if not isinstance(self.method, QueryEncoder) or not self.method.by_sound:
+            return {}
+        return unread_letters(model, splits)
+
     def training_key(self, model: SentenceTransformer, loss: Loss, splits: Splits, *, seed: int) -> str:
         """Return a digest of all that shapes a training: checkpoints of another one are not continued."""
         pairs = [
@@ -185,6 +206,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             sha256_of(*pairs),
             repr(splits.label_scale()),
             len(splits.dev),
+            self._letters(model, splits),
             seed,
         )
 

@@ -12,7 +12,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -111,6 +111,15 @@ class Rows:
         """The number of characters in each row's longest text."""
         texts = [column for column in self.columns.values() if column and isinstance(column[0], str)]
         return [max(map(len, row)) for row in zip(*texts, strict=True)]  # type: ignore[arg-type]
+
+    def with_queries(self, change: Callable[[Sequence[str]], list[str]]) -> Rows:
+        """Return the rows with other queries in place of each column of queries."""
+        changed = {
+            name: change([str(query) for query in self.columns[name]])
+            for name in QUERY_COLUMNS
+            if name in self.columns
+        }
+        return replace(self, columns={**self.columns, **changed})
 
     def dataset(self) -> Dataset:
         """Return the rows as a ``datasets.Dataset`` in memory."""

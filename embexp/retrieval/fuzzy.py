@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import groupby
 
+from embexp.data.phonetic_keys import phonetic_key, script
 from embexp.data.words import unspaced
 
 SHORTEST = 4
@@ -25,29 +23,6 @@ WORDS_KEPT = 10_000
 """Words of questions whose look-up is kept for further questions."""
 _START = 2
 """The first letters that two phonetic keys have in common."""
-_SOUNDS = {
-    **{"dzh": "j", "shch": "sh", "kh": "h", "ph": "f", "th": "t", "ts": "s", "ck": "k", "ch": "ch"},
-    **{"ce": "se", "ci": "si", "cy": "si", "c": "k", "qu": "kv", "q": "k", "x": "ks", "w": "v", "y": "i"},
-    **{"ee": "i", "oo": "u"},
-}
-"""Letters that languages write for the same sound; ``ch`` stays, so that its ``c`` becomes no ``k``."""
-_SOUND = re.compile("|".join(sorted(_SOUNDS, key=len, reverse=True)))
-
-
-def phonetic_key(word: str) -> str:
-    """Return what a word sounds like, in Latin letters.
-
-    "Протокол", "protocol" and "Protokoll" are all "protokol". Letters of other scripts are transliterated
-    (anyascii), letters for the same sound become one, and so do doubled letters; other signs are left out.
-
-    Args:
-        word: In lower case.
-    """
-    from anyascii import anyascii
-
-    latin = word if word.isascii() else anyascii(word).lower()
-    sounds = _SOUND.sub(lambda found: _SOUNDS[found[0]], latin)
-    return "".join(letter for letter, _ in groupby(filter(str.isalpha, sounds)))
 
 
 class FuzzyTerms:
@@ -88,13 +63,8 @@ class FuzzyTerms:
             term: (similarity - UNRELATED) / (1 - UNRELATED)
             for key, similarity, _ in found
             for term in nearby[key]
-            if key == sought or _script(term) != _script(word) or _is_misspelled(word, term)
+            if key == sought or script(term[0]) != script(word[0]) or _is_misspelled(word, term)
         }
-
-
-def _script(word: str) -> str:
-    """Return the script of a word's first letter, such as LATIN."""
-    return unicodedata.name(word[0], "").partition(" ")[0]
 
 
 def _is_misspelled(word: str, term: str) -> bool:

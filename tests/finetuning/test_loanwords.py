@@ -1,0 +1,137 @@
+"""Questions in a script that a model has never read: their loanwords are read as they sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from embexp.data.records import Pair
+from embexp.data.splitting import Splits
+from embexp.finetuning.loanwords import read_by_sound, respelled, unread_letters
+from embexp.finetuning.losses import QueryDistill
+from embexp.finetuning.parameter_efficient import QueryEncoder
+from embexp.models.tiny import TinyModel
+
+QUERIES = ["transfer protocol of a client", "server with ip4 cache", "an old map"]
+ASKED = ["сервер кеширования", "протокол передачи", "клиент для сервера"]
+
+
+def pairs(queries: list[str]) -> list[Pair]:
+    return [
+        Pair(id=f"p{at}", query=query, positive=f"{query} explained", document_id=f"d{at}")
+        for at, query in enumerate(queries)
+    ]
+
+
+def splits(*, train: list[str] = QUERIES, dev: list[str] = QUERIES, test: list[str] = ASKED) -> Splits:
+    return Splits(train=pairs(train), dev=pairs(dev), test=pairs(test))
+
+
+def test_letters_of_the_script_that_questions_ask_in_sound_like_latin_ones(model: Any) -> None:
+    letters = unread_letters(model, splits())
+
+    assert [letters[each] for each in "кКщ"] == ["k", "k", "sh"]
+    assert letters["ь"] == ""
+    assert not {"k", "λ", "1"} & set(letters)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"test": QUERIES},  # the model reads what it is asked
+        {"train": ASKED},  # tokens can be learned from the training queries
+        {"test": ["如何重启服务器", "数据库"]},  # no spaces between words
+        {"test": [], "dev": QUERIES},
+        {"test": [], "dev": []},
+    ],
+)
+def test_other_questions_need_no_letters(model: Any, changed: dict[str, list[str]]) -> None:
+    assert unread_letters(model, splits(**changed)) == {}
+
+
+def test_dev_questions_tell_where_there_is_no_test(model: Any) -> None:
+    assert unread_letters(model, splits(test=[], dev=ASKED))["к"] == "k"
+
+
+def test_a_model_of_two_encoders_is_left_as_it_is(model: Any) -> None:
+    QueryEncoder().extend(model)
+
+    assert unread_letters(model, splits()) == {}
+
+
+def test_half_of_the_queries_are_spelled_by_sound() -> None:
+    queries = [f"transfer protocol of client {at} by phone" for at in range(200)]
+    found = respelled(queries, seed=0)
+    other = [query for query, before in zip(found, queries, strict=True) if query != before]
+
+    assert 70 < len(other) < 130
+    assert sum(" of " in f" {query} " for query in other) == len(other), "short words stay"
+    words = {word for query in other for word in query.split()}
+    assert {"protokol", "klient", "fon"} <= words
+    assert words & {"protokola", "protokoli", "protokole", "protokolo", "protokolu"}
+    assert any(len(query.split()) > 7 for query in other), "nonsense stands between words"
+    assert found == respelled(queries, seed=0) != respelled(queries, seed=1)
+
+
+@pytest.mark.parametrize("queries", [[], [""], ["a 12", "ip4 of"], ["如何"]])
+def test_queries_without_words_to_borrow_stay(queries: list[str]) -> None:
+    assert respelled(queries, seed=0) == queries
+
+
+def test_questions_have_the_vectors_of_what_they_sound_like(model: Any, tmp_path: Path) -> None:
+    letters = unread_letters(model, splits())
+    QueryEncoder().extend(model)
+    plain = ["klient protokola", "a map, café"]
+    before = model.encode_query(plain), model.encode_document(["клиент"])
+
+    read_by_sound(model, letters)
+
+    for read in (model, reloaded(model, tmp_path)):
+        np.testing.assert_allclose(read.encode_query(plain), before[0], atol=1e-6)
+        for query in ("клиент протокола", "Клиент  ПРОТОКОЛА", "клиеннт протокола"):
+            np.testing.assert_allclose(read.encode_query(query), before[0][0], atol=1e-6)
+        np.testing.assert_allclose(read.encode_document(["клиент"]), before[1], atol=1e-6)
+
+
+def reloaded(model: Any, folder: Path) -> SentenceTransformer:
+    model.save_pretrained(str(folder / "model"))
+    return SentenceTransformer(str(folder / "model"), device="cpu")
+
+
+def test_without_letters_the_tokenizer_stays(model: Any) -> None:
+    QueryEncoder().extend(model)
+    tokenizer = model[0].sub_modules["query"][0].tokenizer
+
+    read_by_sound(model, {})
+
+    assert model[0].sub_modules["query"][0].tokenizer is tokenizer
+
+
+@pytest.mark.parametrize("by_sound", [True, False])
+def test_a_query_encoder_is_trained_to_read_by_sound(train: Any, by_sound: bool, tmp_path: Path) -> None:
+    given = splits(train=[f"{query} {at}" for query in QUERIES for at in range(20)])
+    options = {"method": QueryEncoder(by_sound=by_sound), "select": "tuned", "splits": given}
+    asked = ["клиент протокола", "klient protokola"]
+    vectors = []
+    for _ in range(2):  # the second time, the training is complete and only loaded
+        model = TinyModel(seed=1, layers=1).load()
+        training = train(model, QueryDistill(), **options, epochs=1, batch_size=8)
+        vectors.append(model.encode_query(asked))
+
+    assert training.resumed_from == training.steps
+    np.testing.assert_array_equal(*vectors)
+    assert np.allclose(*vectors[0], atol=1e-6) is by_sound
+
+
+def test_another_script_of_the_questions_is_another_training(train: Any) -> None:
+    options = {"method": QueryEncoder(), "select": "tuned", "epochs": 1, "batch_size": 2}
+    steps = []
+    for asked in (ASKED, ["πρωτοκολλο", "διακομιστης αρχειων"]):
+        model = TinyModel(seed=1, layers=1).load()
+        steps.append(train(model, QueryDistill(), splits=splits(test=asked), **options).resumed_from)
+
+    assert steps == [None, None]
