@@ -19,6 +19,7 @@ from embexp.config.export_options import export_format
 from embexp.errors import ConfigError, ModelError
 from embexp.exporting import OnnxEmbedder, OnnxExport, OpenvinoEmbedder, OpenvinoExport, StaticExport
 from embexp.exporting.static import write_static
+from embexp.finetuning.loanwords import read_by_sound
 from embexp.finetuning.parameter_efficient import QueryAdapter, QueryEncoder
 from tests.exporting.exported_run import finish_run
 
@@ -229,7 +230,7 @@ def test_a_missing_package_is_named(
 
 @pytest.fixture
 def two_encoders(saved: Path) -> SentenceTransformer:
-    """A model whose questions have an encoder of their own, with other weights, and a prompt."""
+    """A model whose questions have an encoder of their own, with other weights, letters and a prompt."""
     import torch
 
     model = SentenceTransformer(str(saved), device="cpu", prompts={"query": "ask: ", "document": ""})
@@ -238,6 +239,7 @@ def two_encoders(saved: Path) -> SentenceTransformer:
     with torch.no_grad():
         for weight in model[0].sub_modules["query"].parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
+    read_by_sound(model, {"к": "k"})
     return model
 
 
@@ -246,15 +248,16 @@ def test_each_of_two_encoders_is_exported(
     two_encoders: SentenceTransformer, kind: OnnxExport | OpenvinoExport, tmp_path: Path
 ) -> None:
     kind.check_packages()
+    texts = [*TEXTS, "ккк"]
     kind.write(two_encoders, tmp_path)
     one = sorted(file.name for file in tmp_path.iterdir() if file.is_file())
     assert sorted(file.name for file in (tmp_path / "query").iterdir()) == one
     embedder = kind.load(tmp_path)
-    asked = two_encoders.encode_query(TEXTS, normalize_embeddings=True)
-    searched = two_encoders.encode_document(TEXTS, normalize_embeddings=True)
+    asked = two_encoders.encode_query(texts, normalize_embeddings=True)
+    searched = two_encoders.encode_document(texts, normalize_embeddings=True)
     least = 1 - (1e-5 if kind.name == "onnx" else 1e-3)  # bfloat16 in OpenVINO
-    assert (embedder.encode_queries(TEXTS) * asked).sum(axis=1).min() > least
-    assert (embedder.encode_passages(TEXTS) * searched).sum(axis=1).min() > least
+    assert (embedder.encode_queries(texts) * asked).sum(axis=1).min() > least
+    assert (embedder.encode_passages(texts) * searched).sum(axis=1).min() > least
     assert (asked * searched).sum(axis=1).max() < 0.99
     before = embedder.fingerprint
     (tmp_path / "query" / "prompts.json").write_text('{"query": "", "passage": ""}')
