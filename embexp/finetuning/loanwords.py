@@ -32,8 +32,10 @@ SHORTEST = 4
 """Shorter words are left as they are: languages borrow few of them."""
 _INFLECTED = 0.6
 """The share of their words that get another ending."""
-_VOWELS, _ENDS = "aeiou", ("", "", "", "i", "m", "n", "s", "v")
 _LAST_LETTER = 0xFFFF
+_VOWELS, _ENDS = "aeiou", ("", "", "", "i", "m", "n", "s", "v")
+MOST_LETTERS = 2_000
+"""Each letter is a step of the tokenizer, .2 ms for 400 of them; the syllables of Hangul would take 5 ms."""
 _WORD = re.compile(r"\w+")
 
 
@@ -47,7 +49,7 @@ def unread_letters(model: SentenceTransformer, splits: Splits) -> dict[str, str]
 
     Returns:
         Letter -> what it sounds like in Latin letters; empty where the model reads the questions, or where
-        their script is Latin or puts no space between words.
+        their script is Latin, puts no space between words, or has more than 2,000 letters (Hangul).
     """
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if tokenizer is None or has_two_encoders(model):
@@ -58,18 +60,18 @@ def unread_letters(model: SentenceTransformer, splits: Splits) -> dict[str, str]
     if share <= MOSTLY or spelled_share(counter, [pair.query for pair in splits.train]) > MOSTLY:
         return {}
     found = _main_script(asked)
-    letters = [letter for letter in map(chr, range(_LAST_LETTER)) if letter.isalpha()]
-    return {letter: phonetic_key(letter.lower()) for letter in letters if found and script(letter) == found}
+    letters = [each for each in map(chr, range(_LAST_LETTER)) if each.isalpha() and script(each) == found]
+    return {each: phonetic_key(each.lower()) for each in letters} if len(letters) <= MOST_LETTERS else {}
 
 
-def _main_script(texts: Iterable[str]) -> str | None:
-    """Return the script of most letters that are not Latin; None if there are none, or if it is unspaced."""
+def _main_script(texts: Iterable[str]) -> str:
+    """Return the script of most letters that are not Latin; empty if there are none, or if it is unspaced."""
     letters = Counter(letter for text in texts for letter in text if letter.isalpha())
     scripts: Counter[str] = Counter()
     for letter, count in letters.items():
-        if not unspaced(letter) and (name := script(letter)) != "LATIN":
-            scripts[name] += count
-    return max(scripts, key=lambda name: scripts[name], default=None)
+        scripts["" if unspaced(letter) else script(letter)] += count
+    del scripts["LATIN"]
+    return max(scripts, key=lambda name: scripts[name], default="")
 
 
 def respelled(queries: Sequence[str], *, seed: int) -> list[str]:

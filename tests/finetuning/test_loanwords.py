@@ -44,7 +44,8 @@ def test_letters_of_the_script_that_questions_ask_in_sound_like_latin_ones(model
     [
         {"test": QUERIES},  # the model reads what it is asked
         {"train": ASKED},  # tokens can be learned from the training queries
-        {"test": ["如何重启服务器", "数据库"]},  # no spaces between words
+        {"test": ["如何重启服务器 μ", "数据库"]},  # no spaces between words
+        {"test": ["클라이언트 프로토콜", "서버 데이터베이스"]},  # thousands of letters
         {"test": [], "dev": QUERIES},
         {"test": [], "dev": []},
     ],
