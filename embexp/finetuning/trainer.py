@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embexp.data.phonetic_keys import script
 from embexp.data.splitting import MIN_DEV_QUESTIONS, Splits
 from embexp.finetuning.batch_sampler import LENGTH_POOL, plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
@@ -105,9 +106,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
                 evaluate=evaluate,
                 evaluations=self.evaluations if splits.dev else 0,
             )
-            training = self._train(
-                context, model, loss, splits, seed, untuned, new_tokens, by_sound=bool(letters)
-            )
+            training = self._train(context, model, loss, splits, seed, untuned, new_tokens, letters=letters)
             checkpoints.finish(training, model)
         read_by_sound(model, letters)
         return training
@@ -130,16 +129,18 @@ class SentenceTransformerFineTuner(TrainerSettings):
         untuned: UntunedModel | None,
         new_tokens: Sequence[str],
         *,
-        by_sound: bool,
+        letters: Mapping[str, str],
     ) -> Training:
         from embexp.finetuning.training_loop import TrainingLoop
 
         start, group = time.monotonic(), current_process_group()
         rows = training_rows(self, model, loss, splits, seed=seed, untuned=untuned)
+        by_sound = next(map(script, letters), None)
         if by_sound:
             log.info(
-                "The model has never read the script of the test questions: their letters are read as they "
-                "sound, and half of the training queries are spelled by sound."
+                "The test questions are in a script that the model has never read (%s): their letters are "
+                "read as they sound, and half of the training queries are spelled by sound.",
+                by_sound,
             )
             rows = rows.with_queries(partial(respelled, seed=seed))
         plan = plan_batches(
@@ -180,6 +181,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             reason=selected.reason,
             chosen_by_dev=selected.by_dev,
             new_tokens=len(new_tokens),
+            by_sound=by_sound,
         )
 
     def _letters(self, model: SentenceTransformer, splits: Splits) -> dict[str, str]:

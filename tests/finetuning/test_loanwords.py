@@ -124,6 +124,7 @@ def test_a_query_encoder_is_trained_to_read_by_sound(train: Any, by_sound: bool,
         vectors.append(model.encode_query(asked))
 
     assert training.resumed_from == training.steps
+    assert training.by_sound == ("CYRILLIC" if by_sound else None)
     np.testing.assert_array_equal(*vectors)
     assert np.allclose(*vectors[0], atol=1e-6) is by_sound
 

@@ -404,6 +404,13 @@ def test_the_training_line_tells_of_tokens_that_were_added(outcome: Outcome) -> 
     assert line.endswith("; 2,413 tokens added for words that the tokenizer spelled letter by letter.")
 
 
+def test_the_training_line_tells_of_a_script_that_is_read_by_sound(outcome: Outcome) -> None:
+    assert outcome.training
+    read = replace(outcome.training, by_sound="CYRILLIC")
+    (line,) = facts(outcome.model_copy(update={"training": read}), ["training"])
+    assert line.endswith("; Cyrillic letters of questions are read as they sound.")
+
+
 def test_the_power_line_names_the_differences_that_cannot_be_detected(outcome: Outcome) -> None:
     def power(half: float, clusters: int = 400) -> list[str]:
         comparison = Comparison("ndcg@10", 0.0, (-half, half), 1.0, 400, clusters, "NO EVIDENCE")
