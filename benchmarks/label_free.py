@@ -9,8 +9,9 @@ one of its two stages alone (pairs, query_encoder), with 250 questions by the pa
 what is cut out of the documents (llm), or on its judgments (labels: experiment=best_small). With several
 seeds the last table gives the mean gain of each way and its standard deviation over the seeds. Every run
 keeps its folder and its caches below --out, so that an interrupted measurement goes on where it was. The
-peer is the untuned model alone. The columns "on dev" are gains on the dev questions, which were cut out of
-the documents: what a verdict without people's questions would have said.
+peer is the untuned model alone; the column "hybrid" is that model with BM25. The columns "on dev" are gains
+on the dev questions, which were cut out of the documents: what a verdict without people's questions would
+have said.
 """
 
 from __future__ import annotations
@@ -50,28 +51,37 @@ WAYS = {
 def run(way: str, folder: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run an experiment unless its outcome is there already, and return the outcome."""
     out = options.out / f"{folder.name}-{way}{f'-seed{seed}' if seed else ''}"
+    return _outcome(out, "run", folder, [*WAYS[way], f"seed={seed}", *options.override], options)
+
+
+def untuned_hybrid(folder: Path, options: argparse.Namespace) -> float:
+    """Return the score of the untuned model with BM25 at the default weight, without parts of passages."""
+    arguments = ["dataset.train=none", "retriever=exact"]
+    outcome = _outcome(options.out / f"{folder.name}-untuned", "benchmark", folder, arguments, options)
+    return float(outcome["scores"]["hybrid"][METRIC])
+
+
+def _outcome(
+    out: Path, command: str, folder: Path, arguments: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
     if not (out / "outcome.json").exists():
-        command = [sys.executable, "-m", "embexp.run", "dataset=beir", f"dataset.path={folder}", *WAYS[way]]
-        command += [
-            f"model={options.model}",
-            f"seed={seed}",
-            "tracker=none",
-            f"benchmark.limit={options.questions}",
-        ]
-        command += [f"hydra.run.dir={out}", f"paths.cache={options.out / 'cache'}", *options.override]
-        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        given = ["dataset=beir", f"dataset.path={folder}", f"model={options.model}", "tracker=none"]
+        given += [f"benchmark.limit={options.questions}", f"paths.cache={options.out / 'cache'}"]
+        started = [sys.executable, "-m", f"embexp.{command}", *given, *arguments, f"hydra.run.dir={out}"]
+        done = subprocess.run(started, check=False, stdout=subprocess.DEVNULL)
         if done.returncode:
-            raise SystemExit(f"{folder.name}: {' '.join(command)} ended with exit code {done.returncode}")
+            raise SystemExit(f"{folder.name}: {' '.join(started)} ended with exit code {done.returncode}")
     outcome: dict[str, Any] = json.loads((out / "outcome.json").read_text(encoding="utf-8"))
     return outcome
 
 
-def row(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Return what the table shows of an outcome."""
+def row(outcome: dict[str, Any], hybrid: float) -> dict[str, Any]:
+    """Return what the table shows of an outcome, and of the untuned model with BM25."""
     served, scores = outcome["retriever"], outcome["scores"]
     return {
         "untuned": scores["untuned"][METRIC],
         "bm25": scores["bm25"][METRIC],
+        "hybrid": hybrid,
         "model": scores["tuned"][METRIC],
         "model delta": outcome["comparison"]["delta"],
         "model verdict": outcome["comparison"]["verdict"],
@@ -142,7 +152,9 @@ def main() -> None:
     names = every if options.sets == ["all"] else options.sets
     results: Results = {}
     for seed, name, way in product(options.seeds, names, options.ways):
-        results[name, way, seed] = row(run(way, (options.data / name).resolve(), seed, options))
+        folder = (options.data / name).resolve()
+        outcome = run(way, folder, seed, options)
+        results[name, way, seed] = row(outcome, untuned_hybrid(folder, options))
         print(
             json.dumps({"set": name, "trained on": way, "seed": seed, **results[name, way, seed]}), flush=True
         )
