@@ -114,7 +114,7 @@ def _borrowable(word: str) -> bool:
     return word.isalpha() and len(word) >= SHORTEST
 
 
-def read_by_sound(model: SentenceTransformer, letters: Mapping[str, str]) -> None:
+def transliterate_queries(model: SentenceTransformer, letters: Mapping[str, str]) -> None:
     """Let the query encoder's tokenizer read letters as they sound; other texts have the tokens they had.
 
     The model is saved with that tokenizer, and sentence-transformers loads it.

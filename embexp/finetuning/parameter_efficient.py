@@ -183,11 +183,11 @@ class QueryEncoder:
     ``encode_query`` uses the one that is trained, ``encode_document`` and ``encode`` the frozen one.
 
     Args:
-        by_sound: Whether queries in a script that the model has never read are read as they sound, where the
+        transliterate: Whether queries in a script that the model has never read are transliterated, where the
             questions to answer are in such a script (``loanwords.py``).
     """
 
-    by_sound: bool = True
+    transliterate: bool = True
 
     def extend(self, model: SentenceTransformer) -> None:
         """Split the model into two encoders with the same weights.

@@ -16,7 +16,7 @@ from embexp.finetuning.batch_sampler import LENGTH_POOL, plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
-from embexp.finetuning.loanwords import read_by_sound, respelled, unread_letters
+from embexp.finetuning.loanwords import respelled, transliterate_queries, unread_letters
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_modes import dropout_rates, training_length
 from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
@@ -83,7 +83,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             log.info("Training in %s is complete (%d steps): not training again.", work_dir, training.steps)
             method.extend(model)
             checkpoints.load_model(model)
-            read_by_sound(model, letters)
+            transliterate_queries(model, letters)
             for point in training.history:
                 on_step(point)
             return replace(training, resumed_from=training.steps)
@@ -108,7 +108,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             )
             training = self._train(context, model, loss, splits, seed, untuned, new_tokens, letters=letters)
             checkpoints.finish(training, model)
-        read_by_sound(model, letters)
+        transliterate_queries(model, letters)
         return training
 
     def run_worker(self, loss: Loss, load: Callable[[], SentenceTransformer]) -> None:
@@ -135,12 +135,12 @@ class SentenceTransformerFineTuner(TrainerSettings):
 
         start, group = time.monotonic(), current_process_group()
         rows = training_rows(self, model, loss, splits, seed=seed, untuned=untuned)
-        by_sound = next(map(script, letters), None)
-        if by_sound:
+        transliterated = next(map(script, letters), None)
+        if transliterated:
             log.info(
-                "The test questions are in a script that the model has never read (%s): their letters are "
-                "read as they sound, and half of the training queries are spelled by sound.",
-                by_sound,
+                "The test questions are in a script that the model has never read (%s): they are "
+                "transliterated, and half of the training queries are spelled by sound.",
+                transliterated,
             )
             rows = rows.with_queries(partial(respelled, seed=seed))
         plan = plan_batches(
@@ -181,12 +181,12 @@ class SentenceTransformerFineTuner(TrainerSettings):
             reason=selected.reason,
             chosen_by_dev=selected.by_dev,
             new_tokens=len(new_tokens),
-            by_sound=by_sound,
+            transliterated=transliterated,
         )
 
     def _letters(self, model: SentenceTransformer, splits: Splits) -> dict[str, str]:
         """Return the letters that the query encoder is to read as they sound."""
-        if not isinstance(self.method, QueryEncoder) or not self.method.by_sound:
+        if not isinstance(self.method, QueryEncoder) or not self.method.transliterate:
             return {}
         return unread_letters(model, splits)
 

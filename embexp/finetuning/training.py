@@ -104,7 +104,7 @@ class Training:
         chosen_by_dev: Whether dev could choose them.
         plan: What ``trainer=auto`` decided; None for settings that were given.
         new_tokens: How many tokens were added for words that the tokenizer spelled letter by letter.
-        by_sound: The script, such as ``CYRILLIC``, whose letters in queries are read as they sound; or None.
+        transliterated: The script, such as ``CYRILLIC``, that is transliterated in queries; None for none.
     """
 
     pairs: int
@@ -121,7 +121,7 @@ class Training:
     chosen_by_dev: bool = True
     plan: TrainingPlan | None = None
     new_tokens: int = 0
-    by_sound: str | None = None
+    transliterated: str | None = None
 
     def selected_score(self, metric: str) -> float | None:
         """Return a metric's value on dev with the selected weights; None if they were never scored.

@@ -139,7 +139,7 @@ def joined(first: Training, second: Training) -> Training:
         resumed_from=_resumed_from(first, second),
         plan=first.plan,
         new_tokens=first.new_tokens + second.new_tokens,
-        by_sound=second.by_sound,
+        transliterated=second.transliterated,
     )
     if second.selected == UNTUNED:
         log.info("Dev refused the second stage's weights: those of the first stage are selected.")

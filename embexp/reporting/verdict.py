@@ -350,8 +350,8 @@ def _training(outcome: Outcome) -> str:
     if training.new_tokens:
         new = counted(training.new_tokens, "token")
         best += f"; {new} added for words that the tokenizer spelled letter by letter"
-    if training.by_sound:
-        best += f"; {training.by_sound.capitalize()} letters of questions are read as they sound"
+    if training.transliterated:
+        best += f"; {training.transliterated.capitalize()} letters of questions are transliterated"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
         f"{training_time(training)} ({training.pairs_per_second:,.1f} pairs/s){best}."

@@ -19,7 +19,7 @@ from embexp.config.export_options import export_format
 from embexp.errors import ConfigError, ModelError
 from embexp.exporting import OnnxEmbedder, OnnxExport, OpenvinoEmbedder, OpenvinoExport, StaticExport
 from embexp.exporting.static import write_static
-from embexp.finetuning.loanwords import read_by_sound
+from embexp.finetuning.loanwords import transliterate_queries
 from embexp.finetuning.parameter_efficient import QueryAdapter, QueryEncoder
 from tests.exporting.exported_run import finish_run
 
@@ -239,7 +239,7 @@ def two_encoders(saved: Path) -> SentenceTransformer:
     with torch.no_grad():
         for weight in model[0].sub_modules["query"].parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
-    read_by_sound(model, {"к": "k"})
+    transliterate_queries(model, {"к": "k"})
     return model
 
 

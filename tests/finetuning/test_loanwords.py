@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from embexp.data.records import Pair
 from embexp.data.splitting import Splits
-from embexp.finetuning.loanwords import read_by_sound, respelled, unread_letters
+from embexp.finetuning.loanwords import respelled, transliterate_queries, unread_letters
 from embexp.finetuning.losses import QueryDistill
 from embexp.finetuning.parameter_efficient import QueryEncoder
 from embexp.models.tiny import TinyModel
@@ -89,7 +89,7 @@ def test_questions_have_the_vectors_of_what_they_sound_like(model: Any, tmp_path
     plain = ["klient protokola", "a map, café"]
     before = model.encode_query(plain), model.encode_document(["клиент"])
 
-    read_by_sound(model, letters)
+    transliterate_queries(model, letters)
 
     for read in (model, reloaded(model, tmp_path)):
         np.testing.assert_allclose(read.encode_query(plain), before[0], atol=1e-6)
@@ -107,15 +107,17 @@ def test_without_letters_the_tokenizer_stays(model: Any) -> None:
     QueryEncoder().extend(model)
     tokenizer = model[0].sub_modules["query"][0].tokenizer
 
-    read_by_sound(model, {})
+    transliterate_queries(model, {})
 
     assert model[0].sub_modules["query"][0].tokenizer is tokenizer
 
 
-@pytest.mark.parametrize("by_sound", [True, False])
-def test_a_query_encoder_is_trained_to_read_by_sound(train: Any, by_sound: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transliterate", [True, False])
+def test_a_query_encoder_is_trained_to_read_loanwords(
+    train: Any, transliterate: bool, tmp_path: Path
+) -> None:
     given = splits(train=[f"{query} {at}" for query in QUERIES for at in range(20)])
-    options = {"method": QueryEncoder(by_sound=by_sound), "select": "tuned", "splits": given}
+    options = {"method": QueryEncoder(transliterate=transliterate), "select": "tuned", "splits": given}
     asked = ["клиент протокола", "klient protokola"]
     vectors = []
     for _ in range(2):  # the second time, the training is complete and only loaded
@@ -124,9 +126,9 @@ def test_a_query_encoder_is_trained_to_read_by_sound(train: Any, by_sound: bool,
         vectors.append(model.encode_query(asked))
 
     assert training.resumed_from == training.steps
-    assert training.by_sound == ("CYRILLIC" if by_sound else None)
+    assert training.transliterated == ("CYRILLIC" if transliterate else None)
     np.testing.assert_array_equal(*vectors)
-    assert np.allclose(*vectors[0], atol=1e-6) is by_sound
+    assert np.allclose(*vectors[0], atol=1e-6) is transliterate
 
 
 def test_another_script_of_the_questions_is_another_training(train: Any) -> None:

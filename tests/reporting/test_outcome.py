@@ -34,7 +34,7 @@ def test_the_file_follows_the_contract(tmp_path: Path, outcome: Outcome) -> None
     assert set(record["training"]) == {
         *("pairs", "steps", "seconds", "pairs_per_second", "resumed_from", "best_step"),
         *("selected", "candidates", "general", "reason", "plan", "chosen_by_dev", "new_tokens"),
-        "by_sound",
+        "transliterated",
     }
     assert record["cached"] == ["synthesize"]
 

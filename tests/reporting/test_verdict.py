@@ -404,11 +404,11 @@ def test_the_training_line_tells_of_tokens_that_were_added(outcome: Outcome) -> 
     assert line.endswith("; 2,413 tokens added for words that the tokenizer spelled letter by letter.")
 
 
-def test_the_training_line_tells_of_a_script_that_is_read_by_sound(outcome: Outcome) -> None:
+def test_the_training_line_tells_of_a_script_that_is_transliterate_queries(outcome: Outcome) -> None:
     assert outcome.training
-    read = replace(outcome.training, by_sound="CYRILLIC")
+    read = replace(outcome.training, transliterated="CYRILLIC")
     (line,) = facts(outcome.model_copy(update={"training": read}), ["training"])
-    assert line.endswith("; Cyrillic letters of questions are read as they sound.")
+    assert line.endswith("; Cyrillic letters of questions are transliterated.")
 
 
 def test_the_power_line_names_the_differences_that_cannot_be_detected(outcome: Outcome) -> None:
