@@ -4,14 +4,14 @@
     python benchmarks/label_free.py --sets all --questions 1000 --ways label_free labels
     python benchmarks/label_free.py --ways pairs query_encoder label_free --seeds 0 1 2
 
-A set is trained on without its judgments, and scored on people's questions: with experiment=label_free, with
-one of its two stages alone (pairs, query_encoder), with 250 questions by the packaged Gemma 3 270M beside
-what is cut out of the documents (llm), or on its judgments (labels: experiment=best_small). With several
-seeds the last table gives the mean gain of each way and its standard deviation over the seeds. Every run
-keeps its folder and its caches below --out, so that an interrupted measurement goes on where it was. The
-peer is the untuned model alone; the column "hybrid" is that model with BM25. The columns "on dev" are gains
-on the dev questions, which were cut out of the documents: what a verdict without people's questions would
-have said.
+A set is trained on without its judgments, and scored on people's questions: with experiment=label_free,
+with one of its two stages alone (pairs, query_encoder), without any experiment (default), with 250
+questions by the packaged Gemma 3 270M beside what is cut out of the documents (llm), or on its judgments
+(labels: experiment=best_small). With several seeds the last table gives the mean gain of each way and its
+standard deviation over the seeds. Every run keeps its folder and its caches below --out, so that an
+interrupted measurement goes on where it was. The peer is the untuned model alone; the column "hybrid" is
+that model with BM25. The columns "on dev" are gains on the dev questions, which were cut out of the
+documents: what a verdict without people's questions would have said.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ RECIPE = ["experiment=label_free", "dataset.train=synthetic"]
 FREE = [*RECIPE, "synthesis=extractive"]
 WAYS = {
     "label_free": FREE,
+    "default": ["dataset.train=synthetic", "synthesis=extractive"],
     "pairs": [
         *FREE,
         "trainer=auto",

@@ -111,6 +111,7 @@ class AutoFineTuner(CommonSettings):
             preferred_share=0.75 if labelled else 0.5,
             reason=f"{len(splits.train):,} training pairs, most of them {kind}, and "
             + (asked if questions else "no dev questions"),
+            documents_alone=kind == CUT and not trusted,
         )
         return self._with_given(plan)
 

@@ -61,6 +61,8 @@ class TrainingPlan:
     Attributes:
         epochs, learning_rate, max_pairs, merge, select, preferred_share: The settings of the training.
         reason: What they follow from, in a sentence.
+        documents_alone: Whether the pairs were cut out of the documents and dev asks no people's words:
+            what ``experiment=label_free`` is for.
         pairs_per_second: The measured speed of training; None without a time budget.
         evaluation_seconds: The measured time of a dev evaluation; None without a time budget.
     """
@@ -72,6 +74,7 @@ class TrainingPlan:
     select: Literal["best", "one_standard_error", "preferred", "tuned"]
     preferred_share: float
     reason: str
+    documents_alone: bool = False
     pairs_per_second: float | None = None
     evaluation_seconds: float | None = None
 

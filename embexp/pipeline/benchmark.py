@@ -7,22 +7,21 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from embexp.benchmarking.approximate import IndexReport, compare_with_exact
 from embexp.benchmarking.benchmark import scoring_settings
 from embexp.benchmarking.embedding_map import EmbeddingMap, draw_map
-from embexp.benchmarking.forgetting import Forgetting, general_set, measure_forgetting
+from embexp.benchmarking.forgetting import Forgetting
 from embexp.benchmarking.held_out import HeldOut
 from embexp.benchmarking.judging import Judging, judge, judging_inputs
 from embexp.benchmarking.metrics import Rankings, Scores, cutoff_of, evaluate, with_defaults
-from embexp.benchmarking.mteb import MtebSuite, SuiteScore
+from embexp.benchmarking.mteb import SuiteScore
 from embexp.benchmarking.reranking import Reranking, compare_reranking
-from embexp.benchmarking.retriever_choice import RetrieverChoice, ServedRetriever, choose_retriever
+from embexp.benchmarking.retriever_choice import RetrieverChoice, ServedRetriever
 from embexp.benchmarking.score_files import read_scores, write_judgments, write_scores
 from embexp.benchmarking.seen_documents import AskedQuestions, asked_questions
 from embexp.benchmarking.statistics.comparison import Comparison, compare
@@ -36,25 +35,22 @@ from embexp.benchmarking.systems import (
 )
 from embexp.benchmarking.task import RetrievalTask
 from embexp.benchmarking.thresholds import ScoreThreshold
-from embexp.data.records import EXTRACTIVE, HELD_OUT
 from embexp.data.truncation import Truncation
-from embexp.finetuning.auto import asks_in_peoples_words
-from embexp.models.adapted import service_of
 from embexp.models.encoder import Embedder, SourceEmbedder
-from embexp.models.openai_compatible import OpenAICompatibleModel
 from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
-from embexp.pipeline.finetune import dev_task
+from embexp.pipeline.forgetting import forgetting, suite_scores
+from embexp.pipeline.retriever import choose_served, served_retriever
 from embexp.pipeline.synthesize import language_model
 from embexp.pipeline.thresholds import score_threshold
 from embexp.pipeline.translations import TRANSLATIONS, word_translations
 from embexp.pipeline.truncation import benchmark_truncation
 from embexp.pipeline.unread_language import warn_of_unread_language
 from embexp.retrieval.exact import ExactRetriever
-from embexp.retrieval.serving import follow_models, parts_retriever, word_retriever
+from embexp.retrieval.serving import follow_models, word_retriever
 from embexp.storage.files import atomic_write, copy_folder, remove_folder
-from embexp.tracking.tracker import TrackedRun
+from embexp.tracking.tracker import TrackedRun, log_system
 from embexp.user_code import identity
 
 log = logging.getLogger(__name__)
@@ -123,7 +119,7 @@ def benchmark(
     if not isinstance(experiment.benchmark, HeldOut):
         warn_of_unread_language(experiment.model, [query.text for query in task.queries], data.splits.train)
     translations = word_translations(experiment, data)
-    choice = _choose_retriever(experiment, data, sources, translations)
+    choice = choose_served(experiment, data, sources, translations)
     inputs = (
         *_inputs(experiment, data, task, sources),
         *(choice.model, choice.weight, choice.translated, choice.part_words, choice.part_share),
@@ -139,15 +135,15 @@ def benchmark(
         _copy_index(experiment, sources, stage.folder, out_dir, cached=results.cached)
     for name, scores in results.scores.items():
         costs = {key: float(value) for key, value in asdict(results.costs[name]).items() if value}
-        _log_system(run, "benchmark", name, {**scores.mean, **costs})
+        log_system(run, "benchmark", name, {**scores.mean, **costs})
     _write_files(results, translations if choice.translated else None, run, out_dir)
-    general, suite = _forgetting(experiment, tuned, run), _suite_scores(experiment, tuned, run)
+    general, suite = forgetting(experiment, tuned, run), suite_scores(experiment, tuned, run)
     return replace(
         results,
         scores=_systems_only(results.scores),
         rankings=_systems_only(results.rankings),
         costs=_systems_only(results.costs),
-        retriever=_served(experiment, results, choice),
+        retriever=served_retriever(experiment, choice, results.scores, results.task.clusters),
         reranking=compare_reranking(
             experiment.benchmark,
             results.scores,
@@ -189,113 +185,6 @@ def _write_files(results: Results, translations: Path | None, run: TrackedRun, o
 def _systems_only(results: Mapping[str, T]) -> dict[str, T]:
     """Leave out the chosen retriever, which is one of the systems under another name, or near one."""
     return {name: result for name, result in results.items() if name != RETRIEVER}
-
-
-def _choose_retriever(
-    experiment: Experiment, data: Data, sources: Mapping[str, ModelSource], translations: Path | None
-) -> RetrieverChoice:
-    """Choose the model, and BM25 beside it, on the dev questions, or take the choice from the cache."""
-    dev, seed = data.splits.dev, experiment.seed
-    models = [identity(source) for source in sources.values()]
-    kinds = {
-        "copied": all(pair.generator.kind in (EXTRACTIVE, HELD_OUT) for pair in dev),
-        "peoples_words": asks_in_peoples_words(dev),
-    }
-    parts = parts_retriever(experiment.retriever)
-    cut = (parts.words, parts.share) if parts else None
-    words = word_retriever(experiment.retriever)
-    inputs = (
-        data.key,
-        models,
-        words.fingerprint(),
-        experiment.metric,
-        seed,
-        kinds,
-        translations is not None,
-        cut,
-    )
-    with experiment.stages.stage("retriever", *inputs) as stage:
-        stored = stage.stored(TypeAdapter(RetrieverChoice).validate_python)
-        if stored is not None:
-            return stored
-        task = dev_task(data, seed=seed, unit=experiment.dataset.unit) if dev else None
-        choice = choose_retriever(
-            task,
-            {
-                name: SourceEmbedder(source, experiment.embeddings, bf16=True)
-                for name, source in sources.items()
-            },
-            metric=experiment.metric,
-            **kinds,
-            folder=stage.folder,
-            words=words,
-            translations=translations,
-            parts=parts,
-        )
-        stage.finish(asdict(choice))
-    log.info("Retriever: the %s model, BM25 weight %g; %s.", choice.model, choice.weight, choice.reason)
-    return choice
-
-
-def _served(experiment: Experiment, results: Results, choice: RetrieverChoice) -> ServedRetriever:
-    """Return the chosen retriever with its test scores and what it gains over the untuned model."""
-    scores = results.scores[RETRIEVER]
-    return ServedRetriever(
-        model=choice.model,
-        fusion=choice.fusion,
-        weight=choice.weight,
-        reason=choice.reason,
-        scores=scores.mean,
-        comparison=compare(
-            results.scores[UNTUNED],
-            scores,
-            metric=experiment.metric,
-            clusters=results.task.clusters,
-            seed=experiment.seed,
-        ),
-        curve=choice.curve,
-        adaptive=choice.weight > 0,
-        translated=choice.translated,
-        bm25=word_retriever(experiment.retriever).changed_settings() if choice.weight else {},
-        part_words=choice.part_words,
-        part_share=choice.part_share,
-        alone=choice.alone,
-    )
-
-
-def services_of(experiment: Experiment) -> list[OpenAICompatibleModel]:
-    """Return the models of an experiment that are behind a service, each once."""
-    own = [experiment.model, experiment.tuned]
-    asking = [each for each in (experiment.benchmark, experiment.forgetting) if each]
-    further = [source for each in asking for source in each.models]
-    found: dict[str, OpenAICompatibleModel] = {}
-    for source in (*own, *further):
-        if (service := service_of(source)) is not None:
-            found.setdefault(service.fingerprint(), service)
-    return list(found.values())
-
-
-def check_services(experiment: Experiment) -> None:
-    """Ask each service for one vector, so that one that gives none ends the run before any work.
-
-    Raises:
-        EmbexpError: A service gives no vector.
-    """
-    for source in services_of(experiment):
-        dimension = SourceEmbedder(source, experiment.embeddings).dimension
-        log.info("%s gives vectors of %d numbers.", source.name, dimension)
-
-
-def check_suite(experiment: Experiment) -> None:
-    """Score the untuned model on the suite, so that a task without data ends the run before training.
-
-    Raises:
-        ConfigError: A task does not exist.
-        DataError: The data of a task cannot be loaded.
-    """
-    if experiment.suite is not None:
-        experiment.suite.check()
-        _score_on(experiment, experiment.suite, experiment.model)
 
 
 def _inputs(
@@ -450,67 +339,3 @@ def _read(task: RetrievalTask, folder: Path, *, cached: bool) -> Results:
             "cached": cached,
         }
     )
-
-
-def _log_system(
-    run: TrackedRun, stage: str, system: str, metrics: Mapping[str, float], **params: object
-) -> None:
-    """Log a system's metrics in a child run of its own."""
-    with run.child(f"{stage} {system}", params={"system": system, **params}, tags={"stage": stage}) as child:
-        child.log_metrics(metrics)
-
-
-def _forgetting(experiment: Experiment, tuned: ModelSource | None, run: TrackedRun) -> Forgetting | None:
-    """Score both models on the final half of the general set, or take the scores from the cache.
-
-    Returns:
-        The scores and their comparison; None where no set or no tuned model is configured.
-    """
-    if experiment.forgetting is None or tuned is None:
-        return None
-    metric, seed = experiment.metric, experiment.seed
-    task = general_set(experiment.forgetting, unit=experiment.dataset.unit, seed=seed).final
-    sources = (experiment.model, tuned)
-    inputs = (task.fingerprint(), [identity(source) for source in sources], metric, seed)
-    with experiment.stages.stage("forgetting", *inputs) as stage:
-        result = stage.stored(TypeAdapter(Forgetting).validate_python)
-        if result is None:
-            before, after = (SourceEmbedder(source, experiment.embeddings, bf16=True) for source in sources)
-            result = measure_forgetting(task, before, after, metric=metric, seed=seed, folder=stage.folder)
-            log.info("Forgetting: %s on %s changed by %+.4f.", metric, task.name, result.comparison.delta)
-            stage.finish(asdict(result))
-    for name, means in result.scores.items():
-        _log_system(run, "forgetting", name, means, task=result.task)
-    return result
-
-
-def _suite_scores(experiment: Experiment, tuned: ModelSource | None, run: TrackedRun) -> list[SuiteScore]:
-    """Score the untuned model and, where there is one, the tuned one on every task of the suite.
-
-    Raises:
-        DataError: The data of a task cannot be loaded.
-    """
-    if experiment.suite is None:
-        return []
-    sources = {UNTUNED: experiment.model, **({TUNED: tuned} if tuned else {})}
-    scored = {name: _score_on(experiment, experiment.suite, source) for name, source in sources.items()}
-    for name, scores in scored.items():
-        metrics = {f"{score['task']}/{score['metric']}": float(score["value"]) for score in scores}
-        _log_system(run, "suite", name, metrics)
-    after = scored.get(TUNED) or [{}] * len(scored[UNTUNED])
-    return [
-        SuiteScore(old["task"], old["kind"], old["metric"], old["value"], new.get("value"))
-        for old, new in zip(scored[UNTUNED], after, strict=True)
-    ]
-
-
-def _score_on(experiment: Experiment, suite: MtebSuite, source: ModelSource) -> list[dict[str, Any]]:
-    """Score a model on each task of the suite, or take its scores from the cache."""
-    model, scores = cache(source.load), []
-    for name in suite.tasks:
-        with experiment.stages.stage("suite", suite.fingerprint(name), identity(source)) as stage:
-            score = stage.done or suite.score(name, model())
-            if stage.done is None:
-                stage.finish(score)
-        scores.append(score)
-    return scores

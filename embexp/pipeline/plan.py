@@ -13,9 +13,9 @@ from embexp.errors import ConfigError
 from embexp.models.adapted import service_of
 from embexp.models.embeddings_client import tokens_of
 from embexp.models.openai_compatible import OpenAICompatibleModel
-from embexp.pipeline.benchmark import services_of
 from embexp.pipeline.data import chunk_documents
 from embexp.pipeline.experiment import Experiment
+from embexp.pipeline.services import services_of
 from embexp.pipeline.teachers import list_length
 from embexp.retrieval.parts import PartsRetriever, parts_of
 from embexp.retrieval.serving import parts_retriever

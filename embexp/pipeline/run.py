@@ -11,12 +11,14 @@ from typing import Protocol
 
 from embexp.benchmarking.repeats import Repeats
 from embexp.finetuning.training import TrainingStep
-from embexp.pipeline.benchmark import benchmark, check_services, check_suite
+from embexp.pipeline.benchmark import benchmark
 from embexp.pipeline.conclude import conclude
 from embexp.pipeline.data import Data, save_data, split_pairs, truncated_texts
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.finetune import Tuned, finetune, finetune_folder
+from embexp.pipeline.forgetting import check_suite
 from embexp.pipeline.repeats import plan_trainings, refuse_repeats, score_repeats, train
+from embexp.pipeline.services import check_services
 from embexp.pipeline.synthesize import save_pairs, write_pairs
 from embexp.pipeline.teachers import check_teachers
 from embexp.reporting.outcome import Outcome

@@ -109,11 +109,16 @@ def check_dense(retriever: object) -> None:
     Raises:
         ConfigError: It is no retriever, or one that says ``vectors = False`` of itself.
     """
-    if hasattr(retriever, "approximate") and getattr(retriever, "vectors", True):
+    known = hasattr(retriever, "approximate")
+    if known and getattr(retriever, "vectors", True):
         return
-    found = type(retriever).__name__ if hasattr(retriever, "approximate") else repr(retriever)
+    found = (
+        f"{type(retriever).__name__}, which has no vectors"
+        if known
+        else f"{retriever!r}, which is no retriever"
+    )
     raise ConfigError(
-        f"retriever.dense is {found}, which has no vectors: give "
+        f"retriever.dense is {found}: give "
         "retriever.dense._target_=embexp.retrieval.ChromaRetriever, ChromaServerRetriever or ExactRetriever."
     )
 

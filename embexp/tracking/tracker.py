@@ -109,6 +109,14 @@ class Tracker(Protocol):
         """
 
 
+def log_system(
+    run: TrackedRun, stage: str, system: str, metrics: Mapping[str, float], **params: object
+) -> None:
+    """Log a system's metrics in a child run of its own."""
+    with run.child(f"{stage} {system}", params={"system": system, **params}, tags={"stage": stage}) as child:
+        child.log_metrics(metrics)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _NoRun:
     """A run that is not kept; its ids are empty."""

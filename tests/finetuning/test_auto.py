@@ -58,6 +58,20 @@ def test_the_plan_follows_from_who_wrote_pairs_and_dev_questions(
     assert (plan.select, plan.preferred_share) == (select, share)
 
 
+@pytest.mark.parametrize(
+    ("train", "dev", "alone"),
+    [
+        (CUT_TRAIN, CUT_DEV, True),
+        (CUT_TRAIN, [], True),
+        (CUT_TRAIN, AUTHORS_DEV, False),
+        (pairs(300, LLM, "question"), CUT_DEV, False),
+        (pairs(320), CUT_DEV, False),
+    ],
+)
+def test_the_plan_knows_when_documents_alone_are_the_teacher(train, dev, alone):
+    assert planned(train, dev).documents_alone is alone
+
+
 def test_pairs_by_people_may_be_more():
     assert planned(pairs(9), []).max_pairs == 5000
     assert planned(pairs(9), [], minutes=5).max_pairs is None  # the time decides

@@ -165,16 +165,19 @@ def test_bad_settings_and_an_empty_corpus_are_refused(letters: LetterEmbedder, t
 @pytest.mark.parametrize(
     ("dense", "said"),
     [
-        ("chroma", "'chroma'"),
-        (None, "None"),
-        (Bm25Retriever(), "Bm25Retriever"),
-        (HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever()), "HybridRetriever"),
+        ("chroma", "'chroma', which is no retriever"),
+        (None, "None, which is no retriever"),
+        (Bm25Retriever(), "Bm25Retriever, which has no vectors"),
+        (
+            HybridRetriever(dense=ExactRetriever(), sparse=Bm25Retriever()),
+            "HybridRetriever, which has no vectors",
+        ),
     ],
 )
 def test_what_has_no_vectors_is_refused(dense: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=rf"retriever\.dense is {said}, which has no vectors: give"):
+    with pytest.raises(ConfigError, match=rf"retriever\.dense is {said}: give"):
         PartsRetriever(dense=dense)
-    with pytest.raises(ConfigError, match=rf"retriever\.dense is {said}, which has no vectors: give"):
+    with pytest.raises(ConfigError, match=rf"retriever\.dense is {said}: give"):
         HybridRetriever(dense=dense, sparse=Bm25Retriever())
 
 

@@ -158,11 +158,6 @@ def _cleaned(value: Any, where: str, problems: Problems) -> Any:
     return value
 
 
-def is_table(path: Path) -> bool:
-    """Return whether a file's name says that it is a table."""
-    return format_of(path) in SUFFIXES
-
-
 def read_rows(path: Path, problems: Problems, *, encoding: str | None = None) -> Iterator[Row]:
     """Yield the rows of a table file.
 
