@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import pickle
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from embexp.data.fences import mark_code
 from embexp.data.records import Document
@@ -49,9 +49,9 @@ def without_repeated_lines(
     counts: Counter[str] = Counter()
     total = 0
     pruned = False
-    with tempfile.TemporaryFile() as stream:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as stream:
         for document in documents:
-            pickle.dump(document, stream)
+            stream.write(json.dumps(asdict(document)) + "\n")
             counts.update({key for key in _keys(document.text) if key})
             total += 1
             if len(counts) > _MOST_COUNTED:
@@ -62,8 +62,8 @@ def without_repeated_lines(
         stream.seek(0)
         removed: Counter[str] = Counter()
         expect_in_job(READING_DOCUMENTS, total if most is None else min(total, most))
-        for _ in range(total):
-            yield _without(pickle.load(stream), repeated, removed)  # noqa: S301 written above
+        for line in stream:
+            yield _without(Document(**json.loads(line)), repeated, removed)
     _log(removed, total, place=place, option=option)
 
 

@@ -40,7 +40,8 @@ def power(comparison: Comparison, effect: float, *, clusters: int | None = None)
     if effect >= CERTAIN * error:
         return 1.0
     critical = float(t.ppf(0.975, count - 1))
-    chance = nct.sf(critical, count - 1, effect / error) + nct.cdf(-critical, count - 1, effect / error)
+    # The lower tail as the upper one of the mirrored distribution: scipy's cdf is NaN for large effects.
+    chance = nct.sf(critical, count - 1, effect / error) + nct.sf(critical, count - 1, -effect / error)
     return min(float(chance), 1.0)
 
 

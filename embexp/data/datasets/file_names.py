@@ -31,8 +31,9 @@ class FileNames:
         """Return the file that a text names; None if there is none.
 
         The name itself comes first, then the longest end of the text that a file's path ends with, as it is
-        and without its extension. Case, kinds of slashes, and the two forms of accented letters do not
-        matter; ``#part`` after the name of a table stays.
+        and without its extension; of several such files, the one whose folders include those of the text.
+        Case, kinds of slashes, and the two forms of accented letters do not matter; ``#part`` after the name
+        of a table stays.
 
         Raises:
             DataError: Several files are called so.
@@ -44,6 +45,8 @@ class FileNames:
             return f"{table}#{part}"
         for key in _keys(text):
             found = sorted(self._by_key.get(key, ()))
+            if len(found) > 1:
+                found = [each for each in found if _has_folders_of(each, text)] or found
             if len(found) > 1:
                 more = ", …" if len(found) > _SHOWN else ""
                 raise DataError(
@@ -64,9 +67,19 @@ class FileNames:
         return f"names look like {min(self.names)!r}." if self.names else "the folder has no file."
 
 
+def _parts(text: str) -> list[str]:
+    return [part for part in _plain(text).split("/") if part not in ("", ".", "..")]
+
+
+def _has_folders_of(name: str, text: str) -> bool:
+    """Return whether a path has the folders of a text, in their order, perhaps with others between them."""
+    folders = iter(_parts(name)[:-1])
+    return all(folder in folders for folder in _parts(text)[:-1])
+
+
 def _keys(text: str) -> Iterator[str]:
     """Yield what a path can be called, the most exact first: its ends, each with and without extension."""
-    parts = [part for part in _plain(text).split("/") if part not in ("", ".", "..")]
+    parts = _parts(text)
     for at in range(len(parts)):
         end = "/".join(parts[at:])
         yield end

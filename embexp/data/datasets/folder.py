@@ -89,7 +89,8 @@ class Folder:
             times as many. Tables in lines are streamed and may have any size.
         repeated_lines: ``drop`` leaves out lines that most of the documents repeat, such as navigation and
             footers, and the running headers of PDFs; ``keep`` keeps them.
-        limit: At most this many documents, spread evenly; None for all.
+        limit: At most this many documents, spread evenly; those that answer a question of the table are
+            always kept. None for all.
         questions: A table of people's questions and of the files that answer them; None for none. A file is
             named by its path or the end of it, in any case, with or without its extension; several are a
             list, or text with ``;`` between them. Of a file with several passages, training reads the one
@@ -165,7 +166,7 @@ class Folder:
         if self.repeated_lines == "drop":
             keeps = "dataset.repeated_lines=keep"
             documents = without_repeated_lines(documents, place=self.path, option=keeps, most=self.limit)
-        for document in sample(documents, self.limit, key=lambda document: document.id):
+        for document in sample(documents, self.limit, lambda document: document.id, self._answers()):
             count += 1
             yield document
         if not count:
@@ -202,6 +203,14 @@ class Folder:
             on_error=self.on_error,
             test_only=self.questions_for == "test",
         )
+
+    def _answers(self) -> frozenset[str]:
+        """Return the documents that a sample must have: those that the table of questions names."""
+        asked = self._questions()
+        if asked is None or self.limit is None:
+            return frozenset()
+        names = [name for name, _ in self._files(Problems(quiet=True))]
+        return frozenset(pair.document_id for pair in asked.pairs(names, quiet=True))
 
     def _read_all(self, problems: Problems) -> Iterator[Document]:
         columns = DocumentColumns(text=self.text_column, title=self.title_column, id=self.id_column)

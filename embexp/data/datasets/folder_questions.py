@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from embexp.data.datasets.file_names import FileNames
 from embexp.data.datasets.pairs import weight_of_clicks
 from embexp.data.datasets.questions import Question, QuestionFile
 from embexp.data.readers.problems import Problems
+from embexp.data.readers.tables import read_rows
 from embexp.data.records import TEST_ONLY, Generator, Pair
 from embexp.errors import DataError
 from embexp.storage.files import sha256_of
@@ -27,19 +28,23 @@ class FolderQuestions(QuestionFile):
     group: ClassVar[str] = "dataset"
     path_key: ClassVar[str] = "dataset.questions"
     columns_key: ClassVar[str] = "dataset.question_column and dataset.file_column"
+    telling_words: ClassVar[Mapping[str, frozenset[str]]] = {
+        **QuestionFile.telling_words,
+        "relevant_column": frozenset({"file", "files", "filename", "document", "documents", "doc", "docs"}),
+    }
 
     def pairs(self, names: Sequence[str], *, quiet: bool = False) -> Iterator[Pair]:
         """Yield a pair for each question and each file that answers it; the passage is not chosen yet.
 
         Args:
             names: The files of the folder.
-            quiet: Whether to log nothing of what is left out, for a check beforehand.
+            quiet: Whether to log nothing, for another look at the same table.
 
         Raises:
             DataError: The table cannot be read, or most of its rows name no file of the folder.
         """
         problems, files = Problems(self.on_error, quiet=quiet), FileNames(names)
-        questions = self.questions()
+        questions = self.questions(quiet=quiet)
         answered: list[tuple[Question, str]] = []
         for question in questions:
             answered += [(question, name) for name in self._files_of(question, files, problems)]
@@ -88,6 +93,12 @@ class FolderQuestions(QuestionFile):
         known = {question.id for question, _ in answered}
         if len(known) * 2 > len(questions):
             return
+        if not any(question.relevant for question in questions):
+            existing = ", ".join(map(str, next(read_rows(self._file(), Problems(quiet=True))).values))
+            raise DataError(
+                f"{self.path}: none of the columns {existing} is known as that of the files that answer, or "
+                "it is empty. dataset.file_column names it."
+            )
         bare = next(question for question in questions if question.id not in known)
         shown = next(iter(bare.relevant), "")
         remedy = "dataset.file_column names the column of the files"

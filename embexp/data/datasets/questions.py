@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -34,6 +35,7 @@ _KNOWN_COLUMNS = (
     ("clicks_column", "clicks", ("click", "count", "counts", "n", "weight", "hits", "views", "frequency")),
 )
 """Setting, usual column, and the names by which the column is recognised where the usual one is missing."""
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class QuestionFile:
     Relevant ids are a list, a mapping from id to grade, or text with ``;`` between ids. Rows of the same
     question (the same id, or the same text if there is no id column) are merged, so that a table with one
     row for each judgment or click can be read too. If there is no column of the usual name, the columns of
-    the question, of its answers and of clicks are recognised by common names, such as query, file and count.
+    the question, of its answers and of clicks are recognised by common names, such as query, file and count,
+    and the question's by a word in its name, such as "user_question".
 
     Args:
         path: The file.
@@ -84,6 +87,10 @@ class QuestionFile:
     group: ClassVar[str] = "benchmark.questions"
     path_key: ClassVar[str] = "benchmark.questions.path"
     columns_key: ClassVar[str] = "benchmark.questions.text_column and the like"
+    telling_words: ClassVar[Mapping[str, frozenset[str]]] = {
+        "text_column": frozenset({"question", "questions", "query", "queries"})
+    }
+    """Setting -> words that tell the column where they stand in a longer name."""
 
     def __post_init__(self) -> None:
         check_ranges(self, self.group)
@@ -94,18 +101,21 @@ class QuestionFile:
         settings = {key: value for key, value in asdict(self).items() if key != "path"}
         return sha256_of("questions", settings, sha256_of_file(self._file()))
 
-    def questions(self) -> list[Question]:
+    def questions(self, *, quiet: bool = False) -> list[Question]:
         """Return the questions in the order of the file.
+
+        Args:
+            quiet: Whether to log nothing, for a further reading of the same file.
 
         Raises:
             DataError: The file is missing or empty, or a row is bad and ``on_error`` is ``fail``.
         """
-        problems = Problems(self.on_error, option=f"{self.group}.on_error")
+        problems = Problems(self.on_error, quiet=quiet, option=f"{self.group}.on_error")
         questions: dict[str, Question] = {}
         columns = self
         for number, row in enumerate(read_rows(self._file(), problems, encoding=self.encoding)):
             if number == 0:
-                columns = self._recognised(list(map(str, row.values)))
+                columns = self._recognised(list(map(str, row.values)), quiet=quiet)
                 check_columns(row, columns._required(), self.columns_key)
             with problems.guard(row.where, "unreadable row"):
                 if question := columns._question(row, problems):
@@ -126,7 +136,7 @@ class QuestionFile:
             raise DataError(f"{self.path_key}={self.path}: there is no such file.")
         return path
 
-    def _recognised(self, existing: Sequence[str]) -> QuestionFile:
+    def _recognised(self, existing: Sequence[str], *, quiet: bool) -> QuestionFile:
         """Return these settings with columns recognised by name where those of the usual name are missing."""
         names = {name.casefold().strip(): name for name in reversed(existing)}
         found: dict[str, str] = {}
@@ -137,9 +147,15 @@ class QuestionFile:
                 fitting = [
                     names[name] for name in (usual, *known) if name in names and names[name] not in taken
                 ]
-                if fitting:
-                    found[key] = fitting[0]
-        if found:
+                words = self.telling_words.get(key, frozenset())
+                telling = [
+                    name
+                    for lower, name in names.items()
+                    if name not in taken and not words.isdisjoint(_WORD.findall(lower))
+                ]
+                if fitting or len(telling) == 1:
+                    found[key] = (*fitting, *telling)[0]
+        if found and not quiet:
             chosen = ", ".join(f"{name} as {key.removesuffix('_column')}" for key, name in found.items())
             log.info("%s: reading the columns %s.", self.path, chosen)
         return replace(self, **found)  # type: ignore[arg-type]

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -27,6 +28,13 @@ def test_power_is_what_simulation_finds_with_few_documents() -> None:
     found = float((np.abs(draw.mean(axis=1) / error) > bar).mean())
     half = 0.2 / math.sqrt(12) * bar
     assert power(comparison(half, clusters=12, queries=12), 0.1) == pytest.approx(found, abs=0.01)
+
+
+@pytest.mark.parametrize("clusters", [10, 47, 787, 10_000])
+def test_power_rises_to_one_with_the_difference(clusters: int) -> None:
+    chances = [power(comparison(0.02, clusters=clusters), 0.001 * step) for step in range(1, 400)]
+    assert all(0 <= before <= after + 1e-9 for before, after in itertools.pairwise(chances))
+    assert chances[-1] == 1.0
 
 
 def test_too_few_documents_see_nothing() -> None:

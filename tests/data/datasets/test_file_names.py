@@ -19,6 +19,8 @@ NAMES = FileNames(
         "über uns.html",
         "README.md",
         "docs/README.md",
+        "forecast-guide/doc_source/limits.md",
+        "lambda-guide/doc_source/limits.md",
     ]
 )
 
@@ -38,6 +40,8 @@ NAMES = FileNames(
         ("codes.csv#A1", "tables/codes.csv#A1"),
         ("README.md", "README.md"),
         ("docs/readme", "docs/README.md"),
+        ("lambda-guide/limits.md", "lambda-guide/doc_source/limits.md"),
+        ("aws/Lambda-Guide/doc_source/limits", "lambda-guide/doc_source/limits.md"),
     ],
 )
 def test_a_part_of_the_path_finds_the_file(asked: str, name: str) -> None:

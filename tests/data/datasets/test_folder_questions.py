@@ -38,6 +38,8 @@ def answers(data: Folder) -> list[tuple[str, str]]:
         ("Query;Filename", "how long does tea draw;tea"),
         ("text\trelevant", "how long does tea draw\tTEA.md"),
         ("page,clicks,search term", "kb/guides/tea,3,how long does tea draw"),
+        ("User question,Answer,Source document", "how long does tea draw,some minutes,kb/guides/tea"),
+        ("number,question_text,Document_True", "7,how long does tea draw,tea"),
     ],
 )
 def test_columns_and_names_are_recognised(kb: Path, header: str, row: str) -> None:
@@ -112,6 +114,17 @@ def test_an_unknown_file_is_counted_with_the_nearest(kb: Path, caplog: pytest.Lo
             r"'It is tea.' is no file.*2 of 2 questions name none.*answers as texts are for dataset=pairs",
         ),
         ("a,b\nwhat is hot,tea\n", {}, "dataset.question_column and dataset.file_column"),
+        (
+            "question,answers in\nwhat is hot,tea\n",
+            {},
+            "questions.csv: none of the columns question, answers in is known as that of the files .* "
+            "dataset.file_column names it",
+        ),
+        (
+            "question,new file,old file\nwhat is hot,tea,\n",
+            {},
+            "none of the columns question, new file, old file is known",
+        ),
         ("question,file\nwhat is hot,tea\n", {"question_column": "nope"}, "nope"),
         ("question,file,clicks\na,tea,many\n", {"on_error": "fail"}, "clicks 'many' is not a number"),
     ],
@@ -138,6 +151,16 @@ def test_the_table_may_be_in_the_folder_and_is_no_document(kb: Path) -> None:
         "guides/coffee.md",
         "water.txt",
     }
+
+
+def test_a_sample_keeps_what_answers_a_question(kb: Path) -> None:
+    for number in range(40):
+        (kb / f"more{number}.md").write_text(f"# More {number}\n\nOther text, number {number}.\n")
+    path = table(kb, "question,file\nwhat is hot,tea\nwhat is wet,water\n")
+    names = [document.id for document in Folder(path=str(kb), questions=path, limit=5).documents()]
+    assert len(names) == 5
+    assert {"guides/Tea.md", "water.txt"} < set(names)
+    assert len(list(Folder(path=str(kb), questions=path, limit=1).documents())) == 2
 
 
 def test_the_digest_follows_the_table(kb: Path) -> None:
