@@ -420,7 +420,7 @@ class Extractive:
         counted = partial(track, chunks, "Looking for what documents share", total=len(chunks))
         shared = _shared_headings(chunks) | _shared_summaries(documents.values(), counted())
         labels = _shared_terms(counted()) if "definition" in self.query_types else frozenset()
-        linked = links_to(chunks) if "link" in self.query_types else {}
+        linked = links_to(documents.values()) if "link" in self.query_types else {}
         return [
             _Source(
                 document=documents.get(document_id, Document(id=document_id, text="")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from embexp.data.fences import mark_code
-from embexp.data.records import Chunk
+from embexp.data.links import Targets, links_of
+from embexp.data.records import Document
 from embexp.data.words import words
 from embexp.synthesis.query_text import clean, key
 from embexp.synthesis.salience import Sentence, sentences
@@ -22,7 +22,6 @@ _MOST_TERM_WORDS = 6
 _DEFINITION = re.compile(
     r"\s*(?:[-*+•]\s+)?(?P<term>[^\s:–—|#>][^:–—|\n]{0,80}?)(?::|\s+[–—]|\s+-)\s+(?P<text>\S.*)"
 )
-_LINK = re.compile(r"(?<![!\\])\[(?P<words>[^\[\]]+)\]\((?P<address>[^()\s]+)(?:\s[^()]*)?\)")
 _COMMENT = re.compile(r"\s*(?:#+|//+|--|;+|%+)\s+(?P<text>\w.*)")
 
 
@@ -84,25 +83,26 @@ class Link:
     fragment: str
 
 
-def links_to(chunks: Iterable[Chunk]) -> Mapping[str, Sequence[Link]]:
-    """Return, for each document, the Markdown links of other documents that lead to it.
+def links_to(documents: Iterable[Document]) -> Mapping[str, Sequence[Link]]:
+    """Return, for each document, the links of other documents that lead to it.
 
     Words that lead to several places ("here", "read more") describe none of them and are left out.
     """
-    chunks = list(chunks)
-    known = {chunk.document_id for chunk in chunks}
+    documents = list(documents)
+    targets = Targets(document.id for document in documents)
     found: dict[str, dict[tuple[str, str], Link]] = defaultdict(dict)
-    for chunk in chunks:
-        for link_words, address in _links(chunk.text):
-            path, _, fragment = unquote(address).partition("#")
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(chunk.document_id), path))
-            if path and target in known and target != chunk.document_id:
-                found[key(link_words)][target, slug(fragment)] = Link(link_words, slug(fragment))
+    for document in documents:
+        for link_words, address in links_of(document):
+            path, _, fragment = address.partition("#")
+            target = targets.find(path, source=document.id)
+            if target is not None and target != document.id:
+                link = Link(clean(link_words), slug(unquote(fragment)))
+                found[key(link.words)][target, link.fragment] = link
     to: dict[str, list[Link]] = defaultdict(list)
-    for targets in found.values():
-        if len(targets) == 1:
-            (((document, _), link),) = targets.items()
-            to[document].append(link)
+    for places in found.values():
+        if len(places) == 1:
+            (((document_id, _), link),) = places.items()
+            to[document_id].append(link)
     return to
 
 
@@ -110,13 +110,6 @@ def slug(title: str) -> str:
     """Return the last heading of a title as addresses have it: ``Pumps > Bleed it!`` is ``bleed-it``."""
     last = title.rpartition(" > ")[2]
     return "-".join(words(last.replace("-", " ").lower()))
-
-
-def _links(text: str) -> Iterator[tuple[str, str]]:
-    """Yield words and address of each inline Markdown link: ``("bleeding the pump", "pump.md#bleed")``."""
-    for line, _, in_code in _lines(text):
-        if not in_code:
-            yield from ((clean(match["words"]), match["address"]) for match in _LINK.finditer(line))
 
 
 def _lines(text: str) -> Iterator[tuple[str, int, bool]]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
+from embexp.data.links import links_metadata
 from embexp.data.records import EXTRACTED, HELD_OUT, Chunk, Document
 from embexp.data.words import words
 from embexp.errors import ConfigError
@@ -350,15 +352,18 @@ def test_what_stands_above_a_table_and_is_no_prose_is_no_caption(above: str) -> 
     assert of_kind("caption", [Chunk("c", "d", text, "Pumps")], {}) == []
 
 
-def linked(*texts: str) -> list[tuple[str, str]]:
-    """Return query and chunk of the pairs of links in ``guide/a.md``, ``guide/c.md`` …"""
+def linked(*links: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return query and chunk of the pairs of the links in ``guide/0.md``, ``guide/1.md`` …"""
     body = "Open the valve and wait until water comes out of the pipe in one stream."
     target = [
         Chunk("b-0", "guide/sub/b.md", body, "Pumps", 0),
         Chunk("b-1", "guide/sub/b.md", body + " Twice.", "Pumps > Bleed it!", 1),
     ]
-    others = [Chunk(f"a-{at}", f"guide/{at}.md", text) for at, text in enumerate(texts)]
-    pairs = of_kind("link", [*target, *others], {})
+    documents = [
+        Document("guide/sub/b.md", ""),
+        *(Document(f"guide/{at}.md", "", metadata=links_metadata(each)) for at, each in enumerate(links)),
+    ]
+    pairs = of_kind("link", target, {document.id: document for document in documents})
     return [(pair.query, pair.chunk_id or "") for pair in pairs if pair.query_type == "link"]
 
 
@@ -368,33 +373,32 @@ def linked(*texts: str) -> list[tuple[str, str]]:
         ("sub/b.md", "b-0"),
         ("sub/b.md#bleed-it", "b-1"),
         ("./sub/../sub/b.md#no-such-heading", "b-0"),
-        ('sub/b.md "A title"', "b-0"),
+        ("/guide/sub/b.md", "b-0"),
+        ("sub/b#bleed-it", "b-1"),
         ("../guide/sub/b.md#Bleed%20it", "b-1"),
     ],
 )
 def test_the_words_of_a_link_ask_for_what_it_leads_to(address: str, chunk: str) -> None:
-    assert linked(f"See [how to *bleed* a pump]({address}).") == [("how to bleed a pump", chunk)]
+    assert linked([("how to `bleed` a pump", address)]) == [("how to bleed a pump", chunk)]
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("words", "address"),
     [
-        "See [how to bleed a pump](https://example.org/sub/b.md).",
-        "See [how to bleed a pump](missing.md).",
-        "See [how to bleed a pump](#here).",
-        "See ![a picture of pumps](sub/b.md).",
-        "```\n[how to bleed a pump](sub/b.md)\n```",
-        "[pump](sub/b.md)",
+        ("how to bleed a pump", "https://example.org/sub/b.md"),
+        ("how to bleed a pump", "missing.md"),
+        ("how to bleed a pump", "#here"),
+        ("how to bleed a pump", "0.md"),
+        ("pump", "sub/b.md"),
     ],
 )
-def test_other_links_ask_for_nothing(text: str) -> None:
-    assert linked(text) == []
+def test_other_links_ask_for_nothing(words: str, address: str) -> None:
+    assert linked([(words, address)]) == []
 
 
 def test_words_that_lead_to_two_places_describe_neither() -> None:
-    assert linked("[Read more](sub/b.md)", "[read more](sub/b.md#bleed-it), [all pumps](sub/b.md)") == [
-        ("all pumps", "b-0")
-    ]
+    here, there = ("Read more", "sub/b.md"), ("read more", "sub/b.md#bleed-it")
+    assert linked([here], [there, ("all pumps", "sub/b.md")]) == [("all pumps", "b-0")]
 
 
 def test_every_kind_is_known_as_one_that_a_rule_takes_from_the_documents() -> None:

@@ -72,7 +72,13 @@ def read_html(path: Path, reading: Reading) -> Iterator[Document]:
         reading.problems.count("web page without the descriptions of its pictures", path.name)
     if not is_query(summary) or occurs_in(summary, text):
         summary = ""
-    yield document_of(path, text, title=title, summary=summary)
+    yield document_of(path, text, title=title, summary=summary, links=_links(page))
+
+
+def _links(page: HtmlElement) -> Iterator[tuple[str, str]]:
+    """Yield the words and the address of each link of a page."""
+    for anchor in page.iter("a"):
+        yield one_line(anchor.text_content()), anchor.get("href") or "#"
 
 
 def parse_html(source: str) -> HtmlElement | None:

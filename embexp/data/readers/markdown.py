@@ -7,12 +7,12 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embexp.data.fences import fenced, mark_code, opens_fence
 from embexp.data.readers.html import describes_pictures, hides_text, html_text, parse_html
+from embexp.data.readers.markdown_inline import Inline, in_place
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading
 from embexp.data.readers.text import document_of, first_sentence, is_query, occurs_in, one_line, read_text
@@ -31,6 +31,7 @@ _MORE_INFORMATION = re.compile(r"^\s*more information:.*$\n?", re.IGNORECASE | r
 _REMARK = re.compile(r"\W*(note|warning|caution|important|tip|danger|deprecated)\b", re.IGNORECASE)
 _HEADING_LINE = re.compile(r" {0,3}#{1,6}(?: |$)")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_LINK_ADDRESS = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*<?\S*[/.#]\S*")
 _MDX_STATEMENT = re.compile(
     r"(?:import\b[^\n]*['\"]|export\s+(?:default|const|let|var|function|async|\{|\*))"
 )
@@ -72,10 +73,10 @@ def read_notebook(path: Path, reading: Reading) -> Iterator[Document]:
         message = f"{path}: not a Jupyter notebook ({one_line(str(error))[:200]}); save it again."
         raise UnreadableError("broken file", message) from error
     settings, text = _front_matter(path, "\n\n".join(part for part in parts if part.strip()), reading)
-    left_out: set[str] = set()
-    text, _ = _markdown(text, left_out)
-    _count_left_out(path, left_out, reading)
-    yield document_of(path, text, title=_title(title or settings.get("title")))
+    inline = Inline()
+    text, _ = _markdown(text, inline)
+    _count_left_out(path, inline.left_out, reading)
+    yield document_of(path, text, title=_title(title or settings.get("title")), links=inline.links)
 
 
 def _cell(cell: Any) -> Iterator[str]:
@@ -93,12 +94,12 @@ def _cell(cell: Any) -> Iterator[str]:
 
 def _document(path: Path, text: str, reading: Reading, *, mdx: bool = False) -> Document:
     settings, text = _front_matter(path, text, reading)
-    left_out: set[str] = set()
-    text, summary = _markdown(text, left_out, mdx=mdx)
-    _count_left_out(path, left_out, reading)
+    inline = Inline()
+    text, summary = _markdown(text, inline, mdx=mdx)
+    _count_left_out(path, inline.left_out, reading)
     if occurs_in(summary, text):  # nothing is lost: the text says it a second time
         summary = ""
-    return document_of(path, text, title=_title(settings.get("title")), summary=summary)
+    return document_of(path, text, title=_title(settings.get("title")), summary=summary, links=inline.links)
 
 
 def _count_left_out(path: Path, left_out: set[str], reading: Reading) -> None:
@@ -175,33 +176,42 @@ def _json_front_matter(text: str) -> tuple[dict[str, Any], str]:
     return (settings, rest) if not rest.strip() or rest.lstrip(" \t").startswith("\n") else ({}, text)
 
 
-def _markdown(text: str, left_out: set[str], *, mdx: bool = False) -> tuple[str, str]:
-    """Return Markdown with each heading as a ``# Heading`` line and without HTML, and its summary.
+def _markdown(text: str, inline: Inline, *, mdx: bool = False) -> tuple[str, str]:
+    """Return the words of Markdown, with each heading as a ``# Heading`` line, and its summary.
+
+    Lists, quotations, tables and code keep their signs.
 
     Args:
         text: The Markdown.
-        left_out: Gets the names of what is left out ("comments").
+        inline: Renders the paragraphs; gets the links and the names of what is left out ("comments").
         mdx: Whether there are components in it.
     """
     from markdown_it import MarkdownIt
 
     if mdx:
-        text = _without_comments(text, left_out, _MDX_COMMENT)
-    tokens = MarkdownIt("commonmark").parse(text)
+        text = _without_comments(text, inline.left_out, _MDX_COMMENT)
+    tokens = MarkdownIt("commonmark").disable("text_join").parse(text)
     lines: list[str | None] = [*text.split("\n")]
-    summary = _cut_quotation(lines, tokens)
+    _drop_link_addresses(lines, tokens)
+    before: Token | None = None
     for token in tokens:
         if token.type == "html_block" and token.map:
-            _render_html(lines, token, left_out, mdx=mdx)
+            _render_html(lines, token, inline.left_out, mdx=mdx)
         elif token.type == "fence" and token.map and token.level:
             _close_fence(lines, token.map, token.markup)
         elif token.type == "inline" and token.map:
-            _clean_inline(lines, token, left_out, mdx=mdx)
-    for token, inline in pairwise(tokens):
-        if token.type == "heading_open" and token.map and token.level == 0:
-            heading = one_line(_without_comments(inline.content, left_out))
-            _replace(lines, token.map, f"{'#' * int(token.tag[1])} {heading}")
+            _render_inline(lines, token, before, inline, mdx=mdx)
+        before = token
+    summary = _cut_quotation(lines, tokens)
     return "\n".join(line for line in lines if line is not None), summary
+
+
+def _drop_link_addresses(lines: list[str | None], tokens: list[Token]) -> None:
+    """Remove the lines that hold nothing but the addresses of links ("[1]: https://…")."""
+    shown = {at for token in tokens if token.map and not token.level for at in range(*token.map)}
+    for at, line in enumerate(lines):
+        if at not in shown and line and _LINK_ADDRESS.match(line):
+            lines[at] = None
 
 
 def _replace(lines: list[str | None], span: list[int], text: str) -> None:
@@ -259,21 +269,22 @@ def _close_fence(lines: list[str | None], span: list[int], markup: str) -> None:
         lines[span[1] - 1] = f"{last}\n{' ' * min(indent, 3)}{markup}"
 
 
-def _clean_inline(lines: list[str | None], token: Token, left_out: set[str], *, mdx: bool) -> None:
-    """Remove comments from a paragraph, and from MDX its statements and the tags of components."""
-    start, end = token.map or (0, 0)
-    source = "\n".join(line for line in lines[start:end] if line is not None)
-    if mdx and token.level == 1 and _MDX_STATEMENT.match(source):
-        _replace(lines, [start, end], "")
+def _render_inline(
+    lines: list[str | None], token: Token, before: Token | None, inline: Inline, *, mdx: bool
+) -> None:
+    """Put the words of a paragraph or heading in its place, and from MDX remove its statements."""
+    assert token.map is not None
+    source = [line or "" for line in lines[slice(*token.map)]]
+    if mdx and token.level == 1 and _MDX_STATEMENT.match("\n".join(source)):
+        _replace(lines, token.map, "")
         return
-    cleaned = source
-    for child in token.children or ():
-        if child.type == "html_inline" and child.content.startswith("<!--"):
-            cleaned = cleaned.replace(child.content, _without_comments(child.content, left_out), 1)
+    text = inline.text(token.children or ())
     if mdx:
-        cleaned = _without_components(cleaned, left_out)
-    if cleaned != source:
-        _replace(lines, [start, end], cleaned)
+        text = _without_components(text, inline.left_out)
+    if before is not None and before.type == "heading_open" and before.level == 0 and before.map:
+        _replace(lines, before.map, f"{'#' * int(before.tag[1])} {one_line(text)}")
+    else:
+        _replace(lines, token.map, in_place(text, source, token.content))
 
 
 def _cut_quotation(lines: list[str | None], tokens: list[Token]) -> str:

@@ -8,9 +8,10 @@ nothing: no network, no included files, no external entities.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from embexp.data.links import links_metadata
 from embexp.data.readers.encoding import COMPRESSIONS, clean, open_text
 from embexp.data.readers.problems import Problems, printable
 from embexp.data.readers.reading import Reading
@@ -33,7 +34,14 @@ def read_plain(path: Path, reading: Reading) -> Iterator[Document]:
     yield Document(path.name, text, stem_of(path), path.name)
 
 
-def document_of(path: Path, text: str, *, title: str = "", summary: str = "") -> Document:
+def document_of(
+    path: Path,
+    text: str,
+    *,
+    title: str = "",
+    summary: str = "",
+    links: Iterable[tuple[str, str]] = (),
+) -> Document:
     """Build the document of a file: a leading heading leaves the text if it is the title or becomes it.
 
     Args:
@@ -41,12 +49,13 @@ def document_of(path: Path, text: str, *, title: str = "", summary: str = "") ->
         text: The text, with headings as ``# Heading`` lines.
         title: The title that the file declares, if any.
         summary: A sentence that was cut out of the text.
+        links: Words and address of each link in it; those to other files are kept.
     """
     leading = re.match(r"\s*#{1,6} +(\S[^\n]*)(?:\n|\Z)", text)
     heading = leading.group(1).strip() if leading else ""
     if leading and (not title or one_line(heading) == one_line(title)):
         title, text = heading, text[leading.end() :]
-    metadata = {"summary": summary} if summary else {}
+    metadata = {**({"summary": summary} if summary else {}), **links_metadata(links)}
     return Document(
         path.name, text.strip("\n").rstrip(), one_line(title) or stem_of(path), path.name, metadata
     )

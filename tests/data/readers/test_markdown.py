@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from embexp.data.chunking import Headings
+from embexp.data.links import links_of
 from embexp.data.readers.markdown import read_markdown, read_mdx, read_notebook
 from embexp.data.readers.problems import Problems, UnreadableError
 from embexp.data.readers.reading import Reading
@@ -109,7 +110,38 @@ def test_html_in_markdown_is_read_as_text(tmp_path: Path) -> None:
         "<details><summary>More</summary>\n\nThe **seals**.\n\n</details>\n",
     )
     assert document.title == "Crane"
-    assert document.text.split() == ["Before", "after.", "More", "The", "**seals**."]
+    assert document.text.split() == ["Before", "after.", "More", "The", "seals."]
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("Turn the **red** key, *now*.", "Turn the red key, now."),
+        (r"It is \(nearly\) 2 \* 3\. AT&amp;T, LAMBDA\_NAME", "It is (nearly) 2 * 3. AT&T, LAMBDA_NAME"),
+        ('See [the `guide`](a.md#x "T"), [it][1], <https://e.org>.', "See the `guide`, it, https://e.org."),
+        ("![the lever](a.png) and [![a badge](b.svg)](c)", "the lever and a badge"),
+        ('Keys<a name="keys"></a>: <kbd>Ctrl</kbd><br/>C, H<sub>2</sub>O, <b>x</b>', "Keys: Ctrl C, H2O, x"),
+        ("Give <name> and `<b>`.", "Give <name> and `<b>`."),
+        ("`` a`b `` and ``` `` ```", "``a`b`` and ``` `` ```"),
+        ("+ one\n  *two*\n\n> three\n> [four\n> five](x)", "+ one\n  two\n\n> three\n> four\n> five"),
+        ("| a \\| b | *c* |\n|---|---|\n| [d](e) | f |", "| a \\| b | c |\n|---|---|\n| d | f |"),
+        ("\\# no heading, \\`\\`\\`\n\\```\ntext", "\\# no heading, ```\n\\```\ntext"),
+        ("line one\\\nline two  \nline three", "line one\nline two\nline three"),
+        ("[1]: http://x.org\n[^1]: note\n[INFO]: started", "[^1]: note\n[INFO]: started"),
+    ],
+)
+def test_passages_have_the_words_of_the_rendered_page(tmp_path: Path, source: str, text: str) -> None:
+    assert read(tmp_path, f"{source}\n\n[1]: http://example.org/one\n").text == text
+
+
+def test_titles_and_headings_have_no_marks(tmp_path: Path) -> None:
+    source = '# Step 5: *Train* \\(CLI\\)<a name="step-5"></a>\n\nA.\n\n## [The `job`](job.md)<a name="x"></a>\n\nB.\n'
+    assert titles(read(tmp_path, source)) == ["Step 5: Train (CLI)", "Step 5: Train (CLI) > The `job`"]
+
+
+def test_links_are_kept_beside_the_text(tmp_path: Path) -> None:
+    source = "# A\n\n- [How to *bleed*](sub/b.md#x)\n- [Web](https://x.org), [up](#a), [it][1]\n\n[1]: ../c%20d.md\n"
+    assert [*links_of(read(tmp_path, source))] == [("How to bleed", "sub/b.md#x"), ("it", "../c%20d.md")]
 
 
 def test_underlined_headings_are_headings(tmp_path: Path) -> None:
