@@ -293,17 +293,17 @@ def _warn_of_few_people(groups: Sequence[_Group], query_type: str | None) -> Non
 def _quotas_of_people(
     groups: Sequence[_Group], quotas: Mapping[str, int], missing: Sequence[str]
 ) -> dict[str, int]:
-    """Return the sizes of dev and test where people's questions are asked about a part of the documents only.
+    """Return the sizes of dev and test where people ask about a part of the documents, or for the test alone.
 
-    The others are about documents that have none and can only train. Of those that have some, the test gets
-    at most a half and dev a fifth, so that some train; all of them, if they are kept for the test.
+    Of the documents that they ask about, the test gets at most a half and dev a fifth, so that some train;
+    all of them, if the questions are kept for the test.
     """
     asked = [group for group in groups if group.asks(HUMAN)]
-    if len(asked) == len(groups):
-        return dict(quotas)
-    size = sum(group.size for group in asked)
     people = [pair for group in asked for pair in group.pairs if pair.query_type == HUMAN]
     kept = all(pair.generator.kind == TEST_ONLY for pair in people)
+    if len(asked) == len(groups) and not kept:
+        return dict(quotas)
+    size = sum(group.size for group in asked)
     dev = min(quotas["dev"], max(1, size // 5)) if "dev" in missing else 0
     test = size - dev if kept else min(quotas["test"], max(1, size // 2))
     return {"dev": dev, "test": test}

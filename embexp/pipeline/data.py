@@ -16,7 +16,7 @@ from embexp.data.chunking import TokenCounter
 from embexp.data.labels import LabelScale
 from embexp.data.leaks import Leaks, audit
 from embexp.data.record_files import read_jsonl, write_jsonl
-from embexp.data.records import Chunk, Document, Pair
+from embexp.data.records import NEVER_TRAINED, Chunk, Document, Pair
 from embexp.data.repeated_lines import REPEATED_LINES
 from embexp.data.splitting import Splits, split_by_document
 from embexp.data.truncation import PASSAGES, QUERIES, Truncation
@@ -215,7 +215,7 @@ def split_pairs(experiment: Experiment, written: WrittenPairs) -> Data:
 
 def _split(experiment: Experiment, written: WrittenPairs, folder: Path) -> dict[str, Any]:
     pairs = list(read_jsonl(written.path, Pair))
-    trains = any(pair.split != "test" for pair in pairs)
+    trains = any(pair.split != "test" and pair.generator.kind not in NEVER_TRAINED for pair in pairs)
     divided = split_by_document(
         pairs,
         experiment.split,

@@ -293,6 +293,12 @@ def test_questions_that_are_kept_for_the_test_never_train():
     assert not documents(splits.train) & documents([*splits.dev, *splits.test])
 
 
+def test_questions_for_the_test_alone_are_all_asked_where_nothing_trains():
+    asked = [item for item in people_among(60, 60, kind=TEST_ONLY) if item.query_type == "human"]
+    splits = split(asked, need_train=False)
+    assert (len(splits.train), len(splits.dev), len(splits.test)) == (0, 6, 54)
+
+
 def test_many_questions_of_people_keep_the_shares():
     splits = split(people_among(180, 200))
     assert (len(splits.test), len(splits.dev)) == (40, 20)

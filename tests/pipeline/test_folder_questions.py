@@ -72,3 +72,12 @@ def test_one_command_says_whether_tuning_helps_my_questions(run: Run, articles: 
     verdict = outcome["comparison"]["verdict"]
     assert f"{verdict}: " in done.out
     assert "30 questions from 30 documents" in done.out
+
+
+def test_questions_are_benchmarked_without_any_training_pair(run: Run, articles: Path, tmp_path: Path) -> None:
+    asked = options(articles, "dataset.questions_for=test", "synthesis=none", "split.dev=0")
+    done = run("benchmark", *asked, "retriever=exact", "hydra.run.dir=B")
+    assert done.code == 0, done.err
+    outcome = json.loads((tmp_path / "B" / "outcome.json").read_text())
+    assert outcome["counts"]["pairs"] == {"train": 0, "dev": 0, "test": 60}
+    assert outcome["questions"]["total"] == 60

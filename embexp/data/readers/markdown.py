@@ -284,7 +284,8 @@ def _render_inline(
     if before is not None and before.type == "heading_open" and before.level == 0 and before.map:
         _replace(lines, before.map, f"{'#' * int(before.tag[1])} {one_line(text)}")
     else:
-        _replace(lines, token.map, in_place(text, source, token.content))
+        rendered = in_place(text, source, token.content)
+        lines[slice(*token.map)] = [*rendered, *[None] * (len(source) - len(rendered))]
 
 
 def _cut_quotation(lines: list[str | None], tokens: list[Token]) -> str:

@@ -106,8 +106,8 @@ def _code(token: Token) -> str:
     return f"{token.markup}{gap}{token.content}{gap}{token.markup}"
 
 
-def in_place(text: str, source: Sequence[str], content: str) -> str:
-    """Return a paragraph's text with the list signs, quotation marks and indents of its source's lines.
+def in_place(text: str, source: Sequence[str], content: str) -> list[str]:
+    """Return the lines of a paragraph's text with the list signs, quotation marks and indents of its source.
 
     What only looks like a heading or a fence now, because it was escaped, is escaped again.
 
@@ -125,4 +125,4 @@ def in_place(text: str, source: Sequence[str], content: str) -> str:
         sign = whole[: whole.rfind(own)] if own and own in whole else ""
         escape = "\\" if _HEADING_LINE.match(line) or opens_fence(line) else ""
         lines.append(f"{sign}{escape}{line.strip()}")
-    return "\n".join(lines)
+    return lines

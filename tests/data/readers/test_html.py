@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from embexp.data.links import links_of
 from embexp.data.readers.html import read_html
 from embexp.data.readers.problems import Problems
 from embexp.data.readers.reading import Reading
@@ -42,6 +43,16 @@ def test_hidden_text_is_left_out(tmp_path: Path, tag: str) -> None:
 
 def test_what_follows_hidden_text_is_kept(tmp_path: Path) -> None:
     assert read(tmp_path, "<p>One <b hidden>no</b> two</p>")[0] == "One two"
+
+
+def test_links_are_kept_beside_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(
+        '<nav><a href="index.html">Start</a></nav><p>See <a href="sub/b.html#x">how to <b>bleed</b> it</a>, '
+        '<a href="https://example.org">the web</a>, <a name="here">here</a>, <a href="#here">up</a>.</p>'
+    )
+    (document,) = read_html(path, Reading())
+    assert [*links_of(document)] == [("Start", "index.html"), ("how to bleed it", "sub/b.html#x")]
 
 
 MAIN = "<p>The furnace rests on Sundays, and Ada checks its seals.</p>"

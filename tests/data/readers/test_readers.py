@@ -66,7 +66,7 @@ def test_a_quotation_under_the_title_is_the_summary(tmp_path):
 def test_a_remark_is_no_summary(tmp_path, quotation):
     document = only(read_markdown(written(tmp_path, "a.md", f"# A\n\n{quotation}\n\nText.\n"), READING))
     assert document.metadata == {}
-    assert document.text == f"{quotation}\n\nText."
+    assert document.text == f"{quotation.replace('**', '')}\n\nText."
 
 
 def test_a_summary_that_the_text_repeats_is_none(tmp_path):
