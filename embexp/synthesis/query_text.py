@@ -17,7 +17,7 @@ _ROLE = re.compile(r":[a-z][\w:+.-]*:`~?\.?([^`<]*)(?:<[^`>]*>)?`")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _EMPHASIS = re.compile(r"`+|\*{1,3}(?=\S)|(?<=\S)\*{1,3}|~~")
 _LEAD = re.compile(r"^(?:[-*+>#•·]+\s+|\d{1,3}[.)]\s+)+")
-_ADDRESS = re.compile(r"\w+://|www\.|\S@\S+\.\w")
+_ADDRESS = re.compile(r"\w+://|www\.|\S@\S+\.\w|[\w-]+\.[\w-]+\.[a-z]{2,}/\S")
 _CODE = re.compile(r"[{}=;|\\]|\(\)|</|->|::|\$\w")
 
 

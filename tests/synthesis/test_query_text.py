@@ -36,6 +36,7 @@ def test_clean_takes_markup_off(raw, expected):
         "one two three four five six seven eight nine",
         "read more at https://example.org now",
         "write to me@example.org about it",
+        "123.dkr.ecr.west-2.example.com/neo-mxnet:[cpu/gpu]-py3",
         "x = {a: 1} and so on",
         "12 34 56 78 90",
         "word " * 5 + "x" * 300,
@@ -45,7 +46,7 @@ def test_refuses_what_is_no_query(query):
     assert not acceptable(query, least=3, most=8)
 
 
-@pytest.mark.parametrize("query", ["how to cap a deque", "检索很好", "как найти файл"])
+@pytest.mark.parametrize("query", ["how to cap a deque", "検索 and/or node.js/express", "检索很好", "как найти файл"])
 def test_accepts_queries_in_any_language(query):
     assert acceptable(query, least=3, most=8)
 
