@@ -150,9 +150,9 @@ def _hold_out(
     quotas = _quotas(groups, settings)
     query_type = _type_to_ask(groups, [quotas[name] for name in missing], settings)
     _warn_of_few_people(groups, query_type)
+    wanted = quotas["dev"]
     if query_type == HUMAN:
         quotas = _quotas_of_people(groups, quotas, missing)
-    wanted = quotas["dev"]
     _shrink(quotas, missing, _room(groups, query_type, need_train=need_train))
     held_out: dict[str, list[Pair]] = {}
     if "test" in missing:
@@ -268,11 +268,12 @@ def _type_to_ask(groups: Sequence[_Group], quotas: Sequence[int], settings: Spli
     """Choose the first query type that enough groups have, else the commonest of them; None for any type.
 
     Questions of people come first even where they are few, as long as there are enough to tell anything:
-    what matters is whether theirs are answered.
+    what matters is whether theirs are answered. Those that are kept for the test are its questions in any
+    case.
     """
     enough = min(sum(quotas), len(groups))
     counts = {name: sum(group.asks(name) for group in groups) for name in settings.test_types}
-    if HUMAN in settings.test_types[:1] and counts[HUMAN] >= FEW_PEOPLE:
+    if HUMAN in settings.test_types[:1] and counts[HUMAN] >= (1 if _kept_for_test(groups) else FEW_PEOPLE):
         return HUMAN
     usable = [name for name in settings.test_types if counts[name] >= len(quotas)]
     first = next((name for name in usable if counts[name] >= enough), None)
@@ -290,6 +291,12 @@ def _warn_of_few_people(groups: Sequence[_Group], query_type: str | None) -> Non
         )
 
 
+def _kept_for_test(groups: Sequence[_Group]) -> bool:
+    """Return whether people ask anything, and all that they ask is kept for the test."""
+    people = [pair for group in groups for pair in group.pairs if pair.query_type == HUMAN]
+    return bool(people) and all(pair.generator.kind == TEST_ONLY for pair in people)
+
+
 def _quotas_of_people(
     groups: Sequence[_Group], quotas: Mapping[str, int], missing: Sequence[str]
 ) -> dict[str, int]:
@@ -299,12 +306,11 @@ def _quotas_of_people(
     all of them, if the questions are kept for the test.
     """
     asked = [group for group in groups if group.asks(HUMAN)]
-    people = [pair for group in asked for pair in group.pairs if pair.query_type == HUMAN]
-    kept = all(pair.generator.kind == TEST_ONLY for pair in people)
+    kept = _kept_for_test(groups)
     if len(asked) == len(groups) and not kept:
         return dict(quotas)
     size = sum(group.size for group in asked)
-    dev = min(quotas["dev"], max(1, size // 5)) if "dev" in missing else 0
+    dev = min(quotas["dev"], max(size // 5, 0 if kept else 1)) if "dev" in missing else 0
     test = size - dev if kept else min(quotas["test"], max(1, size // 2))
     return {"dev": dev, "test": test}
 
@@ -343,7 +349,7 @@ def _take(
             chosen.append(group)
             size += group.size
             asked += len({pair.query_key for pair in _asked([group], query_type)})
-    if not chosen:
+    if quota and not chosen:
         chosen = [min((group for group in groups if group.asks(query_type)), key=lambda group: group.size)]
     taken = {group.id for group in chosen}
     return chosen, [group for group in groups if group.id not in taken]

@@ -293,6 +293,15 @@ def test_questions_that_are_kept_for_the_test_never_train():
     assert not documents(splits.train) & documents([*splits.dev, *splits.test])
 
 
+@pytest.mark.parametrize(("asked", "dev"), [(1, 0), (2, 0), (14, 2)])
+def test_few_questions_that_are_kept_for_the_test_are_asked(asked, dev):
+    splits = split(people_among(asked, 200, kind=TEST_ONLY))
+    assert {item.query_type for item in splits.test} == {"human"}
+    assert len(splits.test) == asked - dev
+    assert sum(item.query_type == "human" for item in splits.dev) == dev
+    assert len(splits.dev) >= 20
+
+
 def test_questions_for_the_test_alone_are_all_asked_where_nothing_trains():
     asked = [item for item in people_among(60, 60, kind=TEST_ONLY) if item.query_type == "human"]
     splits = split(asked, need_train=False)
