@@ -74,7 +74,9 @@ def test_one_command_says_whether_tuning_helps_my_questions(run: Run, articles: 
     assert "30 questions from 30 documents" in done.out
 
 
-def test_questions_are_benchmarked_without_any_training_pair(run: Run, articles: Path, tmp_path: Path) -> None:
+def test_questions_are_benchmarked_without_any_training_pair(
+    run: Run, articles: Path, tmp_path: Path
+) -> None:
     own = ["dataset.questions_for=test", "synthesis=none", "split.dev=0"]
     asked = [each for each in options(articles, *own) if not each.startswith("synthesis.")]
     done = run("benchmark", *asked, "retriever=exact", "hydra.run.dir=B")

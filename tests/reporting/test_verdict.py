@@ -17,6 +17,7 @@ from embexp.benchmarking.systems import SystemCost
 from embexp.benchmarking.thresholds import ScoreThreshold, ThresholdPoint
 from embexp.data.leaks import Leaks
 from embexp.data.truncation import Truncation
+from embexp.finetuning.training import TrainingPlan
 from embexp.reporting.console import print_outcome
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Report, write_report
@@ -150,6 +151,30 @@ def test_a_few_documents_cannot_bound_a_difference(
         "Keep the untuned model for now: with fewer than 10 documents the test cannot tell, and these "
         f"questions come from {clusters}. Add documents."
     )
+
+
+@pytest.mark.parametrize(
+    ("alone", "loss", "advised"),
+    [(True, "mnrl", True), (False, "mnrl", False), (True, "query_distill", False)],
+)
+@pytest.mark.parametrize("best_step", [0, 4])
+def test_documents_alone_get_the_advice_to_train_in_two_stages(
+    outcome: Outcome, alone: bool, loss: str, advised: bool, best_step: int
+) -> None:
+    assert outcome.training
+    plan = TrainingPlan(
+        epochs=1,
+        learning_rate=5e-5,
+        max_pairs=2300,
+        merge=(0.5,),
+        select="best",
+        preferred_share=0.5,
+        reason="so",
+        documents_alone=alone,
+    )
+    training = replace(outcome.training, plan=plan, best_step=best_step)
+    points = advice(outcome.model_copy(update={"training": training, "loss": loss}))
+    assert any("experiment=label_free learns from it in two stages" in point for point in points) is advised
 
 
 def test_a_few_documents_cannot_show_that_the_score_has_levelled_off(repeated: Outcome) -> None:

@@ -46,7 +46,9 @@ def test_refuses_what_is_no_query(query):
     assert not acceptable(query, least=3, most=8)
 
 
-@pytest.mark.parametrize("query", ["how to cap a deque", "検索 and/or node.js/express", "检索很好", "как найти файл"])
+@pytest.mark.parametrize(
+    "query", ["how to cap a deque", "検索 and/or node.js/express", "检索很好", "как найти файл"]
+)
 def test_accepts_queries_in_any_language(query):
     assert acceptable(query, least=3, most=8)
 

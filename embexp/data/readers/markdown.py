@@ -285,7 +285,13 @@ def _render_inline(
         _replace(lines, before.map, f"{'#' * int(before.tag[1])} {one_line(text)}")
     else:
         rendered = in_place(text, source, token.content)
-        lines[slice(*token.map)] = [*rendered, *[None] * (len(source) - len(rendered))]
+        kept = [None if at and _is_table_rule(line) else line for at, line in enumerate(rendered)]
+        lines[slice(*token.map)] = [*kept, *[None] * (len(source) - len(rendered))]
+
+
+def _is_table_rule(line: str) -> bool:
+    """Return whether a line is the rule between a table's head and its rows."""
+    return "--" in line and "|" in line and not line.strip("|-: >")
 
 
 def _cut_quotation(lines: list[str | None], tokens: list[Token]) -> str:
