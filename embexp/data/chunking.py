@@ -12,6 +12,7 @@ from annotated_types import Interval
 
 from embexp.data.fences import mark_code
 from embexp.data.records import Chunk, Document
+from embexp.data.table_rows import RepeatedHead, is_table
 from embexp.data.words import SENTENCE_END, unspaced, words
 from embexp.errors import ConfigError
 from embexp.progress import progress
@@ -31,6 +32,8 @@ _BLOCK = 200_000
 """Characters that are cut at a time; a longer text shows its progress."""
 _PARTS = 5_000
 """Parts of a text whose tokens are counted at a time."""
+_LONGEST_HEAD = 4
+"""A table's head is repeated where it takes no more than this part of a passage: a quarter."""
 _BOUNDARIES = ("\n\n", "\n", ". ", "。", " ")
 """Where a long text is divided, in the order of preference."""
 _Segment = tuple[str, int]
@@ -173,7 +176,8 @@ def _passages(
     """Yield (title, text) passages of at most ``limit`` tokens."""
     title = _shortened(title, tokens, limit // 2)
     budget = max(limit - tokens.count([title])[0] - _SPARE, 1)
-    for text in _pack(body, budget, min(overlap, budget - 1), tokens, by_sentence=by_sentence):
+    head = RepeatedHead()
+    for text in _pack(body, budget, min(overlap, budget - 1), tokens, by_sentence=by_sentence, head=head):
         yield title, text
 
 
@@ -243,7 +247,13 @@ def _section(
 
 
 def _pack(
-    text: str, budget: int, overlap: int, tokens: _Counter, *, by_sentence: bool = False
+    text: str,
+    budget: int,
+    overlap: int,
+    tokens: _Counter,
+    *,
+    by_sentence: bool = False,
+    head: RepeatedHead | None = None,
 ) -> Iterator[str]:
     """Yield consecutive parts of a text, each as long as ``budget`` tokens allow.
 
@@ -253,6 +263,7 @@ def _pack(
         overlap: How many tokens of a part the next one repeats, in whole words.
         tokens: Counts tokens.
         by_sentence: Cut between sentences even where paragraphs would fit.
+        head: Repeats the first row of a table in each part of it; None repeats none.
     """
     group: list[_Segment] = []
     total = 0
@@ -260,13 +271,26 @@ def _pack(
     for segment in _segments(text, budget, tokens, by_sentence=by_sentence):
         if fresh and total + segment[1] > budget:
             yield from _fitting("".join(part for part, _ in group), budget, tokens)
-            group = _tail(group, min(overlap, budget - segment[1]), tokens)
+            repeated = _repeated(head, segment, budget, tokens)
+            left = budget - segment[1] - sum(size for _, size in repeated)
+            group = [*repeated, *_tail(group, min(overlap, left), tokens)]
             total = sum(size for _, size in group)
         group.append(segment)
+        if head is not None:
+            head.read(segment[0])
         total += segment[1]
         fresh = True
     if fresh:
         yield from _fitting("".join(part for part, _ in group), budget, tokens)
+
+
+def _repeated(head: RepeatedHead | None, segment: _Segment, budget: int, tokens: _Counter) -> list[_Segment]:
+    """Return the head of the table that a segment continues, if there is room for it."""
+    text = head.before(segment[0]) if head else ""
+    if not text:
+        return []
+    size = tokens.count([text])[0]
+    return [(text, size)] if size <= min(budget // _LONGEST_HEAD, budget - segment[1]) else []
 
 
 def _segments(text: str, budget: int, tokens: _Counter, *, by_sentence: bool = False) -> Iterator[_Segment]:
@@ -295,20 +319,21 @@ def _blocks(text: str) -> Iterator[str]:
 
 
 def _split(text: str, budget: int, tokens: _Counter, *, by_sentence: bool = False) -> list[_Segment]:
-    """Cut a text into segments of at most ``budget`` tokens with as few cuts inside sentences as can be."""
+    """Cut a text into segments of at most ``budget`` tokens with as few cuts inside sentences as can be.
+
+    Tables are cut between rows.
+    """
     segments = _sized(_cut(text, _PARAGRAPH), budget, tokens)
-    for separator in (SENTENCE_END, _LINE, _CLAUSE, _WORD):
-        if separator is SENTENCE_END and by_sentence:
-            segments = _sized(
-                [part for segment, _ in segments for part in _cut(segment, separator)], budget, tokens
-            )
-        else:
-            segments = _recut(
-                segments,
-                [_cut(segment, separator) for segment, size in segments if size > budget],
-                budget,
-                tokens,
-            )
+    if by_sentence:
+        parts = [part for segment, _ in segments for part in _cut_sentences(segment)]
+        segments = _sized(parts, budget, tokens)
+    segments = _recut(
+        segments, [_cut_sentences(each) for each, size in segments if size > budget], budget, tokens
+    )
+    for separator in (_LINE, _CLAUSE, _WORD):
+        segments = _recut(
+            segments, [_cut(each, separator) for each, size in segments if size > budget], budget, tokens
+        )
     letters = [_letters(segment, budget) for segment, size in segments if size > budget]
     return _recut(segments, letters, budget, tokens)
 
@@ -340,6 +365,11 @@ def _counted(parts: list[str], tokens: _Counter) -> list[int]:
             counts += tokens.count(parts[start : start + _PARTS])
             bar.advance(min(_PARTS, len(parts) - start))
     return counts
+
+
+def _cut_sentences(text: str) -> list[str]:
+    """Return a paragraph cut after its sentences, or after its rows if it is a table."""
+    return _cut(text, _LINE if is_table(text) else SENTENCE_END)
 
 
 def _cut(text: str, separator: re.Pattern[str]) -> list[str]:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from embexp.data.fences import mark_code
 from embexp.data.links import Targets, links_of
 from embexp.data.records import Document
+from embexp.data.table_rows import is_row
 from embexp.data.words import words
 from embexp.synthesis.query_text import clean, key
 from embexp.synthesis.salience import Sentence, sentences
@@ -65,14 +66,10 @@ def captions(text: str) -> Iterator[Sentence]:
     lines = [each for each in _lines(text) if each[0].strip()]
     for above, first, second in zip(lines, lines[1:], lines[2:], strict=False):
         line, start, in_code = above
-        if in_code or _is_row(line) or not (_is_row(first[0]) and _is_row(second[0])):
+        if in_code or is_row(line) or not (is_row(first[0]) and is_row(second[0])):
             continue
         if not line.lstrip().startswith("#"):
             yield Sentence(clean(line), start, start + len(line.rstrip("\n")))
-
-
-def _is_row(line: str) -> bool:
-    return "|" in line.strip().strip("|")
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,37 @@ def test_sentences_stay_whole_where_they_fit():
     assert list(_pack("One two. Three four. Five.", 6, 0, Words())) == ["One two. Three four. ", "Five."]
 
 
+ROWS = [f"| part {number}. Of steel | {number} kg |" for number in range(9)]
+TABLE = "\n".join(["| Part | Weight |", *ROWS])
+
+
+@pytest.mark.parametrize("chunker", [Headings(), Windows(tokens=40, overlap=0)])
+def test_each_part_of_a_table_has_whole_rows_and_the_head(chunker):
+    text = f"Our parts. What they weigh:\n\n{TABLE}\n\nAll weights are rough. Ask before you lift one."
+    tokens = Words(40)
+    chunks = chunker.chunk(Document("d", text, "Parts"), tokens)
+    assert len(chunks) > 2
+    assert not cut(chunks, tokens)
+    lines = [line for chunk in chunks for line in chunk.text.splitlines() if line.startswith("|")]
+    assert [line for line in lines if line in ROWS] == ROWS
+    assert set(lines) - set(ROWS) == {"| Part | Weight |"}
+    for chunk in chunks:
+        rows = [line for line in chunk.text.splitlines() if line.startswith("|")]
+        assert not rows or rows[0] == "| Part | Weight |"
+
+
+def test_a_head_that_takes_too_much_room_is_not_repeated():
+    head = "| " + " ".join(f"word{number}" for number in range(14)) + " | b |"
+    chunks = Headings().chunk(Document("d", "\n".join([head, *ROWS]), "Parts"), Words(40))
+    assert sum(head in chunk.text for chunk in chunks) == 1
+
+
+def test_pipes_in_code_are_no_table():
+    code = "```\n" + "\n".join(f"cat file{number} | sort -u | head" for number in range(12)) + "\n```"
+    chunks = Headings().chunk(Document("d", code, "Shell"), Words(40))
+    assert sum(chunk.text.count("cat file0 ") for chunk in chunks) == 1
+
+
 def test_overlap_repeats_the_last_words():
     first, second, *_ = _pack("a b c d e f g h i j", 4, 2, Words())
     assert (first, second) == ("a b c d ", "c d e f ")

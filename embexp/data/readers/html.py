@@ -33,10 +33,13 @@ _PARAGRAPHS = (
     *("p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "figure", "form"),
     *("details", "address", "hr", "ul", "ol", "dl", "table", "body", "nav"),
 )
-_LINES = ("dt", "dd", "tr", "caption", "summary", "figcaption", "option")
+_LINES = ("caption", "summary", "figcaption", "option")
+_ROWS = ("tr", "dt", "dd")
+"""What stands in rows of its own kind only, so that the line before it is ended."""
 _AROUND = {
     **dict.fromkeys(_PARAGRAPHS, ("\n\n", "\n\n")),
     **dict.fromkeys(_LINES, ("\n", "\n")),
+    **dict.fromkeys(_ROWS, ("\n", "")),
     **dict.fromkeys(("td", "th"), ("", " | ")),
     "li": ("\n- ", ""),
     "br": ("\n", ""),

@@ -55,6 +55,14 @@ def test_links_are_kept_beside_the_text(tmp_path: Path) -> None:
     assert [*links_of(document)] == [("Start", "index.html"), ("how to bleed it", "sub/b.html#x")]
 
 
+def test_rows_of_a_table_are_lines_without_gaps(tmp_path: Path) -> None:
+    rows = "<tr> <th>Part</th> <th>Price</th> </tr>\n<tr><td>A seal.</td><td>2 EUR</td></tr>"
+    text, _ = read(
+        tmp_path, f"<p>So:</p><table><caption>All</caption>{rows}</table><dl><dt>A</dt><dd>B</dd></dl><p>End."
+    )
+    assert text == "So:\n\nAll\n\nPart | Price\nA seal. | 2 EUR\n\nA\nB\n\nEnd."
+
+
 MAIN = "<p>The furnace rests on Sundays, and Ada checks its seals.</p>"
 AROUND = (
     "<header><a>Home</a></header><nav>Menu</nav>{}<aside>Read also</aside><footer>Imprint</footer>"

@@ -91,7 +91,7 @@ def test_html_keeps_headings_lists_code_and_tables(tmp_path):
     assert document.title == "Capping queues"
     assert document.metadata == {"summary": "How to cap a queue in five steps."}
     assert document.text == (
-        "Hello bold world.\nNext.\n\n## Use\n\n- one\n- two\n\n```\n# code\n  indented\n```\n\nA | B\n\n1 | 2"
+        "Hello bold world.\nNext.\n\n## Use\n\n- one\n- two\n\n```\n# code\n  indented\n```\n\nA | B\n1 | 2"
     )
 
 
