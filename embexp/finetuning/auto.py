@@ -72,7 +72,9 @@ class AutoFineTuner(CommonSettings):
       are noisy, and synthetic ones reward what training on their like teaches: then, among all weights within
       one standard error of the best, those nearest to a preferred share: three quarters of the tuned weights
       after pairs by people, and a half after other pairs, which keeps most of the gain and of what the model
-      knew (LM-Cocktail, arXiv 2311.13534).
+      knew (LM-Cocktail, arXiv 2311.13534). Where both pairs and dev questions were cut out of the documents,
+      dev prefers weights that did worse on people's questions: half of the way is taken, unless dev shows
+      that it is worse than none of it.
     - *Negatives*: those of the batch, and those that every pair lists. Mined ones made training take half as
       long again for a gain within noise.
     - *Time*: with ``minutes``, a few batches and a dev evaluation are timed first. If the plan does not fit,
@@ -100,18 +102,18 @@ class AutoFineTuner(CommonSettings):
         """Return the plan for these pairs, without regard to ``minutes``."""
         kind, trusted = kind_of(splits.train), asks_in_peoples_words(splits.dev)
         questions = len({pair.query_key for pair in splits.dev})
-        labelled = kind == PEOPLE
+        labelled, alone = kind == PEOPLE, kind == CUT and not trusted
         asked = f"{questions:,} dev questions {'' if trusted else 'not '}in people's own words"
         plan = TrainingPlan(
             epochs=_epochs_of_labelled(len(splits.train), self.batch_size) if labelled else 1,
             learning_rate=1e-4 if labelled or trusted else 5e-5,
             max_pairs=WEAK_PAIRS if not labelled else LABELLED_PAIRS if self.minutes is None else None,
-            merge=(0.5,) if trusted and not labelled else (0.25, 0.5, 0.75),
-            select="best" if trusted and questions >= SURE_QUESTIONS else "one_standard_error",
+            merge=(0.5,) if alone or (trusted and not labelled) else (0.25, 0.5, 0.75),
+            select=_rule(alone=alone, sure=trusted and questions >= SURE_QUESTIONS),
             preferred_share=0.75 if labelled else 0.5,
             reason=f"{len(splits.train):,} training pairs, most of them {kind}, and "
             + (asked if questions else "no dev questions"),
-            documents_alone=kind == CUT and not trusted,
+            documents_alone=alone,
         )
         return self._with_given(plan)
 
@@ -217,6 +219,13 @@ class AutoFineTuner(CommonSettings):
             least=self.batch_size,
         )
         return self._with_given(fitted)
+
+
+def _rule(*, alone: bool, sure: bool) -> Select:
+    """Return how dev chooses among the weights."""
+    if alone:
+        return "preferred"
+    return "best" if sure else "one_standard_error"
 
 
 def _epochs_of_labelled(pairs: int, batch_size: int) -> int:

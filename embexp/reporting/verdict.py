@@ -205,9 +205,9 @@ def _advice_on_documents_alone(outcome: Outcome) -> list[str]:
     if plan is None or not plan.documents_alone or outcome.loss == TWO_STAGES_LOSS:
         return []
     return [
-        "Nobody's questions taught this model, only what was cut out of the documents. "
-        "experiment=label_free learns from it in two stages: on seven data sets the recommended retriever "
-        f"gained {LABEL_FREE_GAINS}, with these settings {DEFAULT_GAINS}, on the mean."
+        "Only what was cut out of the documents taught this model. experiment=label_free trains on it in two "
+        f"stages: on the mean of seven data sets the recommended retriever gained {LABEL_FREE_GAINS}; "
+        f"trained in one stage {DEFAULT_GAINS}."
     ]
 
 

@@ -45,9 +45,9 @@ PEOPLES_DEV, AUTHORS_DEV, CUT_DEV = pairs(150), pairs(150, CUT, "summary"), pair
         (pairs(40), pairs(5), 8, 1e-4, (0.25, 0.5, 0.75), "one_standard_error", 0.75),
         (CUT_TRAIN, AUTHORS_DEV, 1, 1e-4, (0.5,), "best", 0.5),
         (CUT_TRAIN, PEOPLES_DEV, 1, 1e-4, (0.5,), "best", 0.5),
-        (CUT_TRAIN, CUT_DEV, 1, 5e-5, (0.25, 0.5, 0.75), "one_standard_error", 0.5),
+        (CUT_TRAIN, CUT_DEV, 1, 5e-5, (0.5,), "preferred", 0.5),
         (pairs(300, LLM, "question"), CUT_DEV, 1, 5e-5, (0.25, 0.5, 0.75), "one_standard_error", 0.5),
-        (CUT_TRAIN, [], 1, 5e-5, (0.25, 0.5, 0.75), "one_standard_error", 0.5),
+        (CUT_TRAIN, [], 1, 5e-5, (0.5,), "preferred", 0.5),
     ],
 )
 def test_the_plan_follows_from_who_wrote_pairs_and_dev_questions(

@@ -174,7 +174,7 @@ def test_documents_alone_get_the_advice_to_train_in_two_stages(
     )
     training = replace(outcome.training, plan=plan, best_step=best_step)
     points = advice(outcome.model_copy(update={"training": training, "loss": loss}))
-    assert any("experiment=label_free learns from it in two stages" in point for point in points) is advised
+    assert any("experiment=label_free trains on it in two stages" in point for point in points) is advised
 
 
 def test_a_few_documents_cannot_show_that_the_score_has_levelled_off(repeated: Outcome) -> None:
