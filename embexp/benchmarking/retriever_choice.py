@@ -235,7 +235,7 @@ def _choose(
     if copied:
         model, weight = _not_refused(scores, alone)
         reason = (
-            f"the words of the {count} dev questions are copied, so they only refuse what is worse than the "
+            f"most of the {count} dev questions have copied words, so they only refuse what is worse than the "
             f"untuned model alone ({metric} {_at(curve, model, weight):.3f}, alone {alone.mean():.3f})"
         )
         return RetrieverChoice(model, weight, reason, curve)
