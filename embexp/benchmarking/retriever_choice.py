@@ -235,8 +235,8 @@ def _choose(
     if copied:
         model, weight = _not_refused(scores, alone)
         reason = (
-            f"most of the {count} dev questions have copied words, so they only refuse what is worse than the "
-            f"untuned model alone ({metric} {_at(curve, model, weight):.3f}, alone {alone.mean():.3f})"
+            f"most of the {count} dev questions have copied words, so they only refuse what is worse than "
+            f"the untuned model alone ({metric} {_at(curve, model, weight):.3f}, alone {alone.mean():.3f})"
         )
         return RetrieverChoice(model, weight, reason, curve)
     model, weight, best = _one_standard_error(scores, models[-1])
