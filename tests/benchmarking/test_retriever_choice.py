@@ -115,7 +115,7 @@ def test_copied_words_do_not_raise_the_weight_of_bm25(tmp_path: Path) -> None:
     choice = choose(made_task(answerable=True), tmp_path, copied=True)
 
     assert choice.weight == 0.3
-    assert "are copied" in choice.reason
+    assert "have copied words" in choice.reason
 
 
 @pytest.mark.parametrize(
