@@ -327,9 +327,9 @@ def _split(text: str, budget: int, tokens: _Counter, *, by_sentence: bool = Fals
     if by_sentence:
         parts = [part for segment, _ in segments for part in _cut_sentences(segment)]
         segments = _sized(parts, budget, tokens)
-    segments = _recut(
-        segments, [_cut_sentences(each) for each, size in segments if size > budget], budget, tokens
-    )
+    else:
+        parts_of_long = [_cut_sentences(each) for each, size in segments if size > budget]
+        segments = _recut(segments, parts_of_long, budget, tokens)
     for separator in (_LINE, _CLAUSE, _WORD):
         segments = _recut(
             segments, [_cut(each, separator) for each, size in segments if size > budget], budget, tokens

@@ -10,6 +10,25 @@ _CLOSING = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
 _BACKTICKS = re.compile(r"`{3,}")
 
 
+class Fences:
+    """Tells of each line of a text, one after the other, whether it belongs to a fenced block."""
+
+    def __init__(self) -> None:
+        self._open = ""
+
+    def hold(self, line: str) -> bool:
+        """Return whether the next line belongs to a fenced block, the fences included."""
+        bare = line.rstrip("\r\n")
+        if self._open:
+            closing = _CLOSING.fullmatch(bare)
+            if closing and closing.group(1).startswith(self._open):
+                self._open = ""
+            return True
+        opening = _OPENING.fullmatch(bare)
+        self._open = (opening.group(1) or opening.group(2)) if opening else ""
+        return bool(self._open)
+
+
 def mark_code(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Yield each line with whether it belongs to a fenced block, the fences included.
 
@@ -19,18 +38,9 @@ def mark_code(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
     Args:
         lines: The lines of a text, with or without their ends.
     """
-    fence = ""
+    fences = Fences()
     for line in lines:
-        bare = line.rstrip("\r\n")
-        if fence:
-            yield line, True
-            closing = _CLOSING.fullmatch(bare)
-            if closing and closing.group(1).startswith(fence):
-                fence = ""
-            continue
-        opening = _OPENING.fullmatch(bare)
-        fence = (opening.group(1) or opening.group(2)) if opening else ""
-        yield line, bool(fence)
+        yield line, fences.hold(line)
 
 
 def opens_fence(line: str) -> bool:

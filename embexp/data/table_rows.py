@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from embexp.data.fences import Fences
+
 _MOST_ROWS = 0.8
 """The share of a paragraph's lines that are rows, from which it is a table."""
-_FENCES = ("```", "~~~")
 
 
 def is_row(line: str) -> bool:
@@ -24,14 +25,12 @@ class RepeatedHead:
 
     def __init__(self) -> None:
         self._head = ""
-        self._in_code = False
+        self._fences = Fences()
 
     def read(self, text: str) -> None:
         """Take in a text, which is to be continued."""
         for line in text.splitlines():
-            if line.lstrip().startswith(_FENCES):
-                self._in_code = not self._in_code
-            if self._in_code or not is_row(line):
+            if self._fences.hold(line) or not is_row(line):
                 self._head = ""
             elif not self._head:
                 self._head = line.strip()

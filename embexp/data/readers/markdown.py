@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embexp.data.fences import fenced, mark_code, opens_fence
 from embexp.data.readers.html import describes_pictures, hides_text, html_text, parse_html
-from embexp.data.readers.markdown_inline import Inline, in_place
+from embexp.data.readers.markdown_inline import HEADING_LINE, Inline, in_place
 from embexp.data.readers.problems import UnreadableError
 from embexp.data.readers.reading import Reading
 from embexp.data.readers.text import document_of, first_sentence, is_query, occurs_in, one_line, read_text
@@ -29,7 +29,6 @@ _FRONT_MATTER = {
 _SETTING_LINE = re.compile(r"\s*(?:#.*|[\w.-]+\s*[:=].*|- .*|\s+\S.*|)")
 _MORE_INFORMATION = re.compile(r"^\s*more information:.*$\n?", re.IGNORECASE | re.MULTILINE)
 _REMARK = re.compile(r"\W*(note|warning|caution|important|tip|danger|deprecated)\b", re.IGNORECASE)
-_HEADING_LINE = re.compile(r" {0,3}#{1,6}(?: |$)")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _LINK_ADDRESS = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*<?\S*[/.#]\S*")
 _MDX_STATEMENT = re.compile(
@@ -247,7 +246,7 @@ def _render_html(lines: list[str | None], token: Token, left_out: set[str], *, m
         if mdx:
             _without_components(content, left_out)
         marked = mark_code(rendered.split("\n"))
-        literal = {one_line(line) for line in token.content.split("\n") if _HEADING_LINE.match(line)}
+        literal = {one_line(line) for line in token.content.split("\n") if HEADING_LINE.match(line)}
         rendered = "\n".join(
             f"\\{line}" if not in_code and line.strip() in literal else line for line, in_code in marked
         )

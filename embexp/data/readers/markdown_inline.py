@@ -39,7 +39,7 @@ _TAGS = frozenset(
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)[^>]*>", re.DOTALL)
 _DESCRIPTION = re.compile(r"\balt\s*=\s*[\"']?[^\"'>]*\w", re.IGNORECASE)
 _COMMENT = "<!--"
-_HEADING_LINE = re.compile(r" {0,3}#{1,6}(?: |$)")
+HEADING_LINE = re.compile(r" {0,3}#{1,6}(?: |$)")
 
 
 @dataclass
@@ -123,6 +123,6 @@ def in_place(text: str, source: Sequence[str], content: str) -> list[str]:
     for line, part, whole in zip(rendered, parts, source, strict=True):
         own = part.strip()
         sign = whole[: whole.rfind(own)] if own and own in whole else ""
-        escape = "\\" if _HEADING_LINE.match(line) or opens_fence(line) else ""
+        escape = "\\" if HEADING_LINE.match(line) or opens_fence(line) else ""
         lines.append(f"{sign}{escape}{line.strip()}")
     return lines
