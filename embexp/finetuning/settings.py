@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -102,6 +103,11 @@ class CommonSettings:
             raise ConfigError(
                 f"trainer.range_min={self.range_min} and trainer.range_max={self.range_max}: the first must "
                 "be below the second, such as 0 and 20."
+            )
+        if isinstance(self.method, Mapping):
+            raise ConfigError(
+                f"trainer.method is {dict(self.method)}, which names no method: choose trainer=lora, "
+                "last_layers or query_encoder, or give trainer.method._target_=embexp.finetuning.Lora."
             )
 
     def fingerprint(self) -> str:

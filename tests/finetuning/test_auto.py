@@ -17,6 +17,7 @@ from embexp.errors import ConfigError
 from embexp.finetuning import auto
 from embexp.finetuning.auto import AutoFineTuner, fit_into, kind_of
 from embexp.finetuning.losses import Mnrl
+from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.finetuning.training import Training, TrainingPlan
 from embexp.package import conf_dir
 from tests.finetuning.jargon import freeze_imports, make_pair, mean_reciprocal_rank
@@ -193,3 +194,9 @@ def test_a_value_that_is_neither_a_number_nor_auto_is_named(override, message):
     with pytest.raises(ConfigError) as error:
         check(config)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("tuner", [AutoFineTuner, SentenceTransformerFineTuner])
+def test_settings_of_no_method_are_refused(tuner):
+    with pytest.raises(ConfigError, match=r"trainer\.method is \{'rank': 8\}, which names no method: choose"):
+        tuner(method={"rank": 8})
