@@ -44,14 +44,17 @@ class Targets:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._bare: dict[str, list[str]] = defaultdict(list)
+        self._last: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._names):
             self._bare[_bare(name)].append(name)
+            self._last[posixpath.basename(posixpath.splitext(name)[0])].append(name)
 
     def find(self, address: str, *, source: str) -> str | None:
         """Return the document that an address leads to; None if it leads to none, or to several.
 
         The address may leave out the extension and an index page's name (``guide/pump`` or ``guide/``), and
-        may start at the root of the folder (``/guide/pump.md``).
+        may start at the root of the folder (``/guide/pump.md``). A name alone may be that of a page in any
+        folder, as links in wikis have it (``[[pump]]``).
 
         Args:
             address: The address, without its fragment.
@@ -62,7 +65,10 @@ class Targets:
         target = posixpath.normpath(posixpath.join(folder, path.lstrip("/")))
         if target in self._names:
             return target
-        found = self._bare.get(_bare(target), ())
+        found = self._bare.get(target) or self._bare.get(_bare(target))
+        if not found and "/" not in path:
+            found = self._last.get(path)
+        found = found or []
         return found[0] if len(found) == 1 else None
 
 

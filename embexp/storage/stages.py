@@ -33,7 +33,7 @@ _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of embexp. It may be deleted at any time.\n"
 )
-_LAYOUT = 7
+_LAYOUT = 8
 """Raise it when a stage writes other fields or computes other results while the version stays, so that older
 ones are ignored."""
 

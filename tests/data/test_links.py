@@ -16,6 +16,7 @@ TARGETS = Targets(
         "old/pump.md",
         "old/pump.html",
         "a b.md",
+        "notes/Release 1.2.md",
     ]
 )
 
@@ -35,6 +36,9 @@ TARGETS = Targets(
         ("../old/pump", None),
         ("../../pump.md", None),
         ("missing.md", None),
+        ("Release 1.2", "notes/Release 1.2.md"),
+        ("/notes/Release 1.2", "notes/Release 1.2.md"),
+        ("old/Release 1.2", None),
     ],
 )
 def test_an_address_leads_to_a_document(address: str, target: str | None) -> None:

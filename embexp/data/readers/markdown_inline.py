@@ -13,32 +13,20 @@ from embexp.data.readers.text import one_line
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-_TAGS = frozenset(
-    (
-        *(
-            "a",
-            "abbr",
-            "acronym",
-            "b",
-            "bdi",
-            "bdo",
-            "big",
-            "button",
-            "center",
-            "cite",
-            "code",
-            "data",
-            "del",
-        ),
-        *("dfn", "div", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "nobr", "p", "picture", "q"),
-        *("rp", "rt", "ruby", "s", "samp", "small", "source", "span", "strike", "strong", "sub", "summary"),
-        *("sup", "time", "tt", "u", "var", "wbr"),
-    )
-)
+_TAGS = frozenset({
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "button", "center", "cite", "code", "data",
+    "del", "dfn", "div", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "nobr", "p", "picture",
+    "q", "rp", "rt", "ruby", "s", "samp", "small", "source", "span", "strike", "strong", "sub",
+    "summary", "sup", "time", "tt", "u", "var", "wbr",
+})  # fmt: skip
 """Elements whose tags are left out; what else looks like a tag may be a placeholder (<name>), and stays."""
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)[^>]*>", re.DOTALL)
 _DESCRIPTION = re.compile(r"\balt\s*=\s*[\"']?[^\"'>]*\w", re.IGNORECASE)
 _COMMENT = "<!--"
+_WIKI_LINK = re.compile(
+    r"(?<![\w\])])(!?)\[\[(?!\s)(?=[^\[\]]*[^\W\d_])([^\[\]|#]*)(#[^\[\]|]*)?(?:\|([^\[\]]*))?\]\]"
+)
+"""A link in a wiki or a folder of notes: ``[[Page]]``, ``[[Page#Heading|words]]``; ``![[Page]]`` embeds."""
 HEADING_LINE = re.compile(r" {0,3}#{1,6}(?: |$)")
 
 
@@ -79,9 +67,20 @@ class Inline:
                     parts.append(self._of_tag(token.content))
                 case "text_special" if token.info == "escape" and token.content == "|":
                     parts.append(token.markup)  # a cell's own bar is no border
-                case "text" | "text_special":
+                case "text":
+                    parts.append(_WIKI_LINK.sub(self._of_wiki_link, token.content))
+                case "text_special":
                     parts.append(token.content)
         return "".join(parts)
+
+    def _of_wiki_link(self, link: re.Match[str]) -> str:
+        """Return the words of a link in a wiki; nothing for a page or a picture that is embedded there."""
+        embedded, page, heading, given = link.groups(default="")
+        if embedded:
+            return ""
+        words = given.strip() or page.strip() or heading.strip("# ")
+        self.links.append((one_line(words), page.strip() + heading))
+        return words
 
     def _of_tag(self, source: str) -> str:
         """Return what stands for a tag or a comment in the text."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DIRECTIVE = re.compile(r"^\s*\.\. (?:\|[^|]+\| )?([\w:.+-]+)::", re.MULTILINE)
 _ROLE = re.compile(r":([a-zA-Z][\w:.+-]*):`")
-_ROLE_TEXT = re.compile(r"(?s)^(.*?)\s*<[^<>]*>$")
+_ROLE_TEXT = re.compile(r"(?s)^(?P<words>.*?)\s*<(?P<target>[^<>]*)>$")
 _CODE_DIRECTIVES = frozenset(("code", "code-block", "sourcecode", "prompt", "ipython", "doctest", "testcode"))
 _NO_TEXT_DIRECTIVES = frozenset(
     (
@@ -64,7 +64,16 @@ def read_rst(path: Path, reading: Reading) -> Iterator[Document]:
         raise UnreadableError(
             "broken file", f"{path}: not reStructuredText ({error}); fix the file."
         ) from error
-    yield document_of(path, text)
+    yield document_of(path, text, links=_rst_links(tree))
+
+
+def _rst_links(tree: nodes.document) -> Iterator[tuple[str, str]]:
+    """Yield the words and the address of each link."""
+    from docutils import nodes
+
+    for link in tree.findall(nodes.reference):
+        if address := link.get("refuri"):
+            yield one_line(link.astext()), address
 
 
 def _register_unknown(source: str) -> None:
@@ -81,10 +90,10 @@ def _register_unknown(source: str) -> None:
 
 
 def _role(
-    name: str,  # noqa: ARG001 - docutils' signature
+    name: str,
     rawtext: str,
     text: str,
-    lineno: int,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001 - docutils' signature
     inliner: Any,  # noqa: ARG001
     options: Any = None,  # noqa: ARG001
     content: Any = None,  # noqa: ARG001
@@ -93,7 +102,11 @@ def _role(
     from docutils.utils import unescape
 
     titled = _ROLE_TEXT.match(shown := unescape(text))
-    return [nodes.inline(rawtext, titled.group(1) if titled and titled.group(1) else shown)], []
+    if not titled or not titled["words"]:
+        return [nodes.inline(rawtext, shown)], []
+    if name == "doc":
+        return [nodes.reference(rawtext, titled["words"], refuri=titled["target"])], []
+    return [nodes.inline(rawtext, titled["words"])], []
 
 
 def _directive_class(*, code: bool) -> Any:
@@ -190,14 +203,16 @@ _ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|`{3,})[\w,+-]*")
 _ADOC_CONTAINER = re.compile(r"={4,}|\*{4,}|_{4,}|--|<<<|'''|\[[^\]]*\]")
 _ADOC_DIRECTIVE = re.compile(r"(?:include|image|video|audio|toc|ifdef|ifndef|ifeval|endif)::?\S*\[(.*)\]")
 _ADOC_LINK = re.compile(r"(?:(?:https?|ftp|mailto|link|xref|image|kbd|btn|menu|footnote):\S*?)\[([^\]]*)\]")
+_ADOC_PAGE_LINK = re.compile(r"(?:link|xref):(?P<address>[^\s\[\]]+)\[(?P<words>[^\]]+)\]")
 _ADOC_REFERENCE = re.compile(r"<<[^,>]*(?:,\s*([^>]*))?>>")
 _ADOC_CELL = re.compile(r"(?:^|\s)(?:\d+(?:\.\d+)?[+*])?[<^>.]*[a-z]?\|")
 
 
 def read_asciidoc(path: Path, reading: Reading) -> Iterator[Document]:
     """Read an AsciiDoc file; attributes, comments and what it includes are left out."""
-    lines = read_text(path, reading.problems, encoding=reading.encoding).split("\n")
-    yield document_of(path, "\n".join(_adoc_lines(lines)))
+    source = read_text(path, reading.problems, encoding=reading.encoding)
+    links = ((one_line(link["words"]), link["address"]) for link in _ADOC_PAGE_LINK.finditer(source))
+    yield document_of(path, "\n".join(_adoc_lines(source.split("\n"))), links=links)
 
 
 def _adoc_lines(lines: list[str]) -> Iterator[str]:

@@ -149,6 +149,23 @@ def test_links_are_kept_beside_the_text(tmp_path: Path) -> None:
     assert [*links_of(read(tmp_path, source))] == [("How to bleed", "b.md#x"), ("it", "../c%20d.md")]
 
 
+def test_links_of_a_folder_of_notes(tmp_path: Path) -> None:
+    source = (
+        "# A\n\nSee [[Bleeding the pump]], [[Valve 2.0#Seals|the seals]]. ![[plan.png]]\n\n- [[#Use]]: oil\n"
+    )
+    document = read(tmp_path, source)
+    assert document.text == "See Bleeding the pump, the seals. \n\n- Use: oil".replace(" \n", "\n")
+    assert [*links_of(document)] == [
+        ("Bleeding the pump", "Bleeding the pump"),
+        ("the seals", "Valve 2.0#Seals"),
+    ]
+
+
+@pytest.mark.parametrize("kept", ["x[[a]] = 1", "if [[ -f a ]]", "[[1]] and [[1, 2], [3, 4]]", "`[[a]]`"])
+def test_brackets_that_are_no_link_stay(tmp_path: Path, kept: str) -> None:
+    assert kept in read(tmp_path, f"# A\n\nIt is {kept} there.\n").text
+
+
 def test_underlined_headings_are_headings(tmp_path: Path) -> None:
     assert titles(read(tmp_path, "Guide\n=====\n\nIntro.\n\nPart\n----\n\nText.\n")) == [
         "Guide",

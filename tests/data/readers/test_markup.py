@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from embexp.data.links import links_of
 from embexp.data.readers.markup import read_asciidoc, read_rst
 from embexp.data.readers.reading import Reading
 
@@ -157,3 +158,29 @@ def test_asciidoc(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["----\nopen", "```\nopen", "|===\n|open", "open"])
 def test_asciidoc_blocks_that_never_close_lose_no_text(tmp_path: Path, source: str) -> None:
     assert "open" in adoc(tmp_path, source)
+
+
+def test_links_of_rst_are_kept_beside_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "page.rst"
+    path.write_text(
+        "See `how to bleed it <bleed.html#x>`_, :doc:`the valve </guide/valve>`, :doc:`pump`, the plan_, "
+        ":ref:`a place <place>` and `the web <https://x.org>`_.\n\n.. _plan: ../plan.rst\n",
+        encoding="utf-8",
+    )
+    (document,) = read_rst(path, Reading())
+    assert [*links_of(document)] == [
+        ("how to bleed it", "bleed.html#x"),
+        ("the valve", "/guide/valve"),
+        ("plan", "../plan.rst"),
+    ]
+    assert "the valve, pump, the plan, a place and the web." in document.text
+
+
+def test_links_of_asciidoc_are_kept_beside_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "page.adoc"
+    source = (
+        "See xref:bleed.adoc#x[how to bleed it], link:plan.html[the plan], link:https://x.org[the web].\n"
+    )
+    path.write_text(source, encoding="utf-8")
+    (document,) = read_asciidoc(path, Reading())
+    assert [*links_of(document)] == [("how to bleed it", "bleed.adoc#x"), ("the plan", "plan.html")]
