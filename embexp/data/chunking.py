@@ -10,9 +10,10 @@ from typing import Annotated, Protocol
 
 from annotated_types import Interval
 
-from embexp.data.fences import mark_code
+from embexp.data.continuation import Continuation
+from embexp.data.fences import mark_code, opens_fence
 from embexp.data.records import Chunk, Document
-from embexp.data.table_rows import RepeatedHead, is_table
+from embexp.data.table_rows import is_table
 from embexp.data.words import SENTENCE_END, unspaced, words
 from embexp.errors import ConfigError
 from embexp.progress import progress
@@ -32,8 +33,8 @@ _BLOCK = 200_000
 """Characters that are cut at a time; a longer text shows its progress."""
 _PARTS = 5_000
 """Parts of a text whose tokens are counted at a time."""
-_LONGEST_HEAD = 4
-"""A table's head is repeated where it takes no more than this part of a passage: a quarter."""
+_LONGEST_REPEATED = 4
+"""What names the cells of a table, or marks code, is repeated up to this part of a passage: a quarter."""
 _BOUNDARIES = ("\n\n", "\n", ". ", "。", " ")
 """Where a long text is divided, in the order of preference."""
 _Segment = tuple[str, int]
@@ -176,8 +177,8 @@ def _passages(
     """Yield (title, text) passages of at most ``limit`` tokens."""
     title = _shortened(title, tokens, limit // 2)
     budget = max(limit - tokens.count([title])[0] - _SPARE, 1)
-    head = RepeatedHead()
-    for text in _pack(body, budget, min(overlap, budget - 1), tokens, by_sentence=by_sentence, head=head):
+    overlap = min(overlap, budget - 1)
+    for text in _pack(body, budget, overlap, tokens, by_sentence=by_sentence, complete=True):
         yield title, text
 
 
@@ -253,7 +254,7 @@ def _pack(
     tokens: _Counter,
     *,
     by_sentence: bool = False,
-    head: RepeatedHead | None = None,
+    complete: bool = False,
 ) -> Iterator[str]:
     """Yield consecutive parts of a text, each as long as ``budget`` tokens allow.
 
@@ -263,34 +264,51 @@ def _pack(
         overlap: How many tokens of a part the next one repeats, in whole words.
         tokens: Counts tokens.
         by_sentence: Cut between sentences even where paragraphs would fit.
-        head: Repeats the first row of a table in each part of it; None repeats none.
+        complete: Complete the parts that a table or a code block continues in, where there is room for it.
     """
+    fence, follow = _followed(text, budget, tokens) if complete else (0, None)
+    room = budget - fence  # the one that closes a code block comes in addition
     group: list[_Segment] = []
     total = 0
     fresh = False  # whether the group holds more than what it repeats
-    for segment in _segments(text, budget, tokens, by_sentence=by_sentence):
-        if fresh and total + segment[1] > budget:
-            yield from _fitting("".join(part for part, _ in group), budget, tokens)
-            repeated = _repeated(head, segment, budget, tokens)
-            left = budget - segment[1] - sum(size for _, size in repeated)
-            group = [*repeated, *_tail(group, min(overlap, left), tokens)]
+    for segment in _segments(text, room - fence, tokens, by_sentence=by_sentence):
+        if fresh and total + segment[1] > room and not (follow and follow.closes(segment[0])):
+            part = _joined(group)
+            yield from _fitting(follow.completed(part) if follow else part, budget, tokens)
+            left = room - segment[1]
+            group = _tail(group, min(overlap, left - fence), tokens)
+            if follow and (line := follow.before(segment[0], _joined(group))):
+                group = _begun(line, group, left, room // _LONGEST_REPEATED, tokens)
             total = sum(size for _, size in group)
         group.append(segment)
-        if head is not None:
-            head.read(segment[0])
+        if follow:
+            follow.read(segment[0])
         total += segment[1]
         fresh = True
     if fresh:
-        yield from _fitting("".join(part for part, _ in group), budget, tokens)
+        yield from _fitting(_joined(group), budget, tokens)
 
 
-def _repeated(head: RepeatedHead | None, segment: _Segment, budget: int, tokens: _Counter) -> list[_Segment]:
-    """Return the head of the table that a segment continues, if there is room for it."""
-    text = head.before(segment[0]) if head else ""
-    if not text:
-        return []
-    size = tokens.count([text])[0]
-    return [(text, size)] if size <= min(budget // _LONGEST_HEAD, budget - segment[1]) else []
+def _joined(group: list[_Segment]) -> str:
+    return "".join(part for part, _ in group)
+
+
+def _followed(text: str, budget: int, tokens: _Counter) -> tuple[int, Continuation | None]:
+    """Return the tokens of a text's longest line that opens a code block, and what completes its parts.
+
+    Where fences would take too much of each part, nothing does.
+    """
+    fences = {line.strip() for line in text.splitlines() if opens_fence(line)}
+    longest = max(tokens.count([f"{fence}\n" for fence in fences]), default=0)
+    return (longest, Continuation()) if 2 * longest <= budget // _LONGEST_REPEATED else (0, None)
+
+
+def _begun(line: str, tail: list[_Segment], left: int, most: int, tokens: _Counter) -> list[_Segment]:
+    """Return a part's begin: the line that it repeats, if that takes ``most`` tokens or fewer, and a tail."""
+    size = tokens.count([line])[0]
+    if size > min(most, left):
+        return tail
+    return [(line, size), *_tail(tail, left - size, tokens)]
 
 
 def _segments(text: str, budget: int, tokens: _Counter, *, by_sentence: bool = False) -> Iterator[_Segment]:

@@ -15,18 +15,34 @@ class Fences:
 
     def __init__(self) -> None:
         self._open = ""
+        self.last = ""
+        """The line that opened the last block; empty before the first."""
+
+    @property
+    def opened(self) -> str:
+        """The line that opened the block which the next line belongs to; empty outside of a block."""
+        return self.last if self._open else ""
+
+    @property
+    def closing(self) -> str:
+        """The line that closes that block; empty outside of a block."""
+        return self._open
 
     def hold(self, line: str) -> bool:
         """Return whether the next line belongs to a fenced block, the fences included."""
         bare = line.rstrip("\r\n")
         if self._open:
-            closing = _CLOSING.fullmatch(bare)
-            if closing and closing.group(1).startswith(self._open):
+            if self.closed_by(bare):
                 self._open = ""
             return True
-        opening = _OPENING.fullmatch(bare)
-        self._open = (opening.group(1) or opening.group(2)) if opening else ""
+        if opening := _OPENING.fullmatch(bare):
+            self._open, self.last = opening.group(1) or opening.group(2), bare.strip()
         return bool(self._open)
+
+    def closed_by(self, line: str) -> bool:
+        """Return whether a line closes the block in which the next line is."""
+        closing = _CLOSING.fullmatch(line.rstrip("\r\n"))
+        return bool(self._open and closing and closing.group(1).startswith(self._open))
 
 
 def mark_code(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:

@@ -8,6 +8,7 @@ import pytest
 
 from embexp.data import chunking
 from embexp.data.chunking import Headings, Whole, Windows, _cut, _pack, _sections, _split
+from embexp.data.fences import mark_code
 from embexp.data.records import Document
 from embexp.data.truncation import truncation
 from embexp.data.words import SENTENCE_END
@@ -156,6 +157,45 @@ def test_pipes_in_code_are_no_table():
     code = "```\n" + "\n".join(f"cat file{number} | sort -u | head" for number in range(12)) + "\n```"
     chunks = Headings().chunk(Document("d", code, "Shell"), Words(40))
     assert sum(chunk.text.count("cat file0 ") for chunk in chunks) == 1
+
+
+CODE = [f"step{number}(one, two)  # of many" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    "chunker", [Headings(), Headings(overlap=9), Windows(tokens=60, overlap=0), Windows(tokens=60)]
+)
+@pytest.mark.parametrize("fence", ["```python", "~~~~"])
+@pytest.mark.parametrize("blank", ["\n", "\n\n"])
+def test_each_part_of_a_code_block_is_code(chunker, fence, blank):
+    sign = fence.removesuffix("python")
+    block = f"{fence}\n{blank.join(CODE)}{blank}{sign}"
+    text = f"Run these. They come in order:\n\n{block}\n\nThen wait. It takes a minute or two.\n\n" * 3
+    tokens = Words(60)
+    chunks = chunker.chunk(Document("d", text, "Steps"), tokens)
+    assert not cut(chunks, tokens)
+    for chunk in chunks:
+        marked = [*mark_code(chunk.text.split("\n"))]
+        assert all(in_code for line, in_code in marked if "step" in line)
+        assert not any(in_code for line, in_code in marked if "Run" in line or "wait" in line)
+        assert f"{fence}\n{sign}" not in chunk.text
+    if not chunker.overlap:
+        lines = [line for chunk in chunks for line in chunk.text.split("\n") if "step" in line]
+        assert lines == CODE * 3
+
+
+def test_fences_that_take_too_much_room_are_not_repeated():
+    fence = "```python title=one two three four five six seven"
+    code = "\n".join([fence, *CODE, "```"])
+    chunks = Headings().chunk(Document("d", code, "Steps"), Words(40))
+    assert sum(fence in chunk.text for chunk in chunks) == 1
+    assert not cut(chunks, Words(40))
+
+
+def test_a_fence_that_stays_open_is_followed_to_the_end():
+    chunks = Headings().chunk(Document("d", "\n".join(["```", *CODE]), "Steps"), Words(60))
+    assert len(chunks) > 1
+    assert all(chunk.text.startswith("```\n") for chunk in chunks)
 
 
 def test_overlap_repeats_the_last_words():
