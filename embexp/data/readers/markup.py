@@ -27,6 +27,8 @@ _NO_TEXT_DIRECTIVES = frozenset(
         *("default-domain", "tabularcolumns"),
     )
 )
+_PAGE_OPTIONS = frozenset(("orphan", "tocdepth", "nocomments", "nosearch", "no-search"))
+"""Fields at the top of a page that tell Sphinx how to show it."""
 _DEEPEST = 400
 """The parser copies what is indented once for each level."""
 _RST_SETTINGS = {
@@ -163,6 +165,8 @@ def _rst_blocks(node: nodes.Node) -> Iterator[str]:
         elif isinstance(child, nodes.list_item):
             yield _item(child)
         elif isinstance(child, nodes.field):
+            if child.children[0].astext() in _PAGE_OPTIONS:
+                continue
             yield ": ".join(one_line(part.astext()) for part in child.children if part.astext().strip())
         else:
             yield from _rst_blocks(child)

@@ -160,6 +160,10 @@ def test_asciidoc_blocks_that_never_close_lose_no_text(tmp_path: Path, source: s
     assert "open" in adoc(tmp_path, source)
 
 
+def test_what_a_page_tells_sphinx_is_no_text(tmp_path: Path) -> None:
+    assert rst(tmp_path, ":orphan:\n:Author: Ada\n:tocdepth: 2\n\nOil it.\n") == "Author: Ada\n\nOil it."
+
+
 def test_links_of_rst_are_kept_beside_the_text(tmp_path: Path) -> None:
     path = tmp_path / "page.rst"
     path.write_text(
