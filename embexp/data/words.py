@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 _UNSPACED = (
@@ -147,9 +147,10 @@ def terms(text: str) -> list[str]:
 
 
 def search_terms(text: str) -> list[str]:
-    """Return what a search compares: ``terms`` of the text in one width, and the letters of unspaced scripts.
+    """Return what a search compares: ``terms`` of the text in one width, and what they are made of.
 
-    With the letters beside their pairs, a query of a single letter finds its passages.
+    With the letters of unspaced scripts beside their pairs, a query of a single letter finds its passages.
+    With the words of a name beside it (``max_connections``), a question in plain words finds it.
 
     Args:
         text: A text in lower case.
@@ -158,7 +159,13 @@ def search_terms(text: str) -> list[str]:
         if _patterns().presented.search(text):
             text = text.translate(_PRESENTATION_FORMS)
         text = unicodedata.normalize("NFC", text)
-    return list(_terms(text, letters=True))
+    found = _terms(text, letters=True)
+    return list(found if "_" not in text else chain.from_iterable(map(_with_parts, found)))
+
+
+def _with_parts(word: str) -> list[str]:
+    """Return a word, and the words that it joins by underscores."""
+    return [word, *filter(None, word.split("_"))] if "_" in word else [word]
 
 
 def _terms(text: str, *, letters: bool) -> Iterator[str]:

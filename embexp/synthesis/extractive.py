@@ -107,7 +107,7 @@ def _definitions(source: _Source) -> Iterator[_Candidate]:
 
 
 def _comments(source: _Source) -> Iterator[_Candidate]:
-    """Yield the comments in the document's code, for the passage without them."""
+    """Yield the comments and docstrings in the document's code, for the passage without them."""
     for chunk in source.shuffled:
         yield from _cut_out("comment", comments, chunk, source)
 
@@ -299,7 +299,7 @@ def _all_types() -> list[QueryType]:
 
 
 def _most_human_types() -> list[QueryType]:
-    return ["faq", "summary", "sentence"]
+    return ["faq", "summary", "sentence", "comment"]
 
 
 def _fallback_types() -> list[QueryType]:

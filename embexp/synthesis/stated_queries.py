@@ -25,6 +25,20 @@ _DEFINITION = re.compile(
 )
 _COMMENT = re.compile(r"\s*(?:#+|//+|--|;+|%+)\s+(?P<text>\w.*)")
 
+_DOCSTRING = re.compile(
+    r"""(?:^|:)[ \t]*[rRuU]{0,2}(?P<sign>\"{3}|'{3})(?P<string>.*?)(?P=sign)"""  # Python
+    r"|^[ \t]*/\*[*!](?P<block>.*?)\*/"  # Java, JavaScript, C, PHP …
+    r"|(?P<lines>(?:^[ \t]*//[/!][^\n]*(?:\n|\Z))+)",  # Rust, C#, Swift …
+    re.DOTALL | re.MULTILINE,
+)
+_MARGIN = re.compile(r"^[ \t]*(?://[/!]|\*)?[ \t]*", re.MULTILINE)
+_FIRST_SENTENCE = re.compile(
+    r"(?:[\s*/!\"'`(\[]|<\w+>)*(?P<text>\w.*?)"
+    r"(?:[.!?](?=\s|<|\Z)|\s*\Z"
+    r"|\s*\n[ \t]*(?://[/!]|\*)?[ \t]*(?:\n|[@:]\w|\w+:[ \t]*\n))",  # an empty line, or a parameter's
+    re.DOTALL,
+)
+
 
 def asks(text: str) -> bool:
     """Return whether a title, heading or sentence is a question."""
@@ -54,7 +68,14 @@ def definitions(text: str) -> Iterator[Sentence]:
 
 
 def comments(text: str) -> Iterator[Sentence]:
-    """Yield the comments in the code blocks of a text, a line each: they say what the code is for."""
+    """Yield what comments say that code is for: first sentences of docstrings, and lines in code blocks.
+
+    Docstrings, and documentation comments of other languages, are recognised without a code block, too.
+    """
+    for found in _DOCSTRING.finditer(text):
+        first = _FIRST_SENTENCE.match(text, *found.span(found.lastgroup or 0))
+        if first is not None:
+            yield Sentence(clean(_MARGIN.sub("", first["text"])), *first.span("text"))
     for line, start, in_code in _lines(text):
         match = _COMMENT.match(line) if in_code else None
         if match is not None:

@@ -40,6 +40,12 @@ def test_a_search_compares_one_width_and_finds_single_letters() -> None:
     assert search_terms("cafe\u0301") == search_terms("café") == ["café"]
 
 
+def test_a_search_compares_the_words_of_a_name() -> None:
+    assert search_terms("set max_connections now") == ["set", "max_connections", "max", "connections", "now"]
+    assert search_terms("__init__ of ___") == ["__init__", "init", "of", "___"]
+    assert search_terms("泵_a") == ["泵", "_a", "a"]
+
+
 def test_runs_keep_unspaced_letters_together() -> None:
     assert runs("锅炉工: pump 泵") == ["锅炉工", "pump", "泵"]
 

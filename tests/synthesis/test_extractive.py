@@ -333,6 +333,44 @@ def test_a_comment_asks_for_the_passage_without_it():
     assert "Keep the pump" not in pair.positive
 
 
+START = "pump.start(hours=8, verbose=False, log=None)"
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        'def keep(pump):\n    """\n    Keep the pump running\n    at night.\n\n    Args:\n    """',
+        'def keep(pump): """Keep the pump running at night"""',
+        "def keep(pump):\n    r'''Keep the pump running at night\n    :param pump: one\n    '''",
+        "/**\n * Keep the pump running\n * at night.\n * @param pump one\n */",
+        "/*! Keep the pump running at night\n *\n * Not by day. */",
+        "/// Keep the pump running\n/// at night.",
+        "/// <summary>Keep the pump running at night.</summary>",
+    ],
+)
+def test_a_docstring_asks_for_its_code(comment: str) -> None:
+    (pair,) = of_kind("comment", [Chunk("c", "d", f"{comment}\n    {START}", "Pumps")], {})
+
+    assert pair.query == "Keep the pump running at night"
+    assert START in pair.positive
+    assert "Keep the" not in pair.positive
+
+
+@pytest.mark.parametrize(
+    "doc", ["@param pump the pump that is to be kept", ":param pump: the pump to keep", ""]
+)
+def test_a_docstring_without_a_sentence_asks_nothing(doc: str) -> None:
+    code = f'def keep(pump):\n    """\n    {doc}\n    """\n    {START}'
+    assert of_kind("comment", [Chunk("c", "d", code, "Pumps")], {}) == []
+
+
+def test_code_asks_by_its_docstring_and_not_by_its_signature() -> None:
+    code = f'def keep(pump, hours):\n    """Keep the pump running at night."""\n    {START}'
+    (pair,) = Extractive(target=1, held_out_share=1).pairs([Chunk("c", "d", code)], {})
+
+    assert (pair.query_type, pair.query) == ("comment", "Keep the pump running at night")
+
+
 @pytest.mark.parametrize("rows", ["| pump | 2020 |\n|---|---|\n| A | 12 |", "pump | 2020\n\nA | 12"])
 def test_a_caption_asks_for_the_passage_without_it(rows: str) -> None:
     text = f"All pumps were measured in the spring.\n\nFlow of all pumps by year\n\n{rows}"
