@@ -68,7 +68,7 @@ class SplitSettings:
     max_train: Count | None = None
     max_dev: Count | None = 300
     max_test: Count | None = 1000
-    test_types: list[str] = field(default_factory=lambda: ["human", "faq", "summary", "sentence"])
+    test_types: list[str] = field(default_factory=lambda: ["human", "faq", "summary", "sentence", "comment"])
     train_on_test_type: bool = True
     dev_by: Literal["auto", "document", "query"] = "auto"
     near_duplicate_passages: Annotated[float, Interval(ge=0.5, le=1)] = 0.8

@@ -49,7 +49,7 @@ LABELLED_PAIRS, WEAK_PAIRS = 5000, 2300
 TIMED_BATCHES = 4
 _MARGIN = 0.9
 """The share of the time left that is planned for."""
-_PEOPLES_WORDS = (HUMAN, "faq", "summary")
+_PEOPLES_WORDS = (HUMAN, "faq", "summary", "comment")
 _PLAN = "plan.json"
 
 
@@ -246,7 +246,7 @@ def kind_of(pairs: Sequence[Pair]) -> str:
 
 
 def in_peoples_words(pair: Pair) -> bool:
-    """Return whether the question is a person's own: asked by people, or a summary that an author wrote."""
+    """Return whether people ask it, or an author wrote it about the passage: a summary, a comment on code."""
     return pair.query_type in _PEOPLES_WORDS
 
 

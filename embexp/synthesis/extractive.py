@@ -530,7 +530,7 @@ _MOST_PER_DOCUMENT = 10
 def held_out_pairs(
     chunks: Sequence[Chunk], documents: Mapping[str, Document], *, seed: int
 ) -> Iterator[Pair]:
-    """Yield queries in the authors' own words: questions, summaries, the most salient sentences of chunks.
+    """Yield queries in the authors' own words: questions, summaries, salient sentences, comments in code.
 
     A model that is tuned and tested on questions by one language model may only learn that model's style.
     These queries come from people.
@@ -544,7 +544,7 @@ def held_out_pairs(
         target=max(len({chunk.document_id for chunk in chunks}), _ENOUGH),
         per_document=_MOST_PER_DOCUMENT,
         held_out_share=1.0,
-        query_types=["faq", "summary", "sentence"],
+        query_types=["faq", "summary", "sentence", "comment"],
         fallback_types=[],
         seed=seed,
     )
