@@ -41,6 +41,12 @@ def test_enough_questions_of_the_type_stay_alone(caplog):
     assert "others are asked" not in caplog.text
 
 
+def test_code_without_prose_is_asked_by_its_comments():
+    comments = [pair(f"c{at}", f"d{at}", chunk_id=f"c{at}", query_type="comment") for at in range(200)]
+    splits = split(commands(sentences=6) + comments)
+    assert {each.query_type for each in [*splits.dev, *splits.test]} == {"comment"}
+
+
 def test_others_are_left_alone_where_they_would_not_suffice(caplog):
     pairs = [
         pair(f"{kind}{at}", f"d{at}", query_type=kind) for at in range(40) for kind in ("summary", "keywords")
