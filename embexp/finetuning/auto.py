@@ -9,7 +9,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -49,7 +49,9 @@ LABELLED_PAIRS, WEAK_PAIRS = 5000, 2300
 TIMED_BATCHES = 4
 _MARGIN = 0.9
 """The share of the time left that is planned for."""
-_PEOPLES_WORDS = (HUMAN, "faq", "summary", "comment")
+_TRUSTED = (HUMAN, "faq", "summary")
+"""What dev questions must be to notice when a high learning rate goes too far; comments on code do not."""
+_PEOPLES_WORDS = (*_TRUSTED, "comment")
 _PLAN = "plan.json"
 
 
@@ -100,10 +102,11 @@ class AutoFineTuner(CommonSettings):
 
     def plan(self, splits: Splits) -> TrainingPlan:
         """Return the plan for these pairs, without regard to ``minutes``."""
-        kind, trusted = kind_of(splits.train), asks_in_peoples_words(splits.dev)
+        kind, trusted = kind_of(splits.train), asks_in_peoples_words(splits.dev, _TRUSTED)
         questions = len({pair.query_key for pair in splits.dev})
         labelled, alone = kind == PEOPLE, kind == CUT and not trusted
-        asked = f"{questions:,} dev questions {'' if trusted else 'not '}in people's own words"
+        own = "" if asks_in_peoples_words(splits.dev) else "not "
+        asked = f"{questions:,} dev questions {own}in people's own words"
         plan = TrainingPlan(
             epochs=_epochs_of_labelled(len(splits.train), self.batch_size) if labelled else 1,
             learning_rate=1e-4 if labelled or trusted else 5e-5,
@@ -250,9 +253,9 @@ def in_peoples_words(pair: Pair) -> bool:
     return pair.query_type in _PEOPLES_WORDS
 
 
-def asks_in_peoples_words(pairs: Sequence[Pair]) -> bool:
-    """Return whether most questions are people's own."""
-    return 2 * sum(in_peoples_words(pair) for pair in pairs) > len(pairs)
+def asks_in_peoples_words(pairs: Sequence[Pair], types: Collection[str] = _PEOPLES_WORDS) -> bool:
+    """Return whether most questions are of the types that are in people's own words."""
+    return 2 * sum(pair.query_type in types for pair in pairs) > len(pairs)
 
 
 def fit_into(plan: TrainingPlan, *, seconds: float, pairs: int, evaluations: int, least: int) -> TrainingPlan:

@@ -47,6 +47,7 @@ PEOPLES_DEV, AUTHORS_DEV, CUT_DEV = pairs(150), pairs(150, CUT, "summary"), pair
         (CUT_TRAIN, AUTHORS_DEV, 1, 1e-4, (0.5,), "best", 0.5),
         (CUT_TRAIN, PEOPLES_DEV, 1, 1e-4, (0.5,), "best", 0.5),
         (CUT_TRAIN, CUT_DEV, 1, 5e-5, (0.5,), "preferred", 0.5),
+        (CUT_TRAIN, pairs(150, CUT, "comment"), 1, 5e-5, (0.5,), "preferred", 0.5),
         (pairs(300, LLM, "question"), CUT_DEV, 1, 5e-5, (0.25, 0.5, 0.75), "one_standard_error", 0.5),
         (CUT_TRAIN, [], 1, 5e-5, (0.5,), "preferred", 0.5),
     ],
