@@ -27,15 +27,15 @@ _COMMENT = re.compile(r"\s*(?:#+|//+|--|;+|%+)\s+(?P<text>\w.*)")
 
 _DOCSTRING = re.compile(
     r"""(?:^|:)[ \t]*[rRuU]{0,2}(?P<sign>\"{3}|'{3})(?P<string>.*?)(?P=sign)"""  # Python
-    r"|^[ \t]*/\*[*!](?P<block>.*?)\*/"  # Java, JavaScript, C, PHP …
+    r"|^[ \t]*/\*[*!](?P<block>(?:(?!/\*|\*/).)*)\*/"  # Java, JavaScript, C, PHP …
     r"|(?P<lines>(?:^[ \t]*//[/!][^\n]*(?:\n|\Z))+)",  # Rust, C#, Swift …
     re.DOTALL | re.MULTILINE,
 )
 _MARGIN = re.compile(r"^[ \t]*(?://[/!]|\*)?[ \t]*", re.MULTILINE)
 _FIRST_SENTENCE = re.compile(
     r"(?:[\s*/!\"'`(\[]|<\w+>)*(?P<text>\w.*?)"
-    r"(?:[.!?](?=\s|<|\Z)|\s*\Z"
-    r"|\s*\n[ \t]*(?://[/!]|\*)?[ \t]*(?:\n|[@:]\w|\w+:[ \t]*\n))",  # an empty line, or a parameter's
+    r"(?:[.!?](?=\s|<|\Z)|\Z"
+    r"|\n[ \t]*(?:(?://[/!]|\*)[ \t]*)?(?:\n|[@:]\w|\w+:[ \t]*\n))",  # an empty line, or a parameter's
     re.DOTALL,
 )
 
