@@ -207,7 +207,7 @@ _ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|`{3,})[\w,+-]*")
 _ADOC_CONTAINER = re.compile(r"={4,}|\*{4,}|_{4,}|--|<<<|'''|\[[^\]]*\]")
 _ADOC_DIRECTIVE = re.compile(r"(?:include|image|video|audio|toc|ifdef|ifndef|ifeval|endif)::?\S*\[(.*)\]")
 _ADOC_LINK = re.compile(r"(?:(?:https?|ftp|mailto|link|xref|image|kbd|btn|menu|footnote):\S*?)\[([^\]]*)\]")
-_ADOC_PAGE_LINK = re.compile(r"(?:link|xref):(?P<address>[^\s\[\]]+)\[(?P<words>[^\]]+)\]")
+_ADOC_PAGE_LINK = re.compile(r"(?:link|xref):(?P<address>[^\s\[\]]{1,1000})\[(?P<words>[^\]]{1,300})\]")
 _ADOC_REFERENCE = re.compile(r"<<[^,>]*(?:,\s*([^>]*))?>>")
 _ADOC_CELL = re.compile(r"(?:^|\s)(?:\d+(?:\.\d+)?[+*])?[<^>.]*[a-z]?\|")
 
