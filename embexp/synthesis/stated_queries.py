@@ -34,7 +34,7 @@ _DOCSTRING = re.compile(
 _MARGIN = re.compile(r"^[ \t]*(?://[/!]|\*)?[ \t]*", re.MULTILINE)
 _FIRST_SENTENCE = re.compile(
     r"(?:[\s*/!\"'`(\[]|<\w+>)*(?P<text>\w.*?)"
-    r"(?:[.!?](?=\s|<|\Z)|\Z"
+    r"(?:(?P<stop>[.!?])(?=\s|<|\Z)|\Z"
     r"|\n[ \t]*(?:(?://[/!]|\*)[ \t]*)?(?:\n|[@:]\w|\w+:[ \t]*\n))",  # an empty line, or a parameter's
     re.DOTALL,
 )
@@ -75,7 +75,8 @@ def comments(text: str) -> Iterator[Sentence]:
     for found in _DOCSTRING.finditer(text):
         first = _FIRST_SENTENCE.match(text, *found.span(found.lastgroup or 0))
         if first is not None:
-            yield Sentence(clean(_MARGIN.sub("", first["text"])), *first.span("text"))
+            end = first.end("stop" if first["stop"] else "text")
+            yield Sentence(clean(_MARGIN.sub("", first["text"])), first.start("text"), end)
     for line, start, in_code in _lines(text):
         match = _COMMENT.match(line) if in_code else None
         if match is not None:

@@ -368,6 +368,7 @@ def test_code_asks_by_its_docstring_and_not_by_its_signature() -> None:
     code = f'def keep(pump, hours):\n    """Keep the pump running at night."""\n    {START}'
     (pair,) = Extractive(target=1, held_out_share=1).pairs([Chunk("c", "d", code)], {})
 
+    assert f'""" """\n    {START}' in pair.positive
     assert (pair.query_type, pair.query) == ("comment", "Keep the pump running at night")
 
 
