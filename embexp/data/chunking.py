@@ -304,7 +304,7 @@ def _followed(text: str, budget: int, tokens: _Counter) -> tuple[int, Continuati
 
 
 def _begun(line: str, tail: list[_Segment], left: int, most: int, tokens: _Counter) -> list[_Segment]:
-    """Return a part's begin: the line that it repeats, if that takes ``most`` tokens or fewer, and a tail."""
+    """Return the first segments of a part: the line to repeat, unless it is too long, and the overlap."""
     size = tokens.count([line])[0]
     if size > min(most, left):
         return tail

@@ -32,10 +32,9 @@ class Continuation:
             text: What comes next.
             overlap: What the passage repeats of the words before it.
         """
-        alone = Fences()
-        for line in overlap.splitlines():
-            alone.hold(line)
-        if alone.opened != self._fences.opened:  # the overlap, or the text, begins within code
+        alone = Continuation()
+        alone.read(overlap)
+        if alone._fences.opened != self._fences.opened:  # the overlap, or the text, begins within code
             return f"{self._fences.last}\n"
         return f"{self._head}\n" if self._head and is_row(text.partition("\n")[0]) else ""
 

@@ -544,7 +544,7 @@ def held_out_pairs(
         target=max(len({chunk.document_id for chunk in chunks}), _ENOUGH),
         per_document=_MOST_PER_DOCUMENT,
         held_out_share=1.0,
-        query_types=["faq", "summary", "sentence", "comment"],
+        query_types=_most_human_types(),
         fallback_types=[],
         seed=seed,
     )
