@@ -150,7 +150,7 @@ def search_terms(text: str) -> list[str]:
     """Return what a search compares: ``terms`` of the text in one width, and what they are made of.
 
     With the letters of unspaced scripts beside their pairs, a query of a single letter finds its passages.
-    With the words of a name beside it (``max_connections``), a question in plain words finds it.
+    With the words of an identifier beside it (``max_connections``), a question in plain words finds it.
 
     Args:
         text: A text in lower case.
@@ -164,7 +164,7 @@ def search_terms(text: str) -> list[str]:
 
 
 def _with_parts(word: str) -> list[str]:
-    """Return a word, and the words that it joins by underscores."""
+    """Return a word and, if it is an identifier with underscores, the words in it."""
     return [word, *filter(None, word.split("_"))] if "_" in word else [word]
 
 
