@@ -1,12 +1,14 @@
 """Queries in a script that a model has never read: their loanwords are read as they sound.
 
-Technical language is full of loanwords ("клиент", "протокол"). In Latin letters, as they sound, a tokenizer
-cuts them into pieces like those of the words that they come from. A query encoder learns what is left of the
-difference from training queries that are spelled by sound, too. It needs no query in that language.
+Technical language is full of loanwords ("клиент", "протокол"). In Latin letters they sound like words of the
+documents, so a query encoder gets a token for what each of these words sounds like, initialised with the
+word's own embedding. From training queries that are spelled by sound, too, it learns to read the tokens with
+all kinds of endings. It needs no query in that language.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import re
@@ -15,14 +17,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embexp.data.phonetic_keys import phonetic_key, script
+from embexp.data.records import Pair
 from embexp.data.spelling import MOSTLY, spelled_share
 from embexp.data.splitting import Splits
 from embexp.data.words import unspaced
+from embexp.finetuning.new_tokens import add_tokens, token_embeddings, wordpiece
+from embexp.finetuning.parameter_efficient import QueryEncoder
 from embexp.models.folder import TokenizerCounter
-from embexp.models.routes import has_two_encoders
+from embexp.models.routes import encoder_of, has_two_encoders
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +43,16 @@ _VOWELS, _ENDS = "aeiou", ("", "", "", "i", "m", "n", "s", "v")
 MOST_LETTERS = 2_000
 """Each letter is a step of the tokenizer, .2 ms for 400 of them; the syllables of Hangul would take 5 ms."""
 _WORD = re.compile(r"\w+")
+_DOUBLED = re.compile(r"(\w)\1")
 
 
-def unread_letters(model: SentenceTransformer, splits: Splits) -> dict[str, str]:
-    """Return the letters of the script that questions ask in, if the model has never read their language.
+def unread_letters(method: object, model: SentenceTransformer, splits: Splits) -> dict[str, str]:
+    """Return the letters of the script that questions ask in, if they are to be transliterated.
+
+    They are if the model has never read the questions' language, and gets a query encoder.
 
     Args:
+        method: Which weights are trained; only a ``QueryEncoder`` may transliterate.
         model: The untuned model. One with two encoders has read everything.
         splits: The test questions tell, or the dev questions where there is no test. Where the training
             queries are in that language, too, the model gets tokens for it (``new_tokens.py``).
@@ -51,6 +61,8 @@ def unread_letters(model: SentenceTransformer, splits: Splits) -> dict[str, str]
         Letter -> what it sounds like in Latin letters; empty where the model reads the questions, or where
         their script is Latin, puts no space between words, or has more than 2,000 letters (Hangul).
     """
+    if not (isinstance(method, QueryEncoder) and method.transliterate):
+        return {}
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if tokenizer is None or has_two_encoders(model):
         return {}
@@ -74,8 +86,66 @@ def _main_script(texts: Iterable[str]) -> str:
     return max(scripts, key=lambda name: scripts[name], default="")
 
 
-def respelled(queries: Sequence[str], *, seed: int) -> list[str]:
-    """Return the queries, half of them by sound, as somebody would write them who borrows their words.
+def add_loanwords(
+    model: SentenceTransformer, letters: Mapping[str, str], pairs: Sequence[Pair], *, most: int
+) -> list[str]:
+    """Add tokens for what the documents' words sound like: ``protokol`` starts from ``protocol``.
+
+    The same model and pairs give the same tokens. Other texts keep the tokens that they have, but for words
+    that begin as a more frequent word sounds.
+
+    Args:
+        model: A model of two encoders; that of the queries is changed in place if its tokenizer is WordPiece.
+        letters: What ``unread_letters`` returns; nothing changes without any.
+        pairs: The training pairs, whose passages hold the words.
+        most: At most so many tokens are added, those of the most frequent words.
+
+    Returns:
+        The added tokens, in the order of their ids.
+    """
+    if not letters or most == 0:
+        return []
+    encoder = encoder_of(model, "query")
+    tokenizer = wordpiece(encoder)
+    if tokenizer is None:
+        return []
+    found = _sounds({pair.positive for pair in pairs}, tokenizer)
+    sounds = dict(itertools.islice(found.items(), most))
+    pieces = [tokenizer.encode(word, add_special_tokens=False).ids for word in sounds.values()]
+    first = add_tokens(encoder, list(sounds))
+    embeddings = token_embeddings(encoder)
+    for token, ids in enumerate(pieces, start=first):
+        embeddings[token] = embeddings[ids].mean(dim=0)
+    log.info("%d tokens are added for what the documents' words sound like.", len(sounds))
+    return list(sounds)
+
+
+def _sounds(passages: Iterable[str], tokenizer: Tokenizer) -> dict[str, str]:
+    """Return the stems of what words sound like, each with its most frequent word, frequent ones first."""
+    known, sounds, begun = tokenizer.get_vocab(), dict[str, str](), set[str]()
+    for word in _by_frequency(passages):
+        own = len(tokenizer.model.tokenize(word)[0].value)
+        begun.update(word[:end] for end in range(own + 1, len(word) + 1))
+        sound = _stem(phonetic_key(word))
+        if len(sound) >= SHORTEST and sound not in known and sound not in begun:
+            sounds.setdefault(sound, word)
+    return sounds
+
+
+def _by_frequency(passages: Iterable[str]) -> list[str]:
+    """Return the words in Latin letters that can be borrowed, in lower case, the most frequent first."""
+    counts = Counter(word for text in passages for word in _WORD.findall(text.lower()))
+    words = [word for word in counts if _borrowable(word) and script(word[0]) == "LATIN"]
+    return sorted(words, key=lambda word: (-counts[word], word))
+
+
+def _stem(key: str) -> str:
+    """Return a phonetic key without the vowels at its end, which languages exchange for endings."""
+    return key.rstrip(_VOWELS)
+
+
+def respelled(queries: Sequence[str], *, seed: int, share: float = RESPELLED) -> list[str]:
+    """Return the queries, some of them by sound, as somebody would write them who borrows their words.
 
     Words of four letters and more are written as they sound; many get another ending, and nonsense stands
     between them, as words that are not borrowed are nonsense to the model.
@@ -83,12 +153,34 @@ def respelled(queries: Sequence[str], *, seed: int) -> list[str]:
     Args:
         queries: The training queries.
         seed: Fixes what is drawn.
+        share: The share of them that are written by sound.
     """
     draw = random.Random(seed)
     words = sorted({word for query in queries for word in _WORD.findall(query) if _borrowable(word)})
     if not words:
         return list(queries)
-    return [_respelled(query, words, draw) if draw.random() < RESPELLED else query for query in queries]
+    return [_respelled(query, words, draw) if draw.random() < share else query for query in queries]
+
+
+def questions_by_sound(questions: Sequence[str], letters: Mapping[str, str], *, seed: int) -> list[str]:
+    """Return dev questions as the query encoder will read those that it is asked.
+
+    Args:
+        questions: Those in the script of the letters are transliterated, the others spelled by sound.
+        letters: What ``unread_letters`` returns.
+        seed: Fixes what is drawn.
+    """
+    spelled = respelled(questions, seed=seed, share=1.0)
+    return [
+        _transliterated(question, letters) if letters.keys() & set(question) else by_sound
+        for question, by_sound in zip(questions, spelled, strict=True)
+    ]
+
+
+def _transliterated(text: str, letters: Mapping[str, str]) -> str:
+    """Return a text as the tokenizer of ``transliterate_queries`` reads it."""
+    single = _DOUBLED.sub(lambda found: found[1] if found[1] in letters else found[0], text)
+    return single.translate(str.maketrans(dict(letters)))
 
 
 def _respelled(query: str, words: Sequence[str], draw: random.Random) -> str:
@@ -107,7 +199,7 @@ def _by_sound(word: str, draw: random.Random) -> str:
     key = phonetic_key(word.lower())
     if draw.random() >= _INFLECTED:
         return key
-    return key.rstrip(_VOWELS) + draw.choice(["", draw.choice(_VOWELS) + draw.choice(_ENDS)])
+    return _stem(key) + draw.choice(["", draw.choice(_VOWELS) + draw.choice(_ENDS)])
 
 
 def _borrowable(word: str) -> bool:

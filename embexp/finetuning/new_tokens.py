@@ -52,7 +52,7 @@ def extend_vocabulary(model: SentenceTransformer, pairs: Sequence[Pair], *, most
     Returns:
         The added tokens, in the order of their ids; empty if there is no need for any.
     """
-    tokenizer = _wordpiece(model)
+    tokenizer = wordpiece(model)
     if tokenizer is None or most == 0 or len(pairs) < FEWEST_PAIRS:
         return []
     sample = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_PAIRS)).astype(int)]
@@ -94,7 +94,7 @@ def add_tokens(model: SentenceTransformer, tokens: Sequence[str]) -> int:
     """
     from tokenizers.models import WordPiece
 
-    tokenizer = _wordpiece(model)
+    tokenizer = wordpiece(model)
     if tokenizer is None:
         raise ValueError("Tokens can be added to a WordPiece tokenizer only.")
     old = tokenizer.model
@@ -107,15 +107,15 @@ def add_tokens(model: SentenceTransformer, tokens: Sequence[str]) -> int:
         max_input_chars_per_word=old.max_input_chars_per_word,
     )
     transformer: Any = model[0]
-    embeddings = _embeddings(model)
+    embeddings = token_embeddings(model)
     mean = embeddings[:first].mean(dim=0)
     if first + len(tokens) > len(embeddings):
         transformer.auto_model.resize_token_embeddings(first + len(tokens), mean_resizing=False)
-    _embeddings(model)[first : first + len(tokens)] = mean
+    token_embeddings(model)[first : first + len(tokens)] = mean
     return first
 
 
-def _wordpiece(model: SentenceTransformer) -> Tokenizer | None:
+def wordpiece(model: SentenceTransformer) -> Tokenizer | None:
     """Return the model's tokenizer; None if it is no WordPiece or serves two encoders."""
     from sentence_transformers.base.modules import Transformer
     from tokenizers.models import WordPiece
@@ -193,7 +193,7 @@ def _initialise(model: SentenceTransformer, pairs: Sequence[Pair], *, known: int
     found = align(questions, passages)
     if not len(found.counts):
         return 0
-    embeddings = _embeddings(model)
+    embeddings = token_embeddings(model)
     length = embeddings[:known].norm(dim=1).mean()
     order = np.argsort(found.questions, kind="stable")
     tokens, starts = np.unique(found.questions[order], return_index=True)
@@ -227,7 +227,7 @@ def _aligned_with(passages: Sequence[list[int]], *, known: int) -> list[list[int
     ]
 
 
-def _embeddings(model: SentenceTransformer) -> torch.Tensor:
+def token_embeddings(model: SentenceTransformer) -> torch.Tensor:
     """Return the embeddings of the model's tokens, shape (tokens, dimension), to read and to write."""
     transformer: Any = model[0]
     weight: torch.Tensor = transformer.auto_model.get_input_embeddings().weight.data

@@ -64,7 +64,8 @@ class CommonSettings:
         retries: How often a training that diverges returns to its last good checkpoint, each time at half
             the learning rate.
         new_tokens: At most so many tokens are added for words that the model's tokenizer spells letter by
-            letter, if these are most words of the training questions; 0 adds none.
+            letter, if these are most words of the training questions, or for loanwords
+            (``loanwords.py``); 0 adds none.
         method: Which weights to train, as a component of its own; None trains all.
         forgetting_floor: With a general set (``benchmark@forgetting=…``), the share of the untuned model's
             score there that selected weights must keep; None sets no such limit.

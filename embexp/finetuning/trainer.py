@@ -16,12 +16,12 @@ from embexp.finetuning.batch_sampler import LENGTH_POOL, plan_batches
 from embexp.finetuning.checkpoints import Checkpoints, TrainingLog, training_fingerprint
 from embexp.finetuning.context import TrainingContext
 from embexp.finetuning.distributed.process_group import announce_training, current_process_group
-from embexp.finetuning.loanwords import respelled, transliterate_queries, unread_letters
+from embexp.finetuning.loanwords import add_loanwords, respelled, transliterate_queries, unread_letters
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_modes import dropout_rates, training_length
 from embexp.finetuning.model_selection import TUNED, UNTUNED, select_weights
 from embexp.finetuning.new_tokens import extend_vocabulary
-from embexp.finetuning.parameter_efficient import Full, Method, QueryEncoder
+from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import Training, TrainingStep, UntunedModel
@@ -78,10 +78,11 @@ class SentenceTransformerFineTuner(TrainerSettings):
         checkpoints.claim(self.training_key(model, loss, splits, seed=seed))
         new_tokens = extend_vocabulary(model, splits.train, most=self.new_tokens)
         method: Method = self.method or Full()
-        letters = self._letters(model, splits)
+        letters = unread_letters(self.method, model, splits)
+        method.extend(model)
+        loanwords = add_loanwords(model, letters, splits.train, most=self.new_tokens)
         if (training := checkpoints.finished()) is not None:
             log.info("Training in %s is complete (%d steps): not training again.", work_dir, training.steps)
-            method.extend(model)
             checkpoints.load_model(model)
             transliterate_queries(model, letters)
             for point in training.history:
@@ -90,7 +91,6 @@ class SentenceTransformerFineTuner(TrainerSettings):
         _warn_of_few_questions(self, splits)
         untuned = None if new_tokens else untuned
         checkpoints.check_space(model)
-        method.extend(model)
         evaluate = _at_own_length(model, dev_scores, untuned)
         with (
             space_checked(work_dir),
@@ -106,7 +106,12 @@ class SentenceTransformerFineTuner(TrainerSettings):
                 evaluate=evaluate,
                 evaluations=self.evaluations if splits.dev else 0,
             )
-            training = self._train(context, model, loss, splits, seed, untuned, new_tokens, letters=letters)
+            training = self._train(
+                *(context, model, loss, splits, seed, untuned),
+                letters=letters,
+                new_tokens=new_tokens,
+                loanwords=loanwords,
+            )
             checkpoints.finish(training, model)
         transliterate_queries(model, letters)
         return training
@@ -127,9 +132,10 @@ class SentenceTransformerFineTuner(TrainerSettings):
         splits: Splits,
         seed: int,
         untuned: UntunedModel | None,
-        new_tokens: Sequence[str],
         *,
         letters: Mapping[str, str],
+        new_tokens: Sequence[str],
+        loanwords: Sequence[str],
     ) -> Training:
         from embexp.finetuning.training_loop import TrainingLoop
 
@@ -157,6 +163,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
                 group,
                 rows.columns,
                 new_tokens=new_tokens,
+                loanwords=loanwords,
                 loss=repr(loss),
                 outputs=rows.outputs,
                 seed=seed,
@@ -180,15 +187,9 @@ class SentenceTransformerFineTuner(TrainerSettings):
             general=selected.general,
             reason=selected.reason,
             chosen_by_dev=selected.by_dev,
-            new_tokens=len(new_tokens),
+            new_tokens=len(new_tokens) + len(loanwords),
             transliterated=transliterated,
         )
-
-    def _letters(self, model: SentenceTransformer, splits: Splits) -> dict[str, str]:
-        """Return the letters that the query encoder is to read as they sound."""
-        if not isinstance(self.method, QueryEncoder) or not self.method.transliterate:
-            return {}
-        return unread_letters(model, splits)
 
     def training_key(self, model: SentenceTransformer, loss: Loss, splits: Splits, *, seed: int) -> str:
         """Return a digest of all that shapes a training: checkpoints of another one are not continued."""
@@ -208,7 +209,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
             sha256_of(*pairs),
             repr(splits.label_scale()),
             len(splits.dev),
-            self._letters(model, splits),
+            unread_letters(self.method, model, splits),
             seed,
         )
 

@@ -106,7 +106,8 @@ class Training:
         reason: Why these weights were selected; None if there was no choice.
         chosen_by_dev: Whether dev could choose them.
         plan: What ``trainer=auto`` decided; None for settings that were given.
-        new_tokens: How many tokens were added for words that the tokenizer spelled letter by letter.
+        new_tokens: How many tokens were added for words that the tokenizer spelled letter by letter; where a
+            script is transliterated, for what the documents' words sound like.
         transliterated: The script, such as ``CYRILLIC``, that is transliterated in queries; None for none.
     """
 

@@ -20,7 +20,9 @@ from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
 from embexp.data.words import words
 from embexp.finetuning.checkpoints import weights_digest
+from embexp.finetuning.loanwords import questions_by_sound, unread_letters
 from embexp.finetuning.query_adapter import QueryAdapterFineTuner
+from embexp.finetuning.settings import CommonSettings
 from embexp.finetuning.training import GENERAL, DevScores, Training, TrainingStep, UntunedModel
 from embexp.models.adapted import save_adapted, tuned_model
 from embexp.models.embedding_cache import EmbeddingCache
@@ -173,7 +175,7 @@ def _train_weights(
 ) -> Training:
     """Train the model's weights, and save the whole model."""
     model = experiment.model.load()
-    score = _dev_scorer(experiment, data)
+    score = _dev_scorer(experiment, data, letters=_unread_letters(experiment, model, data))
     vectors = EmbeddingCache(stage.folder / "vectors")
     untuned = UntunedModel(
         fingerprint=identity(experiment.model),
@@ -208,6 +210,12 @@ def _train_weights(
     return training
 
 
+def _unread_letters(experiment: Experiment, model: SentenceTransformer, data: Data) -> dict[str, str]:
+    """Return the letters that the trained model will transliterate in questions; empty for none."""
+    trainer = experiment.trainer
+    return unread_letters(trainer.method, model, data.splits) if isinstance(trainer, CommonSettings) else {}
+
+
 def _in_training(model: SentenceTransformer) -> str:
     """Return the digest under which the vectors of weights in training are kept."""
     return f"in training {weights_digest(model)}"
@@ -233,17 +241,20 @@ def run_worker(experiment: Experiment) -> None:
     experiment.trainer.run_worker(experiment.loss, experiment.model.load)
 
 
-def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], DevScores]:
+def _dev_scorer(
+    experiment: Experiment, data: Data, *, letters: Mapping[str, str] | None = None
+) -> Callable[[Embedder], DevScores]:
     """Return a function that scores a model on the dev questions by exact search.
 
     Where ``benchmark@forgetting`` names a general set, a part of it is scored too; its metrics have the
-    prefix ``general_``.
+    prefix ``general_``. Where ``letters`` are to be transliterated, dev questions are spelled by sound.
     """
     if not data.splits.dev:
         return lambda _: DevScores({})
     unit, seed = experiment.dataset.unit, experiment.seed
     metrics = with_defaults(experiment.metric, *deciding_metrics(experiment.settings))
-    tasks = {"": dev_task(data, seed=seed, unit=unit)}
+    task = dev_task(data, seed=seed, unit=unit)
+    tasks = {"": _by_sound(task, letters, seed=seed) if letters else task}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
@@ -258,6 +269,14 @@ def _dev_scorer(experiment: Experiment, data: Data) -> Callable[[Embedder], DevS
         return DevScores(values, scored[""].per_query)
 
     return scores
+
+
+def _by_sound(task: RetrievalTask, letters: Mapping[str, str], *, seed: int) -> RetrievalTask:
+    """Return the dev questions as a query encoder reads the test questions, whose loanwords it is to find."""
+    log.info("Dev questions are spelled by sound, as the query encoder will read the test questions.")
+    spelled = questions_by_sound([query.text for query in task.queries], letters, seed=seed)
+    queries = [replace(query, text=text) for query, text in zip(task.queries, spelled, strict=True)]
+    return replace(task, queries=queries)
 
 
 def deciding_metrics(settings: Mapping[str, Any]) -> list[str]:

@@ -365,11 +365,13 @@ def _training(outcome: Outcome) -> str:
     if training.selected and len(training.candidates) > 1:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in training.candidates.items())
         best += f"; selected the {training.selected} weights (dev scores: {scores})"
-    if training.new_tokens:
-        new = counted(training.new_tokens, "token")
-        best += f"; {new} added for words that the tokenizer spelled letter by letter"
     if training.transliterated:
         best += f"; {training.transliterated.capitalize()} letters of questions are transliterated"
+    if training.new_tokens:
+        new = counted(training.new_tokens, "token")
+        sound = "what the documents' words sound like"
+        spelled = "words that the tokenizer spelled letter by letter"
+        best += f"; {new} added for {sound if training.transliterated else spelled}"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
         f"{training_time(training)} ({training.pairs_per_second:,.1f} pairs/s){best}."

@@ -18,7 +18,7 @@ _MARKER = re.compile(r"\s{0,3}(?:[-*+>•]|\d{1,3}[.)])\s+")
 # Not prose: headings, tables, rules, doctests, directives, field lists, a line that is all code, signatures.
 _NOT_PROSE = re.compile(
     r"(?: {4,}|\t|\s*(?:#|\||\+[-=]|>>>|\.\.\.|\.\. |:\w+|[-=~^_*]{3,}\s*$|`[^`]*`\s*$|<"
-    r"|(?:async )?def \w+\(|class \w+[(:]|(?:async )?function \w*\(|func [\w (*)]*\w\("
+    r"|(?:async )?def \w+\(|class \w+(?:\(|:\s*$)|(?:async )?function \w*\(|func [\w (*)]*\w\("
     r"|(?:public|private|protected|static) [\w<>,\[\] ]+\())"
 )
 _END = re.compile(

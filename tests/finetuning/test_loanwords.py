@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,17 @@ from sentence_transformers import SentenceTransformer
 
 from embexp.data.records import Pair
 from embexp.data.splitting import Splits
-from embexp.finetuning.loanwords import respelled, transliterate_queries, unread_letters
+from embexp.finetuning.loanwords import (
+    add_loanwords,
+    questions_by_sound,
+    respelled,
+    transliterate_queries,
+    unread_letters,
+)
 from embexp.finetuning.losses import QueryDistill
+from embexp.finetuning.new_tokens import token_embeddings
 from embexp.finetuning.parameter_efficient import QueryEncoder
+from embexp.models.routes import encoder_of
 from embexp.models.tiny import TinyModel
 
 QUERIES = ["transfer protocol of a client", "server with ip4 cache", "an old map"]
@@ -32,7 +41,7 @@ def splits(*, train: list[str] = QUERIES, dev: list[str] = QUERIES, test: list[s
 
 
 def test_letters_of_the_script_that_questions_ask_in_sound_like_latin_ones(model: Any) -> None:
-    letters = unread_letters(model, splits())
+    letters = unread_letters(QueryEncoder(), model, splits())
 
     assert [letters[each] for each in "кКщ"] == ["k", "k", "sh"]
     assert letters["ь"] == ""
@@ -51,17 +60,17 @@ def test_letters_of_the_script_that_questions_ask_in_sound_like_latin_ones(model
     ],
 )
 def test_other_questions_need_no_letters(model: Any, changed: dict[str, list[str]]) -> None:
-    assert unread_letters(model, splits(**changed)) == {}
+    assert unread_letters(QueryEncoder(), model, splits(**changed)) == {}
 
 
 def test_dev_questions_tell_where_there_is_no_test(model: Any) -> None:
-    assert unread_letters(model, splits(test=[], dev=ASKED))["к"] == "k"
+    assert unread_letters(QueryEncoder(), model, splits(test=[], dev=ASKED))["к"] == "k"
 
 
 def test_a_model_of_two_encoders_is_left_as_it_is(model: Any) -> None:
     QueryEncoder().extend(model)
 
-    assert unread_letters(model, splits()) == {}
+    assert unread_letters(QueryEncoder(), model, splits()) == {}
 
 
 def test_half_of_the_queries_are_spelled_by_sound() -> None:
@@ -84,7 +93,7 @@ def test_queries_without_words_to_borrow_stay(queries: list[str]) -> None:
 
 
 def test_questions_have_the_vectors_of_what_they_sound_like(model: Any, tmp_path: Path) -> None:
-    letters = unread_letters(model, splits())
+    letters = unread_letters(QueryEncoder(), model, splits())
     QueryEncoder().extend(model)
     plain = ["klient protokola", "a map, café"]
     before = model.encode_query(plain), model.encode_document(["клиент"])
@@ -96,6 +105,74 @@ def test_questions_have_the_vectors_of_what_they_sound_like(model: Any, tmp_path
         for query in ("клиент протокола", "Клиент  ПРОТОКОЛА", "клиеннт протокола"):
             np.testing.assert_allclose(read.encode_query(query), before[0][0], atol=1e-6)
         np.testing.assert_allclose(read.encode_document(["клиент"]), before[1], atol=1e-6)
+
+
+def test_dev_questions_are_asked_as_the_query_encoder_reads_them(model: Any) -> None:
+    letters = unread_letters(QueryEncoder(), model, splits())
+    asked = ["клиеннт протокола MCP", "the transfer protocol", "ip4"]
+
+    found = questions_by_sound(asked, letters, seed=0)
+
+    assert found[0] == "klient protokola MCP"
+    assert "protokol" in found[1]
+    assert found[2] == "ip4"
+
+
+def with_loanwords(model: Any, passages: list[str], *, most: int = 100) -> tuple[dict[str, str], list[str]]:
+    """Return the letters and the tokens that the model's query encoder gets for the passages' words."""
+    letters = unread_letters(QueryEncoder(), model, splits())
+    QueryEncoder().extend(model)
+    given = [replace(pair, positive=text) for pair, text in zip(pairs(passages), passages, strict=True)]
+    return letters, add_loanwords(model, letters, given, most=most)
+
+
+def test_words_have_tokens_for_what_they_sound_like(model: Any, tmp_path: Path) -> None:
+    plain = ["the protocol of clients", "old maps, café"]
+    before = model.encode_query(plain)
+
+    letters, tokens = with_loanwords(model, ["Protocol of a client", "the protocol, by phone", "a tiny map"])
+    transliterate_queries(model, letters)
+
+    assert tokens[0] == "protokol", "the most frequent word first"
+    assert {"klient", "fon"} & set(tokens) == {"klient"}, "short sounds have none"
+    for read in (model, reloaded(model, tmp_path)):
+        np.testing.assert_allclose(read.encode_query(plain), before, atol=1e-6)
+        query = encoder_of(read, "query")
+        assert query.tokenizer.tokenize("Протоколы клиента")[0] == "protokol"
+        assert "protokol" not in encoder_of(read, "document").tokenizer.get_vocab()
+
+
+def test_a_loanword_starts_from_the_embeddings_of_its_word(model: Any) -> None:
+    word = model.tokenizer("protocol", add_special_tokens=False)["input_ids"]
+    known = token_embeddings(model).clone()
+
+    _, tokens = with_loanwords(model, ["protocol"])
+
+    encoder = encoder_of(model, "query")
+    found = token_embeddings(encoder)[encoder.tokenizer.convert_tokens_to_ids("protokol")]
+    assert tokens == ["protokol"]
+    np.testing.assert_allclose(found, known[word].mean(dim=0), atol=1e-6)
+
+
+def test_a_sound_that_a_more_frequent_word_begins_with_has_no_token(model: Any) -> None:
+    frequent = ["kvorums"] * 3  # what "quorum" sounds like, and more
+    own = len(model.tokenizer.tokenize("kvorums")[0])
+
+    _, tokens = with_loanwords(model, [f"{word} {at}" for at, word in enumerate([*frequent, "quorum"])])
+
+    assert own < len("kvorum"), "the tokenizer cuts the word before"
+    assert tokens == []
+
+
+@pytest.mark.parametrize(("passages", "most"), [(["протокол клиента"], 9), ([], 9), (["protocol"], 0)])
+def test_no_tokens_without_words_to_borrow(model: Any, passages: list[str], most: int) -> None:
+    assert with_loanwords(model, passages, most=most)[1] == []
+
+
+def test_the_most_frequent_words_have_the_tokens(model: Any) -> None:
+    assert with_loanwords(model, ["a protocol", "the client and the clients", "client"], most=1)[1] == [
+        "klient"
+    ]
 
 
 def reloaded(model: Any, folder: Path) -> SentenceTransformer:
@@ -127,6 +204,7 @@ def test_a_query_encoder_is_trained_to_read_loanwords(
 
     assert training.resumed_from == training.steps
     assert training.transliterated == ("CYRILLIC" if transliterate else None)
+    assert bool(training.new_tokens) is transliterate
     np.testing.assert_array_equal(*vectors)
     assert np.allclose(*vectors[0], atol=1e-6) is transliterate
 

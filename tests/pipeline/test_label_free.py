@@ -40,3 +40,34 @@ def test_what_documents_alone_have_trained_is_searched(run, kb: Path, tmp_path: 
     again = ["dataset=folder", f"dataset.path={kb}", "model=local", f"model.path={tmp_path}/X/model"]
     done = run("benchmark", *again, *SMALL[3:], "retriever=exact", "hydra.run.dir=again")
     assert done.code == 0, done.err
+
+
+def test_loanwords_are_asked_on_dev_and_found(run, tmp_path: Path) -> None:
+    parts = ["protocol", "server", "client", "terminal", "monitor", "printer", "scanner", "processor"]
+    documents = [
+        {"_id": str(at), "title": f"The {part}", "text": f"Restart the {part} {at}. Each {part} has a cable."}
+        for at, part in enumerate(parts * 5)
+    ]
+    questions = ["клиент терминала", "протокол сервера", "сканер и принтер"]
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
+    asked = [{"_id": f"q{at}", "text": text} for at, text in enumerate(questions)]
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
+    judged = "".join(f"q{at}\t{at}\t1\n" for at in range(len(questions)))
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
+
+    given = ["dataset=beir", f"dataset.path={folder}", "dataset.train=synthetic", "synthesis=extractive"]
+    done = run("run", "experiment=label_free", *given, *SMALL, "hydra.run.dir=X")
+
+    assert done.code == 0, done.err
+    assert done.err.count("Dev questions are spelled by sound") == 1
+    training = json.loads((tmp_path / "X" / "outcome.json").read_text(encoding="utf-8"))["training"]
+    assert training["transliterated"] == "CYRILLIC"
+    assert training["new_tokens"] > 0
+    assert "added for what the documents' words sound like" in (tmp_path / "X" / "report.md").read_text(
+        encoding="utf-8"
+    )
+
+    found = run("search", "протокол", "--run", "X")
+    assert found.code == 0, found.err

@@ -27,6 +27,8 @@ def texts(text):
         ("# Heading\n\nBody text.", ["Body text."]),
         ("Before.\n\n```python\ncode. Here.\n```\nAfter.", ["Before.", "After."]),
         ("Text.\n\n    indented code\n\n>>> 1 + 1\n| a | b |\n`all code`\n.. note:: x", ["Text."]),
+        ("class Pump(Part):\n\nclass Valve:\n\ndef open(self):\n\nText.", ["Text."]),
+        ("class action: a suit of many.", ["class action: a suit of many."]),
         ("", []),
     ],
 )

@@ -189,6 +189,7 @@ def announce_training(
     columns: Mapping[str, Any],
     *,
     new_tokens: Sequence[str],
+    loanwords: Sequence[str],
     loss: str,
     outputs: int | None,
     seed: int,
@@ -196,15 +197,22 @@ def announce_training(
 ) -> None:
     """Send the workers the training rows, as an Arrow stream, and which loss reads them (its ``repr``).
 
-    ``new_tokens`` are those that rank 0 added to the model's tokenizer.
+    ``new_tokens`` are those that rank 0 added to the model's tokenizer, ``loanwords`` to that of the queries.
     """
     import pyarrow as pa
 
     sink, table = pa.BufferOutputStream(), pa.table(columns)
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    record = {"kind": TRAINING, "loss": loss, "outputs": outputs, "seed": seed, "steps": steps}
-    group.send(record | {"new_tokens": list(new_tokens)}, sink.getvalue().to_pybytes())
+    record: dict[str, Any] = {
+        "kind": TRAINING,
+        "loss": loss,
+        "outputs": outputs,
+        "seed": seed,
+        "steps": steps,
+    }
+    record |= {"new_tokens": list(new_tokens), "loanwords": list(loanwords)}
+    group.send(record, sink.getvalue().to_pybytes())
 
 
 def announce_try(group: ProcessGroup, model: nn.Module, *, mini_batch_size: int | None) -> None:

@@ -27,6 +27,7 @@ from embexp.finetuning.recovery import free_memory, is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training_rows import Rows
 from embexp.models.forward_pass import text_length
+from embexp.models.routes import encoder_of
 from embexp.storage.files import sha256_of
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class _Worker:
         if training["new_tokens"]:
             add_tokens(model, training["new_tokens"])
         method.extend(model)
+        if training["loanwords"]:
+            add_tokens(encoder_of(model, "query"), training["loanwords"])
         message = self.group.receive()
         with (
             dropout_rates(model, dropout=settings.dropout, attention_dropout=settings.attention_dropout),
