@@ -121,13 +121,18 @@ def add_loanwords(
 
 
 def _sounds(passages: Iterable[str], tokenizer: Tokenizer) -> dict[str, str]:
-    """Return the stems of what words sound like, each with its most frequent word, frequent ones first."""
-    known, sounds, begun = tokenizer.get_vocab(), dict[str, str](), set[str]()
+    """Return the stems of what words sound like, each with its most frequent word, frequent ones first.
+
+    WordPiece takes the longest token that a word begins with: a stem that would replace the first token of
+    the word itself, or of a more frequent one, is left out.
+    """
+    known, sounds = tokenizer.get_vocab(), dict[str, str]()
+    beginnings: set[str] = set()
     for word in _by_frequency(passages):
-        own = len(tokenizer.model.tokenize(word)[0].value)
-        begun.update(word[:end] for end in range(own + 1, len(word) + 1))
+        first = len(tokenizer.model.tokenize(word)[0].value)
+        beginnings.update(word[:end] for end in range(first + 1, len(word) + 1))
         sound = _stem(phonetic_key(word))
-        if len(sound) >= SHORTEST and sound not in known and sound not in begun:
+        if len(sound) >= SHORTEST and sound not in known and sound not in beginnings:
             sounds.setdefault(sound, word)
     return sounds
 
@@ -180,7 +185,7 @@ def questions_by_sound(questions: Sequence[str], letters: Mapping[str, str], *, 
 def _transliterated(text: str, letters: Mapping[str, str]) -> str:
     """Return a text as the tokenizer of ``transliterate_queries`` reads it."""
     single = _DOUBLED.sub(lambda found: found[1] if found[1] in letters else found[0], text)
-    return single.translate(str.maketrans(dict(letters)))
+    return single.translate({ord(letter): sound for letter, sound in letters.items()})
 
 
 def _respelled(query: str, words: Sequence[str], draw: random.Random) -> str:
