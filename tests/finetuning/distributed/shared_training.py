@@ -38,10 +38,11 @@ from embexp.finetuning.losses import (
     Mnrl,
     MnrlSymmetric,
     OnlineContrastive,
+    QueryDistill,
     Softmax,
     Triplet,
 )
-from embexp.finetuning.parameter_efficient import Lora, QueryAdapter
+from embexp.finetuning.parameter_efficient import Lora, QueryAdapter, QueryEncoder
 from embexp.finetuning.teachers import BiEncoderTeacher
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
 from embexp.models.tiny import TinyModel
@@ -108,6 +109,7 @@ PAIRS = [make_pair(n) for n in range(46)]
 SCORED = [replace(pair, label=float(at % 3) / 2) for at, pair in enumerate(PAIRS)]
 TEACHER = BiEncoderTeacher(model=TinyModel(seed=2, layers=1, dimension=32))
 FEW = [make_pair(n) for n in range(3)]
+ASKED = {"query_encoder that reads loanwords": [replace(PAIRS[0], query="корзина для рамы")]}
 CASES = {
     "mnrl": (Mnrl, PAIRS, {}),
     "mnrl with negatives": (Mnrl, PAIRS, {"hard_negatives": 2}),
@@ -129,6 +131,8 @@ CASES = {
     "matryoshka of cached_mnrl": (lambda: Matryoshka(loss=CachedMnrl(), dims=[32]), PAIRS, {}),
     "lora": (Mnrl, PAIRS, {"method": Lora(rank=4)}),
     "query_adapter": (Mnrl, PAIRS, {"method": QueryAdapter()}),
+    "query_encoder": (QueryDistill, PAIRS, {"method": QueryEncoder()}),
+    "query_encoder that reads loanwords": (QueryDistill, PAIRS, {"method": QueryEncoder()}),
     "fewer rows than processes": (Mnrl, FEW, {}),
     "rank 0 runs out of memory": (lambda: ShortOnce(0), PAIRS, {}),
     "a worker runs out of memory": (lambda: ShortOnce(1), PAIRS, {}),
@@ -146,7 +150,7 @@ def train(case: str, folder: Path) -> None:
     training = tuner(options).fit(
         model,
         loss.fallback or loss,  # as if its teacher had not passed
-        Splits(train=pairs, dev=dev, test=[]),
+        Splits(train=pairs, dev=dev, test=ASKED.get(case, [])),
         dev_scores=mean_reciprocal_rank(dev),
         work_dir=folder / "work",
         seed=0,
@@ -231,7 +235,7 @@ def main() -> None:
         one, shared = (
             load_file(folder / f"{at}-{name}" / "weights.safetensors") for name in ("one", "shared")
         )
-        start = TinyModel(seed=1, layers=1).load().state_dict()
+        start = start_of(case)
         moved = distance(one, start)
         print(
             json.dumps({"case": case, "moved": moved, "apart": distance(one, shared) / moved, **told}),
@@ -239,9 +243,29 @@ def main() -> None:
         )
 
 
+def start_of(case: str) -> dict:
+    """Return the weights before the training, those of two encoders for a query encoder."""
+    model, method = TinyModel(seed=1, layers=1).load(), CASES[case][2].get("method")
+    if isinstance(method, QueryEncoder):
+        method.extend(model)
+    return model.state_dict()
+
+
 def distance(one: dict, other: dict) -> float:
     """Return the Euclidean distance of the weights that both have; new ones (of an adapter) count from 0."""
-    return math.sqrt(sum(float((one[name] - other.get(name, 0.0)).square().sum()) for name in one))
+    return math.sqrt(
+        sum(float((value - known(other.get(name), value)).square().sum()) for name, value in one.items())
+    )
+
+
+def known(weights, value):
+    """Return the weights, 0 for those that are not there, and for further rows (of new tokens)."""
+    import torch
+
+    found = torch.zeros_like(value)
+    if weights is not None:
+        found[: len(weights)] = weights
+    return found
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from embexp.finetuning.distributed import process_group as processes
 from embexp.finetuning.distributed.process_group import LAUNCHER_VARIABLES, init_process_group, shard
 
 SCRIPT = Path(__file__).with_name("shared_training.py")
-QUICK = ["mnrl with negatives", "cosent", "rank 0 is killed"]
+QUICK = ["mnrl with negatives", "cosent", "query_encoder that reads loanwords", "rank 0 is killed"]
 
 
 @pytest.fixture(autouse=True)
