@@ -227,9 +227,9 @@ def _warn_of_few_questions(settings: TrainerSettings, splits: Splits) -> None:
     count = len({pair.query_key for pair in splits.dev})
     if settings.select != TUNED and settings.evaluations and count < MIN_DEV_QUESTIONS:
         log.warning(
-            "Dev has %d questions, too few to select weights by (at least %d are needed): add documents or "
+            "Dev has %d question%s, too few to select weights by (at least %d are needed): add documents or "
             "pairs, or raise split.dev.",
-            *(count, MIN_DEV_QUESTIONS),
+            *(count, "" if count == 1 else "s", MIN_DEV_QUESTIONS),
         )
 
 
