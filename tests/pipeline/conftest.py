@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import random
 import sys
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.pipeline.corpora import write_beir
 
 TOPICS = {
     "kettle": "boil water tea steam spout lid heat handle pour whistle",
@@ -91,7 +92,6 @@ def write_kb(folder: Path) -> Path:
 def beir(tmp_path: Path) -> Path:
     """A labelled set in BEIR's layout: 60 documents, 120 training and 30 test questions."""
     folder = tmp_path / "shop"
-    (folder / "qrels").mkdir(parents=True)
     draw = random.Random(3)
     corpus, queries, qrels = [], [], {"train": [], "test": []}
     for topic in TOPICS:
@@ -105,11 +105,7 @@ def beir(tmp_path: Path) -> Path:
                     {"_id": f"q-{name}-{ask}", "text": f"which {topic} has {' '.join(words)} {number}"}
                 )
                 qrels[split].append(f"q-{name}-{ask}\t{name}\t1")
-    write_lines(folder / "corpus.jsonl", [json.dumps(row) for row in corpus])
-    write_lines(folder / "queries.jsonl", [json.dumps(row) for row in queries])
-    for split, rows in qrels.items():
-        write_lines(folder / "qrels" / f"{split}.tsv", ["query-id\tcorpus-id\tscore", *rows])
-    return folder
+    return write_beir(folder, corpus=corpus, queries=queries, **qrels)
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

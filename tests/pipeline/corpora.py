@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -20,3 +21,22 @@ def write_corpus(folder: Path, language: str) -> dict[str, str]:
         (folder / f"{place:03}.md").write_text(f"# {machine} {town}\n\n{text}\n", encoding="utf-8")
         questions[f"{place:03}.md"] = texts["question"].format(**values)
     return questions
+
+
+def write_beir(
+    folder: Path,
+    *,
+    corpus: Sequence[dict[str, str]],
+    queries: Sequence[dict[str, str]],
+    **qrels: Sequence[str],
+) -> Path:
+    """Write a set in BEIR's layout; ``qrels`` are the lines of each split, without the header."""
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text(
+            "".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8"
+        )
+    for split, lines in qrels.items():
+        table = "\n".join(["query-id\tcorpus-id\tscore", *lines, ""])
+        (folder / "qrels" / f"{split}.tsv").write_text(table, encoding="utf-8")
+    return folder

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.corpora import write_beir
 from tests.pipeline.pipeline_settings import TINY
 
 
 def beir_set(root: Path, *, documents: int, grades: list[int]) -> list[str]:
     """A set whose question n asks for document n with the n-th grade."""
-    (root / "shop" / "qrels").mkdir(parents=True)
     corpus = [{"_id": f"d{n}", "text": f"the kettle number {n} boils water"} for n in range(documents)]
     queries = [{"_id": f"q{n}", "text": f"which kettle is number {n}"} for n in range(len(grades))]
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (root / "shop" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    rows = [f"q{n}\td{n}\t{grade}" for n, grade in enumerate(grades)]
-    table = "\n".join(["query-id\tcorpus-id\tscore", *rows, ""])
-    (root / "shop" / "qrels" / "test.tsv").write_text(table)
+    judged = [f"q{n}\td{n}\t{grade}" for n, grade in enumerate(grades)]
+    write_beir(root / "shop", corpus=corpus, queries=queries, test=judged)
     return ["dataset=beir", "dataset.path=shop", "dataset.train=none", "tracker=none", *TINY]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from embexp.data.records import Pair
 from embexp.models.tiny import TinyModel
 from embexp.pipeline.unread_language import warn_of_unread_language
+from tests.pipeline.corpora import write_beir
 
 RUSSIAN, ENGLISH = ["как закрепить корзину на раме"], ["how does the basket fit the frame"]
 SAID = "spells 100% of the test questions' words letter by letter"
@@ -40,15 +40,11 @@ def test_a_warning_comes_where_no_training_question_helps(
 
 def beir(folder: Path, question: str) -> Path:
     """Four passages, each with a question."""
-    (folder / "qrels").mkdir(parents=True)
     parts = [f"The {name} fits the frame with two bolts." for name in ("basket", "lamp", "bell", "rack")]
     documents = [{"_id": str(at), "title": "", "text": text} for at, text in enumerate(parts)]
     questions = [{"_id": f"q{at}", "text": f"{question} {at}"} for at in range(4)]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
-    judged = "".join(f"q{at}\t{at}\t1\n" for at in range(4))
-    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
-    return folder
+    judged = [f"q{at}\t{at}\t1" for at in range(4)]
+    return write_beir(folder, corpus=documents, queries=questions, test=judged)
 
 
 @pytest.mark.parametrize("own", [False, True])
