@@ -1,9 +1,9 @@
-"""Queries in a script that a model has never read: their loanwords are read as they sound.
+"""Queries in a script that a model has never read: their loanwords are transliterated.
 
-Technical language is full of loanwords ("клиент", "протокол"). In Latin letters they sound like words of the
-documents, so a query encoder gets a token for what each of these words sounds like, initialised with the
-word's own embedding. From training queries that are spelled by sound, too, it learns to read the tokens with
-all kinds of endings. It needs no query in that language.
+Technical language is full of loanwords ("клиент", "протокол"). Transliterated, they resemble the phonetic
+spellings of words in the documents, so a query encoder gets a token for each of these spellings, initialised
+with the word's own embedding. Training queries that are spelled phonetically, too, teach it the tokens with
+different endings. It needs no query in that language.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from embexp.models.routes import encoder_of, has_two_encoders
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
 
 log = logging.getLogger(__name__)
 
 RESPELLED = 0.5
-"""The share of the training queries that are spelled by sound."""
+"""The share of the training queries that are spelled phonetically."""
 SHORTEST = 4
 """Shorter words are left as they are: languages borrow few of them."""
 _INFLECTED = 0.6
@@ -43,7 +44,6 @@ _VOWELS, _ENDS = "aeiou", ("", "", "", "i", "m", "n", "s", "v")
 MOST_LETTERS = 2_000
 """Each letter is a step of the tokenizer, .2 ms for 400 of them; the syllables of Hangul would take 5 ms."""
 _WORD = re.compile(r"\w+")
-_DOUBLED = re.compile(r"(\w)\1")
 
 
 def unread_letters(method: object, model: SentenceTransformer, splits: Splits) -> dict[str, str]:
@@ -89,10 +89,10 @@ def _main_script(texts: Iterable[str]) -> str:
 def add_loanwords(
     model: SentenceTransformer, letters: Mapping[str, str], pairs: Sequence[Pair], *, most: int
 ) -> list[str]:
-    """Add tokens for what the documents' words sound like: ``protokol`` starts from ``protocol``.
+    """Add tokens for phonetic spellings of the documents' words: ``protokol`` is initialised as ``protocol``.
 
-    The same model and pairs give the same tokens. Other texts keep the tokens that they have, but for words
-    that begin as a more frequent word sounds.
+    The same model and pairs give the same tokens. Words in Latin letters are tokenized as before, except
+    those that begin with one of these spellings.
 
     Args:
         model: A model of two encoders; that of the queries is changed in place if its tokenizer is WordPiece.
@@ -109,32 +109,32 @@ def add_loanwords(
     tokenizer = wordpiece(encoder)
     if tokenizer is None:
         return []
-    found = _sounds({pair.positive for pair in pairs}, tokenizer)
-    sounds = dict(itertools.islice(found.items(), most))
-    pieces = [tokenizer.encode(word, add_special_tokens=False).ids for word in sounds.values()]
-    first = add_tokens(encoder, list(sounds))
+    found = _phonetic_stems({pair.positive for pair in pairs}, tokenizer)
+    stems = dict(itertools.islice(found.items(), most))
+    pieces = [tokenizer.encode(word, add_special_tokens=False).ids for word in stems.values()]
+    first = add_tokens(encoder, list(stems))
     embeddings = token_embeddings(encoder)
     for token, ids in enumerate(pieces, start=first):
         embeddings[token] = embeddings[ids].mean(dim=0)
-    log.info("%d tokens are added for what the documents' words sound like.", len(sounds))
-    return list(sounds)
+    log.info("%d tokens are added for phonetic spellings of the documents' words.", len(stems))
+    return list(stems)
 
 
-def _sounds(passages: Iterable[str], tokenizer: Tokenizer) -> dict[str, str]:
-    """Return the stems of what words sound like, each with its most frequent word, frequent ones first.
+def _phonetic_stems(passages: Iterable[str], tokenizer: Tokenizer) -> dict[str, str]:
+    """Return the stems of the words' phonetic keys -> the most frequent word of each, frequent ones first.
 
     WordPiece takes the longest token that a word begins with: a stem that would replace the first token of
     the word itself, or of a more frequent one, is left out.
     """
-    known, sounds = tokenizer.get_vocab(), dict[str, str]()
+    known, stems = tokenizer.get_vocab(), dict[str, str]()
     beginnings: set[str] = set()
     for word in _by_frequency(passages):
         first = len(tokenizer.model.tokenize(word)[0].value)
         beginnings.update(word[:end] for end in range(first + 1, len(word) + 1))
-        sound = _stem(phonetic_key(word))
-        if len(sound) >= SHORTEST and sound not in known and sound not in beginnings:
-            sounds.setdefault(sound, word)
-    return sounds
+        stem = _stem(phonetic_key(word))
+        if len(stem) >= SHORTEST and stem not in known and stem not in beginnings:
+            stems.setdefault(stem, word)
+    return stems
 
 
 def _by_frequency(passages: Iterable[str]) -> list[str]:
@@ -150,15 +150,15 @@ def _stem(key: str) -> str:
 
 
 def respelled(queries: Sequence[str], *, seed: int, share: float = RESPELLED) -> list[str]:
-    """Return the queries, some of them by sound, as somebody would write them who borrows their words.
+    """Return the queries, some of them spelled phonetically, as a language that borrows their words would.
 
-    Words of four letters and more are written as they sound; many get another ending, and nonsense stands
-    between them, as words that are not borrowed are nonsense to the model.
+    Words of four letters and more are replaced by their phonetic keys; many get another ending, and nonsense
+    words are inserted, as words that are not borrowed are nonsense to the model.
 
     Args:
         queries: The training queries.
         seed: Fixes what is drawn.
-        share: The share of them that are written by sound.
+        share: The share of them that are spelled phonetically.
     """
     draw = random.Random(seed)
     words = sorted({word for query in queries for word in _WORD.findall(query) if _borrowable(word)})
@@ -167,29 +167,26 @@ def respelled(queries: Sequence[str], *, seed: int, share: float = RESPELLED) ->
     return [_respelled(query, words, draw) if draw.random() < share else query for query in queries]
 
 
-def questions_by_sound(questions: Sequence[str], letters: Mapping[str, str], *, seed: int) -> list[str]:
+def phonetic_questions(questions: Sequence[str], letters: Mapping[str, str], *, seed: int) -> list[str]:
     """Return dev questions as the query encoder will read those that it is asked.
 
     Args:
-        questions: Those in the script of the letters are transliterated, the others spelled by sound.
+        questions: Those in the script of the letters are transliterated, the others spelled phonetically.
         letters: What ``unread_letters`` returns.
         seed: Fixes what is drawn.
     """
+    from tokenizers import normalizers
+
+    transliteration = normalizers.Sequence(_transliteration(letters))
     spelled = respelled(questions, seed=seed, share=1.0)
     return [
-        _transliterated(question, letters) if letters.keys() & set(question) else by_sound
-        for question, by_sound in zip(questions, spelled, strict=True)
+        transliteration.normalize_str(question) if letters.keys() & set(question) else phonetic
+        for question, phonetic in zip(questions, spelled, strict=True)
     ]
 
 
-def _transliterated(text: str, letters: Mapping[str, str]) -> str:
-    """Return a text as the tokenizer of ``transliterate_queries`` reads it."""
-    single = _DOUBLED.sub(lambda found: found[1] if found[1] in letters else found[0], text)
-    return single.translate({ord(letter): sound for letter, sound in letters.items()})
-
-
 def _respelled(query: str, words: Sequence[str], draw: random.Random) -> str:
-    found = _WORD.sub(lambda word: _by_sound(word[0], draw), query).split()
+    found = _WORD.sub(lambda word: _spelled_phonetically(word[0], draw), query).split()
     for _ in range(draw.randint(0, len(found))):
         letters = list(phonetic_key(draw.choice(words).lower()))
         draw.shuffle(letters)
@@ -197,8 +194,8 @@ def _respelled(query: str, words: Sequence[str], draw: random.Random) -> str:
     return " ".join(found)
 
 
-def _by_sound(word: str, draw: random.Random) -> str:
-    """Return a word as it sounds, perhaps with another ending."""
+def _spelled_phonetically(word: str, draw: random.Random) -> str:
+    """Return a word's phonetic key, perhaps with another ending."""
     if not _borrowable(word):
         return word
     key = phonetic_key(word.lower())
@@ -228,10 +225,8 @@ def transliterate_queries(model: SentenceTransformer, letters: Mapping[str, str]
     transformer: Any = model[0].sub_modules["query"][0]  # type: ignore[union-attr,index]
     known = transformer.tokenizer
     reading = _copy(known.backend_tokenizer)
-    doubled = [normalizers.Replace(2 * letter, letter) for letter in letters]
-    steps = [*doubled, *(normalizers.Replace(letter, sound) for letter, sound in letters.items())]
-    own = reading.normalizer
-    reading.normalizer = normalizers.Sequence([*steps, *([own] if own is not None else [])])
+    own = [] if reading.normalizer is None else [reading.normalizer]
+    reading.normalizer = normalizers.Sequence([*_transliteration(letters), *own])
     # The class of the model's own tokenizer would build its normalizer anew when the model is loaded.
     transformer.processor = PreTrainedTokenizerFast(
         tokenizer_object=reading,
@@ -240,6 +235,14 @@ def transliterate_queries(model: SentenceTransformer, letters: Mapping[str, str]
         padding_side=known.padding_side,
         **known.special_tokens_map,
     )
+
+
+def _transliteration(letters: Mapping[str, str]) -> list[Normalizer]:
+    """Return the steps that write letters in Latin ones, doubled letters as one."""
+    from tokenizers import normalizers
+
+    doubled = [normalizers.Replace(2 * letter, letter) for letter in letters]
+    return [*doubled, *(normalizers.Replace(letter, sound) for letter, sound in letters.items())]
 
 
 def _copy(tokenizer: Any) -> Any:

@@ -145,7 +145,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
         if transliterated:
             log.info(
                 "The test questions are in a script that the model has never read (%s): they are "
-                "transliterated, and half of the training queries are spelled by sound.",
+                "transliterated, and half of the training queries are spelled phonetically.",
                 transliterated,
             )
             rows = rows.with_queries(partial(respelled, seed=seed))

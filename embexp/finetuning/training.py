@@ -107,7 +107,7 @@ class Training:
         chosen_by_dev: Whether dev could choose them.
         plan: What ``trainer=auto`` decided; None for settings that were given.
         new_tokens: How many tokens were added for words that the tokenizer spelled letter by letter; where a
-            script is transliterated, for what the documents' words sound like.
+            script is transliterated, for phonetic spellings of the documents' words.
         transliterated: The script, such as ``CYRILLIC``, that is transliterated in queries; None for none.
     """
 

@@ -20,7 +20,7 @@ from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
 from embexp.data.words import words
 from embexp.finetuning.checkpoints import weights_digest
-from embexp.finetuning.loanwords import questions_by_sound, unread_letters
+from embexp.finetuning.loanwords import phonetic_questions, unread_letters
 from embexp.finetuning.query_adapter import QueryAdapterFineTuner
 from embexp.finetuning.settings import CommonSettings
 from embexp.finetuning.training import GENERAL, DevScores, Training, TrainingStep, UntunedModel
@@ -247,14 +247,14 @@ def _dev_scorer(
     """Return a function that scores a model on the dev questions by exact search.
 
     Where ``benchmark@forgetting`` names a general set, a part of it is scored too; its metrics have the
-    prefix ``general_``. Where ``letters`` are to be transliterated, dev questions are spelled by sound.
+    prefix ``general_``. Where ``letters`` are to be transliterated, dev questions are spelled phonetically.
     """
     if not data.splits.dev:
         return lambda _: DevScores({})
     unit, seed = experiment.dataset.unit, experiment.seed
     metrics = with_defaults(experiment.metric, *deciding_metrics(experiment.settings))
     task = dev_task(data, seed=seed, unit=unit)
-    tasks = {"": _by_sound(task, letters, seed=seed) if letters else task}
+    tasks = {"": _spelled_phonetically(task, letters, seed=seed) if letters else task}
     if experiment.forgetting is not None:
         tasks[GENERAL] = general_set(experiment.forgetting, unit=unit, seed=seed).guard
 
@@ -271,10 +271,13 @@ def _dev_scorer(
     return scores
 
 
-def _by_sound(task: RetrievalTask, letters: Mapping[str, str], *, seed: int) -> RetrievalTask:
-    """Return the dev questions as a query encoder reads the test questions, whose loanwords it is to find."""
-    log.info("Dev questions are spelled by sound, as the query encoder will read the test questions.")
-    spelled = questions_by_sound([query.text for query in task.queries], letters, seed=seed)
+def _spelled_phonetically(task: RetrievalTask, letters: Mapping[str, str], *, seed: int) -> RetrievalTask:
+    """Return the dev questions in phonetic spelling, as the query encoder reads loanwords.
+
+    Asked in their own spelling, they would reject weights that match loanwords better.
+    """
+    log.info("Dev questions are spelled phonetically, as the query encoder will read the test questions.")
+    spelled = phonetic_questions([query.text for query in task.queries], letters, seed=seed)
     queries = [replace(query, text=text) for query, text in zip(task.queries, spelled, strict=True)]
     return replace(task, queries=queries)
 

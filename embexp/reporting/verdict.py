@@ -369,9 +369,9 @@ def _training(outcome: Outcome) -> str:
         best += f"; {training.transliterated.capitalize()} letters of questions are transliterated"
     if training.new_tokens:
         new = counted(training.new_tokens, "token")
-        sound = "what the documents' words sound like"
+        phonetic = "phonetic spellings of the documents' words"
         spelled = "words that the tokenizer spelled letter by letter"
-        best += f"; {new} added for {sound if training.transliterated else spelled}"
+        best += f"; {new} added for {phonetic if training.transliterated else spelled}"
     return (
         f"Training: {counted(training.pairs, 'pair')}, {counted(training.steps, 'step')} in "
         f"{training_time(training)} ({training.pairs_per_second:,.1f} pairs/s){best}."

@@ -14,7 +14,7 @@ from embexp.data.records import Pair
 from embexp.data.splitting import Splits
 from embexp.finetuning.loanwords import (
     add_loanwords,
-    questions_by_sound,
+    phonetic_questions,
     respelled,
     transliterate_queries,
     unread_letters,
@@ -111,7 +111,7 @@ def test_dev_questions_are_asked_as_the_query_encoder_reads_them(model: Any) -> 
     letters = unread_letters(QueryEncoder(), model, splits())
     asked = ["клиеннт протокола MCP", "the transfer protocol", "ip4"]
 
-    found = questions_by_sound(asked, letters, seed=0)
+    found = phonetic_questions(asked, letters, seed=0)
 
     assert found[0] == "klient protokola MCP"
     assert "protokol" in found[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.pipeline.corpora import write_beir
+
 SMALL = ["model=tiny", "synthesis.target=300", "trainer.max_pairs=64", "tracker=none"]
 
 
@@ -49,23 +51,19 @@ def test_loanwords_are_asked_on_dev_and_found(run, tmp_path: Path) -> None:
         for at, part in enumerate(parts * 5)
     ]
     questions = ["клиент терминала", "протокол сервера", "сканер и принтер"]
-    folder = tmp_path / "beir"
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
     asked = [{"_id": f"q{at}", "text": text} for at, text in enumerate(questions)]
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
-    judged = "".join(f"q{at}\t{at}\t1\n" for at in range(len(questions)))
-    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
+    judged = [f"q{at}\t{at}\t1" for at in range(len(questions))]
+    folder = write_beir(tmp_path / "beir", corpus=documents, queries=asked, test=judged)
 
     given = ["dataset=beir", f"dataset.path={folder}", "dataset.train=synthetic", "synthesis=extractive"]
     done = run("run", "experiment=label_free", *given, *SMALL, "hydra.run.dir=X")
 
     assert done.code == 0, done.err
-    assert done.err.count("Dev questions are spelled by sound") == 1
+    assert done.err.count("Dev questions are spelled phonetically") == 1
     training = json.loads((tmp_path / "X" / "outcome.json").read_text(encoding="utf-8"))["training"]
     assert training["transliterated"] == "CYRILLIC"
     assert training["new_tokens"] > 0
-    assert "added for what the documents' words sound like" in (tmp_path / "X" / "report.md").read_text(
+    assert "added for phonetic spellings of the documents' words" in (tmp_path / "X" / "report.md").read_text(
         encoding="utf-8"
     )
 
