@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_OF_ACCELERATE = ("forward", "_original_forward", "_is_accelerate_prepared")
+"""What preparing a model for mixed precision adds to its attributes."""
+
 
 @contextmanager
 def text_length(model: SentenceTransformer, tokens: int | None) -> Iterator[None]:
@@ -53,12 +56,17 @@ def own_forward(model: SentenceTransformer) -> Iterator[None]:
     """Compute with the class's ``forward`` within the block, and put back afterwards what stood in its place.
 
     In mixed precision the trainer's library replaces ``forward`` in the model itself by one under autocast,
-    and leaves it there: whatever the model encoded afterwards would be in bf16.
+    and leaves it there: whatever the model encoded afterwards would be in bf16. It leaves a mark, too, that
+    keeps the next training of the same model from mixed precision.
     """
-    replaced = model.__dict__.pop("forward", None)
+    replaced = _without_autocast(model)
     try:
         yield
     finally:
-        model.__dict__.pop("forward", None)
-        if replaced is not None:
-            model.__dict__["forward"] = replaced
+        _without_autocast(model)
+        model.__dict__.update(replaced)
+
+
+def _without_autocast(model: SentenceTransformer) -> dict[str, Any]:
+    """Remove what accelerate has added to a model, and return it."""
+    return {name: model.__dict__.pop(name) for name in _OF_ACCELERATE if name in model.__dict__}

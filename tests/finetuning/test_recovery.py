@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+import torch
 
 from embexp.errors import ModelError
 from embexp.finetuning.checkpoints import Progress
@@ -70,6 +71,21 @@ def test_without_a_checkpoint_it_starts_anew(train, model):
     training = train(model, Faulty({2: float("inf")}), evaluations=0, epochs=1)
     assert retries(training) == [(2, {"retry": 1.0, "learning_rate": 1.5e-3})]
     assert [point.step for point in training.history] == [2, 1, 2, 3]
+
+
+def test_what_is_trained_again_is_trained_in_the_same_precision(train, model):
+    computed: list[torch.dtype] = []
+    linear = next(module for module in model.modules() if isinstance(module, torch.nn.Linear))
+
+    def record(module, _, output):
+        if module.training:
+            computed.append(output.dtype)
+
+    linear.register_forward_hook(record)
+    train(model, Faulty({2: float("nan")}), evaluations=0, epochs=1, bf16=True)
+
+    texts = 2  # of a row: the query and the passage are encoded apart
+    assert computed == [torch.bfloat16] * texts * (2 + 3)
 
 
 def test_the_same_end_again_drops_the_checkpoint(train, model, caplog):
