@@ -6,11 +6,14 @@ import random
 from pathlib import Path
 
 SYLLABLES = ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "zo", "ka")
-SMALL = [
-    *("experiment=tiny", "dataset=folder", "dataset.path=documents", "model.dimension=16", "model.layers=1"),
+SETTINGS = [
+    *("dataset=folder", "dataset.path=documents", "model.dimension=16", "model.layers=1"),
     *("trainer.evaluations=3", "trainer.max_tokens=64", "split.dev=0.3", "tracker=none"),
 ]
+SMALL = ["experiment=tiny", *SETTINGS]
 """Arguments of ``embexp.run`` in a folder with ``documents``."""
+WITHOUT_QUESTIONS = ["experiment=label_free", "model=tiny", *SETTINGS, "synthesis.target=1000"]
+"""Arguments that train in two stages."""
 
 LIBRARIES = [
     *("bm25s", "chromadb", "chromadb_rust_bindings", "datasets", "datasketch", "groq", "optuna"),

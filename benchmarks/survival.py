@@ -1,4 +1,4 @@
-"""What SIGKILL at random moments does to a pipeline, a synthesis, a sweep and a migration; and damages.
+"""What SIGKILL at random moments does to pipelines, a synthesis, a sweep and a migration; and damages.
 
     python benchmarks/survival.py                                     # a few kills and damages, in minutes
     python benchmarks/survival.py --kills 1000 --folder survival      # the same command resumes it
@@ -35,7 +35,14 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script
 
 from benchmarks.fork_server import ForkServers
-from benchmarks.small_documents import LIBRARIES, SMALL, SYLLABLES, VARIABLES, write_documents
+from benchmarks.small_documents import (
+    LIBRARIES,
+    SMALL,
+    SYLLABLES,
+    VARIABLES,
+    WITHOUT_QUESTIONS,
+    write_documents,
+)
 
 if TYPE_CHECKING:
     from benchmarks.fork_server import Forked
@@ -79,7 +86,10 @@ def digest(path: Path) -> str:
 def run_result(folder: Path) -> Any:
     """Return the weights and scores of a run."""
     outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-    return [digest(folder / "model" / "model.safetensors"), outcome["scores"], outcome["counts"]]
+    weights = [digest(path) for path in sorted((folder / "model").rglob("*.safetensors"))]
+    if not weights:
+        raise FileNotFoundError(folder / "model")
+    return [*weights, outcome["scores"], outcome["counts"]]
 
 
 def sweep_result(folder: Path) -> Any:
@@ -116,6 +126,10 @@ def migration_result(folder: Path) -> Any:
     }
 
 
+TWO_STAGES = [
+    *("embexp.run", *WITHOUT_QUESTIONS, "trainer.bf16=true", "trainer.first.bf16=true"),
+    *("trainer.first.evaluations=3", "trainer.first.max_tokens=64", "hydra.run.dir=X"),
+]
 SYNTHESIS = [
     *("embexp.synthesize", "synthesis=entries", "llm=groq", "model=tiny", "tracker=none", "hydra.run.dir=X"),
     *("synthesis.target=100", "synthesis.areas=3", "synthesis.topics_per_area=4", "llm.max_concurrency=4"),
@@ -133,6 +147,7 @@ MIGRATION = [
 ]
 SCENARIOS = {
     "pipeline": Scenario(["embexp.run", *SMALL, "hydra.run.dir=X"], lambda folder: run_result(folder / "X")),
+    "two_stages": Scenario(TWO_STAGES, lambda folder: run_result(folder / "X")),
     "synthesis": Scenario(SYNTHESIS, lambda folder: digest(folder / "X" / "data" / "pairs.jsonl"), asks=True),
     "sweep": Scenario(SWEEP, lambda folder: sweep_result(folder / "X")),
     "migration": Scenario(MIGRATION, migration_result, follows="pipeline", prepare=write_collection),
@@ -270,7 +285,10 @@ def reference_of(name: str, folder: Path, commands: Commands) -> dict[str, Any]:
     if reference.get("code") != code:
         place = folder / f"{name}.reference"
         process = reference_run(name, place, commands)
-        reference = {"code": code, "computed": process.computed, "result": left_by(SCENARIOS[name], place)}
+        result = left_by(SCENARIOS[name], place)
+        if result is None:
+            raise SystemExit(f"{name} leaves nothing to compare; see {place / 'log'}.")
+        reference = {"code": code, "computed": process.computed, "result": result}
         stored.write_text(json.dumps(reference))
     return reference
 

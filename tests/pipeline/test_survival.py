@@ -77,9 +77,9 @@ def test_the_closing_line_adds_up() -> None:
 
 @pytest.mark.slow
 def test_kills_and_damages_change_no_result(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "benchmarks" / "survival.py", "--kills=4", "--damages=4"]
+    command = [sys.executable, ROOT / "benchmarks" / "survival.py", "--kills=5", "--damages=4"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     line, output = json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
-    assert line["peer"] == line["ours"] == 4, output
+    assert line["peer"] == line["ours"] == 5, output
     assert line["paid_twice_and_not_told"] == 0, output
     assert line["damages"]["tried"] == line["damages"]["repaired"] == 4, output
