@@ -26,7 +26,7 @@ from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training import Training, TrainingStep, UntunedModel
 from embexp.finetuning.training_rows import check_training_pairs, training_rows
-from embexp.models.forward_pass import own_forward, text_length
+from embexp.models.forward_pass import text_length
 from embexp.storage.files import sha256_of, space_checked
 from embexp.user_code import identity
 
@@ -242,7 +242,7 @@ def _at_own_length(
     own_length = model.max_seq_length
 
     def evaluate(candidate: SentenceTransformer, *, is_untuned: bool = False) -> Mapping[str, float]:
-        with text_length(candidate, own_length), own_forward(candidate):
+        with text_length(candidate, own_length):
             return untuned.dev_scores(candidate) if is_untuned and untuned else dev_scores(candidate)
 
     return evaluate

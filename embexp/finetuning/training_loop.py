@@ -26,14 +26,13 @@ from embexp.finetuning.callbacks import (
 )
 from embexp.finetuning.checkpoints import load_checkpoint, loss_weights, save_checkpoint
 from embexp.finetuning.context import TrainingContext
-from embexp.finetuning.distributed.gradients import GradientTrainer, training_arguments
+from embexp.finetuning.distributed.gradients import GradientTrainer, training_arguments, trains_in_bf16
 from embexp.finetuning.distributed.process_group import ProcessGroup, announce_step, announce_try
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.mini_batches import build_loss
 from embexp.finetuning.parameter_efficient import Full
 from embexp.finetuning.recovery import Trained, train_with_recovery
 from embexp.finetuning.training_rows import Rows
-from embexp.models.forward_pass import own_forward
 from embexp.progress import Bar, progress
 
 if TYPE_CHECKING:
@@ -178,6 +177,7 @@ class TrainingLoop:
             context=self.context,
             bar=bar,
             group=self.group,
+            bf16=trains_in_bf16(settings, self.model),
             model=self.model,
             loss=module,
             args=arguments,
@@ -193,8 +193,7 @@ class TrainingLoop:
         elif self.context.evaluates_after(0, total=self._steps):
             trainer.evaluation.score(self.model, 0)
         start, trainer.evaluation.seconds = time.monotonic(), 0.0
-        with own_forward(self.model):
-            trainer.train(resume_from_checkpoint=folder)
+        trainer.train(resume_from_checkpoint=folder)
         busy = time.monotonic() - start - trainer.evaluation.seconds - trainer.checkpointing.seconds
         self.model.zero_grad(set_to_none=True)
         self.model.eval()

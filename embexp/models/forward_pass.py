@@ -1,4 +1,4 @@
-"""How a loaded model computes within a block: text length, attention function, whose ``forward``."""
+"""How a loaded model computes within a block: text length, attention function, precision."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-_OF_ACCELERATE = ("forward", "_original_forward", "_is_accelerate_prepared")
-"""What preparing a model for mixed precision adds to its attributes."""
 
 
 @contextmanager
@@ -52,21 +49,25 @@ def transformer_modules(model: SentenceTransformer) -> list[Any]:
 
 
 @contextmanager
-def own_forward(model: SentenceTransformer) -> Iterator[None]:
-    """Compute with the class's ``forward`` within the block, and put back afterwards what stood in its place.
+def in_bf16(model: SentenceTransformer) -> Iterator[None]:
+    """Compute vectors under autocast to bf16 within the block; they are float32 (arXiv 1710.03740).
 
-    In mixed precision the trainer's library replaces ``forward`` in the model itself by one under autocast,
-    and leaves it there: whatever the model encoded afterwards would be in bf16. It leaves a mark, too, that
-    keeps the next training of the same model from mixed precision.
+    What a loss does with the vectors is not under autocast.
     """
-    replaced = _without_autocast(model)
+    import torch
+
+    own = model.forward
+
+    def forward(*arguments: Any, **options: Any) -> dict[str, Any]:
+        with torch.autocast(model.device.type, dtype=torch.bfloat16):
+            features = own(*arguments, **options)
+        return {
+            name: value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+            for name, value in features.items()
+        }
+
+    model.forward = forward
     try:
         yield
     finally:
-        _without_autocast(model)
-        model.__dict__.update(replaced)
-
-
-def _without_autocast(model: SentenceTransformer) -> dict[str, Any]:
-    """Remove what accelerate has added to a model, and return it."""
-    return {name: model.__dict__.pop(name) for name in _OF_ACCELERATE if name in model.__dict__}
+        del model.forward

@@ -21,7 +21,7 @@ import torch
 from sentence_transformers.base.modules import Transformer
 from transformers import AttentionInterface
 
-from embexp.models.forward_pass import attention, own_forward, text_length, transformer_modules
+from embexp.models.forward_pass import attention, text_length, transformer_modules
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -248,7 +248,7 @@ def _tried(model: SentenceTransformer) -> bool:
     if not modules or not all(map(_takes_any_argument, modules)):
         return False
     try:
-        with own_forward(model), text_length(model, min(model.max_seq_length or _TRIED, _TRIED)):
+        with text_length(model, min(model.max_seq_length or _TRIED, _TRIED)):
             padded = _vectors(model, texts)
             with packed_texts(model):
                 packed = _vectors(model, texts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from embexp.models.forward_pass import attention, own_forward
+from embexp.models.forward_pass import attention, in_bf16
 from embexp.models.tiny import TinyModel
 
 TEXTS = ["barato deneli", "lamach"]
@@ -21,14 +22,14 @@ def test_attention_is_computed_otherwise_within_the_block_alone() -> None:
     assert config._attn_implementation == own
 
 
-def test_what_replaced_forward_is_back_after_the_block() -> None:
+def test_vectors_are_computed_in_bf16_within_the_block_alone_and_are_float32() -> None:
     model = TinyModel(layers=1).load()
-
-    def replaced(*_: object, **__: object) -> None:
-        raise AssertionError
-
-    model.forward = replaced
-    with own_forward(model):
-        assert model.encode(TEXTS).shape == (2, 64)
-    with pytest.raises(AssertionError):
-        model.encode(TEXTS)
+    linear = next(module for module in model.modules() if isinstance(module, torch.nn.Linear))
+    computed: list[torch.dtype] = []
+    linear.register_forward_hook(lambda _, __, output: computed.append(output.dtype))
+    before = model.encode(TEXTS)
+    with in_bf16(model):
+        assert model.encode(TEXTS) == pytest.approx(before, abs=0.02)
+        assert model.encode(TEXTS).dtype == np.float32
+    assert np.array_equal(model.encode(TEXTS), before)
+    assert computed == [torch.float32, torch.bfloat16, torch.bfloat16, torch.float32]

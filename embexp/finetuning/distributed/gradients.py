@@ -22,7 +22,7 @@ from embexp.finetuning.model_modes import prompts_for, routes_for
 from embexp.finetuning.recovery import is_out_of_memory
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.training_rows import QUERY_COLUMNS, Rows
-from embexp.models.forward_pass import attention
+from embexp.models.forward_pass import attention, in_bf16
 from embexp.models.packing import can_pack, packed_texts
 from embexp.models.precision import has_bf16
 
@@ -63,7 +63,6 @@ def training_arguments(
         warmup_steps=settings.warmup_ratio,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        bf16=has_bf16(model.device.type) if settings.bf16 is None else settings.bf16,
         use_cpu=model.device.type == "cpu",
         prompts=prompts_for(model, columns, query_columns=QUERY_COLUMNS) or None,
         router_mapping=routes_for(model, columns, query_columns=QUERY_COLUMNS) or None,
@@ -79,15 +78,25 @@ def training_arguments(
     )
 
 
+def trains_in_bf16(settings: TrainerSettings, model: SentenceTransformer) -> bool:
+    """Return whether a training computes in mixed precision."""
+    return has_bf16(model.device.type) if settings.bf16 is None else settings.bf16
+
+
 class GradientTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The part of the trainer that rank 0 and workers share: the loss of a batch and its gradients.
 
+    The library's own mixed precision is not used: it replaces the model's ``forward`` for good, for all that
+    is encoded between steps and afterwards, and a model that it has prepared once it does not prepare again.
+
     Args:
         group: The processes that share each batch; None for a single process.
+        bf16: Whether the model computes in mixed precision.
     """
 
-    def __init__(self, *, group: ProcessGroup | None, **arguments: Any) -> None:
+    def __init__(self, *, group: ProcessGroup | None, bf16: bool, **arguments: Any) -> None:
         self._group = group
+        self._bf16 = bf16
         self._sizes: list[int] = []
         super().__init__(**arguments)
         self.current_gradient_accumulation_steps = 1
@@ -121,9 +130,12 @@ class GradientTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         Returns:
             The loss of the whole batch.
         """
-        if self.args.device.type != "cpu":
-            return self._gradients(model, inputs, batch, *arguments)
-        with self._attention(), fast_dropout():
+        with ExitStack() as stack:
+            if self.args.device.type == "cpu":
+                stack.enter_context(self._attention())
+                stack.enter_context(fast_dropout())
+            if self._bf16:
+                stack.enter_context(in_bf16(self.model))
             return self._gradients(model, inputs, batch, *arguments)
 
     def _attention(self) -> AbstractContextManager[object]:

@@ -16,7 +16,7 @@ import torch
 
 from embexp.finetuning.batch_sampler import RowKeys
 from embexp.finetuning.checkpoints import loss_weights
-from embexp.finetuning.distributed.gradients import GradientTrainer, training_arguments
+from embexp.finetuning.distributed.gradients import GradientTrainer, training_arguments, trains_in_bf16
 from embexp.finetuning.distributed.process_group import STEP, TRAINING, TRY, Message, ProcessGroup
 from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.losses.mini_batches import build_loss
@@ -115,7 +115,12 @@ class _Worker:
             learning_rate=settings.learning_rate,
         )
         trainer = GradientTrainer(
-            group=self.group, model=model, loss=module, args=arguments, train_dataset=rows.dataset()
+            group=self.group,
+            bf16=trains_in_bf16(settings, model),
+            model=model,
+            loss=module,
+            args=arguments,
+            train_dataset=rows.dataset(),
         )
         weights = [value for value in model.parameters() if value.requires_grad]
         weights += loss_weights(module, model)
