@@ -54,7 +54,7 @@ def training_arguments(
         learning_rate: The peak of the schedule.
     """
     columns = list(rows.columns)
-    return SentenceTransformerTrainingArguments(
+    arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -76,6 +76,9 @@ def training_arguments(
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    # With several GPUs in sight, the library would copy the model onto each at every step (DataParallel).
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def trains_in_bf16(settings: TrainerSettings, model: SentenceTransformer) -> bool:
