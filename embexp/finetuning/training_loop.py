@@ -107,7 +107,7 @@ class TrainingLoop:
         loss: The loss.
         rows: The training rows.
         plan: Their batches.
-        seed: Fixes the loss's own weights and dropout.
+        seed: Fixes the weights that the method and the loss add, and dropout.
         group: The processes that share each batch; None for a single process.
     """
 
@@ -138,6 +138,7 @@ class TrainingLoop:
             if self.group is not None:
                 size = context.recovery.mini_batch_size
                 announce_try(self.group, self.model, mini_batch_size=size)
+            torch.manual_seed(self.seed)  # whatever was drawn before, a method's own weights are the same
             with method.training(self.model), progress("Training", total=self._steps) as bar:
                 return self._train(self._trainer(bar), begin)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from embexp.errors import ConfigError
 from embexp.finetuning.losses import Cosent, Gist, Mnrl
@@ -124,6 +125,20 @@ def test_a_method_resumes_to_the_same_weights(name, two_layers, train, splits, t
     assert not changed(state(whole), state(again))
     train(third, Mnrl(), **options)
     assert not changed(state(whole), state(third))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_was_drawn_before_a_training_does_not_change_it(name, two_layers, train, tmp_path):
+    """A command that goes on after a kill has drawn other numbers than one that has done all of its work."""
+    if name == "lora":
+        pytest.importorskip("peft")
+    method, rate = METHODS[name]
+    again = copy.deepcopy(two_layers)
+    for model, drawn in ((two_layers, 0), (again, 1)):
+        torch.manual_seed(drawn)
+        options = {"method": method, "learning_rate": rate, "evaluations": 0, "epochs": 1}
+        train(model, Mnrl(), work_dir=tmp_path / str(drawn), **options)
+    assert not changed(state(two_layers), state(again))
 
 
 @pytest.mark.parametrize("method", [Lora(), LastLayers()])
