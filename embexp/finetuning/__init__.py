@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embexp.finetuning.training import (
         DevScores,
         FineTuner,
+        StartingModel,
         Training,
         TrainingPlan,
         TrainingStep,
@@ -56,6 +57,7 @@ __all__ = [
     "QueryEncoder",
     "QueryLikelihood",
     "SentenceTransformerFineTuner",
+    "StartingModel",
     "Teacher",
     "TrainerSettings",
     "Training",
@@ -79,7 +81,7 @@ __getattr__ = lazy_exports(
         "teachers.query_likelihood": "QueryLikelihood",
         "teachers.teacher": "Teacher",
         "trainer": "SentenceTransformerFineTuner",
-        "training": "DevScores FineTuner Training TrainingPlan TrainingStep UntunedModel",
+        "training": "DevScores FineTuner StartingModel Training TrainingPlan TrainingStep UntunedModel",
         "two_stages": "TwoStageFineTuner",
     },
 )

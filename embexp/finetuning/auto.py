@@ -28,7 +28,7 @@ from embexp.finetuning.settings import (
     TrainerSettings,
 )
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
-from embexp.finetuning.training import Training, TrainingPlan, TrainingStep, UntunedModel
+from embexp.finetuning.training import StartingModel, Training, TrainingPlan, TrainingStep
 from embexp.ranges import ShareAboveZero
 from embexp.storage.files import sha256_of, write_json
 
@@ -130,7 +130,7 @@ class AutoFineTuner(CommonSettings):
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
-        untuned: UntunedModel | None = None,
+        untuned: StartingModel | None = None,
     ) -> Training:
         """Plan, train and choose; arguments and errors are those of ``SentenceTransformerFineTuner.fit``."""
         start, key = time.monotonic(), self._key(model, loss, splits, seed=seed)

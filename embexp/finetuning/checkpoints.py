@@ -354,7 +354,8 @@ def _add_tensors(digest: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
 def _mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) -> None:
     """Set a model's weights to ``(1 - weight) * base + weight * tuned``, one tensor at a time.
 
-    Averaging in weight space: Wortsman et al. 2022, arXiv 2109.01903. Integer tensors come from ``tuned``.
+    Averaging in weight space: Wortsman et al. 2022, arXiv 2109.01903. Integer tensors and those that training
+    has not changed come from ``tuned``, bit by bit.
     """
     import torch
     from safetensors import safe_open
@@ -363,9 +364,9 @@ def _mix_weights(model: nn.Module, base: Path, tuned: Path, *, weight: float) ->
     check_weights(tuned)
     with safe_open(base, "pt") as old, safe_open(tuned, "pt") as new, torch.no_grad():
         for name, value in model.state_dict().items():
-            target = new.get_tensor(name)
-            if target.is_floating_point():
-                target = torch.lerp(old.get_tensor(name), target, weight)
+            target, start = new.get_tensor(name), old.get_tensor(name)
+            if target.is_floating_point() and not torch.equal(start, target):
+                target = torch.lerp(start, target, weight)
             value.copy_(target)
 
 

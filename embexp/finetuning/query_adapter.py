@@ -28,9 +28,9 @@ from embexp.finetuning.settings import Epochs, MaxPairs, Select, Shares
 from embexp.finetuning.training import (
     GENERAL,
     MERGED,
+    StartingModel,
     Training,
     TrainingStep,
-    UntunedModel,
     merged_name,
     question_scores,
 )
@@ -210,7 +210,7 @@ class QueryAdapterFineTuner:
         work_dir: Path,  # noqa: ARG002 - a training of seconds keeps no checkpoints
         seed: int,
         on_step: Callable[[TrainingStep], None],
-        untuned: UntunedModel | None = None,
+        untuned: StartingModel | None = None,
     ) -> Training:
         """Put a trained adapter behind ``model``; see ``FineTuner.fit``.
 

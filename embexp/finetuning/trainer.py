@@ -24,7 +24,7 @@ from embexp.finetuning.new_tokens import extend_vocabulary
 from embexp.finetuning.parameter_efficient import Full, Method
 from embexp.finetuning.recovery import Recovery
 from embexp.finetuning.settings import TrainerSettings
-from embexp.finetuning.training import Training, TrainingStep, UntunedModel
+from embexp.finetuning.training import StartingModel, Training, TrainingStep
 from embexp.finetuning.training_rows import check_training_pairs, training_rows
 from embexp.models.forward_pass import text_length
 from embexp.storage.files import sha256_of, space_checked
@@ -50,7 +50,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
-        untuned: UntunedModel | None = None,
+        untuned: StartingModel | None = None,
     ) -> Training:
         """Train ``model`` in place; on return it holds the selected weights.
 
@@ -131,7 +131,7 @@ class SentenceTransformerFineTuner(TrainerSettings):
         loss: Loss,
         splits: Splits,
         seed: int,
-        untuned: UntunedModel | None,
+        untuned: StartingModel | None,
         *,
         letters: Mapping[str, str],
         new_tokens: Sequence[str],
@@ -236,7 +236,7 @@ def _warn_of_few_questions(settings: TrainerSettings, splits: Splits) -> None:
 def _at_own_length(
     model: SentenceTransformer,
     dev_scores: Callable[[SentenceTransformer], Mapping[str, float]],
-    untuned: UntunedModel | None,
+    untuned: StartingModel | None,
 ) -> Callable[..., Mapping[str, float]]:
     """Return the dev evaluation of a training, which scores ``model`` at its own text length."""
     own_length = model.max_seq_length

@@ -148,6 +148,20 @@ class Training:
         return [step.metrics[name] for step in self.history if name in step.metrics]
 
 
+class StartingModel(Protocol):
+    """The model that a training starts from, with its vectors kept on disk."""
+
+    @property
+    def selected(self) -> StartingModel | None:
+        """The same for the weights that the training selects, from which a further one starts."""
+
+    def embedder(self, model: SentenceTransformer) -> Embedder:
+        """Return an embedder over ``model``, whose training has not begun."""
+
+    def dev_scores(self, model: SentenceTransformer) -> Mapping[str, float]:
+        """Score ``model``, whose training has not begun, on dev."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UntunedModel:
     """The untuned model with its vectors kept on disk: several runs of one model embed each text once.
@@ -157,12 +171,14 @@ class UntunedModel:
         max_tokens: Its own text length, at which texts are embedded; those of training may be shorter.
         cache: Where the vectors are kept.
         score: Scores an embedder on dev.
+        selected: As in ``StartingModel``; None embeds anew.
     """
 
     fingerprint: str
     max_tokens: int | None
     cache: EmbeddingCache
     score: Callable[[Embedder], Mapping[str, float]]
+    selected: StartingModel | None = None
 
     def embedder(self, model: SentenceTransformer) -> Embedder:
         """Return an embedder over ``model``, which must be untuned, with the vectors of a benchmark."""
@@ -194,7 +210,7 @@ class FineTuner(Protocol):
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
-        untuned: UntunedModel | None = None,
+        untuned: StartingModel | None = None,
     ) -> Training:
         """Train ``model`` in place; on return it holds the weights that scored best on dev.
 

@@ -34,7 +34,7 @@ from embexp.finetuning.passage_lists import passage_lists, to_unit_range
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.teachers.labels import Labels
 from embexp.finetuning.teachers.teacher import NO_TEACHER, Teacher
-from embexp.finetuning.training import UntunedModel
+from embexp.finetuning.training import StartingModel
 from embexp.models.encoder import Embedder, ModelEmbedder
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def training_rows(
     splits: Splits,
     *,
     seed: int,
-    untuned: UntunedModel | None,
+    untuned: StartingModel | None,
 ) -> Rows:
     """Build the training rows.
 

@@ -14,7 +14,7 @@ from embexp.finetuning.losses.loss import Loss
 from embexp.finetuning.model_selection import UNTUNED
 from embexp.finetuning.settings import TrainerSettings
 from embexp.finetuning.trainer import SentenceTransformerFineTuner
-from embexp.finetuning.training import FineTuner, Training, TrainingStep, UntunedModel
+from embexp.finetuning.training import FineTuner, StartingModel, Training, TrainingStep
 from embexp.storage.files import sha256_of
 from embexp.user_code import identity
 
@@ -61,7 +61,7 @@ class TwoStageFineTuner(TrainerSettings):
         work_dir: Path,
         seed: int,
         on_step: Callable[[TrainingStep], None],
-        untuned: UntunedModel | None = None,
+        untuned: StartingModel | None = None,
     ) -> Training:
         """Train in both stages; arguments and errors are those of ``SentenceTransformerFineTuner.fit``.
 
@@ -76,7 +76,9 @@ class TwoStageFineTuner(TrainerSettings):
             on_step=on_step,
             untuned=untuned,
         )
-        steps = first.steps if first else 0
+        steps, start = 0, untuned
+        if first:
+            steps, start = first.steps, untuned.selected if untuned else None
         second = self._second().fit(
             model,
             loss,
@@ -85,7 +87,7 @@ class TwoStageFineTuner(TrainerSettings):
             work_dir=work_dir / "second",
             seed=seed,
             on_step=lambda step: on_step(_later(step, steps)),
-            untuned=None if first else untuned,
+            untuned=start,
         )
         return joined(first, second) if first else second
 

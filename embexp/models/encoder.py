@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,8 +23,10 @@ from embexp.models.precision import (
     mixes_precision,
     model_device,
 )
+from embexp.models.shared_passages import passages_fingerprint
 from embexp.models.sources import ModelSource
 from embexp.progress import progress
+from embexp.storage.files import sha256_of
 from embexp.user_code import identity
 
 if TYPE_CHECKING:
@@ -229,6 +231,7 @@ class SourceEmbedder:
 
     A model behind a service is asked instead: one request's vectors are on disk before the next is sent.
     Vectors of an adapted model are cached as those of the model below; its queries are adapted afterwards.
+    Passages of a model with a query encoder are cached as those of the model that it shares them with.
 
     It also measures. ``seconds`` sums up, by role, the time that encoding took, now or in the run that filled
     the cache. ``wall`` is the time that the calls took in this process, including reading the cache and
@@ -253,10 +256,13 @@ class SourceEmbedder:
         self._adapted = source if isinstance(source, AdaptedModel) else None
         self._source = self._adapted.below if self._adapted else source
         self._cache = cache
-        self._cached_as = identity(self._source)
+        self._cached_as: Mapping[Role, str] = {
+            "query": identity(self._source),
+            "passage": passages_fingerprint(self._source),
+        }
         self._service: _Service | None = None
         if isinstance(self._source, OpenAICompatibleModel):
-            self._service = _Service(self._source, cache, self._cached_as)
+            self._service = _Service(self._source, cache, self._cached_as["query"])
         self._bf16 = bf16
         self._in_float32: dict[Role, set[str]] = {"query": set(), "passage": set()}
 
@@ -275,7 +281,8 @@ class SourceEmbedder:
         """Whether vectors are in mixed precision, unless float32 is required for a text."""
         if not self._bf16 or self._service is not None:
             return False
-        stored = [self._cache.dimension(key) for key in (self._cached_as, self._mixed_fingerprint)]
+        keys = [key for own in self._cached_as.values() for key in (own, mixed_fingerprint(own))]
+        stored = map(self._cache.dimension, keys)
         known = next((dimension for dimension in stored if dimension is not None), None)
         return mixes_precision(self._embedder.dimension if known is None else known, model_device())
 
@@ -287,21 +294,17 @@ class SourceEmbedder:
         """Return the texts' vectors in float32, or with ``bf16`` in mixed precision, whatever is required."""
         return self._adapt(role, self._fetch(role, texts, bf16=bf16 and self.mixed))
 
-    @property
-    def _mixed_fingerprint(self) -> str:
-        return mixed_fingerprint(self._cached_as)
-
     @cached_property
     def _model(self) -> SentenceTransformer:
         return self._source.load()
 
     @cached_property
     def _embedder(self) -> ModelEmbedder:
-        return ModelEmbedder(self._model, fingerprint=self._cached_as)
+        return ModelEmbedder(self._model, fingerprint=self.fingerprint)
 
     @cached_property
     def _mixed_embedder(self) -> ModelEmbedder:
-        return ModelEmbedder(self._model, fingerprint=self._cached_as, bf16=True)
+        return ModelEmbedder(self._model, fingerprint=self.fingerprint, bf16=True)
 
     @cached_property
     def dimension(self) -> int:
@@ -337,8 +340,9 @@ class SourceEmbedder:
     def _fetch(self, role: Role, texts: Sequence[str], *, bf16: bool) -> Vectors:
         start = time.monotonic()
         if self._service is None:
+            key = self._cached_as[role]
             fetched = self._cache.fetch(
-                self._mixed_fingerprint if bf16 else self._cached_as,
+                mixed_fingerprint(key) if bf16 else key,
                 role,
                 texts,
                 lambda missing: self._encode(role, missing, bf16=bf16),
@@ -400,6 +404,22 @@ class AdaptedEmbedder:
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of the model below, shape (len(texts), dimension)."""
         return self._embedder.encode_passages(texts)
+
+
+class PairedEmbedder:
+    """An Embedder whose queries and passages are encoded by an embedder each.
+
+    Args:
+        queries: Encodes the queries.
+        passages: Encodes the passages.
+    """
+
+    def __init__(self, *, queries: Embedder, passages: Embedder) -> None:
+        self.fingerprint = sha256_of(queries.fingerprint, passages.fingerprint)
+        self.name, self.address = queries.name, ""
+        self.dimension = queries.dimension
+        self.encode_queries = queries.encode_queries
+        self.encode_passages = passages.encode_passages
 
 
 PROBE = "How long is a vector?"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 WEIGHTS = "*.safetensors"
 FINGERPRINTED = (WEIGHTS, "*.json", "*.txt", "*.model")
 """The files that decide a model's output: weights, settings, vocabularies."""
+SHARED_PASSAGES = "passages.json"
+"""Names another model with the same vectors of passages; it does not decide the output."""
 PICKLED = ("pytorch_model*.bin", "adapter_model*.bin")
 """The files with weights that the libraries read where there are no safetensors."""
 OTHER_RUNTIMES = ("onnx", "openvino")
@@ -66,7 +68,7 @@ def fingerprint_of(folder: Path, overrides: Overrides) -> str:
     parts = [
         (str(file.relative_to(folder)), file_digest(file))
         for file in sorted(files)
-        if file.relative_to(folder).parts[0] not in OTHER_RUNTIMES
+        if file.relative_to(folder).parts[0] not in (*OTHER_RUNTIMES, SHARED_PASSAGES)
     ]
     return sha256_of("folder", parts, astuple(overrides))
 

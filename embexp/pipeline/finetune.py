@@ -19,19 +19,18 @@ from embexp.benchmarking.task import RetrievalTask, smaller_corpus
 from embexp.benchmarking.teacher_gate import TeacherGate
 from embexp.data.records import Unit
 from embexp.data.words import words
-from embexp.finetuning.checkpoints import weights_digest
 from embexp.finetuning.loanwords import phonetic_questions, unread_letters
 from embexp.finetuning.query_adapter import QueryAdapterFineTuner
 from embexp.finetuning.settings import CommonSettings
 from embexp.finetuning.training import GENERAL, DevScores, Training, TrainingStep, UntunedModel
 from embexp.models.adapted import save_adapted, tuned_model
 from embexp.models.embedding_cache import EmbeddingCache
-from embexp.models.encoder import AdaptedEmbedder, Embedder, ModelEmbedder, SourceEmbedder
-from embexp.models.precision import mixed_fingerprint
-from embexp.models.sources import LocalModel, ModelSource
+from embexp.models.encoder import AdaptedEmbedder, Embedder, SourceEmbedder
+from embexp.models.sources import ModelSource
 from embexp.pipeline.data import Data
 from embexp.pipeline.experiment import Experiment
 from embexp.pipeline.teachers import loss_to_train, teacher_gate, teachers_of
+from embexp.pipeline.training_vectors import TrainingVectors
 from embexp.progress import without_bars
 from embexp.storage.files import copy_folder
 from embexp.storage.stages import Stage
@@ -176,7 +175,6 @@ def _train_weights(
     """Train the model's weights, and save the whole model."""
     model = experiment.model.load()
     score = _dev_scorer(experiment, data, letters=_unread_letters(experiment, model, data))
-    vectors = EmbeddingCache(stage.folder / "vectors")
     untuned = UntunedModel(
         fingerprint=identity(experiment.model),
         max_tokens=model.max_seq_length,
@@ -184,29 +182,20 @@ def _train_weights(
         score=score,
     )
 
-    start = _in_training(model)
-
-    def dev_scores(trained: SentenceTransformer) -> DevScores:
-        weights = _in_training(trained)
-        scores = score(ModelEmbedder(trained, fingerprint=weights, cache=vectors, bf16=True))
-        if weights == start:  # as trainer.minutes does, to learn how long it takes
-            _keep_vectors(vectors, weights, experiment.embeddings, untuned.fingerprint)
-        return scores
-
+    vectors = TrainingVectors(model, untuned, EmbeddingCache(stage.folder / "vectors"))
     training = experiment.trainer.fit(
         model,
         experiment.loss,
         data.splits,
-        dev_scores=dev_scores,
+        dev_scores=vectors.dev_scores,
         work_dir=stage.folder / "work",
         seed=experiment.seed,
         on_step=on_step,
-        untuned=untuned,
+        untuned=replace(untuned, selected=vectors),
     )
     with without_bars():
         model.save_pretrained(str(folder))
-    saved = LocalModel(path=str(folder))
-    _keep_vectors(vectors, _in_training(model), experiment.embeddings, saved.fingerprint())
+    vectors.keep(model, folder)
     return training
 
 
@@ -214,22 +203,6 @@ def _unread_letters(experiment: Experiment, model: SentenceTransformer, data: Da
     """Return the letters that the trained model will transliterate in questions; empty for none."""
     trainer = experiment.trainer
     return unread_letters(trainer.method, model, data.splits) if isinstance(trainer, CommonSettings) else {}
-
-
-def _in_training(model: SentenceTransformer) -> str:
-    """Return the digest under which the vectors of weights in training are kept."""
-    return f"in training {weights_digest(model)}"
-
-
-def _keep_vectors(vectors: EmbeddingCache, weights: str, cache: EmbeddingCache, fingerprint: str) -> None:
-    """Keep what dev scoring encoded with some weights as the vectors of a model.
-
-    A model that is saved in another form than it was scored in, as low-rank weights are that are merged at
-    the end, has none.
-    """
-    for form in (str, mixed_fingerprint):
-        kept = cache.adopt(vectors, form(weights), as_fingerprint=form(fingerprint))
-        log.debug("%d vectors of dev scoring are kept", kept)
 
 
 def run_worker(experiment: Experiment) -> None:

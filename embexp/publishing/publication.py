@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embexp.errors import ConfigError, ModelError
+from embexp.models.folder import SHARED_PASSAGES
 from embexp.publishing.hub import Repository, check_name, push
 from embexp.reporting.outcome import Outcome
 from embexp.reporting.report import Origins, write_model_card
@@ -98,7 +99,7 @@ def publish(
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "published"
         with space_checked(folder):
-            shutil.copytree(model, folder)
+            shutil.copytree(model, folder, ignore=shutil.ignore_patterns(SHARED_PASSAGES))
             if translations is not None:
                 shutil.copy(translations, folder)
         outcome.model_copy(update={"model_dir": "."}).write(folder / OUTCOME)

@@ -1,0 +1,42 @@
+"""Models that share the vectors of passages: a trained query encoder leaves those of the model before it.
+
+The folder of such a model names the other one, so that no passage is encoded for both.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from embexp.models.folder import SHARED_PASSAGES
+from embexp.models.sources import LocalModel, ModelSource
+from embexp.storage.files import write_json
+from embexp.user_code import identity
+
+_OTHER, _OWN = "passages_of", "model"
+
+
+def share_passages(folder: Path, fingerprint: str) -> None:
+    """Record in a saved model's folder that its passages have the vectors of another model.
+
+    Args:
+        folder: The model's folder.
+        fingerprint: The other model's digest.
+    """
+    own = LocalModel(path=str(folder)).fingerprint()
+    write_json(folder / SHARED_PASSAGES, {_OTHER: fingerprint, _OWN: own})
+
+
+def passages_fingerprint(source: ModelSource) -> str:
+    """Return the digest under which a model's vectors of passages are kept: its own, or the other model's.
+
+    A record that is damaged, or was made for other files or prompts, counts for nothing.
+    """
+    own = identity(source)
+    if not isinstance(source, LocalModel):
+        return own
+    try:
+        record = json.loads((source.folder() / SHARED_PASSAGES).read_text(encoding="utf-8"))
+        return str(record[_OTHER]) if record[_OWN] == own else own
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return own
