@@ -17,6 +17,8 @@ from embexp import publish
 from embexp.config.publish_options import publication
 from embexp.config.schema import register
 from embexp.errors import ConfigError
+from embexp.models.folder import SHARED_PASSAGES
+from embexp.models.shared_passages import share_passages
 from embexp.package import conf_dir
 from embexp.publishing import Publication
 from embexp.publishing.shared_config import shared_config
@@ -116,8 +118,11 @@ def test_the_hub_gets_model_card_and_outcome(
 def test_nothing_published_holds_the_token_a_path_or_an_address(
     hub: Hub, finished: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    publish.main(["--run", str(finished()), "repo=docs-search"])
+    run = finished()
+    share_passages(run / "model", "the untuned model")  # which only this machine's cache knows
+    publish.main(["--run", str(run), "repo=docs-search"])
     captured = capsys.readouterr()
+    assert SHARED_PASSAGES not in hub.files[f"{USER}/docs-search"]
     texts = [content.decode("utf-8", "ignore") for content in hub.files[f"{USER}/docs-search"].values()]
     for text in (*texts, captured.out, captured.err):
         assert not re.search(rf"{TOKEN}|/home/ada|secret-project|intern\.example|/runs/1", text)
