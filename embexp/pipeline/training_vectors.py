@@ -1,4 +1,4 @@
-"""The vectors of weights in training: dev scoring encodes no text twice with the same weights."""
+"""The vectors of weights in training: no text goes through the same weights twice, whichever step asks."""
 
 from __future__ import annotations
 
