@@ -153,7 +153,7 @@ class StartingModel(Protocol):
 
     @property
     def selected(self) -> StartingModel | None:
-        """The same for the weights that the training selects, from which a further one starts."""
+        """The same for the weights that the training selects, from which a second training may start."""
 
     def embedder(self, model: SentenceTransformer) -> Embedder:
         """Return an embedder over ``model``, whose training has not begun."""

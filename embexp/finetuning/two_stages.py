@@ -76,9 +76,7 @@ class TwoStageFineTuner(TrainerSettings):
             on_step=on_step,
             untuned=untuned,
         )
-        steps, start = 0, untuned
-        if first:
-            steps, start = first.steps, untuned.selected if untuned else None
+        steps = first.steps if first else 0
         second = self._second().fit(
             model,
             loss,
@@ -87,7 +85,7 @@ class TwoStageFineTuner(TrainerSettings):
             work_dir=work_dir / "second",
             seed=seed,
             on_step=lambda step: on_step(_later(step, steps)),
-            untuned=start,
+            untuned=untuned.selected if first and untuned else untuned,
         )
         return joined(first, second) if first else second
 

@@ -231,7 +231,7 @@ class SourceEmbedder:
 
     A model behind a service is asked instead: one request's vectors are on disk before the next is sent.
     Vectors of an adapted model are cached as those of the model below; its queries are adapted afterwards.
-    Passages of a model with a query encoder are cached as those of the model that it shares them with.
+    Passages of a model of which only the query encoder was trained are cached as those of the untuned one.
 
     It also measures. ``seconds`` sums up, by role, the time that encoding took, now or in the run that filled
     the cache. ``wall`` is the time that the calls took in this process, including reading the cache and
@@ -256,13 +256,14 @@ class SourceEmbedder:
         self._adapted = source if isinstance(source, AdaptedModel) else None
         self._source = self._adapted.below if self._adapted else source
         self._cache = cache
+        own = identity(self._source)
         self._cached_as: Mapping[Role, str] = {
-            "query": identity(self._source),
-            "passage": passages_fingerprint(self._source),
+            "query": own,
+            "passage": passages_fingerprint(self._source, own),
         }
         self._service: _Service | None = None
         if isinstance(self._source, OpenAICompatibleModel):
-            self._service = _Service(self._source, cache, self._cached_as["query"])
+            self._service = _Service(self._source, cache, own)
         self._bf16 = bf16
         self._in_float32: dict[Role, set[str]] = {"query": set(), "passage": set()}
 

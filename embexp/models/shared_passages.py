@@ -1,6 +1,6 @@
-"""Models that share the vectors of passages: a trained query encoder leaves those of the model before it.
+"""Models with the same passage embeddings: training a query encoder alone does not change them.
 
-The folder of such a model names the other one, so that no passage is encoded for both.
+The folder of such a model names the untuned one, so that no passage is encoded with both.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from pathlib import Path
 from embexp.models.folder import SHARED_PASSAGES
 from embexp.models.sources import LocalModel, ModelSource
 from embexp.storage.files import write_json
-from embexp.user_code import identity
 
 _OTHER, _OWN = "passages_of", "model"
 
 
 def share_passages(folder: Path, fingerprint: str) -> None:
-    """Record in a saved model's folder that its passages have the vectors of another model.
+    """Record in a saved model's folder that its passage embeddings are those of another model.
 
     Args:
         folder: The model's folder.
@@ -27,12 +26,15 @@ def share_passages(folder: Path, fingerprint: str) -> None:
     write_json(folder / SHARED_PASSAGES, {_OTHER: fingerprint, _OWN: own})
 
 
-def passages_fingerprint(source: ModelSource) -> str:
-    """Return the digest under which a model's vectors of passages are kept: its own, or the other model's.
+def passages_fingerprint(source: ModelSource, own: str) -> str:
+    """Return the digest under which a model's passage embeddings are cached: its own, or the other model's.
 
-    A record that is damaged, or was made for other files or prompts, counts for nothing.
+    A record that is damaged, or was made for other files or prompts, is ignored.
+
+    Args:
+        source: The model.
+        own: Its digest.
     """
-    own = identity(source)
     if not isinstance(source, LocalModel):
         return own
     try:

@@ -27,10 +27,10 @@ _ROUTES: dict[Role, str] = {"query": "query", "passage": "document"}
 
 
 class TrainingVectors:
-    """Embeds with a model in training and scores it on dev; vectors are kept by the digest of its weights.
+    """Embeds with a model in training and scores it on dev; vectors are cached by a digest of its weights.
 
-    Where queries have an encoder of their own, passages keep their vectors from step to step; as long as
-    their encoder is the untuned one, they are those of the untuned model.
+    A query encoder that is trained alone does not change the passage embeddings, which are encoded once; if
+    the passage encoder is the untuned one, they are those of the untuned model.
 
     Args:
         model: The model before training.
@@ -101,7 +101,7 @@ class TrainingVectors:
         for form in (str, mixed_fingerprint):
             name = form(_name(role, digest))
             kept = self._untuned.cache.adopt(self._cache, name, as_fingerprint=form(fingerprint))
-            log.debug("%d vectors of dev scoring are kept", kept)
+            log.debug("%d vectors of weights in training are cached as the model's", kept)
 
 
 def _weights(model: SentenceTransformer) -> dict[Role, str]:

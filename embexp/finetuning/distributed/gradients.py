@@ -76,7 +76,7 @@ def training_arguments(
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    # With several GPUs in sight, the library would copy the model onto each at every step (DataParallel).
+    # With several visible GPUs, the library would replicate the model on each of them (DataParallel).
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
